@@ -1,0 +1,170 @@
+"""What a configuration says, as immutable values: the same for TOML and YAML.
+
+Nothing here reads files or knows plugins. Tables that belong to a backend, an interface or a trigger are
+kept as `Table`: raw values with their positions, validated later against the model of their owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig", "LimitsConfig",
+    "Location", "Table", "WorkloadConfig",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a configuration file."""
+
+    file: str
+    line: int
+    path: str
+    """The table path, ``workload.shop.import.cache``."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} ({self.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvRef:
+    """``{ env = "NAME" }``: the value of an environment variable. Its value is never printed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """``{ file = "path" }``: the contents of a file, without its last newline. Never printed."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose model is not known yet.
+
+    :ivar values: plain values, with `EnvRef` and `FileRef` where the file has them
+    :ivar location: where the table stands
+    :ivar locations: where each key stands, by its path within the table, ``("tls", "ca_file")``
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    location: Location = Location("", 0, "")
+    locations: Mapping[tuple[str, ...], Location] = field(default_factory=dict)
+
+    def where(self, *path: str) -> Location:
+        """Return the place of a key, or of the nearest enclosing table that has one."""
+        while path:
+            if path in self.locations:
+                return self.locations[path]
+            path = path[:-1]
+        return self.location
+
+
+@dataclass(frozen=True)
+class BindingConfig:
+    """One binding: ``import.<label>``, ``default."<package>"`` or an entry of ``host_interfaces``.
+
+    :ivar label: the label it serves, None for the unlabelled default
+    :ivar package: ``wasi:keyvalue``; for a labelled binding only if the configuration says so
+    :ivar version: the version of the package, if the configuration names one
+    :ivar interfaces: the interfaces it grants, None for all
+    :ivar backend: the backend's name, ``redis`` or ``redis@host-plugin-redis``
+    :ivar from_: the import that this label replaces, ``labels:kv/cache@0.1.0``
+    :ivar settings: every other key
+    """
+
+    label: str | None
+    package: str | None
+    version: str | None
+    interfaces: frozenset[str] | None
+    backend: str | None
+    from_: str | None
+    settings: Table
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """Limits of one workload.
+
+    :ivar memory: bytes of linear memory that one instance may have
+    :ivar timeout: seconds that one call may take
+    :ivar max_body: bytes that a request body may have; 413 above
+    """
+
+    memory: int = 256 * 2**20
+    timeout: float = 10.0
+    max_body: int = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class InstancesConfig:
+    """How instances are made.
+
+    :ivar max: how many may live at once; one call runs in each
+    :ivar reuse: how many calls one instance serves before it is dropped; 1 for a fresh one every time
+    """
+
+    max: int = 64
+    reuse: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """``[engine]``.
+
+    :ivar wasm_proposals: names as written, ``-name`` switches one off
+    :ivar cache: directory of compiled components; None for the user's cache directory
+    :ivar transport: how bytes cross the bridge, ``auto``, ``strings`` or ``memory``
+    """
+
+    wasm_proposals: tuple[str, ...] = ()
+    cache: Path | None = None
+    transport: str = "auto"
+
+
+@dataclass(frozen=True)
+class WorkloadConfig:
+    """``[workload.<name>]``."""
+
+    name: str
+    component: Path
+    location: Location
+    env: Mapping[str, Any] = field(default_factory=dict)
+    """Values are str, `EnvRef` or `FileRef`."""
+    args: tuple[str, ...] = ()
+    dirs: Mapping[str, Path] = field(default_factory=dict)
+    network: str = "deny"
+    allowed_hosts: tuple[str, ...] = ()
+    limits: LimitsConfig = LimitsConfig()
+    instances: InstancesConfig = InstancesConfig()
+    triggers: Mapping[str, Table] = field(default_factory=dict)
+    bindings: tuple[BindingConfig, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """A whole configuration file.
+
+    :ivar path: the file
+    :ivar name: the host's name, for logs and metrics
+    :ivar plugins: one-file plugins beside the configuration
+    :ivar triggers: host-wide tables of triggers, ``[http]``
+    """
+
+    path: Path
+    name: str = "wasmplex"
+    engine: EngineConfig = EngineConfig()
+    plugins: tuple[Path, ...] = ()
+    triggers: Mapping[str, Table] = field(default_factory=dict)
+    workloads: Mapping[str, WorkloadConfig] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths start from."""
+        return self.path.parent

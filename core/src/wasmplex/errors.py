@@ -1,0 +1,145 @@
+"""The tree of host errors. Each layer derives its own branch from one of the classes here.
+
+::
+
+    WasmplexError
+    +-- UsageError            the input is wrong: configuration, component, command line (exit code 2)
+    |   +-- ConfigError       host.toml or host.yaml does not say what it should
+    |   +-- ComponentError    the file is not a component, or one that cannot be read
+    |   +-- PluginError       a plugin cannot be found, loaded or trusted
+    |   +-- RoutingError      imports and bindings do not fit together
+    |   +-- LinkError         an import cannot be served as the component types it
+    +-- FailureError          the input was right and it failed all the same (exit code 1)
+        +-- BackendError      a backend could not be opened or reached
+        +-- GuestError        the guest trapped, ran out of a limit, or is gone
+            +-- Trap
+            +-- DeadlineExceeded
+            +-- LimitExceeded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import ClassVar
+
+__all__ = [
+    "BackendError",
+    "ComponentError",
+    "ConfigError",
+    "DeadlineExceeded",
+    "Diagnostic",
+    "FailureError",
+    "GuestError",
+    "LimitExceeded",
+    "LinkError",
+    "PluginError",
+    "RoutingError",
+    "Trap",
+    "UsageError",
+    "WasmplexError",
+    "nearest",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong, in the four parts a reader needs; all but `what` may be empty."""
+
+    what: str
+    """One sentence without a full stop at its end."""
+    where: str = ""
+    """``file:line``, table path, label, plugin, ``distribution==version``."""
+    why: str = ""
+    """The cause, in one line."""
+    fix: str = ""
+    """The line to type next."""
+
+    def render(self) -> str:
+        """Return at most four lines: the sentence, then `where`, `why` and `fix`, each labelled."""
+        parts = (("at", self.where), ("because", self.why), ("try", self.fix))
+        tail = [f"  {label}: {' '.join(text.split())}" for label, text in parts if text]
+        return "\n".join([f"error: {self.what}", *tail])
+
+
+class WasmplexError(Exception):
+    """Base of everything the host raises on purpose. Never raised itself.
+
+    :ivar diagnostics: everything found wrong, in the order it was found; at least one
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(
+        self, what: str | Sequence[Diagnostic], *, where: str = "", why: str = "", fix: str = ""
+    ) -> None:
+        if isinstance(what, str):
+            what = (Diagnostic(what, where, why, fix),)
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(what)
+        super().__init__("\n".join(d.render().removeprefix("error: ") for d in self.diagnostics))
+
+    def render(self) -> str:
+        """Return the text for a terminal: every diagnostic, each starting with ``error:``."""
+        return "\n".join(d.render() for d in self.diagnostics)
+
+
+class UsageError(WasmplexError):
+    """The input is wrong and trying again will not help: configuration, component, arguments."""
+
+
+class ConfigError(UsageError):
+    """Raised when a configuration file cannot be read, parsed or understood."""
+
+
+class ComponentError(UsageError):
+    """Raised when a file is not a component, or one whose type sections cannot be read."""
+
+
+class PluginError(UsageError):
+    """Raised when a plugin that the configuration names cannot be found, imported or registered."""
+
+
+class RoutingError(UsageError):
+    """Raised when a workload's imports and its bindings do not fit together."""
+
+
+class LinkError(UsageError):
+    """Raised when an import cannot be served with the type the component gives it."""
+
+
+class FailureError(WasmplexError):
+    """The input was right, and the work failed all the same."""
+
+    exit_code = 1
+
+
+class BackendError(FailureError):
+    """Raised when a backend cannot be opened or reached."""
+
+
+class GuestError(FailureError):
+    """Base of what ends a guest's call; the instance it happened in is not used again."""
+
+
+class Trap(GuestError):
+    """Raised when guest code executed a trap, or a host function failed with an untyped error."""
+
+
+class DeadlineExceeded(GuestError):
+    """Raised when a call was still running at its deadline and was cancelled."""
+
+
+class LimitExceeded(GuestError):
+    """Raised when no instance may be made: too many of them, or memory above the workload's limit."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest of `known`, or the sorted list of them.
+
+    Returns an empty string when nothing is known.
+    """
+    names = sorted(set(known))
+    if match := get_close_matches(name, names, n=1, cutoff=0.6):
+        return f"did you mean {match[0]!r}?"
+    return f"known: {', '.join(names)}" if names else ""

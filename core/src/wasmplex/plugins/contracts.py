@@ -1,0 +1,311 @@
+"""What a plugin may provide. All of it is reached by authors through `wasmplex.plugin`.
+
+A plugin is a module (or object) with hook implementations (`wasmplex.plugins.hooks`) that return
+instances of these classes. Hooks are synchronous and only register; the asynchronous contracts are
+here, where a type checker sees them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from wasmplex.settings import Settings
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from wasmplex.component.shape import Export, InstanceType, Shape
+
+__all__ = [
+    "API_VERSION", "Backend", "BackendProvider", "BoundInterfaces", "ExportAdapter", "Grants",
+    "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "OpenContext",
+    "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
+]  # fmt: skip
+
+API_VERSION = 1
+"""The plugin API of this host. It grows by one when a plugin written for the old one would break."""
+
+S = TypeVar("S", bound=Settings)
+
+
+# ---------------------------------------------------------------- host functions and guests
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A Python callable that serves one imported function.
+
+    :ivar call: ``def`` for what never waits, ``async def`` for what may. It receives the WIT
+        parameters in order, as `wasmplex.values` describes, and returns the result, or raises
+        `wasmplex.values.Err` for the err case
+    :ivar context: True to be given the calling `GuestInstance` as first argument
+    """
+
+    call: Callable[..., Any]
+    context: bool = False
+
+
+HostFunctions = Mapping[str, "HostFunction | Callable[..., Any]"]
+"""The functions of one imported instance by their full WIT names (``open``, ``[method]bucket.get``).
+
+Resources need no entry: any Python object may be returned where the WIT says ``own<r>``, it comes back
+where the WIT says ``borrow<r>`` or ``own<r>``, and if it has a method ``drop()`` that is called, once,
+when the guest drops its handle or the instance ends.
+"""
+
+
+class GuestInstance(Protocol):
+    """One live instance of a component, with its own memory and resource table."""
+
+    @property
+    def workload(self) -> str:
+        """Name of the workload it belongs to."""
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """Room for what host functions keep per instance; gone with the instance."""
+
+    async def call(self, export: str, *args: Any) -> Any:
+        """Call an export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``.
+
+        :raises wasmplex.values.Err: if the function returned the err case of its result
+        :raises wasmplex.errors.GuestError: if it trapped or outlived its deadline
+        """
+
+
+# ---------------------------------------------------------------- capability backends
+
+
+@dataclass(frozen=True, slots=True)
+class OpenContext:
+    """What a backend may know about where it is opened.
+
+    :ivar base: the directory of the configuration file; relative paths start here
+    :ivar provider: the name of the backend provider
+    """
+
+    base: Path
+    provider: str = ""
+
+
+class Backend(ABC):
+    """An open backend. Each capability derives its own contract from it (`wasmplex.capabilities`)."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release everything. Called once; operations under way may fail."""
+
+    async def probe(self) -> None:  # noqa: B027  a backend without a server has nothing to ask
+        """Ask the backend whether it would answer now; raise its error if not."""
+
+
+class BackendProvider(ABC, Generic[S]):
+    """Opens backends of one kind, ``redis`` say, for one capability.
+
+    :cvar name: what a binding writes as ``backend = "..."``; the entry point has the same name
+    :cvar capability: ``"keyvalue"``, ``"blobstore"``, ``"postgres"`` or ``"messaging"``
+    :cvar settings: the model of the binding's other keys
+    :cvar features: which optional parts of the contract it honours; a workload that needs another
+        one is refused when it is bound
+    :cvar durability: what an acknowledged write survives, in a few words
+    """
+
+    name: ClassVar[str]
+    capability: ClassVar[str]
+    settings: ClassVar[type[Settings]] = Settings
+    features: ClassVar[frozenset[str]] = frozenset()
+    durability: ClassVar[str] = ""
+
+    @abstractmethod
+    async def open(self, settings: S, context: OpenContext) -> Backend:
+        """Open a backend. Client libraries are imported here, not when the plugin is.
+
+        :raises wasmplex.errors.BackendError: if it cannot be opened
+        """
+
+
+# ---------------------------------------------------------------- interfaces
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What the configuration lets a workload see of the world; nothing unless it says so.
+
+    :ivar env: environment variables
+    :ivar args: command-line arguments
+    :ivar dirs: guest path to host directory; read-write
+    :ivar network: whether sockets may be opened
+    :ivar allowed_hosts: ``host``, ``host:port`` or ``*.domain`` that outgoing HTTP may reach; ``*`` is all
+    """
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    args: Sequence[str] = ()
+    dirs: Mapping[str, Path] = field(default_factory=dict)
+    network: Literal["deny", "allow"] = "deny"
+    allowed_hosts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadContext:
+    """The workload that interfaces are bound for.
+
+    :ivar name: the workload's name
+    :ivar grants: what it may see of the world
+    :ivar shared: room for providers that serve several packages from one state; one dict a workload
+    """
+
+    name: str
+    grants: Grants = Grants()
+    shared: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """One import that an interface provider is to serve.
+
+    :ivar interface: the interface id as the component names it, ``wasi:keyvalue/store@0.2.0-draft``
+    :ivar label: its label, None for an unlabelled import
+    :ivar type: the instance type that the component wants
+    :ivar backend: the backend that the binding names, None for an interface without a capability
+    :ivar settings: the provider's own part of the binding, validated by `InterfaceProvider.settings`
+    :ivar namespace: the default namespace of the binding, ``<workload>/<label>`` unless configured
+    """
+
+    interface: str
+    label: str | None
+    type: InstanceType
+    backend: Backend | None = None
+    settings: Settings = field(default_factory=Settings)
+    namespace: str = ""
+
+    @property
+    def name(self) -> str:
+        """The interface's bare name, ``store``."""
+        return self.interface.partition("@")[0].rpartition("/")[2]
+
+
+class BoundInterfaces(ABC):
+    """The interfaces of one package, bound for one workload."""
+
+    @abstractmethod
+    def serve(self, request: ImportRequest) -> HostFunctions:
+        """Return the functions for one import. Extra functions are ignored, missing ones are a LinkError."""
+
+
+class InterfaceProvider(ABC):
+    """Serves the interfaces of one WIT package.
+
+    :cvar package: ``"wasi:keyvalue"``
+    :cvar version: the highest version served; it also serves what the component model counts to the
+        same track (0.2.12 serves every 0.2.x, a pre-release only itself); empty for a package without
+    :cvar interfaces: the names of the interfaces served
+    :cvar capability: the capability that a binding must bring a backend for; None if none is needed
+    :cvar settings: the keys that a binding may have besides those of its backend
+    """
+
+    package: ClassVar[str]
+    version: ClassVar[str]
+    interfaces: ClassVar[frozenset[str]]
+    capability: ClassVar[str | None] = None
+    settings: ClassVar[type[Settings]] = Settings
+
+    def features(self, interface: str, type: InstanceType) -> frozenset[str]:
+        """Return the backend features that this import cannot do without."""
+        return frozenset()
+
+    @abstractmethod
+    def bind(self, workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
+        """Bind the package for one workload; the context ends when the workload does."""
+
+
+# ---------------------------------------------------------------- triggers
+
+
+class Workload(Protocol):
+    """A running workload, as triggers see it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+
+    @property
+    def shape(self) -> Shape:
+        """What its component imports and exports."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one call may take."""
+
+    def instance(self) -> AbstractAsyncContextManager[GuestInstance]:
+        """Borrow an instance for one call; it is made, reused or dropped as the workload is set up.
+
+        The deadline of the workload runs inside the context.
+
+        :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken
+        :raises wasmplex.errors.DeadlineExceeded: on leaving, if the deadline passed
+        """
+
+
+class ExportAdapter(ABC):
+    """Turns what a trigger has to deliver into a call of an export.
+
+    :cvar trigger: the trigger that uses it, ``"http"``
+    :cvar interface: the exported interface it can drive, with the highest version,
+        ``wasi:http/incoming-handler@0.2.12``
+    """
+
+    trigger: ClassVar[str]
+    interface: ClassVar[str]
+
+    @abstractmethod
+    def adapt(self, export: Export) -> Callable[..., Awaitable[Any]]:
+        """Return the handler for one export; its signature is the trigger's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerBinding:
+    """One workload's use of a trigger.
+
+    :ivar settings: the workload's ``trigger.<name>`` table, validated by `Trigger.settings`
+    :ivar handler: what the `ExportAdapter` for the workload's export returned
+    :ivar where: where the table stands, for error messages
+    """
+
+    workload: Workload
+    settings: Any
+    handler: Callable[..., Awaitable[Any]]
+    where: str = ""
+
+
+class Trigger(ABC):
+    """Calls workloads' exports when something happens outside.
+
+    :cvar name: ``trigger.<name>`` in a workload, and the top-level table of its host-wide settings
+    :cvar settings: model of the workload's table
+    :cvar host_settings: model of the top-level table
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[type[Settings]] = Settings
+    host_settings: ClassVar[type[Settings]] = Settings
+
+    @abstractmethod
+    async def serve(
+        self,
+        bindings: Sequence[TriggerBinding],
+        settings: Any,
+        *,
+        task_status: TaskStatus[Mapping[str, Any]],
+    ) -> None:
+        """Serve all bindings until cancelled; report readiness (and addresses) through `task_status`.
+
+        :raises wasmplex.errors.FailureError: if it cannot start, a port in use say
+        """
+
+    async def drain(self) -> None:  # noqa: B027  a trigger that holds nothing has nothing to drain
+        """Take no new work and return when what is under way has ended. The caller brings the deadline."""

@@ -1,0 +1,58 @@
+"""Building blocks for settings models: the base class and the value types that a config file may use.
+
+A backend's settings are a subclass of `Settings`; the host fills it from the binding's table and points
+at file and line when a value is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+__all__ = ["Duration", "SecretStr", "Settings", "Size", "parse_duration", "parse_size"]
+
+_NUMBER = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
+          "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
+
+
+def parse_duration(value: Any) -> float:
+    """Return seconds from ``"10s"``, ``"250ms"``, ``"5m"``, ``"1h"``, ``"1d"`` or a plain number of seconds.
+
+    :raises ValueError: for anything else, negative numbers included
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match["unit"] not in _SECONDS:
+        raise ValueError('not a duration; write it like "250ms", "10s", "5m" or "1h"')
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def parse_size(value: Any) -> int:
+    """Return bytes from ``"64KiB"``, ``"256MiB"``, ``"1GiB"``, ``"10MB"`` or a plain number of bytes.
+
+    :raises ValueError: for anything else, negative numbers included
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match["unit"] not in _BYTES:
+        raise ValueError('not a size; write it like "64KiB", "256MiB" or "1GiB"')
+    return int(float(match["number"]) * _BYTES[match["unit"]])
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds; written as ``"10s"``, ``"250ms"``, ``"5m"``, ``"1h"`` or a number of seconds."""
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+"""Bytes; written as ``"64KiB"``, ``"256MiB"``, ``"1GiB"`` or a number of bytes."""
+
+
+class Settings(BaseModel):
+    """Base of every settings model: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)

@@ -1,0 +1,1 @@
+"""Key-value in the memory of the host process."""

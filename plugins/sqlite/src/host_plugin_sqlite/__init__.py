@@ -1,0 +1,1 @@
+"""Key-value in one SQLite file, safe to share between processes."""

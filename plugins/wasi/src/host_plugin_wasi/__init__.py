@@ -1,0 +1,1 @@
+"""WASI 0.2 in Python: io, cli, clocks, random, filesystem, sockets, http."""
