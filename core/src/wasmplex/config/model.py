@@ -108,10 +108,12 @@ class InstancesConfig:
 
     :ivar max: how many may live at once; one call runs in each
     :ivar reuse: how many calls one instance serves before it is dropped; 1 for a fresh one every time
+    :ivar queue: how many calls may wait for an instance; more are refused at once
     """
 
     max: int = 64
     reuse: int = 100
+    queue: int = 256
 
 
 @dataclass(frozen=True, slots=True)

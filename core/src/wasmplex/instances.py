@@ -1,0 +1,227 @@
+"""The instances of one workload: how many live, how often one is used, who waits, when it is dropped.
+
+One call runs in one instance; concurrency is many instances. An idle instance is taken last in, first
+out, so that a quiet workload keeps using the few that are warm.
+"""
+
+from __future__ import annotations
+
+import math
+from asyncio import Future, get_running_loop
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import NamedTuple, Protocol, TypeAlias
+
+import anyio
+
+from wasmplex.errors import DeadlineExceeded, LimitExceeded
+from wasmplex.plugins.contracts import GuestInstance
+
+__all__ = ["InstancePool", "PoolStatistics", "PooledInstance"]
+
+
+class PooledInstance(GuestInstance, Protocol):
+    """What the pool needs of an engine's instance besides calling it."""
+
+    @property
+    def poisoned(self) -> bool:
+        """True after a trap or a cancelled call: it must not be used again."""
+
+    def close(self) -> None:
+        """Drop the instance and everything its resource table holds."""
+
+
+_Lent: TypeAlias = tuple[PooledInstance, int]
+"""An instance and the number of calls it has served."""
+
+
+class PoolStatistics(NamedTuple):
+    """A snapshot of an `InstancePool`."""
+
+    live: int
+    #: instances that exist, idle or in a call
+    idle: int
+    #: instances waiting for a call
+    waiting: int
+    #: calls waiting for an instance
+    created: int
+    #: instances ever made
+
+
+class InstancePool:
+    """Lends instances for one call each.
+
+    :param create: makes a fresh instance
+    :param maximum: how many may live at once
+    :param reuse: how many calls one instance serves; 1 for a fresh one every time
+    :param queue: how many calls may wait for an instance; more are refused at once
+    :param timeout: seconds that one call may take, the wait for an instance included
+    :param name: the workload, for messages
+    """
+
+    def __init__(
+        self,
+        create: Callable[[], Awaitable[PooledInstance]],
+        *,
+        maximum: int,
+        reuse: int,
+        queue: int,
+        timeout: float,
+        name: str,
+    ) -> None:
+        self._create = create
+        self._maximum = maximum
+        self._reuse = reuse
+        self._queue = queue
+        self.timeout = timeout
+        self.name = name
+        self._idle: list[_Lent] = []
+        self._waiters: deque[Future[_Lent | None]] = deque()
+        self._live = 0
+        self._lent = 0
+        self._created = 0
+        self._closed = False
+        self._drained: anyio.Event | None = None
+
+    def __repr__(self) -> str:
+        s = self.statistics()
+        return f"<InstancePool {self.name}: {s.live} live, {s.idle} idle, {s.waiting} waiting>"
+
+    def statistics(self) -> PoolStatistics:
+        """Return a snapshot for metrics and messages."""
+        return PoolStatistics(self._live, len(self._idle), len(self._waiters), self._created)
+
+    def lend(self) -> Loan:
+        """Return a context that borrows an instance for one call, under the workload's deadline.
+
+        :raises LimitExceeded: on entering, if the queue is full or no instance came free in time
+        :raises DeadlineExceeded: on leaving, if the deadline passed inside
+        """
+        return Loan(self)
+
+    async def drain(self) -> None:
+        """Refuse new calls and return when none is under way. The caller brings the deadline."""
+        self._closed = True
+        if self._lent:
+            self._drained = self._drained or anyio.Event()
+            await self._drained.wait()
+
+    def close(self) -> None:
+        """Drop the idle instances; those in a call are dropped when it ends."""
+        self._closed = True
+        while self._idle:
+            self._live -= 1
+            self._idle.pop()[0].close()
+
+    # A waiter is handed either an instance or a free place (None) to make one in; whoever hands it over has
+    # already counted it, so that no newcomer can take it first.
+
+    async def _take(self) -> tuple[PooledInstance, int]:
+        if self._closed:
+            raise LimitExceeded(f"workload {self.name!r} is stopping and takes no new calls")
+        self._lent += 1
+        try:
+            if self._idle:
+                return self._idle.pop()
+            if self._live < self._maximum:
+                self._live += 1
+                return await self._make()
+            return await self._wait() or await self._make()
+        except BaseException:
+            self._returned()
+            raise
+
+    async def _wait(self) -> _Lent | None:
+        if len(self._waiters) >= self._queue:
+            raise LimitExceeded(
+                f"workload {self.name!r} is full: {self._maximum} instances are busy"
+                f" and {len(self._waiters)} calls wait",
+                fix=f"raise instances.max or instances.queue of [workload.{self.name}]",
+            )
+        waiter: Future[_Lent | None] = get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._hand_on(waiter.result())
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
+    async def _make(self) -> _Lent:
+        try:
+            instance = await self._create()
+        except BaseException:
+            self._hand_on(None)
+            raise
+        self._created += 1
+        return instance, 0
+
+    def _give_back(self, instance: PooledInstance, used: int) -> None:
+        if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
+            instance.close()
+            self._hand_on(None)
+        else:
+            self._hand_on((instance, used))
+        self._returned()
+
+    def _hand_on(self, lent: _Lent | None) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(lent)
+                return
+        if lent is None:
+            self._live -= 1
+        else:
+            self._idle.append(lent)
+
+    def _returned(self) -> None:
+        self._lent -= 1
+        if self._drained is not None and not self._lent:
+            self._drained.set()
+
+
+class Loan:
+    """The context that `InstancePool.lend` returns; a class, for it is on the path of every call."""
+
+    __slots__ = ("_instance", "_pool", "_scope", "_used")
+
+    def __init__(self, pool: InstancePool) -> None:
+        self._pool = pool
+        self._instance: PooledInstance | None = None
+        self._used = 0
+
+    async def __aenter__(self) -> PooledInstance:
+        pool = self._pool
+        deadline = anyio.current_time() + pool.timeout if pool.timeout else math.inf
+        self._scope = scope = anyio.CancelScope(deadline=deadline)
+        scope.__enter__()
+        try:
+            self._instance, self._used = await pool._take()  # noqa: SLF001  one class in two halves
+        except BaseException as error:
+            if scope.__exit__(type(error), error, error.__traceback__):
+                raise LimitExceeded(
+                    f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
+                    fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
+                ) from None
+            raise
+        return self._instance
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        pool = self._pool
+        if self._instance is not None:
+            pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
+        if self._scope.__exit__(kind, error, traceback) and error is not None:
+            raise DeadlineExceeded(
+                f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
+                fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
+            ) from None
+        return None

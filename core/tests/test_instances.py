@@ -1,0 +1,201 @@
+"""The instance pool: reuse, limits, fairness, deadlines, draining."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wasmplex.errors import DeadlineExceeded, LimitExceeded
+from wasmplex.instances import InstancePool
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeInstance:
+    workload = "w"
+
+    def __init__(self) -> None:
+        self.state: dict[object, object] = {}
+        self.poisoned = False
+        self.closed = 0
+
+    async def call(self, export: str, *args: object) -> object:
+        return None
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Factory:
+    def __init__(self) -> None:
+        self.made: list[FakeInstance] = []
+        self.fail = False
+
+    async def __call__(self) -> FakeInstance:
+        await anyio.lowlevel.checkpoint()
+        if self.fail:
+            raise RuntimeError("no instance today")
+        self.made.append(FakeInstance())
+        return self.made[-1]
+
+
+def pool(factory: Factory, **changes: float) -> InstancePool:
+    options = {"maximum": 2, "reuse": 3, "queue": 4, "timeout": 5.0} | changes
+    return InstancePool(factory, name="w", **options)  # type: ignore[arg-type]
+
+
+async def test_an_instance_serves_as_many_calls_as_reuse_says() -> None:
+    factory = Factory()
+    p = pool(factory, reuse=3)
+    for _ in range(7):
+        async with p.lend():
+            pass
+    assert len(factory.made) == 3
+    assert [i.closed for i in factory.made] == [1, 1, 0]
+
+
+async def test_reuse_one_makes_a_fresh_instance_for_every_call() -> None:
+    factory = Factory()
+    p = pool(factory, reuse=1)
+    for _ in range(4):
+        async with p.lend():
+            pass
+    assert [i.closed for i in factory.made] == [1, 1, 1, 1]
+    assert p.statistics().live == 0
+
+
+async def test_a_poisoned_instance_is_dropped() -> None:
+    factory = Factory()
+    p = pool(factory)
+    async with p.lend() as instance:
+        instance.poisoned = True  # type: ignore[misc]
+    assert factory.made[0].closed == 1
+    assert p.statistics().live == 0
+
+
+async def test_no_more_than_maximum_live_and_the_rest_wait_in_order() -> None:
+    factory = Factory()
+    p = pool(factory, maximum=2, queue=10, reuse=100)
+    order: list[int] = []
+    peak = 0
+
+    async def caller(n: int) -> None:
+        nonlocal peak
+        async with p.lend():
+            order.append(n)
+            peak = max(peak, p.statistics().live)
+            await anyio.sleep(0.002)
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(9):
+            tasks.start_soon(caller, n)
+    assert order == list(range(9))
+    assert peak == 2
+    assert len(factory.made) == 2
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    p = pool(Factory(), maximum=1, queue=0)
+    async with p.lend():
+        with pytest.raises(LimitExceeded, match=r"full: 1 instances are busy"):
+            async with p.lend():
+                pass
+    async with p.lend():
+        pass
+
+
+async def test_waiting_ends_with_the_deadline() -> None:
+    p = pool(Factory(), maximum=1, timeout=0.05)
+    release = anyio.Event()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def hold(task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+            p.timeout = 60
+            async with p.lend():
+                task_status.started()
+                await release.wait()
+
+        await tasks.start(hold)
+        p.timeout = 0.05
+        with pytest.raises(LimitExceeded, match="came free within"):
+            async with p.lend():
+                pass
+        release.set()
+
+
+async def test_a_call_that_outlives_its_deadline_is_cancelled() -> None:
+    factory = Factory()
+    p = pool(factory, timeout=0.02)
+    with pytest.raises(DeadlineExceeded, match=r"after 0\.02 s"):
+        async with p.lend():
+            await anyio.sleep_forever()
+
+
+async def test_a_failed_creation_frees_its_place() -> None:
+    factory = Factory()
+    p = pool(factory, maximum=1)
+    factory.fail = True
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            async with p.lend():
+                pass
+    factory.fail = False
+    async with p.lend():
+        assert p.statistics().live == 1
+
+
+async def test_drain_waits_for_calls_and_refuses_new_ones() -> None:
+    factory = Factory()
+    p = pool(factory)
+    release, drained = anyio.Event(), anyio.Event()
+
+    async def call() -> None:
+        async with p.lend():
+            await release.wait()
+
+    async def drain() -> None:
+        await p.drain()
+        drained.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(drain)
+        await anyio.wait_all_tasks_blocked()
+        assert not drained.is_set()
+        with pytest.raises(LimitExceeded, match="stopping"):
+            async with p.lend():
+                pass
+        release.set()
+    assert drained.is_set()
+    p.close()
+    assert [i.closed for i in factory.made] == [1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=40), st.integers(1, 4))
+async def test_whatever_is_cancelled_nothing_is_lost(
+    plan: list[tuple[int, bool, bool]], maximum: int
+) -> None:
+    factory = Factory()
+    p = pool(factory, maximum=maximum, queue=100, reuse=2)
+
+    async def caller(ticks: int, cancel: bool, poison: bool) -> None:
+        with anyio.CancelScope() as scope:
+            if cancel:
+                scope.cancel()
+            async with p.lend() as instance:
+                for _ in range(ticks):
+                    await anyio.lowlevel.checkpoint()
+                instance.poisoned = poison  # type: ignore[misc]
+
+    async with anyio.create_task_group() as tasks:
+        for ticks, cancel, poison in plan:
+            tasks.start_soon(caller, ticks, cancel, poison)
+    s = p.statistics()
+    assert s.waiting == 0
+    assert s.live == s.idle <= maximum
+    p.close()
+    assert all(i.closed == 1 for i in factory.made)
