@@ -1,0 +1,58 @@
+"""The WIT packages served: names, versions and interfaces, and where the implementation of each is."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
+
+from wasmplex.plugin import BoundInterfaces, ImportRequest, InterfaceProvider, WorkloadContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wasmplex.plugin import HostFunctions
+
+__all__ = ["PROVIDERS", "VERSION", "IoProvider", "Tables"]
+
+VERSION = "0.2.12"
+"""The highest version served. Later 0.2.x add functions only, so it serves every guest of the track."""
+
+
+class Tables(BoundInterfaces):
+    """Interfaces whose functions are known when the workload is bound: one table for each interface."""
+
+    def __init__(self, tables: Mapping[str, HostFunctions]) -> None:
+        self._tables = tables
+
+    def serve(self, request: ImportRequest) -> HostFunctions:
+        """Return the functions of the interface; none for one that has only types."""
+        return self._tables.get(request.name, {})
+
+    def context(self) -> AbstractAsyncContextManager[BoundInterfaces]:
+        """Return itself as a context that has nothing to close."""
+        return nullcontext(self)
+
+
+class _LazyProvider(InterfaceProvider):
+    """A provider whose implementation is imported when the first workload is bound."""
+
+    version = VERSION
+    module: ClassVar[str]
+    """The module of this package with the function ``bind(workload)``."""
+
+    def bind(self, workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
+        module = import_module(f"host_plugin_wasi.{self.module}")
+        context: AbstractAsyncContextManager[BoundInterfaces] = module.bind(workload)
+        return context
+
+
+class IoProvider(_LazyProvider):
+    """``wasi:io``."""
+
+    package = "wasi:io"
+    interfaces = frozenset({"error", "poll", "streams"})
+    module = "io"
+
+
+PROVIDERS: tuple[type[InterfaceProvider], ...] = (IoProvider,)
