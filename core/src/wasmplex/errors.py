@@ -15,6 +15,7 @@
             +-- Trap
             +-- DeadlineExceeded
             +-- LimitExceeded
+            +-- GuestExit     the guest ended itself, perhaps well
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "Diagnostic",
     "FailureError",
     "GuestError",
+    "GuestExit",
     "LimitExceeded",
     "LinkError",
     "PluginError",
@@ -132,6 +134,17 @@ class DeadlineExceeded(GuestError):
 
 class LimitExceeded(GuestError):
     """Raised when no instance may be made: too many of them, or memory above the workload's limit."""
+
+
+class GuestExit(GuestError):
+    """Raised when the guest asked to end: ``wasi:cli/exit``. With code 0 the call it ends was a success.
+
+    :ivar code: its exit code, 0 to 255
+    """
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"the guest exited with code {code}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from wasmplex.errors import BackendError
+from wasmplex.errors import BackendError, GuestExit
 from wasmplex.plugins.contracts import (
     API_VERSION,
     Backend,
@@ -32,7 +32,7 @@ from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "Duration", "Err",
-    "ExportAdapter", "Grants", "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest",
+    "ExportAdapter", "Grants", "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest",
     "InterfaceProvider", "Ok", "OpenContext", "SecretStr", "Settings", "Size", "Some", "Trigger",
     "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl",
 ]  # fmt: skip

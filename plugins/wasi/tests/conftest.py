@@ -1,4 +1,65 @@
+"""Fixtures: calls the functions of a bound package by their full names, as the linker would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from inspect import isawaitable
+from typing import Any
+
 import pytest
+from host_plugin_wasi.packages import PROVIDERS
+from wasmplex.component.shape import InstanceType
+from wasmplex.plugin import Grants, HostFunction, ImportRequest, WorkloadContext
+
+EMPTY = InstanceType({})
+
+
+class FakeInstance:
+    """The part of a guest instance that host functions see."""
+
+    def __init__(self, workload: str = "w") -> None:
+        self.workload = workload
+        self.state: dict[Any, Any] = {}
+
+    async def call(self, export: str, *args: Any) -> Any:
+        raise NotImplementedError
+
+
+class Package:
+    """One bound package: ``await package("interface#function", ...)``."""
+
+    def __init__(self, bound: Any, package: str, instance: FakeInstance) -> None:
+        self.bound = bound
+        self.package = package
+        self.instance = instance
+
+    async def __call__(self, function: str, *args: Any) -> Any:
+        interface, _, name = function.partition("#")
+        request = ImportRequest(f"{self.package}/{interface}@0.2.9", None, EMPTY)
+        target = self.bound.serve(request)[name]
+        if isinstance(target, HostFunction):
+            if target.context:
+                args = (self.instance, *args)
+            target = target.call
+        result = target(*args)
+        return await result if isawaitable(result) else result
+
+
+@asynccontextmanager
+async def bind(
+    package: str, grants: Grants | None = None, shared: dict[Any, Any] | None = None
+) -> AsyncIterator[Package]:
+    """Bind one package for a workload named ``w``."""
+    provider = next(p for p in PROVIDERS if p.package == package)()
+    context = WorkloadContext("w", grants or Grants(), {} if shared is None else shared)
+    async with provider.bind(context) as interfaces:
+        yield Package(interfaces, package, FakeInstance())
+
+
+@pytest.fixture
+def bound() -> Callable[..., AbstractAsyncContextManager[Package]]:
+    return bind
 
 
 @pytest.fixture

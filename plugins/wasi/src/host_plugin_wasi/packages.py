@@ -55,4 +55,31 @@ class IoProvider(_LazyProvider):
     module = "io"
 
 
-PROVIDERS: tuple[type[InterfaceProvider], ...] = (IoProvider,)
+class ClocksProvider(_LazyProvider):
+    """``wasi:clocks``."""
+
+    package = "wasi:clocks"
+    interfaces = frozenset({"monotonic-clock", "timezone", "wall-clock"})
+    module = "clocks"
+
+
+class RandomProvider(_LazyProvider):
+    """``wasi:random``."""
+
+    package = "wasi:random"
+    interfaces = frozenset({"insecure", "insecure-seed", "random"})
+    module = "random"
+
+
+class CliProvider(_LazyProvider):
+    """``wasi:cli``."""
+
+    package = "wasi:cli"
+    interfaces = frozenset({
+        "environment", "exit", "stderr", "stdin", "stdout", "terminal-input", "terminal-output",
+        "terminal-stderr", "terminal-stdin", "terminal-stdout",
+    })  # fmt: skip
+    module = "cli"
+
+
+PROVIDERS: tuple[type[InterfaceProvider], ...] = (IoProvider, ClocksProvider, RandomProvider, CliProvider)

@@ -1,0 +1,106 @@
+"""A guest's standard output and error as lines in the host's log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from host_plugin_wasi.io import OutputStream, Pollable, ReadyPollable, Violation
+
+__all__ = ["LINE_LIMIT", "LineLog", "LogOutput"]
+
+LINE_LIMIT: Final = 8192
+"""Bytes of one line that are logged; the rest of a longer one is counted and thrown away."""
+
+_PERMIT: Final = 64 << 10
+
+# A guest must not be able to move the cursor, clear the screen or fake a second record.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
+class LineLog:
+    """Collects the bytes of one stream of one instance into lines, and logs each.
+
+    The logger is ``wasmplex.guest.<workload>``, the level INFO, and the record has an attribute
+    ``stream``, ``"stdout"`` or ``"stderr"``.
+
+    :ivar handles: how many `LogOutput` write to it; when the last is dropped, a partial line is logged
+    """
+
+    __slots__ = ("_extra", "_line", "_logger", "_lost", "handles")
+
+    def __init__(self, workload: str, stream: str) -> None:
+        self._logger = logging.getLogger(f"wasmplex.guest.{workload}")
+        self._extra = {"stream": stream, "workload": workload}
+        self._line = bytearray()
+        self._lost = 0
+        self.handles = 0
+
+    def write(self, contents: bytes) -> None:
+        """Take bytes; log the lines that they end."""
+        *ended, rest = contents.split(b"\n")
+        for piece in ended:
+            self._append(piece)
+            self._emit()
+        self._append(rest)
+
+    def flush(self) -> None:
+        """Log what is left of a line without an end."""
+        if self._line:
+            self._emit()
+
+    def _append(self, piece: bytes) -> None:
+        room = LINE_LIMIT - len(self._line)
+        self._line += piece[:room]
+        self._lost += max(0, len(piece) - room)
+
+    def _emit(self) -> None:
+        line, self._line = self._line, bytearray()
+        lost, self._lost = self._lost, 0
+        text = line.removesuffix(b"\r").decode("utf-8", "replace").translate(_CONTROL)
+        if lost:
+            text = f"{text} [{lost} bytes cut]"
+        self._logger.info("%s", text, extra=self._extra)
+
+
+class LogOutput(OutputStream):
+    """An ``output-stream`` into a `LineLog`. It always has room, and nothing ever fails."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: LineLog) -> None:
+        self._log = log
+        log.handles += 1
+
+    def check_write(self) -> int:
+        """Return how much one write may bring."""
+        return _PERMIT
+
+    def write(self, contents: bytes) -> None:
+        """Log the lines that `contents` ends.
+
+        :raises Violation: if it is more than permitted
+        """
+        if len(contents) > _PERMIT:
+            raise Violation("wasi:io/streams: write of more than check-write permits")
+        self._log.write(contents)
+
+    def blocking_write_and_flush(self, contents: bytes) -> None:
+        """As `write`; nothing is buffered but a line without its end."""
+        self._log.write(contents)
+
+    def blocking_flush(self) -> None:
+        """Do nothing: lines are logged as they end."""
+
+    def subscribe(self) -> Pollable:
+        """Return a pollable that is ready."""
+        return ReadyPollable()
+
+    def drop(self) -> None:
+        """Let go of the log; the last one logs what is left."""
+        self._log.handles -= 1
+        if not self._log.handles:
+            self._log.flush()

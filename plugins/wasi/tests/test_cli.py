@@ -1,0 +1,134 @@
+"""Environment, exit, and what a guest prints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from host_plugin_wasi.log import LINE_LIMIT, LineLog, LogOutput
+from hypothesis import given
+from hypothesis import strategies as st
+from wasmplex.plugin import Err, Grants, GuestExit, Ok, Variant
+
+Bound = Callable[..., AbstractAsyncContextManager[Any]]
+
+pytestmark = pytest.mark.anyio
+
+
+class Records(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name} {record.stream} {record.getMessage()}")  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    logger = logging.getLogger("wasmplex.guest")
+    handler = Records()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler.lines  # type: ignore[misc]
+    finally:
+        logger.removeHandler(handler)
+
+
+async def test_nothing_of_the_host_is_seen_by_default(bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    async with bound("wasi:cli") as cli:
+        assert await cli("environment#get-environment") == []
+        assert await cli("environment#get-arguments") == []
+        assert await cli("environment#initial-cwd") is None
+        for name in ("stdin", "stdout", "stderr"):
+            assert await cli(f"terminal-{name}#get-terminal-{name}") is None
+
+
+async def test_granted_environment_and_arguments(bound: Bound) -> None:
+    async with bound("wasi:cli", Grants(env={"A": "1", "B": ""}, args=("app", "-v"))) as cli:
+        assert await cli("environment#get-environment") == [("A", "1"), ("B", "")]
+        assert await cli("environment#get-arguments") == ["app", "-v"]
+
+
+async def test_exit_keeps_the_code(bound: Bound) -> None:
+    async with bound("wasi:cli") as cli:
+        for function, argument, code in (
+            ("exit#exit", Ok(), 0),
+            ("exit#exit", Err(), 1),
+            ("exit#exit-with-code", 0, 0),
+            ("exit#exit-with-code", 77, 77),
+        ):
+            with pytest.raises(GuestExit) as caught:
+                await cli(function, argument)
+            assert caught.value.code == code
+
+
+async def test_stdin_is_empty(bound: Bound) -> None:
+    async with bound("wasi:cli") as cli, bound("wasi:io") as io:
+        stdin = await cli("stdin#get-stdin")
+        assert (await io("streams#[method]input-stream.subscribe", stdin)).ready()
+        for name in ("read", "blocking-read", "skip", "blocking-skip"):
+            with pytest.raises(Err) as caught:
+                await io(f"streams#[method]input-stream.{name}", stdin, 10)
+            assert caught.value.value == Variant("closed")
+
+
+async def test_output_becomes_log_lines(bound: Bound, lines: list[str]) -> None:
+    async with bound("wasi:cli") as cli, bound("wasi:io") as io:
+        out, err = await cli("stdout#get-stdout"), await cli("stderr#get-stderr")
+        write = "streams#[method]output-stream.blocking-write-and-flush"
+        await io(write, out, b"one\ntw")
+        await io(write, err, b"bad\n")
+        await io(write, out, b"o\r\n\nthree")
+        assert await io("streams#[method]output-stream.check-write", out) > 0
+        await io("streams#[method]output-stream.blocking-flush", out)
+        assert lines == [
+            "wasmplex.guest.w stdout one",
+            "wasmplex.guest.w stderr bad",
+            "wasmplex.guest.w stdout two",
+            "wasmplex.guest.w stdout ",
+        ]
+        again = await cli("stdout#get-stdout")
+        out.drop()
+        await io(write, again, b" men")
+        assert len(lines) == 4
+        again.drop()
+        err.drop()
+        assert lines[4:] == ["wasmplex.guest.w stdout three men"]
+
+
+def test_a_long_line_is_cut_and_the_next_is_whole(lines: list[str]) -> None:
+    log = LineLog("w", "stdout")
+    for _ in range(5):
+        log.write(b"x" * LINE_LIMIT)
+    log.write(b"\nnext\n")
+    assert lines[0].endswith(f"xxx [{4 * LINE_LIMIT} bytes cut]")
+    assert lines[1:] == ["wasmplex.guest.w stdout next"]
+
+
+def test_a_guest_cannot_forge_records_or_drive_the_terminal(lines: list[str]) -> None:
+    LineLog("w", "stdout").write("a\tb\x1b[2J\rERROR forged\x85x\u2028y\x00\n".encode())
+    assert lines == ["wasmplex.guest.w stdout a\tb\\x1b[2J\\x0dERROR forged\\x85x\\u2028y\\x00"]
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_every_line_is_logged_once_however_it_is_cut(pieces: list[bytes]) -> None:
+    logger = logging.getLogger("wasmplex.guest.cuts")
+    handler = Records()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        output = LogOutput(LineLog("cuts", "stderr"))
+        for piece in pieces:
+            output.write(piece)
+        output.drop()
+    finally:
+        logger.removeHandler(handler)
+    whole = b"".join(pieces)
+    assert len(handler.lines) == whole.count(b"\n") + (not whole.endswith(b"\n") and whole != b"")
+    assert not any(c < " " and c != "\t" for line in handler.lines for c in line)
