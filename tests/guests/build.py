@@ -42,7 +42,6 @@ class Guest:
 
     world: str
     wasi: str = "0.2.0"
-    source: str = ""
 
 
 GUESTS = {
@@ -50,6 +49,7 @@ GUESTS = {
     "hello": Guest("hello"),
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),
+    "command": Guest("command", "0.2.3"),
 }
 
 

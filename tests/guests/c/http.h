@@ -1,47 +1,15 @@
-// wasi:http/types and the streams it hands out, as far as the guests use them.
+// wasi:http/types, as far as the guests use it.
 #pragma once
-#include "abi.h"
+#include "streams.h"
 
 #define HTTP "wasi:http/types@" WASI
-#define STREAMS "wasi:io/streams@" WASI
-#define POLL "wasi:io/poll@" WASI
 #define HANDLE "wasi:http/incoming-handler@" WASI "#handle"
-
-// result<own<T>>: a tag of one byte, and a handle
-typedef struct {
-    u8 failed, pad[3];
-    u32 handle;
-} handle_result;
 
 // option<string>
 typedef struct {
     u8 some, pad[3];
     text value;
 } text_option;
-
-// result<list<u8>, stream-error> and result<_, stream-error>
-typedef struct {
-    u8 failed, pad[3];
-    union {
-        text data;
-        struct {
-            u8 closed, pad1[3];
-            u32 error;
-        };
-    };
-} stream_result;
-
-// result<u64, stream-error>
-typedef struct {
-    u8 failed, pad[7];
-    union {
-        u64 count;
-        struct {
-            u8 closed, pad1[3];
-            u32 error;
-        };
-    };
-} count_result;
 
 // option<result<result<option<trailers>, error-code>>>
 typedef struct {
@@ -83,24 +51,8 @@ IMPORT(HTTP, "[resource-drop]outgoing-body") void outgoing_body_drop(u32);
 IMPORT(HTTP, "[static]response-outparam.set")
 void outparam_set(u32, u32, u32, u32, u64, u32, u32, u32, u32);
 IMPORT(HTTP, "[resource-drop]response-outparam") void outparam_drop(u32);
-IMPORT(STREAMS, "[method]input-stream.blocking-read") void input_read(u32, u64, stream_result *);
-IMPORT(STREAMS, "[resource-drop]input-stream") void input_drop(u32);
-IMPORT(STREAMS, "[method]output-stream.blocking-write-and-flush")
-void output_write(u32, const u8 *, u32, stream_result *);
-IMPORT(STREAMS, "[resource-drop]output-stream") void output_drop(u32);
-IMPORT(STREAMS, "[method]output-stream.check-write") void output_check(u32, count_result *);
-IMPORT(STREAMS, "[method]output-stream.write") void output_put(u32, const u8 *, u32, stream_result *);
-IMPORT(STREAMS, "[method]output-stream.flush") void output_flush(u32, stream_result *);
-IMPORT(STREAMS, "[method]output-stream.subscribe") u32 output_subscribe(u32);
-IMPORT(POLL, "[method]pollable.block") void poll_block(u32);
-IMPORT(POLL, "[resource-drop]pollable") void poll_drop(u32);
 
 #define INTERNAL_ERROR 38  // the case of error-code
-
-static u32 must(handle_result r) {
-    if (r.failed) __builtin_trap();
-    return r.handle;
-}
 
 static void append(u32 fields, text name, text value) {
     u8 r[2];
@@ -127,13 +79,6 @@ static u32 body_stream(u32 body) {
 static void finish(u32 body, u32 has_trailers, u32 trailers) {
     u64 r[5];
     outgoing_body_finish(body, has_trailers, trailers, r);
-}
-
-// Write up to 4096 bytes; 0 if the reader has gone.
-static int write_some(u32 stream, text t) {
-    stream_result r;
-    output_write(stream, t.data, t.size, &r);
-    return !r.failed;
 }
 
 // Answer with a status and a text of at most 4096 bytes.

@@ -22,28 +22,6 @@ static void nap(u64 milliseconds) {
     poll_drop(pollable);
 }
 
-// Write all of it as the stream takes it; 0 if the reader has gone.
-static int write_all(u32 stream, text t) {
-    while (t.size) {
-        count_result room;
-        stream_result r;
-        output_check(stream, &room);
-        if (room.failed) return 0;
-        if (!room.count) {
-            u32 pollable = output_subscribe(stream);
-            poll_block(pollable);
-            poll_drop(pollable);
-            continue;
-        }
-        u32 size = room.count < t.size ? (u32)room.count : t.size;
-        output_put(stream, t.data, size, &r);
-        if (r.failed) return 0;
-        t.data += size;
-        t.size -= size;
-    }
-    return 1;
-}
-
 // Adler-32, as zlib has it.
 typedef struct {
     u32 a, b;
