@@ -1,0 +1,302 @@
+"""The key-value contract: what a backend implements, and what guests get through every WIT interface.
+
+A backend deals in its own errors and in valid arguments only. Checking names, sizes and grants, deadlines
+and the shape of cursors is the host's part (`wasmplex.interfaces.keyvalue_policy`), the same for every
+backend. `wasmplex.testing.KeyValueConformance` tests that a backend keeps what is written here.
+
+::
+
+    KeyValueError             what a guest may be told; each class is one case of the WIT's ``error``
+    +-- NoSuchStore           the bucket does not exist and is not created either
+    +-- AccessDenied          credentials are wrong or lack a right, or the bucket is not granted
+    +-- InvalidArgument       an argument, or the value it is applied to, is malformed
+    +-- PreconditionFailed    ``if_not_exists`` and the key exists
+    +-- Timeout               no answer before the deadline, or still contended after bounded retries
+    +-- StoreUnavailable      connection refused or lost, server starting
+    +-- QuotaExceeded         a limit on size, number or rate; out of memory or disk
+    +-- Other                 anything else
+        +-- Unsupported       the backend does not declare the feature
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, TypeVar
+
+from wasmplex.plugins.contracts import Backend
+
+__all__ = [
+    "FEATURES", "S64_MAX", "S64_MIN", "AccessDenied", "Bucket", "Change", "Entry", "InvalidArgument",
+    "KeyValueBackend", "KeyValueError", "NoSuchStore", "Other", "Page", "PreconditionFailed",
+    "QuotaExceeded", "Stale", "StoreUnavailable", "Swapped", "Timeout", "Unsupported", "next_count",
+]  # fmt: skip
+
+FEATURES = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
+"""What a backend may leave out. It declares what it has in `KeyValueBackend.features`."""
+
+T = TypeVar("T")
+S64_MIN, S64_MAX = -(2**63), 2**63 - 1
+
+
+# ---------------------------------------------------------------- errors
+
+
+class KeyValueError(Exception):
+    """Base of the errors that reach a guest. Never raised itself.
+
+    :param text: the cause, in a few words that a guest may see: no secret, no path of the host
+    :cvar case: the case of ``wasmcloud:keyvalue``'s ``error``
+    :cvar summary: the case in words, for interfaces that lack it
+    """
+
+    case: ClassVar[str]
+    summary: ClassVar[str]
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text or self.summary)
+
+
+class NoSuchStore(KeyValueError):
+    """The bucket does not exist, and opening it does not create it."""
+
+    case, summary = "no-such-store", "no such store"
+
+
+class AccessDenied(KeyValueError):
+    """The credentials are wrong or lack a right, or the bucket is known and not granted."""
+
+    case, summary = "access-denied", "access denied"
+
+
+class InvalidArgument(KeyValueError):
+    """An argument is malformed, or the value it is applied to does not allow it. Nothing was written."""
+
+    case, summary = "invalid-argument", "invalid argument"
+
+
+class PreconditionFailed(KeyValueError):
+    """`Bucket.set` was told ``if_not_exists`` and the key exists."""
+
+    case, summary = "precondition-failed", "precondition failed"
+
+
+class Timeout(KeyValueError):
+    """No answer before the deadline. Whether a write happened is unknown."""
+
+    case, summary = "timeout", "timed out"
+
+
+class StoreUnavailable(KeyValueError):
+    """The connection was refused or lost, or the server is not ready. Trying again later may help."""
+
+    case, summary = "store-unavailable", "store unavailable"
+
+
+class QuotaExceeded(KeyValueError):
+    """Over a limit of size, number or rate; out of memory or disk."""
+
+    case, summary = "quota-exceeded", "quota exceeded"
+
+
+class Other(KeyValueError):
+    """What has no case of its own."""
+
+    case, summary = "other", "failed"
+
+
+class Unsupported(Other):
+    """The backend does not declare the feature. :param feature: one of `FEATURES`."""
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"this backend does not support {feature}")
+
+
+# ---------------------------------------------------------------- values
+
+
+class Page(NamedTuple):
+    """Some keys, and where the next page starts; `cursor` is None on the last one."""
+
+    keys: list[str]
+    cursor: str | None = None
+
+
+class Entry(NamedTuple):
+    """A value with its version: opaque, different after every write, never used again for the key."""
+
+    value: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """`Bucket.swap` wrote the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """`Bucket.swap` wrote nothing: a condition did not hold for `current` (None: the key is absent)."""
+
+    current: Entry | None
+
+
+class Change(NamedTuple):
+    """One change that a watcher is told: a value that was set, or None for a key that was deleted."""
+
+    key: str
+    value: bytes | None
+
+
+# ---------------------------------------------------------------- the contract
+
+
+class Bucket(ABC):
+    """One bucket, open. Holds nothing that must be closed; closing the backend ends it.
+
+    Keys are any UTF-8 text of at most 1 KiB, the empty string included. A key whose time to live has
+    passed does not exist for any operation. Every operation is atomic but the ``*_many`` ones, may be
+    cancelled at any await, and raises a `KeyValueError` for what a guest should be told.
+    """
+
+    @abstractmethod
+    async def get(self, key: str) -> bytes | None:
+        """Return the value, None if the key does not exist."""
+
+    @abstractmethod
+    async def set(
+        self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
+    ) -> None:
+        """Replace the value; the key expires after `ttl_ms` milliseconds (1 to 2**53), never without.
+
+        :param ttl_ms: not None only if the backend declares ``ttl``
+        :param if_not_exists: True only if the backend declares ``if-not-exists``
+        :raises PreconditionFailed: if `if_not_exists` and the key exists
+        :raises QuotaExceeded: if the store is full
+        """
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Delete the key; deleting what does not exist succeeds."""
+
+    @abstractmethod
+    async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
+        """Return at most `limit` keys that start with `prefix`, in any order.
+
+        Following the cursors to the end returns every key that existed throughout exactly once, whatever
+        is written meanwhile. A page may be empty and still have a cursor.
+
+        :param cursor: None, or what an earlier page of this bucket and prefix returned, unchanged
+        """
+
+    async def exists(self, key: str) -> bool:
+        """Return whether the key exists. Override it where that is cheaper than reading the value."""
+        return await self.get(key) is not None
+
+    async def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> int:
+        """Add `delta` to the decimal number stored under the key and return the sum. Feature ``increment``.
+
+        An absent key counts as 0. The key's expiry stays. `next_count` computes what is to be written.
+
+        :raises InvalidArgument: if the value is no s64, or the sum is below `minimum` or above
+            `S64_MAX`; nothing is written
+        """
+        raise Unsupported("increment")
+
+    async def current(self, key: str) -> Entry | None:
+        """Return value and version, None if the key does not exist. Feature ``cas``."""
+        raise Unsupported("cas")
+
+    async def swap(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        require_version: str | None = None,
+        require_value: bytes | None = None,
+    ) -> Swapped | Stale:
+        """Replace value (and clear expiry) if all given conditions hold; one at least is. Feature ``cas``.
+
+        An absent key meets no condition.
+
+        :raises Timeout: if it is still contended after bounded retries
+        """
+        raise Unsupported("cas")
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        """Return the changes from entry on, each at least once, in order per key. Feature ``watch``."""
+        raise Unsupported("watch")
+
+    # Backends override these three where their store takes a batch in one go.
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values by position; a key may be given twice."""
+        return [await self.get(key) for key in keys]
+
+    async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Set all items in order. Every one is attempted; the first error is raised at the end."""
+        await _attempt(lambda item: self.set(*item), items)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete all keys. Every one is attempted; the first error is raised at the end."""
+        await _attempt(self.delete, keys)
+
+
+class KeyValueBackend(Backend):
+    """An open key-value store.
+
+    :ivar features: which of `FEATURES` it honours, the same as its provider's
+    :ivar clock: milliseconds now, for a backend that computes expiry itself: it calls ``self.clock()``
+        whenever it needs the time, and tests replace it. None if a server keeps the time
+    """
+
+    features: frozenset[str] = frozenset()
+    clock: Callable[[], int] | None = None
+
+    @abstractmethod
+    async def open_bucket(self, namespace: str, name: str) -> Bucket:
+        """Return the bucket, which need not exist yet: it comes into being when a key is written.
+
+        Buckets of different namespaces or names share nothing, whatever characters these contain.
+        """
+
+    @abstractmethod
+    async def has_bucket(self, namespace: str, name: str) -> bool:
+        """Return whether the bucket holds any key."""
+
+
+# ---------------------------------------------------------------- what backends share
+
+_COUNT = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+
+def next_count(value: bytes | None, delta: int, minimum: int = S64_MIN) -> int:
+    """Return the count after `Bucket.increment`; stored as ``str(count).encode()``.
+
+    A count is what ``str()`` prints of an s64: no sign but ``-``, no leading zero, no white space.
+
+    :param value: what is stored, None if the key does not exist
+    :raises InvalidArgument: see `Bucket.increment`
+    """
+    if value is not None and not _COUNT.fullmatch(value):
+        raise InvalidArgument("the value is not a decimal s64")
+    count = 0 if value is None else int(value)
+    if not S64_MIN <= count <= S64_MAX:
+        raise InvalidArgument("the value is not a decimal s64")
+    if not minimum <= count + delta <= S64_MAX:
+        raise InvalidArgument(f"the sum would leave the range {minimum} to {S64_MAX}")
+    return count + delta
+
+
+async def _attempt(operation: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:
+    first: Exception | None = None
+    for item in items:
+        try:
+            await operation(item)
+        except Exception as error:  # noqa: BLE001  whatever it is, the other items are attempted
+            first = first or error
+    if first is not None:
+        raise first

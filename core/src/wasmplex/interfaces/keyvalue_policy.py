@@ -1,0 +1,366 @@
+"""What every key-value backend gets for free: limits, grants, deadlines, cursors and typed errors.
+
+The interfaces (`wasi:keyvalue`, `wasmcloud:keyvalue`) put a `GuardedBucket` between guest and backend.
+They differ in how an error looks to the guest, which is the one thing they bring: their `Dialect`.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from pydantic import Field
+
+from wasmplex.capabilities.keyvalue import (
+    S64_MAX,
+    S64_MIN,
+    AccessDenied,
+    Bucket,
+    Entry,
+    InvalidArgument,
+    KeyValueBackend,
+    KeyValueError,
+    NoSuchStore,
+    Other,
+    Page,
+    QuotaExceeded,
+    Stale,
+    StoreUnavailable,
+    Swapped,
+    Timeout,
+    Unsupported,
+)
+from wasmplex.interfaces.deadline import within
+from wasmplex.settings import Duration, Settings, Size
+
+__all__ = [
+    "MAX_BATCH", "MAX_NAME", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "Dialect", "GuardedBucket",
+    "GuardedStore", "KeyValueSettings", "Scope",
+]  # fmt: skip
+
+P = ParamSpec("P")
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+MAX_NAME = 1024
+"""Bytes of UTF-8 in a name: bucket, key, prefix."""
+MAX_VALUE = 64 * 2**20
+"""Bytes that ``max_value`` may be set to."""
+MAX_BATCH = 1000
+"""Items in one batch."""
+MAX_PAGE = 1000
+"""Keys in one page."""
+MAX_TTL_MS = 2**53
+"""A longer time to live is cut to this (285,000 years), so that backends can add it to a date."""
+
+Dialect: TypeAlias = Callable[[str, KeyValueError], Exception]
+"""Turns the error of a named operation into what the interface raises for it."""
+
+
+class KeyValueSettings(Settings):
+    """What a key-value binding may say besides the settings of its backend."""
+
+    buckets: tuple[str, ...] | None = None
+    """The buckets that may be opened; any if absent."""
+    max_value: Annotated[Size, Field(ge=1, le=MAX_VALUE)] = 2**20
+    """The largest value in bytes, at most 64 MiB."""
+    timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """How long one operation may take."""
+    namespace: str | None = None
+    """Bindings with one backend and one namespace share buckets; ``<workload>/<label>`` if absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whom a binding belongs to; a cursor is good within the scope it came from.
+
+    :ivar namespace: where its buckets are kept
+    """
+
+    workload: str
+    label: str | None
+    namespace: str
+
+
+class _Guarded(Protocol):
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def refusal(self) -> Callable[[str, Exception], Exception]: ...
+
+
+G = TypeVar("G", bound=_Guarded)
+
+
+def _guarded(
+    operation: str,
+) -> Callable[
+    [Callable[Concatenate[G, P], Coroutine[Any, Any, T]]], Callable[Concatenate[G, P], Coroutine[Any, Any, T]]
+]:
+    """Make a method that checks its arguments and returns what is to be awaited into an operation.
+
+    The operation runs under the deadline, and whatever is raised on the way is refused in the dialect.
+    """
+
+    def decorate(
+        checked: Callable[Concatenate[G, P], Coroutine[Any, Any, T]],
+    ) -> Callable[Concatenate[G, P], Coroutine[Any, Any, T]]:
+        @functools.wraps(checked)
+        async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return await within(self.timeout, checked(self, *args, **kwargs))
+            except Exception as error:
+                raise self.refusal(operation, error) from error
+
+        return guarded
+
+    return decorate
+
+
+class GuardedStore:
+    """The buckets of one binding.
+
+    :param dialect: how errors look to the guest
+    """
+
+    __slots__ = ("backend", "dialect", "scope", "settings", "timeout")
+
+    def __init__(
+        self, backend: KeyValueBackend, settings: KeyValueSettings, scope: Scope, dialect: Dialect
+    ) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.scope = scope
+        self.dialect = dialect
+        self.timeout = settings.timeout
+
+    @_guarded("open")
+    async def open(self, identifier: str) -> GuardedBucket:
+        """Open a bucket that the binding grants.
+
+        :raises NoSuchStore: if it is not granted and holds nothing
+        :raises AccessDenied: if it is not granted and exists
+        """
+        check_name(identifier)
+        granted, namespace = self.settings.buckets, self.scope.namespace
+        if granted is None or identifier in granted:
+            return GuardedBucket(self, identifier, await self.backend.open_bucket(namespace, identifier))
+        if await self.backend.has_bucket(namespace, identifier):
+            raise AccessDenied("the configuration does not grant this bucket")
+        raise NoSuchStore("there is no such bucket among those that the configuration grants")
+
+    def refusal(self, operation: str, error: Exception) -> Exception:
+        """Return what to raise to the guest for `error`, whatever it is."""
+        if not isinstance(error, KeyValueError):
+            error = typed(operation, error)
+        return self.dialect(operation, error)
+
+
+class GuardedBucket:
+    """A bucket as guests hold it: the operations of `Bucket`, checked, timed, errors in the dialect."""
+
+    __slots__ = ("bucket", "name", "refusal", "store", "timeout")
+
+    def __init__(self, store: GuardedStore, name: str, bucket: Bucket) -> None:
+        self.store = store
+        self.name = name
+        self.bucket = bucket
+        self.timeout = store.timeout
+        self.refusal = store.refusal
+
+    @_guarded("get")
+    def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
+        """See `Bucket.get`."""
+        check_name(key)
+        return self.bucket.get(key)
+
+    @_guarded("exists")
+    def exists(self, key: str) -> Coroutine[Any, Any, bool]:
+        """See `Bucket.exists`."""
+        check_name(key)
+        return self.bucket.exists(key)
+
+    @_guarded("set")
+    def set(
+        self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
+    ) -> Coroutine[Any, Any, None]:
+        """See `Bucket.set`."""
+        self._check_item((key, value))
+        if ttl_ms is not None:
+            self._need("ttl")
+            if ttl_ms < 1:
+                raise InvalidArgument("ttl-ms must be 1 or more")
+            ttl_ms = min(ttl_ms, MAX_TTL_MS)
+        if if_not_exists:
+            self._need("if-not-exists")
+        return self.bucket.set(key, value, ttl_ms=ttl_ms, if_not_exists=if_not_exists)
+
+    @_guarded("delete")
+    def delete(self, key: str) -> Coroutine[Any, Any, None]:
+        """See `Bucket.delete`."""
+        check_name(key)
+        return self.bucket.delete(key)
+
+    @_guarded("list-keys")
+    async def list_keys(self, prefix: str = "", cursor: str | None = None) -> Page:
+        """Return a page of at most `MAX_PAGE` keys, an empty one only if it is the last."""
+        check_name(prefix)
+        tag = self._cursor_tag(prefix)
+        inner = None if cursor is None else unseal_cursor(tag, cursor)
+        page = await self.bucket.list_keys(prefix, inner, MAX_PAGE)
+        while not page.keys and page.cursor is not None:
+            page = await self.bucket.list_keys(prefix, page.cursor, MAX_PAGE)
+        return page if page.cursor is None else Page(page.keys, seal_cursor(tag, page.cursor))
+
+    @_guarded("increment")
+    def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> Coroutine[Any, Any, int]:
+        """See `Bucket.increment`."""
+        self._need("increment")
+        check_name(key)
+        if not S64_MIN <= delta <= S64_MAX:
+            raise InvalidArgument("the delta is not an s64")
+        return self.bucket.increment(key, delta, minimum=minimum)
+
+    @_guarded("current")
+    def current(self, key: str) -> Coroutine[Any, Any, Entry | None]:
+        """See `Bucket.current`."""
+        self._need("cas")
+        check_name(key)
+        return self.bucket.current(key)
+
+    @_guarded("swap")
+    def swap(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        require_version: str | None = None,
+        require_value: bytes | None = None,
+    ) -> Coroutine[Any, Any, Swapped | Stale]:
+        """See `Bucket.swap`."""
+        self._need("cas")
+        self._check_item((key, value))
+        if require_version is None and require_value is None:
+            raise InvalidArgument("swap needs a condition: require-version, require-value or both")
+        return self.bucket.swap(key, value, require_version=require_version, require_value=require_value)
+
+    @_guarded("get-many")
+    async def get_many(self, keys: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """Return key and value by position, None where the key does not exist."""
+        check_batch(keys)
+        for key in keys:
+            check_name(key)
+        pairs = zip(keys, await self.bucket.get_many(keys), strict=True)
+        return [None if value is None else (key, value) for key, value in pairs]
+
+    @_guarded("set-many")
+    async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """See `Bucket.set_many`; an item over a limit does not keep the others from being set."""
+        check_batch(items)
+        good, first = _sift(items, self._check_item)
+        await self.bucket.set_many(good)
+        if first is not None:
+            raise first
+
+    @_guarded("delete-many")
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See `Bucket.delete_many`; a name over the limit does not keep the others from being deleted."""
+        check_batch(keys)
+        good, first = _sift(keys, check_name)
+        await self.bucket.delete_many(good)
+        if first is not None:
+            raise first
+
+    def _cursor_tag(self, prefix: str) -> bytes:
+        scope = self.store.scope
+        owner = (scope.workload, scope.label, scope.namespace, self.name, prefix)
+        return blake2b(repr(owner).encode(), digest_size=12).digest()
+
+    def _need(self, feature: str) -> None:
+        if feature not in self.store.backend.features:
+            raise Unsupported(feature)
+
+    def _check_item(self, item: tuple[str, bytes]) -> None:
+        check_name(item[0])
+        limit = self.store.settings.max_value
+        if len(item[1]) > limit:
+            raise QuotaExceeded(f"a value of {len(item[1])} bytes is over the limit of {limit}")
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of more than `MAX_NAME` bytes; up to a quarter of it in characters needs no encoding."""
+    if len(name) > MAX_NAME // 4 and len(name.encode()) > MAX_NAME:
+        raise InvalidArgument(f"a name is over {MAX_NAME} bytes")
+
+
+def check_batch(items: Sequence[Any]) -> None:
+    """Refuse a batch of more than `MAX_BATCH` items."""
+    if len(items) > MAX_BATCH:
+        raise QuotaExceeded(f"a batch of {len(items)} items is over the limit of {MAX_BATCH}")
+
+
+def _sift(items: Sequence[T], check: Callable[[T], None]) -> tuple[list[T], KeyValueError | None]:
+    """Return the items that pass `check`, and the error of the first that does not."""
+    good: list[T] = []
+    first: KeyValueError | None = None
+    for item in items:
+        try:
+            check(item)
+        except KeyValueError as error:
+            first = first or error
+        else:
+            good.append(item)
+    return good, first
+
+
+def seal_cursor(tag: bytes, cursor: str) -> str:
+    """Return the cursor as guests see it: with a tag that says what it belongs to."""
+    return urlsafe_b64encode(tag + cursor.encode()).decode("ascii")
+
+
+def unseal_cursor(tag: bytes, sealed: str) -> str:
+    """Return the backend's cursor.
+
+    :raises InvalidArgument: if it is malformed or belongs to another bucket, prefix or binding
+    """
+    try:
+        raw = b64decode(sealed.encode("ascii"), altchars=b"-_", validate=True)
+        if raw.startswith(tag):
+            return raw[len(tag) :].decode()
+    except ValueError:
+        pass
+    raise InvalidArgument("the cursor is not one that this listing returned")
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def typed(operation: str, error: Exception) -> KeyValueError:
+    """Return the typed error for an exception that a backend let through.
+
+    Its own text is for the host's log only: it may hold a path, an address or a secret.
+    """
+    match error:
+        case TimeoutError():
+            return Timeout("no answer before the deadline")
+        case ConnectionError():
+            return StoreUnavailable(error.strerror or type(error).__name__)
+        case MemoryError():
+            return QuotaExceeded("out of memory")
+        case PermissionError():
+            return AccessDenied(error.strerror or "no permission")
+        case OSError(errno=code) if code in _FULL:
+            return QuotaExceeded(error.strerror or "no space")
+        case OSError() if error.strerror:
+            return Other(error.strerror)
+    logger.warning("key-value %s failed with an untyped error", operation, exc_info=error)
+    return Other(type(error).__name__)
