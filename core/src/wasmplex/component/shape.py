@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from wasmplex.wit.types import FuncType, Resource, ValueType
 
 __all__ = [
     "ComponentType",
     "CoreModuleType",
+    "DefinedType",
     "Export",
     "Extern",
     "Import",
     "InstanceType",
     "NamedType",
     "Shape",
+    "UnknownSection",
+    "ValueExtern",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class NamedType:
-    """A named value type: a record, variant, enum or flags, or an alias of any type."""
+    """A named value type: a record, variant, enum or flags, or an alias of any type.
+
+    :ivar type: the type. Function types in the same interface that go by this name hold this very
+        object, so that text can be printed with the names it was written with
+    :ivar source: the named type that this one is an alias of, most often of another interface
+        (``use types.{error}``), or None for a definition
+    """
+
+    type: ValueType
+    source: NamedType | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DefinedType:
+    """A type import or export that is neither a value type nor a resource; its inner type is not modelled.
+
+    Components do not have these; a WIT package in binary form consists of them.
+    """
+
+    kind: Literal["func", "instance", "component"]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueExtern:
+    """A value import or export (a part of the component model that no engine runs yet)."""
 
     type: ValueType
 
@@ -58,7 +85,16 @@ class InstanceType:
         return {name: e for name, e in self.exports.items() if isinstance(e, Resource)}
 
 
-Extern: TypeAlias = FuncType | InstanceType | Resource | NamedType | CoreModuleType | ComponentType
+Extern: TypeAlias = (
+    FuncType
+    | InstanceType
+    | Resource
+    | NamedType
+    | DefinedType
+    | ValueExtern
+    | CoreModuleType
+    | ComponentType
+)
 
 
 @dataclass(frozen=True)
@@ -69,12 +105,16 @@ class Import:
         (``wasi:keyvalue/store@0.2.0-draft``), a label (``cache``), or a plain name
     :ivar type: what is imported
     :ivar implements: the interface id that a labelled import implements, else None
+    :ivar version_suffix: what was cut off the version when it was made canonical: ``.6`` beside
+        ``wasi:http/types@0.2`` for 0.2.6, else None
+    :ivar external_id: a name that the host understands, in no syntax of ours, else None
     """
 
     name: str
     type: Extern
     implements: str | None = None
     version_suffix: str | None = None
+    external_id: str | None = None
 
     @property
     def label(self) -> str | None:
@@ -89,11 +129,32 @@ class Import:
 
 @dataclass(frozen=True)
 class Export:
-    """One export; see `Import` for `name` and `implements`."""
+    """One export; see `Import` for what the fields mean."""
 
     name: str
     type: Extern
     implements: str | None = None
+    version_suffix: str | None = None
+    external_id: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The label, or None for an export that goes by its interface id."""
+        return self.name if self.implements is not None else None
+
+    @property
+    def interface(self) -> str:
+        """The interface id this export stands for, labelled or not; a plain name is returned as it is."""
+        return self.implements if self.implements is not None else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSection:
+    """A section with an id that this reader does not know: `size` bytes from byte `offset` on."""
+
+    id: int
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -104,3 +165,5 @@ class Shape:
     exports: tuple[Export, ...]
     proposals: frozenset[str] = frozenset()
     """The wasm proposals its type sections, canonical options and core modules are seen to need."""
+    unknown_sections: tuple[UnknownSection, ...] = ()
+    """Sections that were skipped because a newer version of the component model must have added them."""
