@@ -174,6 +174,8 @@ class ImportRequest:
     :ivar backend: the backend that the binding names, None for an interface without a capability
     :ivar settings: the provider's own part of the binding, validated by `InterfaceProvider.settings`
     :ivar namespace: the default namespace of the binding, ``<workload>/<label>`` unless configured
+    :ivar granted: the interfaces that the binding grants, None for all; a resource handed out here must
+        not work through an interface routed by resource that is not among them
     """
 
     interface: str
@@ -182,6 +184,7 @@ class ImportRequest:
     backend: Backend | None = None
     settings: Settings = field(default_factory=Settings)
     namespace: str = ""
+    granted: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -206,6 +209,9 @@ class InterfaceProvider(ABC):
     :cvar interfaces: the names of the interfaces served
     :cvar capability: the capability that a binding must bring a backend for; None if none is needed
     :cvar settings: the keys that a binding may have besides those of its backend
+    :cvar routes_by_resource: those of `interfaces` whose functions only take resources that another
+        import hands out (``atomics`` with its ``borrow<bucket>``): unlabelled, they need no binding,
+        because each resource remembers the backend it came from. `ImportRequest.backend` is None there
     """
 
     package: ClassVar[str]
@@ -213,6 +219,7 @@ class InterfaceProvider(ABC):
     interfaces: ClassVar[frozenset[str]]
     capability: ClassVar[str | None] = None
     settings: ClassVar[type[Settings]] = Settings
+    routes_by_resource: ClassVar[frozenset[str]] = frozenset()
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return the backend features that this import cannot do without."""
@@ -240,6 +247,10 @@ class Workload(Protocol):
     @property
     def timeout(self) -> float:
         """Seconds that one call may take."""
+
+    @property
+    def max_body(self) -> int:
+        """Bytes that the body of a request may have."""
 
     def instance(self) -> AbstractAsyncContextManager[GuestInstance]:
         """Borrow an instance for one call; it is made, reused or dropped as the workload is set up.
