@@ -7,42 +7,53 @@ at file and line when a value is refused.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 __all__ = ["Duration", "SecretStr", "Settings", "Size", "parse_duration", "parse_size"]
 
-_NUMBER = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[A-Za-z]*)\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
           "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
+_MAX_DURATION = 3650 * 86400.0  # what timers of event loops and databases can hold
+_MAX_SIZE = 2**62  # what signed 64-bit lengths can hold, with room to add two of them
 
 
 def parse_duration(value: Any) -> float:
     """Return seconds from ``"10s"``, ``"250ms"``, ``"5m"``, ``"1h"``, ``"1d"`` or a plain number of seconds.
 
-    :raises ValueError: for anything else, negative numbers included
+    :raises ValueError: for anything else, negative, infinite and longer than ten years included
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match["unit"] not in _SECONDS:
-        raise ValueError('not a duration; write it like "250ms", "10s", "5m" or "1h"')
-    return float(match["number"]) * _SECONDS[match["unit"]]
+        seconds = value
+    else:
+        match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+        if match is None or match["unit"] not in _SECONDS:
+            raise ValueError('not a duration; write it like "250ms", "10s", "5m" or "1h"')
+        seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    if seconds > _MAX_DURATION:
+        raise ValueError('longer than ten years; write it like "10s" or "1h"')
+    return float(seconds)
 
 
 def parse_size(value: Any) -> int:
     """Return bytes from ``"64KiB"``, ``"256MiB"``, ``"1GiB"``, ``"10MB"`` or a plain number of bytes.
 
-    :raises ValueError: for anything else, negative numbers included
+    :raises ValueError: for anything else, negative and more than 4 EiB included
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match["unit"] not in _BYTES:
-        raise ValueError('not a size; write it like "64KiB", "256MiB" or "1GiB"')
-    return int(float(match["number"]) * _BYTES[match["unit"]])
+        size = value
+    else:
+        match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+        if match is None or match["unit"] not in _BYTES:
+            raise ValueError('not a size; write it like "64KiB", "256MiB" or "1GiB"')
+        size = int(Decimal(match["number"]) * _BYTES[match["unit"]])
+    if size > _MAX_SIZE:
+        raise ValueError('more than 4EiB; write it like "64KiB", "256MiB" or "1GiB"')
+    return size
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
@@ -55,4 +66,6 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 class Settings(BaseModel):
     """Base of every settings model: immutable, and a key that it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True, allow_inf_nan=False
+    )

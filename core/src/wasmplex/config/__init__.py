@@ -1,1 +1,39 @@
-"""."""
+"""Configuration: host.toml or host.yaml to `HostConfig`, every error with its file, line and remedy."""
+
+from __future__ import annotations
+
+from wasmplex.config.loading import load, unknown_triggers
+from wasmplex.config.model import (
+    BindingConfig,
+    EngineConfig,
+    EnvRef,
+    FileRef,
+    HostConfig,
+    InstancesConfig,
+    KeyPath,
+    LimitsConfig,
+    Location,
+    Table,
+    WorkloadConfig,
+)
+from wasmplex.config.references import redact, resolve
+from wasmplex.config.validation import validate
+
+__all__ = [
+    "BindingConfig",
+    "EngineConfig",
+    "EnvRef",
+    "FileRef",
+    "HostConfig",
+    "InstancesConfig",
+    "KeyPath",
+    "LimitsConfig",
+    "Location",
+    "Table",
+    "WorkloadConfig",
+    "load",
+    "redact",
+    "resolve",
+    "unknown_triggers",
+    "validate",
+]

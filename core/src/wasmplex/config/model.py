@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = [
-    "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig", "LimitsConfig",
-    "Location", "Table", "WorkloadConfig",
+    "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig", "KeyPath",
+    "LimitsConfig", "Location", "Table", "WorkloadConfig",
 ]  # fmt: skip
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Keys from the outside in, and the index where an array is passed: ``("workload", "shop", "args", 0)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,33 @@ class Table:
 
     :ivar values: plain values, with `EnvRef` and `FileRef` where the file has them
     :ivar location: where the table stands
-    :ivar locations: where each key stands, by its path within the table, ``("tls", "ca_file")``
+    :ivar locations: where each key stands, by its path within the table, ``("tls", "ca_file")``; the
+        items of an array by their index, ``("servers", 0)``
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     location: Location = Location("", 0, "")
-    locations: Mapping[tuple[str, ...], Location] = field(default_factory=dict)
+    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
 
-    def where(self, *path: str) -> Location:
+    def where(self, *path: str | int) -> Location:
         """Return the place of a key, or of the nearest enclosing table that has one."""
         while path:
             if path in self.locations:
                 return self.locations[path]
             path = path[:-1]
         return self.location
+
+    def sub(self, *path: str) -> Table:
+        """Return the table below a key; an empty one if there is none."""
+        values: Any = self.values
+        for key in path:
+            values = values.get(key) if isinstance(values, Mapping) else None
+        depth = len(path)
+        return Table(
+            values=values if isinstance(values, Mapping) else {},
+            location=self.where(*path),
+            locations={at[depth:]: place for at, place in self.locations.items() if at[:depth] == path},
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,8 @@ class BindingConfig:
     :ivar interfaces: the interfaces it grants, None for all
     :ivar backend: the backend's name, ``redis`` or ``redis@host-plugin-redis``
     :ivar from_: the import that this label replaces, ``labels:kv/cache@0.1.0``
-    :ivar settings: every other key
+    :ivar settings: every other key. Its `Table.location` is the binding's own place, and `Table.where`
+        knows the binding's own keys too (``backend``, ``version``)
     """
 
     label: str | None
@@ -132,7 +149,11 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class WorkloadConfig:
-    """``[workload.<name>]``."""
+    """``[workload.<name>]``.
+
+    :ivar table: everything as written, with positions; ``table.sub("env")`` is what `resolve` takes to
+        get the environment
+    """
 
     name: str
     component: Path
@@ -147,6 +168,7 @@ class WorkloadConfig:
     instances: InstancesConfig = InstancesConfig()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     bindings: tuple[BindingConfig, ...] = ()
+    table: Table = Table()
 
 
 @dataclass(frozen=True)

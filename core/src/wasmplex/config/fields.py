@@ -1,0 +1,86 @@
+"""Questions about settings models: which field a key path leads to, and what may be written there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from wasmplex.config.document import assignment, show
+from wasmplex.config.model import KeyPath
+
+__all__ = ["example", "fields_at", "is_secret_field", "key_of", "names_at"]
+
+_CONTAINERS = {Union, UnionType, Annotated, list, tuple, dict, set, frozenset}
+
+
+def key_of(name: str, field: FieldInfo) -> str:
+    """Return the key that a file writes for a field."""
+    return field.alias or name
+
+
+def fields_at(model: type[BaseModel], path: KeyPath) -> list[FieldInfo]:
+    """Return the fields that `path` may lead to; several where a union leaves it open."""
+    if not path:
+        return []
+    return [
+        field
+        for owner in _owners(model, path[:-1])
+        for name, field in owner.model_fields.items()
+        if path[-1] in {name, field.alias}
+    ]
+
+
+def names_at(model: type[BaseModel], path: KeyPath) -> set[str]:
+    """Return the keys that the table at `path` may have."""
+    return {
+        key_of(name, field) for owner in _owners(model, path) for name, field in owner.model_fields.items()
+    }
+
+
+def is_secret_field(model: type[BaseModel], path: KeyPath) -> bool:
+    """Return whether the field at `path` is declared as a `SecretStr`."""
+    return any(SecretStr in _parts(field.annotation) for field in fields_at(model, path))
+
+
+def example(model: type[BaseModel], path: KeyPath, file: str) -> str:
+    """Return a line that sets the key at `path` in `file`: the field's own example, or one by its type."""
+    for field in fields_at(model, path):
+        is_text = not {str, SecretStr}.isdisjoint(_parts(field.annotation))
+        value = show(field.examples[0]) if field.examples else '"..."' if is_text else "..."
+        return assignment(str(path[-1]), value, file)
+    return ""
+
+
+def _owners(model: type[BaseModel], path: KeyPath) -> list[type[BaseModel]]:
+    """Return the models of the tables at `path`."""
+    models = [model]
+    for depth, _ in enumerate(path):
+        fields = [
+            field
+            for owner in models
+            for name, field in owner.model_fields.items()
+            if path[depth] in {name, field.alias}
+        ]
+        if fields:  # the index of an array or the key of a dict leads to no other model
+            models = [inner for field in fields for inner in _models(field.annotation)]
+    return models
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in _CONTAINERS:
+        for part in get_args(annotation):
+            yield from _models(part)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and all that it is made of, as far as it can be hashed."""
+    if annotation.__hash__ is not None:
+        yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)

@@ -1,0 +1,203 @@
+"""Reads a configuration file into a `HostConfig`, or says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from wasmplex.config.bindings import read_bindings
+from wasmplex.config.document import assignment, quoted
+from wasmplex.config.model import (
+    EngineConfig,
+    EnvRef,
+    FileRef,
+    HostConfig,
+    InstancesConfig,
+    KeyPath,
+    LimitsConfig,
+    Table,
+    WorkloadConfig,
+)
+from wasmplex.config.reading import Reader
+from wasmplex.config.references import describe
+from wasmplex.config.sections import (
+    NESTED,
+    EngineSection,
+    HostSection,
+    PluginsSection,
+    WorkloadSection,
+    check_workload_name,
+)
+from wasmplex.config.source import find, read
+from wasmplex.errors import ConfigError, Diagnostic, nearest
+from wasmplex.settings import Settings
+
+__all__ = ["load", "unknown_triggers"]
+
+S = TypeVar("S", bound=Settings)
+
+_CORE = ("host", "engine", "plugins", "workload")
+
+
+def load(
+    path: Path, environ: Mapping[str, str] = os.environ, *, triggers: Collection[str] | None = None
+) -> HostConfig:
+    """Read a TOML or YAML file.
+
+    :param path: the file, or a directory with a ``host.toml``, ``host.yaml`` or ``host.yml`` in it
+    :param environ: what ``{ env = ... }`` refers to
+    :param triggers: the names of the triggers there are; any other top-level table is an error then.
+        Without it, see `unknown_triggers`
+    :raises ConfigError: it cannot be read, or says what it should not; all that is wrong with it at once
+    """
+    file = find(Path(path))
+    document, problems = read(file)
+    reader = Reader(document, file.absolute().parent, environ)
+    reader.problems += problems
+    config = _host(reader, file)
+    if triggers is not None:
+        reader.problems += unknown_triggers(config, triggers)
+    if reader.problems:
+        raise ConfigError(reader.sorted_problems())
+    return config
+
+
+def unknown_triggers(config: HostConfig, known: Collection[str]) -> list[Diagnostic]:
+    """Return a diagnostic for each top-level table that is neither the host's nor one of a known trigger."""
+    return [
+        Diagnostic(f"unknown table {quoted(name)}", str(table.location), fix=nearest(name, {*_CORE, *known}))
+        for name, table in config.triggers.items()
+        if name not in known
+    ]
+
+
+def _host(reader: Reader, file: Path) -> HostConfig:
+    host = _own(reader, ("host",), HostSection) or HostSection()
+    engine = _own(reader, ("engine",), EngineSection) or EngineSection()
+    return HostConfig(
+        path=file.absolute(),
+        name=host.name,
+        engine=EngineConfig(
+            wasm_proposals=tuple(engine.wasm_proposals),
+            cache=reader.path(engine.cache) if engine.cache else None,
+            transport=engine.transport,
+        ),
+        plugins=_plugins(reader),
+        triggers=_host_triggers(reader),
+        workloads=_workloads(reader),
+    )
+
+
+def _own(reader: Reader, path: KeyPath, model: type[S]) -> S | None:
+    table = reader.table(path)
+    return None if table is None else reader.section(table, model)
+
+
+def _plugins(reader: Reader) -> tuple[Path, ...]:
+    root = reader.root()
+    own = replace(root, values={key: value for key, value in root.values.items() if key == "plugins"})
+    reader.section(own, PluginsSection)
+    names = reader.resolved(own).get("plugins")
+    return tuple(
+        reader.existing(("plugins", number), name, "file")
+        for number, name in enumerate(names if isinstance(names, list) else ())
+    )
+
+
+def _host_triggers(reader: Reader) -> dict[str, Table]:
+    tables = {}
+    for name in reader.keys(()):
+        if name in _CORE:
+            continue
+        if reader.is_table((name,)):
+            tables[name] = reader.table((name,)) or Table()
+        else:
+            reader.report((name,), f"unknown key {quoted(name)}", fix=nearest(name, _CORE))
+    return tables
+
+
+def _workloads(reader: Reader) -> dict[str, WorkloadConfig]:
+    if reader.table(("workload",)) is None:
+        return {}
+    found = {name: _workload(reader, name) for name in reader.keys(("workload",))}
+    return {name: workload for name, workload in found.items() if workload is not None}
+
+
+def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
+    path: KeyPath = ("workload", name)
+    reader.check_name(path, "workload name", check_workload_name)
+    table = reader.table(path)
+    if table is None:
+        return None
+    section = reader.section(_without_nested(table), WorkloadSection)
+    component, dirs = _files(reader, path, table)
+    env = _env(reader, path)
+    triggers = _triggers(reader, path)
+    bindings = read_bindings(reader, path)
+    if section is None:
+        return None
+    return WorkloadConfig(
+        name=name,
+        component=component,
+        location=table.location,
+        env=env,
+        args=tuple(section.args),
+        dirs=dirs,
+        network=section.network,
+        allowed_hosts=tuple(section.allowed_hosts),
+        limits=LimitsConfig(**section.limits.model_dump(exclude_none=True)),
+        instances=InstancesConfig(**section.instances.model_dump(exclude_none=True)),
+        triggers=triggers,
+        bindings=bindings,
+        table=table,
+    )
+
+
+def _files(reader: Reader, path: KeyPath, table: Table) -> tuple[Path, dict[str, Path]]:
+    """Return the paths that a workload names, those that are not there reported."""
+    values = reader.resolved(table)
+    component, dirs = values.get("component"), values.get("dirs")
+    return (
+        reader.existing((*path, "component"), component, "file"),
+        {
+            guest: reader.existing((*path, "dirs", guest), host, "directory")
+            for guest, host in (dirs.items() if isinstance(dirs, dict) else ())
+        },
+    )
+
+
+def _without_nested(table: Table) -> Table:
+    """Return a workload's table with those parts emptied that are read on their own."""
+    values = dict(table.values)
+    for key in values.keys() & {*NESTED}:
+        if isinstance(values[key], (dict, type(None))):
+            values[key] = {}
+    if "hostInterfaces" in values:  # as Kubernetes manifests spell it
+        values["host_interfaces"] = values.pop("hostInterfaces")
+    if isinstance(values.get("host_interfaces"), list):
+        values["host_interfaces"] = []
+    return replace(table, values=values)
+
+
+def _triggers(reader: Reader, path: KeyPath) -> dict[str, Table]:
+    at = (*path, "trigger")
+    tables = {name: reader.table((*at, name)) for name in reader.keys(at)}
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def _env(reader: Reader, path: KeyPath) -> dict[str, str | EnvRef | FileRef]:
+    """Return the environment of a workload, its references unresolved: they are needed when it starts."""
+    at = (*path, "env")
+    found = {}
+    for name, value in reader.written_values(at):
+        if not name or set(name) & {"=", "\0"}:
+            reader.report((*at, name), f"{quoted(name)} cannot name an environment variable")
+        elif not isinstance(value, (str, EnvRef, FileRef)):
+            fix = assignment(name, '"..."', reader.file) if isinstance(value, (int, float)) else ""
+            reader.report((*at, name), f"{describe((name,), value)} is not text", fix=fix)
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,227 @@
+"""The models of the tables that the host itself owns: ``[host]``, ``[engine]``, ``[workload.<name>]``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from wasmplex.settings import Duration, Settings, Size
+from wasmplex.wit.names import InterfaceId, SemVer, is_label
+
+__all__ = [
+    "NESTED",
+    "BindingSection",
+    "EngineSection",
+    "HostInterfaceSection",
+    "HostSection",
+    "PluginsSection",
+    "WorkloadSection",
+    "check_label",
+    "check_package",
+    "check_workload_name",
+]
+
+NESTED = ("env", "trigger", "import", "default")
+"""Tables within a workload's whose keys the user chooses; each is read on its own."""
+
+_WORKLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_PACKAGE = re.compile(r"(?P<namespace>[^:/@]+(?::[^:/@]+)*):(?P<name>[^:/@]+)")
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]|\*")
+_MAX_COUNT = 1_000_000_000
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+def _count(value: Any) -> Any:
+    """Let the text of digits through that an environment variable or a file has."""
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004  pydantic collects ValueErrors
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value) else value
+
+
+def _positive(value: float) -> float:
+    if not value:
+        raise ValueError("must be more than 0")
+    return value
+
+
+def check_label(value: str) -> str:
+    """Return `value` if it is a label.
+
+    :raises ValueError: it is not
+    """
+    if not is_label(value):
+        raise ValueError(
+            "not a name such as cache or session-store: words of letters and digits with - between"
+        )
+    return value
+
+
+def check_workload_name(value: str) -> str:
+    """Return `value` if it may name a workload.
+
+    :raises ValueError: it may not
+    """
+    if not _WORKLOAD_NAME.fullmatch(value):
+        raise ValueError(
+            "a workload's name has 1 to 63 letters, digits, - and _, and starts with none of these two"
+        )
+    return value
+
+
+def check_package(value: str) -> str:
+    """Return `value` if it is the name of a WIT package, ``wasi:keyvalue``.
+
+    :raises ValueError: it is not; an interface or a version belongs in a key of its own
+    """
+    name, at, version = value.partition("@")
+    package, slash, interface = name.partition("/")
+    match = _PACKAGE.fullmatch(package)
+    if match is None or not all(is_label(part) for part in package.split(":")):
+        raise ValueError("not a package such as wasi:keyvalue")
+    if slash or at:
+        keys = [f'interfaces = ["{interface}"]'] * bool(slash) + [f'version = "{version}"'] * bool(at)
+        raise ValueError(f"a package alone; write {package} and the key {' and '.join(keys)}")
+    return value
+
+
+def _package_or_interface(value: str) -> str:
+    name, at, version = value.partition("@")
+    if "/" in name:
+        InterfaceId.parse(value)
+    else:
+        check_package(name)
+        if at:
+            SemVer.parse(version)
+    return value
+
+
+def _version(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f'must be text; write version = "{value}"')  # noqa: TRY004  as above
+    if isinstance(value, str):
+        SemVer.parse(value)
+    return value
+
+
+def _interface_id(value: str) -> str:
+    InterfaceId.parse(value)
+    return value
+
+
+def _granted(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("an empty list grants nothing; leave the key out to grant every interface")
+    return value
+
+
+def _guest_path(value: str) -> str:
+    if not value.startswith("/") and value != ".":
+        raise ValueError('a path in the guest starts with /; write "/data"')
+    return value
+
+
+def _allowed_host(value: str) -> str:
+    if "/" in value:
+        raise ValueError('a host alone, without scheme and path; write "example.com" or "example.com:8443"')
+    host, colon, port = value, "", ""
+    if not value.endswith("]"):
+        host, colon, port = value.rpartition(":") if ":" in value else (value, "", "")
+    if (
+        not _HOST.fullmatch(host)
+        or (colon and not re.fullmatch("[1-9][0-9]{0,4}", port))
+        or int(port or 0) > 65535
+    ):
+        raise ValueError(
+            'not a host; write "example.com", "example.com:8443", "*.example.com", "[::1]:80" or "*"'
+        )
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Label = Annotated[str, AfterValidator(check_label)]
+Count = Annotated[int, BeforeValidator(_count), Field(ge=1, le=_MAX_COUNT)]
+Version = Annotated[str, BeforeValidator(_version)]
+Interfaces = Annotated[tuple[Label, ...], AfterValidator(_granted)]
+
+
+class HostSection(Settings):
+    """``[host]``."""
+
+    name: Text = "wasmplex"
+
+
+class EngineSection(Settings):
+    """``[engine]``."""
+
+    wasm_proposals: tuple[Text, ...] = ()
+    cache: Text | None = None
+    transport: Literal["auto", "strings", "memory"] = "auto"
+
+
+class PluginsSection(Settings):
+    """``plugins``, which stands alone at the top."""
+
+    plugins: tuple[Text, ...] = ()
+
+
+class Limits(Settings):
+    """``limits`` of a workload; the defaults are those of `LimitsConfig`."""
+
+    memory: Annotated[Size, AfterValidator(_positive)] | None = None
+    timeout: Annotated[Duration, AfterValidator(_positive)] | None = None
+    max_body: Size | None = None
+
+
+class Instances(Settings):
+    """``instances`` of a workload; the defaults are those of `InstancesConfig`."""
+
+    max: Count | None = None
+    reuse: Count | None = None
+    queue: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] | None = None
+
+
+class WorkloadSection(Settings):
+    """``[workload.<name>]`` but for what is `NESTED` in it."""
+
+    component: Text = Field(examples=["app.wasm"])
+    args: tuple[str, ...] = ()
+    dirs: dict[Annotated[Text, AfterValidator(_guest_path)], Text] = Field(default_factory=dict)
+    network: Literal["deny", "allow"] = "deny"
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    limits: Limits = Limits()
+    instances: Instances = Instances()
+    env: dict[str, Any] = Field(default_factory=dict)
+    trigger: dict[str, Any] = Field(default_factory=dict)
+    import_: dict[str, Any] = Field(default_factory=dict, alias="import")
+    default: dict[str, Any] = Field(default_factory=dict)
+    host_interfaces: tuple[Any, ...] = ()
+
+
+class BindingSection(Settings):
+    """The keys of a binding that the host reads; all others are the backend's."""
+
+    interface: Annotated[str, AfterValidator(_package_or_interface)] | None = None
+    version: Version | None = None
+    interfaces: Interfaces | None = None
+    backend: Text | None = None
+    from_: Annotated[str, AfterValidator(_interface_id)] | None = Field(None, alias="from")
+
+
+class HostInterfaceSection(Settings):
+    """An entry of ``host_interfaces``, in wasmCloud's words. There, an empty list means every interface."""
+
+    namespace: Annotated[str, AfterValidator(check_label)] = Field(examples=["wasi"])
+    package: Label = Field(examples=["keyvalue"])
+    interfaces: tuple[Label, ...] = ()
+    version: Version | None = None
+    name: Label | None = None
+    config: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,174 @@
+"""Runs a table through a settings model and turns what pydantic says into diagnostics with a place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
+
+from wasmplex.config.document import assignment, printable, show, spell
+from wasmplex.config.fields import example, is_secret_field, key_of, names_at
+from wasmplex.config.model import KeyPath, Table
+from wasmplex.config.references import UNRESOLVED, describe, is_secret_name, scrub, secrets
+from wasmplex.errors import Diagnostic, nearest
+from wasmplex.settings import Settings
+
+__all__ = ["validate"]
+
+S = TypeVar("S", bound=Settings)
+
+_EXPECTED = re.compile(r"'([^']*)'")
+_FIXED = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error", "union_tag_invalid"}
+"""The errors whose messages repeat nothing of the value."""
+
+
+def validate(
+    table: Table, model: type[S], resolved: Mapping[str, Any], *, known: Iterable[str] = ()
+) -> tuple[S | None, list[Diagnostic]]:
+    """Make an instance of `model` from a table, or say everything that is wrong with it.
+
+    :param table: the table as written: it knows the places and which values are secret
+    :param resolved: its values, as `wasmplex.config.resolve` returns them
+    :param known: keys that are allowed beside the model's, for ``did you mean``; they are not in `resolved`
+    :returns: the instance, or None and at least one diagnostic. No diagnostic holds a secret's value
+    """
+    report = _Report(table, model, resolved, frozenset(known))
+    try:
+        instance = model.model_validate(resolved)
+    except ValidationError as error:
+        return None, report.diagnostics(error.errors(include_url=False))
+    except Exception as error:  # noqa: BLE001  a validator of a plugin that fails is no reason to end the host
+        return None, [report.failed(error)]
+    if problems := list(report.truth_values_for_numbers(instance, ())):
+        return None, problems
+    return instance, []
+
+
+class _Report:
+    def __init__(
+        self, table: Table, model: type[Settings], resolved: Mapping[str, Any], known: frozenset[str]
+    ) -> None:
+        self._table = table
+        self._model = model
+        self._resolved = resolved
+        self._known = known
+        self._hidden = secrets(table, resolved)
+
+    def diagnostics(self, errors: list[ErrorDetails]) -> list[Diagnostic]:
+        """Return one diagnostic a place; the branches of a union are reported together."""
+        found: dict[tuple[str, str], Diagnostic] = {}
+        for error in errors:
+            if error["input"] is UNRESOLVED:
+                continue
+            new = self._diagnostic(error)
+            old = found.get((new.what, new.where))
+            if old and new.why and new.why not in old.why:
+                new = Diagnostic(new.what, new.where, f"{old.why}, or {new.why}", old.fix or new.fix)
+            found[new.what, new.where] = new
+        return list(found.values())
+
+    def failed(self, error: Exception) -> Diagnostic:
+        """Report a validator that raised what validators do not raise."""
+        why = scrub(f"{self._model.__qualname__} failed with {type(error).__name__}: {error}", self._hidden)
+        return Diagnostic("the table cannot be checked", self._where(()), printable(why))
+
+    def _diagnostic(self, error: ErrorDetails) -> Diagnostic:
+        match error["type"]:
+            case "extra_forbidden":
+                return self._unknown(error["loc"])
+            case "missing":
+                return self._missing(error["loc"])
+            case _:
+                return self._refused(error)
+
+    def _where(self, path: KeyPath) -> str:
+        place = self._table.where(*path)
+        return str(place) if place.file else spell(path)
+
+    def _unknown(self, path: KeyPath) -> Diagnostic:
+        names = names_at(self._model, path[:-1]) | (self._known if len(path) == 1 else frozenset())
+        what = f"unknown key {show(path[-1])}"
+        return Diagnostic(what, self._where(path), fix=nearest(str(path[-1]), names))
+
+    def _missing(self, path: KeyPath) -> Diagnostic:
+        what = f"the key {show(path[-1])} is missing"
+        return Diagnostic(
+            what, self._where(path[:-1]), fix=example(self._model, path, self._table.location.file)
+        )
+
+    def _refused(self, error: ErrorDetails) -> Diagnostic:
+        path = self._existing(error["loc"])
+        written = _at(self._table.values, path)
+        why = _reason(error)
+        if error["type"] not in _FIXED:
+            why = scrub(why, self._hidden)
+        fix = ""
+        if isinstance(written, str) and not self._is_secret(path):
+            hint = nearest(written, _EXPECTED.findall(str(error.get("ctx", {}).get("expected", ""))))
+            fix = hint if hint.startswith("did you") else ""
+        if error["type"] == "string_type" and isinstance(written, (int, float)):
+            key, file = path[-1], self._table.location.file
+            fix = '"..."' if isinstance(key, int) else assignment(key, '"..."', file)
+        return Diagnostic(self._sentence(path, written), self._where(path), printable(why), fix)
+
+    def _sentence(self, path: KeyPath, written: Any) -> str:
+        if not path:
+            return "the table is not valid"
+        return f"{describe(path, written, secret=self._is_secret(path))} is not valid"
+
+    def _is_secret(self, path: KeyPath) -> bool:
+        return any(is_secret_name(key) for key in path) or is_secret_field(self._model, path)
+
+    def _existing(self, path: KeyPath) -> KeyPath:
+        """Return the part of a pydantic location that is in the table: without the branches of unions."""
+        value: Any = self._resolved
+        for depth, key in enumerate(path):
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return path[:depth]
+        return path
+
+    def truth_values_for_numbers(self, instance: BaseModel, path: KeyPath) -> Iterator[Diagnostic]:
+        """Yield a diagnostic for each ``true`` that pydantic took for the number 1, and ``false`` for 0."""
+        for name, field in type(instance).model_fields.items():
+            value = getattr(instance, name)
+            at = (*path, key_of(name, field))
+            written = _at(self._resolved, at)
+            if isinstance(value, BaseModel) and isinstance(written, Mapping):
+                yield from self.truth_values_for_numbers(value, at)
+            elif isinstance(written, bool) and type(value) in {int, float}:
+                yield Diagnostic(self._sentence(at, written), self._where(at), "must be a number")
+
+
+_KINDS = {
+    "an array": ("list_type", "tuple_type", "set_type", "frozen_set_type"),
+    "a table": ("dict_type", "model_type", "model_attributes_type", "mapping_type"),
+    "text": ("string_type",),
+    "true or false": ("bool_type", "bool_parsing"),
+    "a whole number": ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
+    "a number": ("float_type", "float_parsing", "finite_number"),
+}
+_KIND = {error: kind for kind, errors in _KINDS.items() for error in errors}
+"""What pydantic says in Python's words, in those of a configuration file."""
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] in _KIND:
+        return f"must be {_KIND[error['type']]}"
+    why = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    why = why.replace("Input should be ", "must be ").replace("Input should ", "must ")
+    return why[:1].lower() + why[1:] if why[1:2].islower() else why
+
+
+def _at(values: Any, path: KeyPath) -> Any:
+    for key in path:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
