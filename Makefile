@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench
+.PHONY: help setup demo demo-js test check bench
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(STAMP)  ## make .venv with everything installed
 
@@ -17,6 +17,21 @@ $(STAMP): requirements-dev.txt core/pyproject.toml $(wildcard plugins/*/pyprojec
 	@echo "installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+# The demonstration needs the host and a compiler for its guest, none of the development tools.
+DEMO := $(VENV)/.demo
+$(DEMO): examples/kv-cached/requirements.txt core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the host into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-e ./core -e ./plugins/memory -e ./plugins/sqlite -e ./plugins/wasi -r examples/kv-cached/requirements.txt
+	@touch $@
+
+demo: $(DEMO)  ## build the example guest in Python, run it, make requests, stop
+	@$(BIN)/python examples/kv-cached/demo.py
+
+demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and npm
+	@$(BIN)/python examples/kv-cached/demo.py javascript
 
 test: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest

@@ -1,0 +1,103 @@
+"""Build the guest from its source: `python build.py python` or `python build.py javascript`.
+
+The component goes to .build/ and is built again only when its source, its WIT or its toolchain changes.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / ".build"
+PROGRAMS = Path(sys.executable).parent  # where pip puts componentize-py and wasmplex
+STORE = "wasi:keyvalue/store@0.2.0-draft"
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["python" | "javascript" as language]:
+            build(language)
+        case _:
+            sys.exit(__doc__)
+
+
+def build(language: str) -> Path:
+    """Return the component, built if what it is made of has changed."""
+    component, stamp = OUT / f"{language}.wasm", OUT / f"{language}.sha256"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(language))).hexdigest()
+    if component.exists() and stamp.exists() and stamp.read_text() == digest:
+        print(f"the guest in {language} is built already: {component.name}")
+        return component
+    print(f"building the guest in {language}, which takes about 15 seconds ...", flush=True)
+    started = time.monotonic()
+    OUT.mkdir(exist_ok=True)
+    {"python": build_python, "javascript": build_javascript}[language](component)
+    stamp.write_text(digest)
+    print(
+        f"built {component.name}: {component.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s"
+    )
+    return component
+
+
+def sources(language: str) -> Iterator[Path]:
+    yield HERE / "build.py"
+    yield from sorted((HERE / "wit").rglob("*.wit"))
+    if language == "python":
+        yield HERE / "python" / "app.py"
+        yield HERE / "requirements.txt"
+    else:
+        yield HERE / "javascript" / "app.js"
+        yield HERE / "javascript" / "package.json"
+        yield HERE / "javascript" / "package-lock.json"
+
+
+def build_python(component: Path) -> None:
+    """Compile with componentize-py. The labels are put on by `from = ...` in host.toml."""
+    compiler = PROGRAMS / "componentize-py"
+    if not compiler.exists():
+        sys.exit(f"componentize-py is missing; type: python -m pip install -r {HERE / 'requirements.txt'}")
+    run(
+        compiler,
+        "-q",
+        "-d",
+        HERE / "wit",
+        "-w",
+        "kv-cached",
+        "componentize",
+        "-p",
+        HERE / "python",
+        "-o",
+        component,
+        "app",
+    )
+
+
+def build_javascript(component: Path) -> None:
+    """Compile with componentize-js, then put the labels on with `wasmplex label`."""
+    npm = shutil.which("npm")
+    if npm is None:
+        sys.exit("npm is missing; install Node.js 20 or newer, https://nodejs.org")
+    folder, raw = HERE / "javascript", OUT / "javascript.raw.wasm"
+    if not (folder / "node_modules").exists():
+        run(npm, "ci", "--no-fund", "--no-audit", "--prefix", folder)
+    run(npm, "run", "build", "--prefix", folder)
+    run(
+        PROGRAMS / "wasmplex", "label", raw,
+        f"labels:kv/cache@0.1.0=cache={STORE}", f"labels:kv/store@0.1.0=store={STORE}",
+        "-o", component,
+    )  # fmt: skip
+
+
+def run(*command: str | Path) -> None:
+    """Run a program quietly; if it fails, end with what it had to say."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    main()
