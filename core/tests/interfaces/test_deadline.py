@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import anyio
 import pytest
-
 from wasmplex.interfaces.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_at_the_deadline_the_operation_is_cancelled_and_can_clean_up() -> 
 
 async def test_an_operation_that_only_lets_the_loop_turn_is_cancelled_too() -> None:
     async def spinning() -> None:
-        while True:
+        for _ in count():
             await asyncio.sleep(0)
 
     with pytest.raises(TimeoutError):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from host_plugin_memory import MemoryProvider, MemorySettings
 from wasmplex.capabilities.keyvalue import KeyValueBackend
 from wasmplex.component.shape import InstanceType
@@ -103,7 +102,7 @@ async def test_listing_goes_on_by_number(serve: Serve) -> None:
         pages.append(page["keys"])
         cursor = page["cursor"]
     assert [len(page) for page in pages] == [1000, 1000, 500]
-    assert sorted(sum(pages, [])) == names
+    assert sorted(key for page in pages for key in page) == names
 
 
 @pytest.mark.parametrize("cursor", [0, 7, 2**64 - 1])

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from host_plugin_memory import MemoryProvider, MemorySettings
 from host_plugin_memory.store import MemoryBackend, MemoryBucket
 from wasmplex.capabilities.keyvalue import QuotaExceeded
