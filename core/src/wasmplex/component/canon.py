@@ -100,10 +100,6 @@ def _cancellable(cursor: Cursor, _: Scope) -> None:
     cursor.flag("whether it can be cancelled")
 
 
-def _shared(cursor: Cursor, _: Scope) -> None:
-    cursor.flag("whether it is shared")
-
-
 def _core(sort: int) -> _Operand:
     return lambda cursor, scope: scope.core_index(cursor, sort)
 
@@ -155,9 +151,12 @@ _BUILTINS: Mapping[int, tuple[str, tuple[_Operand, ...]]] = {
     0x27: (_THREADING, (_core(_TYPE), _core(_TABLE))),  # thread.new-indirect
     0x28: (_THREADING, ()),  # thread.resume-later
     **dict.fromkeys(range(0x29, 0x2E), (_THREADING, (_cancellable,))),  # thread.suspend and others
-    0x40: (_SHARED, (_shared, _core(_TYPE))),  # thread.spawn-ref
-    0x41: (_SHARED, (_shared, _core(_TYPE), _core(_TABLE))),  # thread.spawn-indirect
-    0x42: (_SHARED, (_shared,)),  # thread.available-parallelism
+    0x2E: (_ASYNC, (_type,)),  # stream.forward
+    0x2F: (_ASYNC, (_type,)),  # future.forward
+    # Binary.md has a flag for `shared` before these operands; the tools write none.
+    0x40: (_SHARED, (_core(_TYPE),)),  # thread.spawn-ref
+    0x41: (_SHARED, (_core(_TYPE), _core(_TABLE))),  # thread.spawn-indirect
+    0x42: (_SHARED, ()),  # thread.available-parallelism
 }
 
 
@@ -177,5 +176,6 @@ def read_canon(cursor: Cursor, scope: Scope) -> None:
         for operand in operands:
             operand(cursor, scope)
     else:
-        cursor.unexpected(opcode, "a canonical definition")
+        why = "it may be of a newer version of the component model than this host knows"
+        raise cursor.error(f"unknown canonical definition {opcode:#04x}", cursor.pos - 1, why=why)
     scope.add_core(_FUNC)
