@@ -1,15 +1,19 @@
 """Test guests: `component("kv")` for the bytes, `path("kv")` for a file to name in a configuration.
 
-Guests in C are committed as built (`built/`, see `build.py`); guests in WAT are assembled here.
+Guests in C are committed as built (`built/`, see `build.py`); guests in WAT are assembled here. Guests in
+Python and JavaScript (`toolchain.py`) are compiled by `compiled("py-hello")`, or the test is skipped with the reason.
 """
 
 import hashlib
 import os
 from pathlib import Path
 
+import pytest
 import wasmtime
 
-__all__ = ["component", "names", "path"]
+from guests import toolchain
+
+__all__ = ["compiled", "component", "names", "path"]
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / ".build"
@@ -35,6 +39,14 @@ def path(name: str) -> Path:
     """Return a file with the guest."""
     built = HERE / "built" / f"{name}.wasm"
     return built if built.exists() else _cached(name, component(name))
+
+
+def compiled(name: str) -> Path:
+    """Return a guest in Python or JavaScript, compiled if need be; skip the test where that cannot be done."""
+    try:
+        return toolchain.build(name)
+    except toolchain.ToolchainMissing as missing:
+        pytest.skip(f"{name} {missing}")
 
 
 def _cached(name: str, wasm: bytes) -> Path:
