@@ -1,7 +1,7 @@
 """Test guests: `component("kv")` for the bytes, `path("kv")` for a file to name in a configuration.
 
-Guests in C are committed as built (`built/`, see `build.py`); guests in WAT are assembled here. Guests in
-Python and JavaScript (`toolchain.py`) are compiled by `compiled("py-hello")`, or the test is skipped with the reason.
+Guests in C are committed as built (`built/`, see `build.py`); guests in WAT are assembled here.
+`compiled("py-hello")` compiles one in Python or JavaScript (`toolchain.py`), or skips the test saying why.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def path(name: str) -> Path:
 
 
 def compiled(name: str) -> Path:
-    """Return a guest in Python or JavaScript, compiled if need be; skip the test where that cannot be done."""
+    """Return a guest in Python or JavaScript, compiled if need be; skip the test where it cannot be."""
     try:
         return toolchain.build(name)
     except toolchain.ToolchainMissing as missing:
