@@ -1,0 +1,321 @@
+"""Generates code that writes values into a block: in memory layout (`store`) and as flat slots (`lower`).
+
+The generated code sees `b`, the block, a bytearray that grows at its end; `base`, the address its first byte
+will have, a multiple of 16; and `h`, a `Handles`. What is out of line goes to the end of the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from wasmplex.bridge.codec.read import Kinds, Slot, nullable
+from wasmplex.bridge.codec.source import Source, flags_writer
+from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
+from wasmplex.bridge.layout import payload_offset as payload_at
+from wasmplex.values import Err, Ok, Some
+from wasmplex.wit.types import (
+    Borrow,
+    Enum,
+    Flags,
+    FutureType,
+    ListType,
+    MapType,
+    Option,
+    Own,
+    Primitive,
+    Record,
+    ResultType,
+    StreamType,
+    TupleType,
+    ValueType,
+    VariantType,
+)
+
+__all__ = ["lower", "store"]
+
+Later: TypeAlias = Callable[[], None]
+
+_CODES = {"s8": "b", "u8": "B", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q", "u64": "Q",
+          "f32": "f", "f64": "d"}  # fmt: skip
+_ARRAYS = {
+    "s8": "b",
+    "s16": "h",
+    "u16": "H",
+    "s32": "i",
+    "u32": "I",
+    "s64": "q",
+    "u64": "Q",
+    "f32": "f",
+    "f64": "d",
+}
+_DISCRIMINANT = {1: "B", 2: "H", 4: "I"}
+
+
+def handle(type_: ValueType, kinds: Kinds, value: str) -> str | None:
+    """Return the expression that turns a Python object into a handle number; None for other types."""
+    match type_:
+        case Own(resource):
+            return f"h.give(0,{kinds.resource(resource)},{value})"
+        case Borrow(resource):
+            return f"h.lend({kinds.resource(resource)},{value})"
+        case StreamType():
+            return f"h.give(1,{kinds.stream(type_)},{value})"
+        case FutureType():
+            return f"h.give(2,{kinds.future(type_)},{value})"
+    return None
+
+
+# ---------------------------------------------------------------- out of line
+
+
+def _string(g: Source, value: str) -> tuple[str, str]:
+    data = g.assign(f"{value}.encode()")
+    start = g.assign("len(b)")
+    g.line(f"b+={data}")
+    return f"{start}+base", f"len({data})"
+
+
+def _list(g: Source, element: ValueType, value: str, kinds: Kinds) -> tuple[str, str]:
+    value = g.assign(value)
+    match element:
+        case Primitive("u8"):
+            g.line(f"if {value}.__class__ is not bytes: {value}=octets({value})")
+            start = g.assign("len(b)")
+            g.line(f"b+={value}")
+            return f"{start}+base", f"len({value})"
+        case Primitive(name) if name in _ARRAYS:
+            data = g.assign(f'array("{_ARRAYS[name]}",{value})')
+            start = _align(g, alignment(element))
+            g.line(f"b+={data}.tobytes()")
+            return f"{start}+base", f"len({data})"
+    count, width = g.assign(f"len({value})"), size(element)
+    start = _align(g, alignment(element))
+    g.line(f"b+=bytes({width}*{count})")
+    cursor, item = g.variable(), g.variable()
+    g.line(f"{cursor}={start}")
+    with g.block(f"for {item} in {value}:"):
+        store(g, element, item, cursor, kinds)
+        g.line(f"{cursor}+={width}")
+    return f"{start}+base", count
+
+
+def _align(g: Source, alignment_: int) -> str:
+    start = g.assign("len(b)")
+    if alignment_ > 1:
+        padding = g.assign(f"-{start}&{alignment_ - 1}")
+        g.line(f"if {padding}: b+=bytes({padding}); {start}+={padding}")
+    return start
+
+
+# ---------------------------------------------------------------- memory layout
+
+
+def store(g: Source, type_: ValueType, value: str, offset: str, kinds: Kinds) -> None:
+    """Emit code that writes a value at `offset` of the block, whose bytes there are zero."""
+    slots: list[Slot] = []
+    later: list[Later] = []
+    _scatter(g, type_, value, 0, offset, slots, later, kinds)
+    g.pack(slots, "b", offset)
+    for action in later:
+        action()
+
+
+def _scatter(
+    g: Source,
+    type_: ValueType,
+    value: str,
+    at: int,
+    offset: str,
+    slots: list[Slot],
+    later: list[Later],
+    kinds: Kinds,
+) -> None:
+    """Compute the fixed part of a value for one pack; payloads of variants are written after it."""
+
+    def slot(code: str, expression: str, behind: int = 0) -> None:
+        slots.append((at + behind, code, expression))
+
+    match type_:
+        case Primitive("string"):
+            p, n = _string(g, value)
+            slot("I", p)
+            slot("I", n, 4)
+        case Primitive("bool"):
+            slot("B", f"truth({value})")
+        case Primitive("char"):
+            slot("I", f"char({value})")
+        case Primitive(name):
+            slot(_CODES[name], value if name[0] == "f" else f"int_{name}({value})")
+        case ListType(element, None):
+            p, n = _list(g, element, value, kinds)
+            slot("I", p)
+            slot("I", n, 4)
+        case MapType(key, item):
+            p, n = _list(g, TupleType((key, item)), f"{value}.items()", kinds)
+            slot("I", p)
+            slot("I", n, 4)
+        case Flags(names):
+            bits = g.assign(f"{g.constant(flags_writer(names))}({value})")
+            if len(names) <= 16:
+                slot("B" if len(names) <= 8 else "H", bits)
+            else:
+                for index in range((len(names) + 31) // 32):
+                    slot("I", f"{bits}>>{32 * index}&0xffffffff", 4 * index)
+        case Enum(names):
+            table = g.constant({name: index for index, name in enumerate(names)})
+            slot(_DISCRIMINANT[discriminant_size(len(names))], f"{table}[{value}]")
+        case _ if (parts := fields(type_)) is not None:
+            for part, expression in zip(parts, _take_apart(g, type_, value), strict=True):
+                at = align_to(at, alignment(part))
+                _scatter(g, part, expression, at, offset, slots, later, kinds)
+                at += size(part)
+        case _ if (payloads := cases(type_)) is not None:
+            discriminant, payload = _decide(g, type_, value)
+            slot(_DISCRIMINANT[discriminant_size(len(payloads))], discriminant)
+            where = at + payload_at(payloads)
+
+            def write_payload() -> None:
+                _each_case(
+                    g, payloads, discriminant, lambda t, _: store(g, t, payload, f"{offset}+{where}", kinds)
+                )
+
+            later.append(write_payload)
+        case _:
+            if (number := handle(type_, kinds, value)) is None:
+                raise BridgeError(f"the bridge cannot carry {type_}")
+            slot("I", number)
+
+
+def _take_apart(g: Source, type_: ValueType, value: str) -> list[str]:
+    match type_:
+        case Record():
+            whole = g.assign(value)
+            return [f"{whole}[{field.name!r}]" for field in type_.fields]
+        case TupleType():
+            names = [g.variable() for _ in type_.elements]
+        case _:
+            names = [g.variable() for _ in fields(type_) or ()]
+    g.line(f"{','.join(names)},={value}")
+    return names
+
+
+# ---------------------------------------------------------------- flat slots
+
+
+def lower(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[tuple[Core, str]]:
+    """Emit code that computes the flat values of `value`; return (core type, expression) of each.
+
+    An i32 or i64 is given as its bits, an unsigned number.
+    """
+    match type_:
+        case Primitive("string"):
+            p, n = _string(g, value)
+            return [("i32", p), ("i32", n)]
+        case Primitive("bool"):
+            return [("i32", f"truth({value})")]
+        case Primitive("char"):
+            return [("i32", f"char({value})")]
+        case Primitive("f32"):
+            return [("f32", value)]
+        case Primitive("f64"):
+            return [("f64", value)]
+        case Primitive(name):
+            return [(flatten(type_)[0], f"raw_{name}({value})")]
+        case ListType(element, None):
+            p, n = _list(g, element, value, kinds)
+            return [("i32", p), ("i32", n)]
+        case MapType(key, item):
+            p, n = _list(g, TupleType((key, item)), f"{value}.items()", kinds)
+            return [("i32", p), ("i32", n)]
+        case Flags(names):
+            bits = g.assign(f"{g.constant(flags_writer(names))}({value})")
+            return [("i32", f"{bits}>>{32 * index}&0xffffffff") for index in range(len(flatten(type_)))]
+        case Enum(names):
+            table = g.constant({name: index for index, name in enumerate(names)})
+            return [("i32", f"{table}[{value}]")]
+    if (parts := fields(type_)) is not None:
+        pieces = zip(parts, _take_apart(g, type_, value), strict=True)
+        return [slot for part, piece in pieces for slot in lower(g, part, piece, kinds)]
+    if (payloads := cases(type_)) is not None:
+        return _lower_cases(g, type_, payloads, value, kinds)
+    if (expression := handle(type_, kinds, value)) is None:
+        raise BridgeError(f"the bridge cannot carry {type_}")
+    return [("i32", expression)]
+
+
+def _lower_cases(
+    g: Source, type_: ValueType, payloads: tuple[ValueType | None, ...], value: str, kinds: Kinds
+) -> list[tuple[Core, str]]:
+    discriminant, payload = _decide(g, type_, value)
+    joined = [(core, g.variable()) for core in flatten(type_)[1:]]
+    for _, name in joined:
+        g.line(f"{name}=0")
+
+    def write(case: ValueType, _: int) -> None:
+        for (have, expression), (want, name) in zip(lower(g, case, payload, kinds), joined, strict=False):
+            g.line(f"{name}={_coerce(have, want, expression)}")
+
+    _each_case(g, payloads, discriminant, write)
+    return [("i32", discriminant), *joined]
+
+
+def _coerce(have: Core, want: Core, expression: str) -> str:
+    if have == want or have == "i32":
+        return expression
+    return f"f32_to_bits({expression})" if have == "f32" else f"f64_to_bits({expression})"
+
+
+# ---------------------------------------------------------------- variants, in either layout
+
+
+def _each_case(
+    g: Source,
+    payloads: tuple[ValueType | None, ...],
+    discriminant: str,
+    write: Callable[[ValueType, int], None],
+) -> None:
+    keyword = "if"
+    for index, payload in enumerate(payloads):
+        if payload is not None:
+            with g.block(f"{keyword} {discriminant}=={index}:"):
+                write(payload, index)
+            keyword = "elif"
+
+
+def _decide(g: Source, type_: ValueType, value: str) -> tuple[str, str]:
+    """Emit code that finds the case of a value; return the names of discriminant and payload."""
+    discriminant, payload = g.variable(), g.variable()
+    match type_:
+        case Option(element):
+            g.line(f"{payload}={value}")
+            g.line(f"{discriminant}=0 if {payload} is None else 1")
+            if nullable(element):
+                some = g.constant(Some)
+                with g.block(f"if {discriminant}:"):
+                    g.line(f"if {payload}.__class__ is not {some}: raise TypeError")
+                    g.line(f"{payload}={payload}.value")
+        case ResultType():
+            g.line(f"{payload}={value}")
+            err, ok = g.constant(Err), g.constant(Ok)
+            with g.block(f"if {payload}.__class__ is {ok}:"):
+                g.line(f"{discriminant}=0")
+            with g.block(f"elif isinstance({payload},{err}):"):
+                g.line(f"{discriminant}=1")
+            g.line("else: raise TypeError")
+            g.line(f"{payload}={payload}.value")
+            _refuse_payload(g, type_, discriminant, payload)
+        case VariantType():
+            table = g.constant({case.name: index for index, case in enumerate(type_.cases)})
+            g.line(f"{discriminant},{payload}={value}")
+            g.line(f"{discriminant}={table}[{discriminant}]")
+            _refuse_payload(g, type_, discriminant, payload)
+    return discriminant, payload
+
+
+def _refuse_payload(g: Source, type_: ValueType, discriminant: str, payload: str) -> None:
+    """Emit a check that a case without a payload was not given one: it would be lost in silence."""
+    bare = tuple(index for index, case in enumerate(cases(type_) or ()) if case is None)
+    if bare:
+        g.line(f"if {payload} is not None and {discriminant} in {bare!r}: raise TypeError")
