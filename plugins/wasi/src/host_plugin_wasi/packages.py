@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasmplex.plugin import BoundInterfaces, ImportRequest, InterfaceProvider, WorkloadContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wasmplex.plugin import HostFunctions
 
-__all__ = ["PROVIDERS", "VERSION", "IoProvider", "Tables"]
+__all__ = ["PROVIDERS", "VERSION", "IoProvider", "Tables", "methods"]
 
 VERSION = "0.2.12"
 """The highest version served. Later 0.2.x add functions only, so it serves every guest of the track."""
@@ -32,6 +32,17 @@ class Tables(BoundInterfaces):
     def context(self) -> AbstractAsyncContextManager[BoundInterfaces]:
         """Return itself as a context that has nothing to close."""
         return nullcontext(self)
+
+
+def methods(resource: str, implementation: type, names: str) -> dict[str, Callable[..., Any]]:
+    """Return the functions for a resource's methods, each the method of the Python class with that name.
+
+    :param names: the WIT names, separated by spaces
+    """
+    return {
+        f"[method]{resource}.{name}": getattr(implementation, name.replace("-", "_"))
+        for name in names.split()
+    }
 
 
 class _LazyProvider(InterfaceProvider):
@@ -82,4 +93,14 @@ class CliProvider(_LazyProvider):
     module = "cli"
 
 
-PROVIDERS: tuple[type[InterfaceProvider], ...] = (IoProvider, ClocksProvider, RandomProvider, CliProvider)
+class FilesystemProvider(_LazyProvider):
+    """``wasi:filesystem``."""
+
+    package = "wasi:filesystem"
+    interfaces = frozenset({"preopens", "types"})
+    module = "filesystem"
+
+
+PROVIDERS: tuple[type[InterfaceProvider], ...] = (
+    IoProvider, ClocksProvider, RandomProvider, CliProvider, FilesystemProvider,
+)  # fmt: skip
