@@ -28,7 +28,8 @@ WORK = HERE / ".build"
 REQUIREMENTS = HERE / "requirements.txt"
 ZIG = "ziglang==0.17.1"  # a C compiler from PyPI, 400 MB: only where clang is missing
 PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "keyvalue", "random", "sockets")
-WIT = [HERE / "wit" / "worlds.wit", *(ROOT / "wit" / "wasi" / f"{name}.wit" for name in PACKAGES)]
+WASI_WIT = [ROOT / "wit" / "wasi" / f"{name}.wit" for name in PACKAGES]
+OTHER_WIT = [HERE / "wit" / "versioned-0.2.wit", HERE / "wit" / "versioned-1.wit"]
 COMPILE = [
     "-Oz", "-nostdlib", "-ffreestanding", "-fno-builtin", "-mbulk-memory",
     "-Wall", "-Wextra", "-Wno-unused-function",
@@ -38,18 +39,36 @@ COMPILE = [
 
 @dataclass(frozen=True)
 class Guest:
-    """A guest in C: its world, and the version of WASI that it asks for."""
+    """A guest in C, or a component without code that has only a type.
+
+    :ivar world: its world
+    :ivar wasi: the version of WASI that it asks for
+    :ivar wit: the file that has the world
+    """
 
     world: str
     wasi: str = "0.2.0"
+    wit: Path = HERE / "wit" / "worlds.wit"
+
+    @property
+    def deps(self) -> list[Path]:
+        """The packages that the world's file refers to."""
+        return WASI_WIT if self.wit.stem == "worlds" else [*WASI_WIT, *OTHER_WIT]
 
 
+SHAPES = HERE / "wit" / "shapes.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "hello": Guest("hello"),
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),
     "command": Guest("command", "0.2.3"),
+    "shape-values": Guest("values-both-ways", wit=SHAPES),
+    "shape-resources": Guest("resources", wit=SHAPES),
+    "shape-asynchronous": Guest("asynchronous", wit=SHAPES),
+    "shape-labels": Guest("labels", wit=SHAPES),
+    "shape-versions": Guest("versions", wit=SHAPES),
+    "shape-empty": Guest("empty", wit=SHAPES),
 }
 
 
@@ -96,9 +115,11 @@ def digest(*paths: Path) -> str:
 
 def sources(name: str) -> Iterator[Path]:
     """Yield what the guest is made of."""
-    yield HERE / "c" / f"{name}.c"
-    yield from sorted((HERE / "c").glob("*.h"))
-    yield from WIT
+    if GUESTS[name].wit != SHAPES:
+        yield HERE / "c" / f"{name}.c"
+        yield from sorted((HERE / "c").glob("*.h"))
+    yield GUESTS[name].wit
+    yield from GUESTS[name].deps
 
 
 def build(name: str) -> None:
@@ -107,20 +128,24 @@ def build(name: str) -> None:
     core, embedded = WORK / f"{name}.core.wasm", WORK / f"{name}.embedded.wasm"
     WORK.mkdir(exist_ok=True)
     BUILT.mkdir(exist_ok=True)
-    run(*compiler(), *COMPILE, f'-DWASI="{guest.wasi}"', "-o", core, HERE / "c" / f"{name}.c")
-    run(wasm_tools(), "component", "embed", wit(guest), core, "--world", guest.world, "-o", embedded)
+    embed = [wasm_tools(), "component", "embed", wit(guest), "--world", guest.world, "-o", embedded]
+    if guest.wit == SHAPES:
+        run(*embed, "--dummy-names", "legacy")
+    else:
+        run(*compiler(), *COMPILE, f'-DWASI="{guest.wasi}"', "-o", core, HERE / "c" / f"{name}.c")
+        run(*embed, core)
     run(wasm_tools(), "component", "new", embedded, "-o", BUILT / f"{name}.wasm")
     run(wasm_tools(), "strip", "--all", BUILT / f"{name}.wasm", "-o", BUILT / f"{name}.wasm")
     STAMPS.write_text(json.dumps(stamps() | {name: stamp(name)}, indent=1, sort_keys=True) + "\n")
 
 
 def wit(guest: Guest) -> Path:
-    """Lay out the worlds and the WASI packages in the version that the guest asks for."""
-    folder = WORK / f"wit-{guest.wasi}"
+    """Lay out the worlds and their packages, WASI in the version that the guest asks for."""
+    folder = WORK / f"wit-{guest.wit.stem}-{guest.wasi}"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "deps").mkdir(parents=True)
-    for source in WIT:
-        target = folder if source.parent.parent == HERE else folder / "deps"
+    for source in [guest.wit, *guest.deps]:
+        target = folder if source == guest.wit else folder / "deps"
         (target / source.name).write_text(source.read_text().replace("@0.2.12", f"@{guest.wasi}"))
     return folder
 
