@@ -113,6 +113,7 @@ class WasiKeyValue(InterfaceProvider):
     interfaces = frozenset({"store", "atomics", "batch"})
     capability = "keyvalue"
     settings = KeyValueSettings
+    routes_by_resource = frozenset({"atomics", "batch"})
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return ``increment`` for atomics; the rest is in every backend."""

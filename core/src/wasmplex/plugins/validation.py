@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOOKS", "RESERVED_KEYS", "Contribution", "InvalidHookResult", "collect", "sort_pieces"]
 
-RESERVED_KEYS = frozenset({"backend", "from", "interface", "interfaces", "name", "namespace", "version"})
+RESERVED_KEYS = frozenset({"backend", "from", "interface", "interfaces", "version"})
 """Keys of a binding that mean the same for every backend; no settings model may have one of them."""
 
 _MOST_PIECES = 1000

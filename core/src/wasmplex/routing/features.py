@@ -1,0 +1,94 @@
+"""Checks that each backend can do what the imports that reach it cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from wasmplex.component.shape import InstanceType
+from wasmplex.errors import Diagnostic
+from wasmplex.routing.plan import Route, RouteKind
+from wasmplex.routing.resources import producers, taken
+
+__all__ = ["check_features"]
+
+
+def check_features(routes: Sequence[Route]) -> list[Diagnostic]:
+    """Return what is wrong between imports and the backends that their calls end up at.
+
+    An interface that routes by resource reaches every binding whose import hands out what it takes. It has
+    to be granted by at least one of them, and each that grants it has to support it: a binding that does
+    not list it in its ``interfaces`` is out of its reach.
+    """
+    problems: list[Diagnostic] = []
+    for route in routes:
+        if route.provider is None or route.interface is None:
+            continue
+        try:
+            needed = _needed(route)
+        except Exception as error:  # noqa: BLE001  a plugin's method that fails must not end the host
+            problems.append(_broken(route, error))
+            continue
+        name = route.interface.interface
+        reached = list(_reached(route, routes)) if name in route.provider.routes_by_resource else []
+        granting = [r for r in reached if r.granted is None or name in r.granted]
+        if route.kind is RouteKind.RESOURCE and reached and not granting:
+            problems.append(_granted_by_nobody(route, reached))
+        for target in granting or ([route] if route.backend else []):
+            problems += _lacking(route, target, needed)
+    return list(dict.fromkeys(problems))
+
+
+def _needed(route: Route) -> frozenset[str]:
+    assert route.provider is not None  # noqa: S101  the caller has looked
+    assert route.interface is not None  # noqa: S101
+    assert isinstance(route.import_.type, InstanceType)  # noqa: S101
+    return frozenset(route.provider.features(route.interface.interface, route.import_.type))
+
+
+def _reached(route: Route, routes: Iterable[Route]) -> Iterable[Route]:
+    """Return the routes with a backend whose imports hand out a resource that `route` takes."""
+    assert isinstance(route.import_.type, InstanceType)  # noqa: S101
+    by_import = {id(other.import_): other for other in routes}
+    sources = producers(taken(route.import_.type), [other.import_ for other in by_import.values()])
+    return [other for source in sources if (other := by_import[id(source)]).backend is not None]
+
+
+def _lacking(route: Route, target: Route, needed: frozenset[str]) -> list[Diagnostic]:
+    assert target.backend is not None  # noqa: S101  the caller has looked
+    lacking = sorted(needed - target.backend.provider.features)
+    if not lacking:
+        return []
+    backend = target.backend
+    fix = "choose a backend that supports it"
+    if target is not route and route.interface and target.interface:
+        fix += f', or keep this one out of its reach: interfaces = ["{target.interface.interface}"]'
+    return [
+        Diagnostic(
+            f"backend {backend.selector!r} does not support {', '.join(lacking)}, "
+            f"which the import {route.import_.name} needs",
+            str(backend.where),
+            f"{backend.plugin} declares {', '.join(sorted(backend.provider.features)) or 'no features'}",
+            fix,
+        )
+    ]
+
+
+def _granted_by_nobody(route: Route, reached: Sequence[Route]) -> Diagnostic:
+    assert route.interface is not None  # noqa: S101  the caller has looked
+    name = route.interface.interface
+    first = reached[0]
+    granted = ", ".join(f'"{item}"' for item in sorted({*(first.granted or ()), name}))
+    return Diagnostic(
+        f"no binding grants {name}, which {route.import_.name} imports",
+        str(first.where or ""),
+        f"it would reach {', '.join(r.import_.name for r in reached)}",
+        f"interfaces = [{granted}]",
+    )
+
+
+def _broken(route: Route, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        f"what the import {route.import_.name} needs cannot be found out",
+        str(route.plugin),
+        f"its method features() raised {type(error).__name__}: {error}",
+    )

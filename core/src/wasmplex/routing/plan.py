@@ -1,0 +1,189 @@
+"""What routing decides: for each import who serves it, for each trigger what it calls. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wasmplex.component.shape import Export, Import, InstanceType, Shape
+from wasmplex.config.model import Location, WorkloadConfig
+from wasmplex.plugins.contracts import (
+    Backend,
+    BackendProvider,
+    ExportAdapter,
+    Grants,
+    ImportRequest,
+    InterfaceProvider,
+    Trigger,
+)
+from wasmplex.plugins.identity import PluginIdentity
+from wasmplex.settings import Settings
+
+if TYPE_CHECKING:
+    from wasmplex.wit.names import InterfaceId
+
+__all__ = ["BackendRoute", "Plan", "Route", "RouteKind", "RouteRow", "TriggerRoute"]
+
+
+class RouteKind(StrEnum):
+    """Why an import needs what it needs."""
+
+    BINDING = "binding"
+    """A binding serves it: a label's, or the unlabelled default of its package."""
+    HOST = "host"
+    """Its package needs no backend and no binding."""
+    RESOURCE = "resource"
+    """Its functions take resources, and each of those remembers the backend it came from."""
+    TYPES = "types"
+    """It has types and no functions: there is nothing to serve, and it belongs to no label."""
+
+
+@dataclass(frozen=True)
+class BackendRoute:
+    """The backend of one binding. Imports that one binding serves share the object.
+
+    :ivar selector: what the binding says, ``redis`` or ``redis@host-plugin-redis``
+    :ivar plugin: who brought the provider
+    :ivar settings: its own part of the binding, resolved and validated; never printed
+    """
+
+    selector: str
+    provider: BackendProvider[Any]
+    plugin: PluginIdentity
+    settings: Settings = field(repr=False)
+    where: Location
+
+
+@dataclass(frozen=True)
+class Route:
+    """Who serves one import.
+
+    :ivar import_: the import, under its label if the configuration gave it one
+    :ivar interface: its interface id, None for an instance that goes by a plain name (types only)
+    :ivar provider: who serves it; None for `RouteKind.TYPES`
+    :ivar plugin: who brought the provider
+    :ivar backend: the backend of its binding, None without a capability or a binding of its own
+    :ivar settings: the provider's part of the binding, resolved and validated; never printed
+    :ivar namespace: where a backend keeps this binding's data, ``<workload>/<label>`` unless configured
+    :ivar granted: the interfaces that the binding grants, None for all
+    :ivar where: the binding's place, None without one
+    """
+
+    import_: Import
+    interface: InterfaceId | None
+    kind: RouteKind
+    provider: InterfaceProvider | None = None
+    plugin: PluginIdentity | None = None
+    backend: BackendRoute | None = None
+    settings: Settings = field(default_factory=Settings, repr=False)
+    namespace: str = ""
+    granted: frozenset[str] | None = None
+    where: Location | None = None
+
+    def request(self, backend: Backend | None) -> ImportRequest:
+        """Return what the provider's `serve` is given, with the backend that was opened for it."""
+        assert isinstance(self.import_.type, InstanceType)  # noqa: S101  plan() makes no other route
+        return ImportRequest(
+            interface=self.import_.interface,
+            label=self.import_.label,
+            type=self.import_.type,
+            backend=backend,
+            settings=self.settings,
+            namespace=self.namespace,
+            granted=self.granted,
+        )
+
+
+@dataclass(frozen=True)
+class TriggerRoute:
+    """One trigger of the workload and the export it calls."""
+
+    name: str
+    trigger: Trigger
+    plugin: PluginIdentity
+    adapter: ExportAdapter
+    adapter_plugin: PluginIdentity
+    export: Export
+    settings: Settings = field(repr=False)
+    where: Location
+
+
+class RouteRow(NamedTuple):
+    """One line of the routing table; every cell is text, none holds a secret."""
+
+    import_: str
+    """The label, or the interface id."""
+    interface: str
+    """What a label implements; empty for an unlabelled import."""
+    served_by: str
+    """``backend redis``, ``host``, ``resource`` or ``types``."""
+    plugin: str
+    """Distributions and versions of whoever takes part: the interface's, then the backend's."""
+    namespace: str
+    where: str
+    """File, line and table path of the binding."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is needed to open the backends of a workload and to link its component.
+
+    :ivar shape: the component's shape, its imports under the labels that the configuration gave them
+    :ivar relabels: imports to rename in the binary first, as `wasmplex.component.relabel` takes them
+    :ivar routes: one for each imported instance, in the component's order
+    :ivar triggers: what calls the workload, sorted by name
+    :ivar grants: what the workload may see of the world; its environment is resolved and never printed
+    """
+
+    workload: WorkloadConfig = field(repr=False)
+    shape: Shape = field(repr=False)
+    relabels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    triggers: tuple[TriggerRoute, ...] = ()
+    grants: Grants = field(default_factory=Grants, repr=False)
+
+    def route(self, name: str) -> Route:
+        """Return the route of an import by its label or interface id.
+
+        :raises KeyError: if it imports no such thing
+        """
+        for route in self.routes:
+            if route.import_.name == name:
+                return route
+        raise KeyError(name)
+
+    @property
+    def backends(self) -> tuple[BackendRoute, ...]:
+        """The backends to open, one for each binding that names one, in the order of the imports."""
+        found = {id(route.backend): route.backend for route in self.routes if route.backend is not None}
+        return tuple(found.values())
+
+    def rows(self) -> list[RouteRow]:
+        """Return the routing table, one row for each import."""
+        return [_row(route) for route in self.routes]
+
+
+def _row(route: Route) -> RouteRow:
+    plugins = [route.plugin, route.backend.plugin if route.backend else None]
+    return RouteRow(
+        import_=route.import_.name,
+        interface=route.import_.implements or "",
+        served_by=f"backend {route.backend.selector}" if route.backend else _SERVED_BY[route.kind],
+        plugin=_requirements(plugin for plugin in plugins if plugin is not None),
+        namespace=route.namespace if route.backend else "",
+        where=str(route.where) if route.where else "",
+    )
+
+
+_SERVED_BY = {
+    RouteKind.BINDING: "host",
+    RouteKind.HOST: "host",
+    RouteKind.RESOURCE: "resource",
+    RouteKind.TYPES: "types",
+}
+
+
+def _requirements(plugins: Iterable[PluginIdentity]) -> str:
+    return ", ".join(dict.fromkeys(plugin.requirement for plugin in plugins))

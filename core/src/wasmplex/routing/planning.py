@@ -1,0 +1,83 @@
+"""The one function of routing: a workload, a component's shape and the plugins in, a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast
+
+from wasmplex.component.shape import DefinedType, NamedType, Shape
+from wasmplex.config.model import Table, WorkloadConfig
+from wasmplex.config.references import attempt
+from wasmplex.errors import Diagnostic, RoutingError
+from wasmplex.plugins.contracts import Grants
+from wasmplex.plugins.registry import Registry
+from wasmplex.routing.exports import route_triggers
+from wasmplex.routing.features import check_features
+from wasmplex.routing.matching import match
+from wasmplex.routing.plan import Plan, Route
+from wasmplex.routing.relabelling import relabel
+from wasmplex.routing.serving import Server
+
+__all__ = ["plan"]
+
+
+def plan(
+    workload: WorkloadConfig,
+    shape: Shape,
+    registry: Registry,
+    environ: Mapping[str, str],
+    *,
+    base: Path | None = None,
+) -> Plan:
+    """Decide who serves each import of a component, and what each trigger calls. Opens nothing.
+
+    :param environ: what ``{ env = ... }`` refers to
+    :param base: where relative paths of ``{ file = ... }`` start; None for the configuration's directory
+    :raises RoutingError: with everything that does not fit together, in the order of the configuration
+    """
+    base = Path(workload.location.file).parent if base is None else base
+    relabelled = relabel(shape, workload.bindings, registry)
+    imports = [i for i in relabelled.shape.imports if i.name not in relabelled.broken]
+    bindings = [b for b in workload.bindings if b.label is None or b.label not in relabelled.broken]
+    matches = match(imports, shape.exports, bindings)
+    server = Server(workload, registry, base, environ)
+    routes: list[Route] = []
+    for import_ in imports:
+        if isinstance(import_.type, (NamedType, DefinedType)) or import_.name in matches.mismatched:
+            continue
+        route = server.serve(import_, matches.bindings.get(import_.name))
+        if route is not None:
+            routes.append(route)
+    triggers, trigger_problems = route_triggers(workload.triggers, shape, registry, base, environ)
+    grants, grant_problems = _grants(workload, base, environ)
+    problems = [
+        *relabelled.problems,
+        *matches.problems,
+        *server.problems,
+        *check_features(routes),
+        *trigger_problems,
+        *grant_problems,
+    ]
+    if problems:
+        raise RoutingError(list(dict.fromkeys(problems)))
+    return Plan(workload, relabelled.shape, relabelled.renames, tuple(routes), tuple(triggers), grants)
+
+
+def _grants(
+    workload: WorkloadConfig, base: Path, environ: Mapping[str, str]
+) -> tuple[Grants, list[Diagnostic]]:
+    written: Table = replace(workload.table.sub("env"), values=workload.env)
+    if not written.location.file:
+        written = replace(written, location=workload.location)
+    env, problems = attempt(written, base, environ)
+    network = cast(Literal["deny", "allow"], workload.network)
+    grants = Grants(
+        {key: str(value) for key, value in env.items()},
+        workload.args,
+        workload.dirs,
+        network,
+        workload.allowed_hosts,
+    )
+    return grants, problems

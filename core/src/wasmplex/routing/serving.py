@@ -1,0 +1,305 @@
+"""Finds who serves an import, once it is known which binding it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wasmplex.component.shape import Import, InstanceType
+from wasmplex.config.document import assignment, header, quoted
+from wasmplex.config.model import BindingConfig, Table, WorkloadConfig
+from wasmplex.errors import Diagnostic, PluginError, nearest
+from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
+from wasmplex.plugins.identity import Group
+from wasmplex.plugins.registry import Registry
+from wasmplex.routing.matching import has_functions, interface_of
+from wasmplex.routing.plan import BackendRoute, Route, RouteKind
+from wasmplex.routing.resources import takes_only_resources
+from wasmplex.routing.settings import SplitSettings, split
+from wasmplex.wit.names import InterfaceId
+from wasmplex.wit.types import FuncType, Resource
+
+__all__ = ["Server"]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A binding together with one interface provider: validated once, used by each of its imports."""
+
+    settings: SplitSettings
+    backend: BackendRoute | None
+
+
+@dataclass
+class Server:
+    """Turns imports into routes and collects what is wrong on the way.
+
+    :ivar problems: everything found wrong so far
+    """
+
+    workload: WorkloadConfig
+    registry: Registry
+    base: Path
+    environ: Mapping[str, str]
+    problems: list[Diagnostic] = field(default_factory=list)
+    _bound: dict[tuple[int, int], _Bound | None] = field(default_factory=dict)
+
+    def serve(self, import_: Import, binding: BindingConfig | None) -> Route | None:
+        """Return the route of an imported instance; None if there is none, and the reason is reported."""
+        interface = interface_of(import_)
+        if not isinstance(import_.type, InstanceType):
+            self.problems.append(self._not_an_instance(import_))
+            return None
+        if binding is None and not has_functions(import_):
+            return Route(import_, interface, RouteKind.TYPES)
+        if interface is None:
+            self.problems.append(self._plain_name(import_))
+            return None
+        provider = self._provider(import_, interface, binding)
+        if provider is None:
+            return None
+        if binding is not None:
+            return self._by_binding(import_, interface, provider, binding)
+        return self._without_binding(import_, import_.type, interface, provider)
+
+    # ------------------------------------------------------------ the three ways
+
+    def _by_binding(
+        self, import_: Import, interface: InterfaceId, provider: InterfaceProvider, binding: BindingConfig
+    ) -> Route | None:
+        granted = binding.interfaces
+        if granted is not None and interface.interface not in granted:
+            self.problems.append(_not_granted(import_, interface, binding))
+        bound = self._bind(binding, interface.package_name, provider)
+        if bound is None:
+            return None
+        default = f"{self.workload.name}/{binding.label or interface.package_name}"
+        return Route(
+            import_,
+            interface,
+            RouteKind.BINDING,
+            provider,
+            self.registry.origin(provider),
+            bound.backend,
+            bound.settings.interface,
+            bound.settings.namespace or default,
+            granted,
+            binding.settings.location,
+        )
+
+    def _without_binding(
+        self, import_: Import, type_: InstanceType, interface: InterfaceId, provider: InterfaceProvider
+    ) -> Route | None:
+        plugin = self.registry.origin(provider)
+        if import_.label is not None:
+            self.problems.append(self._unbound(import_, interface, provider))
+            return None
+        if interface.interface in provider.routes_by_resource and takes_only_resources(type_):
+            return Route(import_, interface, RouteKind.RESOURCE, provider, plugin)
+        if provider.capability is not None:
+            self.problems.append(self._unbound(import_, interface, provider))
+            return None
+        nothing = Table(location=self.workload.location)
+        settings, found = split(nothing, provider.settings, None, self.base, self.environ)
+        if settings is None:
+            place = header(self._path(import_, interface), self.workload.location.file)
+            self.problems += [
+                Diagnostic(
+                    f"import {import_.name} needs a binding: {problem.what}",
+                    str(self.workload.location),
+                    problem.why,
+                    f"add {place} with {problem.fix or 'its settings'}",
+                )
+                for problem in found
+            ]
+            return None
+        return Route(import_, interface, RouteKind.HOST, provider, plugin, settings=settings.interface)
+
+    # ------------------------------------------------------------ plugins
+
+    def _provider(
+        self, import_: Import, interface: InterfaceId, binding: BindingConfig | None
+    ) -> InterfaceProvider | None:
+        where = str(binding.settings.location if binding else self.workload.location)
+        try:
+            provider = self.registry.interface(interface.package_name, interface.version)
+            if provider is None:
+                self.problems.append(self._not_served(import_, interface, where))
+                return None
+        except PluginError as error:
+            self._report(error, where, f"import {import_.name} cannot be served: ")
+            return None
+        if interface.interface in provider.interfaces:
+            return provider
+        self.problems.append(
+            Diagnostic(
+                f"nobody serves the import {import_.name}: "
+                f"{interface.package_name} is served without {quoted(interface.interface)}",
+                where,
+                f"{self.registry.origin(provider)} serves {', '.join(sorted(provider.interfaces))}",
+                _guess(interface.interface, provider.interfaces),
+            )
+        )
+        return None
+
+    def _bind(self, binding: BindingConfig, package: str, provider: InterfaceProvider) -> _Bound | None:
+        key = (id(binding), id(provider))
+        if key not in self._bound:
+            self._bound[key] = self._bind_once(binding, package, provider)
+        return self._bound[key]
+
+    def _bind_once(self, binding: BindingConfig, package: str, provider: InterfaceProvider) -> _Bound | None:
+        self.problems += _unknown_grants(binding, package, provider)
+        backend: BackendProvider[Any] | None = None
+        if provider.capability is None:
+            if binding.backend is not None:
+                self.problems.append(_needless_backend(binding, package))
+                return None
+        else:
+            backend = self._backend(binding, package, provider.capability)
+            if backend is None:
+                return None
+        model = None if backend is None else backend.settings
+        settings, found = split(binding.settings, provider.settings, model, self.base, self.environ)
+        self.problems += found
+        if settings is None:
+            return None
+        if backend is None:
+            return _Bound(settings, None)
+        origin = self.registry.origin(backend)
+        place = binding.settings.location
+        return _Bound(settings, BackendRoute(binding.backend or "", backend, origin, settings.backend, place))
+
+    def _backend(self, binding: BindingConfig, package: str, capability: str) -> BackendProvider[Any] | None:
+        if binding.backend is None:
+            location = binding.settings.location
+            self.problems.append(
+                Diagnostic(
+                    f"the binding names no backend, and {package} needs one for {capability}",
+                    str(location),
+                    fix=assignment("backend", quoted(self._some_backend()), location.file),
+                )
+            )
+            return None
+        try:
+            return self.registry.backend(binding.backend, capability)
+        except PluginError as error:
+            self._report(error, str(binding.settings.where("backend")))
+            return None
+
+    def _report(self, error: PluginError, where: str, prefix: str = "") -> None:
+        self.problems += [
+            Diagnostic(prefix + d.what, where, "; ".join(filter(None, (d.where, d.why))), d.fix)
+            for d in error.diagnostics
+        ]
+
+    # ------------------------------------------------------------ messages
+
+    def _path(self, import_: Import, interface: InterfaceId) -> tuple[str, ...]:
+        if import_.label is not None:
+            return ("workload", self.workload.name, "import", import_.label)
+        return ("workload", self.workload.name, "default", interface.package_name)
+
+    def _unbound(self, import_: Import, interface: InterfaceId, provider: InterfaceProvider) -> Diagnostic:
+        file = self.workload.location.file
+        labels = [b.label for b in self.workload.bindings if b.label is not None]
+        packages = [b.package for b in self.workload.bindings if b.label is None and b.package]
+        lines = f"add {header(self._path(import_, interface), file)}"
+        if provider.capability is not None:
+            lines += f" with {assignment('backend', quoted(self._some_backend()), file)}"
+        if import_.label is not None:
+            what = f"no binding serves the label {quoted(import_.label)} ({interface})"
+            guess = _guess(import_.label, labels)
+        else:
+            what = f"no binding serves the unlabelled import {import_.name}"
+            guess = _guess(interface.package_name, packages)
+        return Diagnostic(what, str(self.workload.location), fix=f"{lines}{'; ' if guess else ''}{guess}")
+
+    def _some_backend(self) -> str:
+        names = self.registry.names(Group.BACKENDS)
+        return "memory" if "memory" in names or not names else names[0]
+
+    def _not_served(self, import_: Import, interface: InterfaceId, where: str) -> Diagnostic:
+        package = interface.package_name
+        served = sorted(f"{p.version or 'no version'} ({self.registry.origin(p).requirement})"
+                        for p in self.registry.interfaces(package))  # fmt: skip
+        if served:
+            return Diagnostic(
+                f"nobody serves the import {import_.name}: its version is not one that is served",
+                where,
+                f"{package} is served as {', '.join(served)}",
+                "build the component for a served version, or install a plugin for this one",
+            )
+        names = self.registry.names(Group.INTERFACES)
+        install = (
+            "pip install host-plugin-wasi"
+            if interface.namespace == "wasi"
+            else (f"install a plugin that offers {package} (entry points wasmplex.interfaces)")
+        )
+        return Diagnostic(
+            f"nobody serves the import {import_.name}: no plugin offers {package}",
+            where,
+            f"installed: {', '.join(names) or 'none'}",
+            _guess(package, names) or install,
+        )
+
+    def _plain_name(self, import_: Import) -> Diagnostic:
+        return Diagnostic(
+            f"the import {quoted(import_.name)} does not say which interface it is",
+            str(self.workload.location),
+            "it goes by a plain name, without an interface id and without implements",
+            f"wasmplex label {self.workload.component.name} {import_.name}=LABEL=NAMESPACE:PACKAGE/INTERFACE",
+        )
+
+    def _not_an_instance(self, import_: Import) -> Diagnostic:
+        match import_.type:
+            case FuncType():
+                kind = "a function outside any interface"
+            case Resource():
+                kind = "a resource outside any interface"
+            case _:
+                kind = "neither an interface nor a type"
+        return Diagnostic(
+            f"nobody serves the import {quoted(import_.name)}: it is {kind}",
+            str(self.workload.location),
+            fix="put it into an interface of a WIT package and import that",
+        )
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean ...?``, or nothing where `nearest` would list everything."""
+    text = nearest(name, known)
+    return text if text.startswith("did you") else ""
+
+
+def _not_granted(import_: Import, interface: InterfaceId, binding: BindingConfig) -> Diagnostic:
+    granted = sorted(binding.interfaces or ())
+    wanted = ", ".join(f'"{name}"' for name in sorted({*granted, interface.interface}))
+    return Diagnostic(
+        f"the binding does not grant {interface.interface}, which {import_.name} imports",
+        str(binding.settings.where("interfaces")),
+        f"it grants {', '.join(granted)}",
+        f"interfaces = [{wanted}]",
+    )
+
+
+def _unknown_grants(binding: BindingConfig, package: str, provider: InterfaceProvider) -> list[Diagnostic]:
+    unknown = (binding.interfaces or frozenset()) - provider.interfaces - {"types"}
+    return [
+        Diagnostic(
+            f"{package} has no interface {quoted(name)} that could be granted",
+            str(binding.settings.where("interfaces")),
+            fix=nearest(name, provider.interfaces),
+        )
+        for name in sorted(unknown)
+    ]
+
+
+def _needless_backend(binding: BindingConfig, package: str) -> Diagnostic:
+    return Diagnostic(
+        f"{package} is served without a backend, and the binding names one ({binding.backend})",
+        str(binding.settings.where("backend")),
+        fix="remove the line backend = ...",
+    )
