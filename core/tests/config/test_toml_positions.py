@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from wasmplex.config import toml
 from wasmplex.config.model import KeyPath
 
@@ -27,7 +26,9 @@ def key_paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
 
 BARE = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=3)
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)
-WEIRD = st.sampled_from(["=", "]", "[", "#", ",", "}", "{", ".", "'", '"', "\\", " ", "a.b", '"""', "'''", "\n"])
+WEIRD = st.sampled_from(
+    ["=", "]", "[", "#", ",", "}", "{", ".", "'", '"', "\\", " ", "a.b", '"""', "'''", "\n"]
+)
 
 
 def basic(text: str) -> str:
@@ -80,9 +81,7 @@ def inline_table(draw: st.DrawFn, items: st.SearchStrategy[str]) -> str:
     return "{" + ",".join(f"{draw(SPACE)}{key} = {value}{draw(SPACE)}" for key, value in pairs) + "}"
 
 
-VALUE = st.recursive(
-    SCALAR | quoted_text(), lambda items: array(items) | inline_table(items), max_leaves=6
-)
+VALUE = st.recursive(SCALAR | quoted_text(), lambda items: array(items) | inline_table(items), max_leaves=6)
 
 
 @st.composite
@@ -146,8 +145,9 @@ def test_text_that_tomllib_accepts_is_indexed_whatever_it_is(text: str, junk: st
         (
             "[[a]]\nx = 1\n[a.b]\ny = 2\n[[a]]\n[[a.c]]\n[[a.c]]\nz = 3",
             {
-                ("a",): 1, ("a", 0): 1, ("a", 0, "x"): 2, ("a", 0, "b"): 3, ("a", 0, "b", "y"): 4, ("a", 1): 5,
-                ("a", 1, "c"): 6, ("a", 1, "c", 0): 6, ("a", 1, "c", 1): 7, ("a", 1, "c", 1, "z"): 8,
+                ("a",): 1, ("a", 0): 1, ("a", 0, "x"): 2, ("a", 0, "b"): 3, ("a", 0, "b", "y"): 4,
+                ("a", 1): 5, ("a", 1, "c"): 6, ("a", 1, "c", 0): 6, ("a", 1, "c", 1): 7,
+                ("a", 1, "c", 1, "z"): 8,
             },
         ),
         (

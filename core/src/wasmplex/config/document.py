@@ -127,9 +127,9 @@ def show(value: Any) -> str:
     """Return a plain value for a message: as TOML writes it, shortened. Not for secrets."""
     match value:
         case dict():
-            return "a table"
+            return "{...}" if value else "{}"
         case list():
-            return "an array"
+            return "[...]" if value else "[]"
         case bool():
             return str(value).lower()
         case None:

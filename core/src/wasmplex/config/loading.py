@@ -22,7 +22,7 @@ from wasmplex.config.model import (
     WorkloadConfig,
 )
 from wasmplex.config.reading import Reader
-from wasmplex.config.references import describe
+from wasmplex.config.references import UNRESOLVED, describe
 from wasmplex.config.sections import (
     NESTED,
     EngineSection,
@@ -173,7 +173,7 @@ def _without_nested(table: Table) -> Table:
     """Return a workload's table with those parts emptied that are read on their own."""
     values = dict(table.values)
     for key in values.keys() & {*NESTED}:
-        if isinstance(values[key], (dict, type(None))):
+        if isinstance(values[key], (Mapping, EnvRef, FileRef, type(None))):  # a variable may be called env
             values[key] = {}
     if "hostInterfaces" in values:  # as Kubernetes manifests spell it
         values["host_interfaces"] = values.pop("hostInterfaces")
@@ -191,13 +191,13 @@ def _triggers(reader: Reader, path: KeyPath) -> dict[str, Table]:
 def _env(reader: Reader, path: KeyPath) -> dict[str, str | EnvRef | FileRef]:
     """Return the environment of a workload, its references unresolved: they are needed when it starts."""
     at = (*path, "env")
-    found = {}
+    found: dict[str, str | EnvRef | FileRef] = {}
     for name, value in reader.written_values(at):
         if not name or set(name) & {"=", "\0"}:
             reader.report((*at, name), f"{quoted(name)} cannot name an environment variable")
-        elif not isinstance(value, (str, EnvRef, FileRef)):
+        elif isinstance(value, (str, EnvRef, FileRef)):
+            found[name] = value
+        elif value is not UNRESOLVED:
             fix = assignment(name, '"..."', reader.file) if isinstance(value, (int, float)) else ""
             reader.report((*at, name), f"{describe((name,), value)} is not text", fix=fix)
-        else:
-            found[name] = value
     return found

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from wasmplex.config.document import Document, header, quoted
 from wasmplex.config.model import KeyPath, Table
-from wasmplex.config.references import attempt, describe
+from wasmplex.config.references import UNRESOLVED, attempt, describe
 from wasmplex.config.validation import validate
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.settings import Settings
@@ -69,7 +69,8 @@ class Reader:
 
     def is_table(self, path: KeyPath) -> bool:
         """Return whether a table stands at `path`, or a key without a value, as YAML has them."""
-        return isinstance(self.value(path), (dict, type(None)))
+        value = self.value(path)
+        return value is UNRESOLVED or isinstance(value, (dict, type(None)))
 
     def table(self, path: KeyPath) -> Table | None:
         """Return the table at `path`; report it if something else stands there."""

@@ -68,6 +68,8 @@ def _refuse(text: str, file: str, reason: str) -> NoReturn:
 def _explain(reason: str) -> str:
     if reason.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
         return f"a key or table is written twice ({reason[0].lower()}{reason[1:]})"
+    if reason.startswith("Exceeds the limit"):
+        return "a number has thousands of digits"
     return printable(reason[:1].lower() + reason[1:])
 
 

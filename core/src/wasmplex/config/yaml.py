@@ -16,6 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from wasmplex.config.document import Parsed, printable, quoted, spell
 from wasmplex.config.model import KeyPath
+from wasmplex.config.references import UNRESOLVED
 from wasmplex.errors import ConfigError, Diagnostic
 
 __all__ = ["parse"]
@@ -54,12 +55,13 @@ def parse(text: str, file: str) -> Parsed:
         raise ConfigError(f"{file} is not valid YAML", where=_at(file, mark), why=printable(why)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        why = f"the character U+{ord(error.character):04X} is not allowed"
+        why = f"the character U+{error.character:04X} is not allowed"
         raise ConfigError(f"{file} is not valid YAML", where=f"{file}:{line}", why=why) from None
     except RecursionError:
         raise ConfigError(f"{file} is nested too deeply", where=f"{file}:1") from None
-    except (ValueError, OverflowError) as error:  # escapes and directives whose numbers PyYAML does not check
-        raise ConfigError(f"{file} is not valid YAML", where=f"{file}:1", why=printable(str(error))) from None
+    except (ValueError, OverflowError):  # PyYAML does not check the numbers in escapes and directives
+        why = "an escape or a directive has a number that is too large"
+        raise ConfigError(f"{file} is not valid YAML", where=f"{file}:1", why=why) from None
     if node is None or _is_null(node):
         return Parsed({}, {})
     if not isinstance(node, MappingNode):
@@ -111,7 +113,7 @@ class _Builder:
         self._spend(node)
         if id(node) in self._open:
             self._refuse(node.start_mark, path, "an alias refers to what it stands in")
-            return None
+            return UNRESOLVED
         match node:
             case MappingNode(tag=tag) if tag == _TAG + "map":
                 return self._map(node, path)
@@ -161,10 +163,10 @@ class _Builder:
 
     def _key(self, node: Node, path: KeyPath) -> str | None:
         self._spend(node)
-        if isinstance(node, ScalarNode):
-            return self._text(node, path)
-        self._refuse(node.start_mark, path, "a key is not text")
-        return None
+        name = self._text(node, path) if isinstance(node, ScalarNode) else None
+        if name is None:
+            self._refuse(node.start_mark, path, "a key is not text")
+        return name if isinstance(name, str) else None
 
     def _sources(self, merged: list[Node], path: KeyPath) -> Iterator[MappingNode]:
         """Yield the maps that merge keys name, one or a list of them each; the first wins."""
@@ -175,17 +177,19 @@ class _Builder:
                 else:
                     self._refuse(node.start_mark, path, "what is merged with << is not a map")
 
-    def _text(self, node: ScalarNode, path: KeyPath) -> str:
+    def _text(self, node: ScalarNode, path: KeyPath) -> Any:
         """Return the text of a scalar, surrogate escapes (as JSON writes them) put together."""
         text: str = node.value
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             self._refuse(node.start_mark, path, "the text has half of a surrogate pair")
-            return ""
+            return UNRESOLVED
 
     def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
         text = self._text(node, path)
+        if text is UNRESOLVED:
+            return text
         try:
             match node.tag.removeprefix(_TAG):
                 case "str" | "merge":
@@ -200,14 +204,17 @@ class _Builder:
                     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except (ValueError, KeyError):
             self._refuse(node.start_mark, path, f"the value is not what its tag {_short(node)} says")
-            return None
+            return UNRESOLVED
         return self._unknown_tag(node, path)
 
-    def _unknown_tag(self, node: Node, path: KeyPath) -> None:
+    def _unknown_tag(self, node: Node, path: KeyPath) -> Any:
         self._refuse(
-            node.start_mark, path, f"the tag {_short(node)} is not known",
+            node.start_mark,
+            path,
+            f"the tag {_short(node)} is not known",
             why="a configuration has text, numbers, true and false, lists and maps only",
-        )  # fmt: skip
+        )
+        return UNRESOLVED
 
 
 def _integer(text: str) -> int:

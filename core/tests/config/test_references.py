@@ -1,0 +1,151 @@
+"""References: resolved when asked, never printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wasmplex.config import EnvRef, FileRef, HostConfig, Location, Table, redact, resolve
+from wasmplex.config.references import scrub
+from wasmplex.errors import ConfigError
+
+
+def table(**values: Any) -> Table:
+    here = Location("host.toml", 3, "workload.shop.import.store")
+    places = {(key,): Location("host.toml", n, f"{here.path}.{key}") for n, key in enumerate(values, 4)}
+    return Table(values, here, places)
+
+
+def refused(given: Table, base: Path, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(given, base, environ or {})
+    return caught.value.render()
+
+
+def test_references_are_resolved_wherever_they_stand(home: Path) -> None:
+    given = table(
+        url=EnvRef("URL"), tls={"key": FileRef(Path("password.txt"))}, servers=["a", EnvRef("B")], db=1
+    )
+    assert resolve(given, home, {"URL": "redis://h", "B": ""}) == {
+        "url": "redis://h",
+        "tls": {"key": "hunter2"},
+        "servers": ["a", ""],
+        "db": 1,
+    }
+
+
+def test_references_in_a_file(load_text: Callable[..., HostConfig], home: Path) -> None:
+    config = load_text(
+        "[http]\nkey = { file = 'password.txt' }\nnames = [{ env = 'A' }]\nenv = { env = 'A', more = 1 }\n"
+        "port = { env = 1 }\n"
+    )
+    http = config.triggers["http"]
+    assert http.values == {
+        "key": FileRef(Path("password.txt")),
+        "names": [EnvRef("A")],
+        "env": {"env": "A", "more": 1},
+        "port": {"env": 1},
+    }
+    assert resolve(http, config.base, {"A": "a"})["names"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"x\n", "x"), (b"x\r\n", "x"), (b"x\n\n", "x\n"), (b"x", "x"), (b"", ""), (b"\n", ""),
+        (b"x\r", "x\r"), ("é\n".encode(), "é"),
+    ],
+)  # fmt: skip
+def test_the_last_newline_of_a_file_is_not_part_of_it(home: Path, data: bytes, text: str) -> None:
+    (home / "secret").write_bytes(data)
+    assert resolve(table(key=FileRef(Path("secret"))), home, {}) == {"key": text}
+
+
+def test_all_that_cannot_be_resolved_is_reported(home: Path) -> None:
+    (home / "latin").write_bytes(b"caf\xe9")
+    (home / "large").write_bytes(b"x" * (2**20 + 1))
+    given = table(
+        url=EnvRef("REDIS_URL"), key=FileRef(Path("nope")), dir=FileRef(Path("data")),
+        latin=FileRef(Path("latin")), large=FileRef(Path("large")), nul=FileRef(Path("a\0b")),
+    )  # fmt: skip
+    assert refused(given, home) == (
+        "error: the environment variable REDIS_URL is not set\n"
+        "  at: host.toml:4 (workload.shop.import.store.url)\n"
+        "  try: export REDIS_URL=...\n"
+        'error: the file "nope" cannot be read\n'
+        "  at: host.toml:5 (workload.shop.import.store.key)\n"
+        "  because: No such file or directory\n"
+        f"  try: check {home / 'nope'}\n"
+        'error: the file "data" cannot be read\n'
+        "  at: host.toml:6 (workload.shop.import.store.dir)\n"
+        "  because: Is a directory\n"
+        f"  try: check {home / 'data'}\n"
+        'error: the file "latin" cannot be read\n'
+        "  at: host.toml:7 (workload.shop.import.store.latin)\n"
+        "  because: it is not UTF-8 text\n"
+        'error: the file "large" cannot be read\n'
+        "  at: host.toml:8 (workload.shop.import.store.large)\n"
+        "  because: it is larger than 1048576 bytes\n"
+        'error: the file "a\\u0000b" cannot be read\n'
+        "  at: host.toml:9 (workload.shop.import.store.nul)\n"
+        "  because: its path holds a NUL character"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        (EnvRef("REDIS_URL"), '{ env = "REDIS_URL" }'),
+        (FileRef(Path("secrets/url")), '{ file = "secrets/url" }'),
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://user:pa:ss@host/0", "redis://user:***@host/0"),
+        ("redis://:pass@host", "redis://:***@host"),
+        ("postgres://u:p@ss/w?rd@host/db", "postgres://u:***@host/db"),
+        ("nats://a:b@h1,nats://c:d@h2", "nats://a:***@h2"),
+        ("nats://s3cr3t@host", "nats://***@host"),
+        ("postgres://user@host/db?sslmode=require", "postgres://user@host/db?sslmode=require"),
+        ("postgres://host/db?user=u&password=p%40&x=y", "postgres://host/db?user=u&password=***&x=y"),
+        ("host=h user=u password='a b' dbname=d", "host=h user=u password=*** dbname=d"),
+        (["nats://a:b@h", 5], ["nats://a:***@h", 5]),
+        ({"password": "x", "token": 12, "port": 1, "tls": True}, {
+            "password": "***", "token": "***", "port": 1, "tls": True,
+        }),
+        ({"secrets": ["a", {"x": "b"}]}, {"secrets": ["***", {"x": "b"}]}),
+    ],
+)  # fmt: skip
+def test_tables_are_printed_without_secrets(written: Any, printed: Any) -> None:
+    assert redact(table(value=written)) == {"value": printed}
+
+
+def test_a_literal_password_is_masked_by_its_key() -> None:
+    assert redact(table(password="hunter2", api_key="k", backend="redis")) == {
+        "password": "***",
+        "api_key": "***",
+        "backend": "redis",
+    }
+
+
+def test_scrub_takes_pieces_that_are_quoted() -> None:
+    assert scrub("cannot parse 'pa' of port", {"redis://u:pa/ss@h"}) == "cannot parse '***' of port"
+    assert scrub("it is 'good' so", {"redis://u:pa/ss@h"}) == "it is 'good' so"
+    assert scrub(r"bad: 'a\nb' or a\nb", {"a\nb"}) == "bad: '***' or ***"
+
+
+@given(st.text(min_size=1, max_size=8), st.text(max_size=20), st.text(max_size=20))
+def test_scrub_leaves_no_secret(secret: str, before: str, after: str) -> None:
+    assert secret not in scrub(f"{before}{secret}{after}", {secret}).replace("***", "\0") or secret == "\0"
+
+
+def test_sub_tables_keep_their_places() -> None:
+    whole = Table(
+        {"tls": {"file": "x", "more": {"a": 1}}},
+        Location("f", 1, "t"),
+        {("tls",): Location("f", 2, "t.tls"), ("tls", "more", "a"): Location("f", 3, "t.tls.more.a")},
+    )
+    more = whole.sub("tls", "more")
+    assert (more.values, more.where("a").line, more.location.line) == ({"a": 1}, 3, 2)
+    assert whole.sub("nothing", "here").values == {}
