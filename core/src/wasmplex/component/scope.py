@@ -142,10 +142,12 @@ class Scope:
 
     def named(self, cursor: Cursor, entry: TypeEntry, name: str) -> TypeEntry:
         """Return what an import or export of the type `entry` under `name` introduces."""
-        if isinstance(entry, t.FuncType | t.Resource | InstanceDef | ComponentDef):
+        if isinstance(entry, t.FuncType | InstanceDef | ComponentDef):
             return entry
-        value = entry.type if isinstance(entry, NamedType) else entry
         # A copy, so that what refers to this name can be told from what refers to another.
+        if isinstance(entry, t.Resource):
+            return replace(entry)
+        value = entry.type if isinstance(entry, NamedType) else entry
         copy = replace(value, name=name) if isinstance(value, _NAMED) else replace(value)
         self.context.weigh_like(copy, value)
         named = NamedType(copy, entry if isinstance(entry, NamedType) else None)

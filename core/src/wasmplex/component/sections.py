@@ -135,10 +135,10 @@ def _instance(cursor: Cursor, scope: Scope) -> None:
     kind = cursor.byte("an instance")
     if kind == 0x00:
         component = scope.item(cursor, Sort.COMPONENT).entity
-        arguments = _named_items(cursor, scope, "argument")
+        arguments = _arguments(cursor, scope)
         instance = instantiate_component(scope.context, cursor, component, arguments)  # type: ignore[arg-type]
     elif kind == 0x01:
-        exports = _named_items(cursor, scope, "export")
+        exports = _inline_exports(cursor, scope)
         instance = InstanceDef(exports)
         scope.context.weigh(cursor, instance, [item.entity for item in exports.values()])
     else:
@@ -146,15 +146,30 @@ def _instance(cursor: Cursor, scope: Scope) -> None:
     scope.add(Item(Sort.INSTANCE, instance))
 
 
-def _named_items(cursor: Cursor, scope: Scope, what: str) -> dict[str, Item]:
+def _arguments(cursor: Cursor, scope: Scope) -> dict[str, Item]:
     items: dict[str, Item] = {}
-    for _ in cursor.vec(f"{what}s"):
-        start = cursor.pos
-        name = cursor.name(f"an {what} name") if what == "argument" else read_attributes(cursor)[0]
+    for _ in cursor.vec("arguments"):
+        start, name = cursor.pos, cursor.name("the name of an argument")
         if name in items:
-            cursor.fail(f"the {what} {name!r} is there twice", start)
+            cursor.fail(f"the argument {name!r} is there twice", start)
         items[name] = _item(cursor, scope)
     return items
+
+
+def _inline_exports(cursor: Cursor, scope: Scope) -> dict[str, Item]:
+    items: dict[str, Item] = {}
+    for _ in cursor.vec("exports"):
+        start, (name, _attributes) = cursor.pos, read_attributes(cursor)
+        if name in items:
+            cursor.fail(f"{name!r} is exported twice", start)
+        items[name] = _exported(cursor, scope, _item(cursor, scope), name)
+    return items
+
+
+def _exported(cursor: Cursor, scope: Scope, item: Item, name: str) -> Item:
+    if item.sort is not Sort.TYPE:
+        return item
+    return Item(Sort.TYPE, scope.named(cursor, item.entity, name))  # type: ignore[arg-type]
 
 
 def _type(cursor: Cursor, scope: Scope) -> None:
@@ -215,8 +230,8 @@ def _export(cursor: Cursor, scope: Scope) -> None:
     item = _item(cursor, scope)
     if cursor.flag("whether an export has a type of its own"):
         item = _ascribed(cursor, scope, item, name)
-    elif item.sort is Sort.TYPE:
-        item = Item(Sort.TYPE, scope.named(cursor, item.entity, name))  # type: ignore[arg-type]
+    else:
+        item = _exported(cursor, scope, item, name)
     _attributes(cursor, scope, item, name, attributes)
     scope.declare(cursor, scope.exports, name, item, start)
     scope.export_attributes[name] = attributes

@@ -68,8 +68,9 @@ class ComponentType:
 class InstanceType:
     """An instance: its exports by name, in order.
 
-    Functions keep their full names (``[method]bucket.get``). A resource appears under its name;
-    equal `Resource.id` values in two instances are one resource.
+    Functions keep their full names (``[method]bucket.get``). A resource appears under its name, and again
+    under each alias (``type headers = fields``); equal `Resource.id` values are one resource, in two
+    instances too. What refers to it by an alias holds the alias's very object.
     """
 
     exports: Mapping[str, Extern] = field(default_factory=dict)

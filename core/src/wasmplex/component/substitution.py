@@ -1,7 +1,7 @@
 """Instantiating definitions: every resource that one binds is replaced, by a given one or a fresh one.
 
-Named value types are copied as well, so that each instance has named types of its own; what refers to one
-refers to the copy afterwards (see `wasmplex.component.shape.NamedType`).
+Named types are copied as well, so that each instance has named types of its own; what refers to one refers
+to the copy afterwards (see `wasmplex.component.shape.NamedType`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Substitution:
         """Let `actual` stand wherever `formal` stood."""
         if isinstance(formal, t.Resource) and isinstance(actual, t.Resource):
             self.resources.setdefault(formal.id, actual)
+            self._done[id(formal)] = (formal, actual)
         elif isinstance(formal, NamedType) and isinstance(actual, NamedType):
             self._done[id(formal)] = (formal, actual)
             self._done[id(formal.type)] = (formal.type, actual.type)
@@ -73,7 +74,8 @@ class Substitution:
     def _make(self, entity: Entity) -> Entity:
         match entity:
             case t.Resource():
-                return self.resource(entity)
+                resource = self.resource(entity)
+                return entity if resource is entity else replace(resource)
             case NamedType():
                 return self._named(entity)
             case t.FuncType():
@@ -91,8 +93,9 @@ class Substitution:
     def _value(self, value: t.ValueType) -> t.ValueType:
         match value:
             case t.Own() | t.Borrow():
-                resource = self.resource(value.resource)
-                return value if resource is value.resource else replace(value, resource=resource)
+                resource = self.entity(value.resource)
+                unchanged = resource is value.resource
+                return value if unchanged else replace(value, resource=resource)  # type: ignore[arg-type]
             case _:
                 parts = children(value)
                 new = [self.value(part) for part in parts]
