@@ -1,1 +1,16 @@
-"""."""
+"""Runs components on wasmtime: the only package that touches its C API.
+
+Everything happens on the event loop's thread except compiling and the epoch ticker.
+"""
+
+from __future__ import annotations
+
+from wasmplex.engine.compiled import Compiled
+from wasmplex.engine.engine import Engine
+from wasmplex.engine.errors import ValueMismatch
+from wasmplex.engine.instance import Instance
+from wasmplex.engine.linker import Linked
+from wasmplex.engine.resources import GuestResource
+from wasmplex.engine.settings import EngineSettings
+
+__all__ = ["Compiled", "Engine", "EngineSettings", "GuestResource", "Instance", "Linked", "ValueMismatch"]

@@ -1,0 +1,1 @@
+"""Turns WIT values into Python values and back, by code generated from the types."""

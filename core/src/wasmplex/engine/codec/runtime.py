@@ -1,0 +1,97 @@
+"""What generated code calls: conversions that accept what `wasmplex.values` allows and refuse the rest."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from wasmplex.engine import capi, memory
+from wasmplex.engine.arena import Arena, put_byte_list
+from wasmplex.engine.codec.mismatch import mismatch
+from wasmplex.values import Err, Ok, Some, Variant
+
+__all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "sequence"]
+
+
+class Unfit(TypeError):
+    """A value does not fit its type; `codec.mismatch` finds out where."""
+
+
+class Foreign(RuntimeError):
+    """A handle is not one of a resource that the host implements."""
+
+
+def char(value: str) -> int:
+    """Return the code point of a one-character str that is not a surrogate."""
+    point = ord(value)
+    if 0xD800 <= point <= 0xDFFF or not isinstance(value, str):
+        raise Unfit
+    return point
+
+
+def as_bytes(value: Any) -> bytes:
+    """Return the bytes of anything bytes-like, or of a list or tuple of integers."""
+    if isinstance(value, (list, tuple)):
+        return bytes(value)
+    view = memoryview(value)
+    if view.itemsize != 1:
+        raise Unfit
+    return view.tobytes()
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a tuple or list as it is."""
+    if isinstance(value, (tuple, list)):
+        return value
+    raise Unfit
+
+
+def sequence(value: Any) -> tuple[Any, ...]:
+    """Return a sequence as a tuple, which cannot change while it is written."""
+    if value.__class__ is list or value.__class__ is tuple:
+        return tuple(value)
+    if isinstance(value, (str, Mapping)) or not (isinstance(value, Sequence) or hasattr(value, "tolist")):
+        raise Unfit
+    return tuple(value)
+
+
+def flag_set(value: Any, names: Mapping[str, Any]) -> Collection[str]:
+    """Return a set (or list, or tuple) of known flags without duplicates."""
+    if not isinstance(value, (frozenset, set, list, tuple)):
+        raise Unfit
+    flags = frozenset(value)
+    if not names.keys() >= flags:
+        raise Unfit
+    return flags
+
+
+NAMESPACE: Final[dict[str, Any]] = {
+    **{name: getattr(memory, name) for name in memory.__all__ if name.isupper()},
+    "HEADER": memory.BYTES_HEADER,
+    "BOOLS": {True: 1, False: 0},
+    "Arena": Arena,
+    "Err": Err,
+    "Foreign": Foreign,
+    "Ok": Ok,
+    "Some": Some,
+    "Unfit": Unfit,
+    "Variant": Variant,
+    "any_to_host": capi.any_to_host,
+    "array": array,
+    "as_bytes": as_bytes,
+    "as_tuple": as_tuple,
+    "byte_vec_new": capi.byte_vec_new,
+    "char": char,
+    "encode": str.encode,
+    "flag_set": flag_set,
+    "host_delete": capi.host_delete,
+    "host_rep": capi.host_rep,
+    "mismatch": mismatch,
+    "new": tuple.__new__,
+    "put_byte_list": put_byte_list,
+    "sequence": sequence,
+    "val_clone": capi.val_clone,
+    "vallist_new": capi.vallist_new,
+}
+"""The globals of all generated code; each function gets a copy with its own constants."""

@@ -1,0 +1,110 @@
+"""Runs guest code from the event loop.
+
+wasmtime gives a future for every call. Polling it runs the guest until it ends, calls a host function
+that has to wait, or has used up its time slice. wasmtime's waker is never called, so the driver must know
+which of the two it was: a host function that waits has left its coroutine in ``state.waiting``.
+
+The coroutine's first step has then already run, on the guest's stack but in the task of the call, and what it
+yielded (an `asyncio.Future`, usually) is handed to the event loop by that same task: a host call costs no
+task, sees the task's context variables, and is cancelled with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from wasmplex.engine.capi import future_delete, future_poll
+from wasmplex.engine.memory import U8
+from wasmplex.engine.store import StoreState
+from wasmplex.values import Err
+
+__all__ = ["HostFailure", "drive"]
+
+_FIRST = object()
+
+
+class HostFailure(Exception):
+    """A host function raised what its type does not declare; carries it to where the trap is made."""
+
+    def __init__(self, function: str, error: Exception) -> None:
+        super().__init__(function)
+        self.function = function
+        self.error = error
+
+
+class _Resumed:
+    """Awaits a coroutine that was already started: re-yields its first yield, then forwards."""
+
+    __slots__ = ("_coroutine", "_first")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self  # a generator's protocol without its frame
+
+    def __iter__(self) -> _Resumed:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        if (first := self._first) is not _FIRST:
+            self._first = _FIRST
+            return first
+        return self._coroutine.send(value)
+
+    def throw(self, *args: Any) -> Any:
+        self._first = _FIRST
+        return self._coroutine.throw(*args)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
+async def drive(state: StoreState, future: int) -> None:
+    """Run a wasmtime call future to its end, and free it. Freeing it early cancels the call.
+
+    :raises HostFailure: if a host function that had suspended the guest failed
+    """
+    try:
+        while not future_poll(future):
+            if state.waiting is None:
+                await _yield_to_loop(state)
+            else:
+                await _wait(state)
+            state.refresh_epoch()
+    finally:
+        future_delete(future)
+        state.waiting = None
+
+
+async def _yield_to_loop(state: StoreState) -> None:
+    """Let others run: the guest's time slice has ended."""
+    if state.error is not None:
+        return
+    await asyncio.sleep(0)
+
+
+async def _wait(state: StoreState) -> None:
+    """Wait for the host function that has suspended the guest, and deliver its result."""
+    assert state.waiting is not None  # noqa: S101  the caller has looked
+    coroutine, first, finish, finish_err, slot, name = state.waiting
+    state.waiting = None
+    try:
+        try:
+            value = await _Resumed(coroutine, first)
+        except Err as err:
+            if finish_err is None:
+                raise
+            finish_err(state.ctx, state, slot, err.value)
+        else:
+            finish(state.ctx, state, slot, value)
+    except Exception as error:
+        # wasmtime looks at the error slot only before a suspension: the call must be given up.
+        raise HostFailure(name, error) from error
+    U8[state.flag] = 1

@@ -1,0 +1,192 @@
+"""The engine: compiles components, links them, and keeps the clock that guests run by."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import anyio.to_thread
+import wasmtime
+from wasmtime import _ffi
+from wasmtime.component import Component
+
+from wasmplex.component.shape import Extern, InstanceType, Shape
+from wasmplex.engine import proposals
+from wasmplex.engine.cache import CodeCache
+from wasmplex.engine.codec.layout import uncarried
+from wasmplex.engine.compiled import Compiled
+from wasmplex.engine.linker import Linked, link
+from wasmplex.engine.settings import EngineSettings, check_python
+from wasmplex.engine.ticker import Ticker
+from wasmplex.errors import ComponentError
+from wasmplex.wit.types import FuncType
+
+if TYPE_CHECKING:
+    from wasmplex.plugins.contracts import HostFunctions
+
+__all__ = ["Engine", "Variant"]
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One wasmtime engine.
+
+    Components that use async types need concurrency support; to all others it is a cost.
+
+    :ivar key: what distinguishes it, as part of the names of cached code
+    :ivar engine: its address
+    """
+
+    key: str
+    handle: wasmtime.Engine
+    engine: int
+
+
+class Engine:
+    """Compiles and links components.
+
+    Everything but compiling happens on the event loop's thread. Use it as an async context manager or call
+    `close` when all instances have ended.
+
+    :raises wasmplex.errors.UsageError: on a Python that guests cannot be run on
+    """
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        check_python(sys.version_info[:3], sys.implementation.name)
+        self.settings = settings or EngineSettings()
+        self.ticker = Ticker()
+        self._variants: dict[bool, Variant] = {}
+        self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
+        self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
+        self._locks: dict[tuple[str, str], anyio.Lock] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the ticker. Instances must have been closed before."""
+        self.ticker.close()
+
+    # ------------------------------------------------------------ compile
+
+    async def compile(self, wasm: bytes, shape: Shape, progress: Progress | None = None) -> Compiled:
+        """Compile a component in another thread, or take it from the cache.
+
+        One component is compiled once, however many ask for it at a time.
+
+        :param shape: what `wasmplex.component.read` says about `wasm`
+        :param progress: is told what is being done, in a few words
+        :raises wasmplex.errors.ComponentError: if wasmtime refuses it
+        """
+        tell = progress or (lambda text: None)
+        variant = self._variant(concurrency=_needs_concurrency(shape))
+        digest = await anyio.to_thread.run_sync(_digest, wasm)
+        key = (digest, variant.key)
+        lock = self._locks.setdefault(key, anyio.Lock())
+        async with lock:
+            try:
+                if (found := self._compiled.get(key)) is not None:
+                    return found
+                component = await self._component(wasm, digest, variant, tell)
+            finally:
+                if not lock.statistics().tasks_waiting:
+                    self._locks.pop(key, None)
+            compiled = Compiled(self, variant, component, shape, len(wasm))
+            self._compiled[key] = compiled
+            return compiled
+
+    async def _component(self, wasm: bytes, digest: str, variant: Variant, tell: Progress) -> Component:
+        in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        cache, name = self._cache, f"{digest}-{variant.key}"
+        if cache is not None:
+            tell("looking for compiled code")
+            component = await in_thread(cache.load, name, variant.handle)
+            if component is not None:
+                return component
+        tell(f"compiling {len(wasm) / 2**20:.1f} MiB")
+        component = await in_thread(_compile, variant.handle, wasm)
+        if cache is not None:
+            tell("keeping the compiled code")
+            await in_thread(cache.store, name, component)
+        return component
+
+    def _variant(self, *, concurrency: bool) -> Variant:
+        if concurrency not in self._variants:
+            handle = wasmtime.Engine(self._config(concurrency=concurrency))
+            address = ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0
+            self._variants[concurrency] = Variant(self._key(concurrency=concurrency), handle, address)
+            self.ticker.add(address)
+        return self._variants[concurrency]
+
+    def _config(self, *, concurrency: bool) -> wasmtime.Config:
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        _ffi.wasmtime_config_concurrency_support_set(config.ptr(), concurrency)
+        proposals.apply(config, self.settings.proposals, concurrency=concurrency)
+        return config
+
+    def _key(self, *, concurrency: bool) -> str:
+        chosen = ",".join(
+            f"{'+' if on else '-'}{name}" for name, on in sorted(self.settings.proposals.items())
+        )
+        return f"{'async' if concurrency else 'sync'}{chosen}"
+
+    # ------------------------------------------------------------ link
+
+    def link(self, compiled: Compiled, imports: Mapping[str, HostFunctions | Any], workload: str) -> Linked:
+        """Link a component to the functions that serve its imports.
+
+        :param imports: the functions of each imported instance by the import's name as in the binary (its
+            label, or its interface id); a function imported by the component's root stands under its own
+            name, or in the mapping under ``""``
+        :param workload: the name that errors give
+        :raises wasmplex.errors.LinkError: naming everything that does not fit
+        """
+        return link(compiled, imports, workload)
+
+
+def _needs_concurrency(shape: Shape) -> bool:
+    if any("async" in name for name in shape.proposals):
+        return True
+    externs = [*(item.type for item in shape.imports), *(item.type for item in shape.exports)]
+    return any(_is_async(function) for extern in externs for function in _functions(extern))
+
+
+def _functions(extern: Extern) -> list[FuncType]:
+    if isinstance(extern, FuncType):
+        return [extern]
+    return list(extern.functions.values()) if isinstance(extern, InstanceType) else []
+
+
+def _is_async(type: FuncType) -> bool:
+    types = [*(param.type for param in type.params), *([] if type.result is None else [type.result])]
+    return type.is_async or any(uncarried(part) is not None for part in types)
+
+
+def _digest(wasm: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(wasm).hexdigest()
+
+
+def _compile(engine: wasmtime.Engine, wasm: bytes) -> Component:
+    try:
+        return Component(engine, wasm)
+    except wasmtime.WasmtimeError as error:
+        raise ComponentError(
+            "wasmtime cannot compile this component", why=str(error).splitlines()[0]
+        ) from error

@@ -1,0 +1,190 @@
+"""A live instance of a component."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.engine import capi
+from wasmplex.engine.arena import Arena
+from wasmplex.engine.driver import HostFailure, drive
+from wasmplex.engine.memory import U64
+from wasmplex.engine.store import StoreState, take_error
+from wasmplex.engine.traps import host_trap, trap
+from wasmplex.errors import Trap
+
+if TYPE_CHECKING:
+    from wasmplex.engine.compiled import ExportEntry
+    from wasmplex.engine.linker import Linked
+
+__all__ = ["Instance"]
+
+_INSTANCE_WORDS = 2
+_FUNC_WORDS = 4
+
+
+class Instance:
+    """One instance with a store of its own. One call runs in it at a time; others wait for their turn.
+
+    Made by `Linked.instantiate`. After a trap, or a call that was cancelled, it is `poisoned`: nothing in it
+    can run again, and it must be closed.
+
+    :ivar state: room for what host functions keep per instance
+    """
+
+    def __init__(self, linked: Linked, store: StoreState) -> None:
+        self._linked = linked
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._functions: dict[str, tuple[ExportEntry, int]] = {}
+        self._blocks: list[Any] = []
+        self._handle = self._block(_INSTANCE_WORDS)
+        self._poisoned = False
+        self._running = False
+        self._closing = False
+        self.state: dict[Any, Any] = {}
+        store.bind(self)
+        self._finalizer = weakref.finalize(self, _end, store, linked)
+
+    @property
+    def workload(self) -> str:
+        """Name of the workload it belongs to."""
+        return self._linked.workload
+
+    @property
+    def poisoned(self) -> bool:
+        """True once it can run no more calls."""
+        return self._poisoned or self._store.closed
+
+    @property
+    def busy(self) -> bool:
+        """True while a call runs in it."""
+        return self._running
+
+    async def start(self) -> None:
+        """Run the component's start functions. Called once, by `Linked.instantiate`."""
+        arena = Arena.take(1)
+        try:
+            U64[arena.base] = 0
+            future = capi.instantiate_async(
+                self._linked.linker,
+                self._store.ctx,
+                self._linked.compiled.component,
+                self._handle,
+                arena.base << 3,
+            )
+            await self._run(future, arena.base, "instantiate")
+        finally:
+            arena.release()
+
+    async def call(self, export: str, *args: Any) -> Any:
+        """Call an export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``.
+
+        :raises wasmplex.values.Err: if the function returned the err case of its result
+        :raises wasmplex.engine.ValueMismatch: if an argument does not fit; nothing was called
+        :raises wasmplex.errors.UsageError: if there is no such export
+        :raises wasmplex.errors.Trap: if the guest trapped, a host function failed, or the instance is gone
+        """
+        async with self._lock:
+            if self.poisoned:
+                raise Trap(
+                    f"workload {self.workload!r}: the instance is gone",
+                    where=export,
+                    why="an earlier call in it trapped or was cancelled, or it was closed",
+                )
+            entry, function = self._functions.get(export) or self._resolve(export)
+            return await self._call(entry, function, args)
+
+    async def _call(self, entry: ExportEntry, function: int, args: tuple[Any, ...]) -> Any:
+        codec, store = entry.codec, self._store
+        if len(args) != codec.count:
+            raise TypeError(f"{entry.name} takes {codec.count} arguments, not {len(args)}")
+        arena = Arena.take(codec.words)
+        base = arena.base
+        result = (base + codec.result) << 3
+        try:
+            codec.lower(arena, store.ctx, store, *args)
+            for moved in store.moved:
+                moved.forget()
+            store.moved.clear()
+            lift = codec.lift
+            future = capi.func_call_async(
+                function, store.ctx, base << 3, codec.count, result, 0 if lift is None else 1,
+                (base + codec.error) << 3,
+            )  # fmt: skip
+            await self._run(future, base + codec.error, entry.name)
+            if lift is None:
+                return None
+            try:
+                return lift(base + codec.result, store.ctx, store)
+            finally:
+                capi.val_delete(result)
+        finally:
+            store.moved.clear()
+            if store.loans and not store.closed:
+                store.end_loans()
+            arena.release()
+
+    async def _run(self, future: int, error: int, name: str) -> None:
+        """Drive a future; turn what went wrong into the error to raise."""
+        store = self._store
+        self._running = True
+        finished = False
+        try:
+            store.refresh_epoch()
+            await drive(store, future)
+            if pointer := U64[error]:
+                raise self._failure(take_error(pointer), name)
+            if store.error is not None:
+                raise self._failure("", name)
+            finished = True
+        except HostFailure as failure:
+            raise host_trap(self.workload, name, failure.function, failure.error) from failure.error
+        finally:
+            self._running = False
+            store.error = None
+            if not finished:  # the guest was left in the middle of something
+                self._poisoned = True
+            if self._closing:
+                self._finalizer()
+
+    def _failure(self, message: str, name: str) -> BaseException:
+        if self._store.error is None:
+            return trap(self.workload, name, message)
+        function, error = self._store.error
+        if not isinstance(error, Exception):
+            return error
+        made = host_trap(self.workload, name, function, error)
+        made.__cause__ = error
+        return made
+
+    def close(self) -> None:
+        """End the instance: host objects it still holds are dropped, memory is freed. Idempotent.
+
+        While a call runs in it this takes effect when that call ends; it does not cancel it.
+        """
+        self._poisoned = True
+        if self._running:
+            self._closing = True
+        else:
+            self._finalizer()
+
+    def _block(self, words: int) -> int:
+        block = (ctypes.c_uint64 * words)()
+        self._blocks.append(block)
+        return ctypes.addressof(block)
+
+    def _resolve(self, export: str) -> tuple[ExportEntry, int]:
+        entry = self._linked.compiled.export(export)
+        function = self._block(_FUNC_WORDS)
+        if not capi.instance_get_func(self._handle, self._store.ctx, entry.index, function):
+            raise Trap(f"workload {self.workload!r}: export {export!r} is not a function of the instance")
+        self._functions[export] = (entry, function)
+        return entry, function
+
+
+def _end(store: StoreState, linked: Linked) -> None:
+    """Close the store; `linked` is a parameter so that the callbacks outlive it."""
+    store.close()

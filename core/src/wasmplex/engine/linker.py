@@ -1,0 +1,210 @@
+"""Links a compiled component to the Python functions that serve its imports."""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wasmplex.component.shape import Import, InstanceType
+from wasmplex.engine import capi
+from wasmplex.engine.compiled import Compiled, unsupported
+from wasmplex.engine.instance import Instance
+from wasmplex.engine.store import STATES, StoreState, fail, take_error
+from wasmplex.errors import Diagnostic, LinkError, nearest
+from wasmplex.plugins.contracts import HostFunction, HostFunctions
+from wasmplex.wit.types import FuncType, Resource
+
+__all__ = ["Linked", "link"]
+
+_TABLE_ELEMENTS = 1_000_000
+_INSTANCES = 1_000
+_TABLES = 1_000
+_MEMORIES = 100
+
+
+class Linked:
+    """A component with all its imports served: instances are made from it. Made by `Engine.link`.
+
+    :ivar workload: the name that errors give
+    """
+
+    def __init__(self, compiled: Compiled, workload: str) -> None:
+        self.compiled = compiled
+        self.workload = workload
+        self.linker: int = capi.linker_new(compiled.variant.engine)
+        self._callbacks: list[Any] = []
+        weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
+
+    async def instantiate(self, memory_limit: int = -1) -> Instance:
+        """Make an instance.
+
+        :param memory_limit: bytes that each of its linear memories may have; -1 for no limit
+        :raises wasmplex.errors.LimitExceeded: if it needs more than its limits from the start
+        :raises wasmplex.errors.Trap: if its start function traps
+        """
+        limits = (memory_limit, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
+        store = StoreState(self.compiled.variant.engine, self.compiled.engine.ticker, limits)
+        instance = Instance(self, store)
+        try:
+            await instance.start()
+        except BaseException:
+            instance.close()
+            raise
+        return instance
+
+    def keep(self, callback: Any) -> int:
+        """Keep a callback alive as long as the linker; return its address."""
+        self._callbacks.append(callback)
+        return capi.address(callback)
+
+
+def _delete_linker(linker: int, callbacks: list[Any]) -> None:
+    capi.linker_delete(linker)
+    callbacks.clear()
+
+
+def link(compiled: Compiled, imports: Mapping[str, Any], workload: str) -> Linked:
+    """Link a component; see `Engine.link`."""
+    linked = Linked(compiled, workload)
+    problems: list[Diagnostic] = []
+    root = capi.linker_root(linked.linker)
+    try:
+        for item in compiled.shape.imports:
+            problems += _Importer(linked, item.name).link(root, item, imports)
+    finally:
+        capi.linker_instance_delete(root)
+    if problems:
+        raise LinkError(problems)
+    return linked
+
+
+class _Importer:
+    """Links one import, collecting what is wrong with it."""
+
+    def __init__(self, linked: Linked, name: str) -> None:
+        self._linked = linked
+        self._name = name
+        self._problems: list[Diagnostic] = []
+
+    def link(self, root: int, item: Import, imports: Mapping[str, Any]) -> list[Diagnostic]:
+        match item.type:
+            case InstanceType():
+                self._instance(root, item.type, imports)
+            case FuncType():
+                served = imports.get("", {}).get(item.name) or imports.get(item.name)
+                self._function(root, item.name, item.name, item.type, {item.name: served} if served else {})
+            case Resource():
+                self._resource(root, item.name, item.type)
+            case _:
+                if item.type.__class__.__name__ != "NamedType":
+                    self._problem("it imports a module or component", "the host has none to give")
+        return self._problems
+
+    def _problem(self, what: str, why: str, fix: str = "") -> None:
+        where = f"workload {self._linked.workload!r}, import {self._name!r}"
+        self._problems.append(Diagnostic(what, where, why, fix))
+
+    def _instance(self, root: int, type: InstanceType, imports: Mapping[str, Any]) -> None:
+        served: HostFunctions | None = imports.get(self._name)
+        if served is None and type.functions:
+            self._problem("nothing serves this import", f"it has {len(type.functions)} functions",
+                          nearest(self._name, imports))  # fmt: skip
+            return
+        instance = self._open(root)
+        if not instance:
+            return
+        try:
+            for name, resource in type.resources.items():
+                self._resource(instance, name, resource)
+            for name, function in type.functions.items():
+                self._function(instance, name, f"{self._name}#{name}", function, served or {})
+        finally:
+            capi.linker_instance_delete(instance)
+
+    def _open(self, root: int) -> int:
+        out = (ctypes.c_uint64 * 1)()
+        name = self._name.encode()
+        self._check(capi.add_instance(root, name, len(name), ctypes.addressof(out)), self._name)
+        return out[0]
+
+    def _resource(self, instance: int, name: str, resource: Resource) -> None:
+        resource_type = capi.resource_type_new_host(resource.id)
+        try:
+            drop = self._linked.keep(capi.DESTRUCTOR(_destructor(f"[resource-drop]{name}")))
+            text = name.encode()
+            self._check(capi.add_resource(instance, text, len(text), resource_type, drop, 0, 0), name)
+        finally:
+            capi.resource_type_delete(resource_type)
+
+    def _function(
+        self, instance: int, name: str, full_name: str, type: FuncType, served: HostFunctions
+    ) -> None:  # fmt: skip
+        if (function := self._served(name, type, served)) is None:
+            return
+        codec, text = self._linked.compiled.codec, name.encode()
+        if _is_async(function.call):
+            body = codec.async_import(full_name, type, function.call, function.context)
+            callback = self._linked.keep(capi.ASYNC_CALLBACK(body))
+            error = capi.add_func_async(instance, text, len(text), callback, 0, 0)
+        else:
+            body = codec.sync_import(full_name, type, function.call, function.context)
+            callback = self._linked.keep(capi.SYNC_CALLBACK(body))
+            error = capi.add_func(instance, text, len(text), callback, 0, 0)
+        self._check(error, name)
+
+    def _served(self, name: str, type: FuncType, served: HostFunctions) -> HostFunction | None:
+        if name not in served:
+            self._problem(
+                f"nothing serves its function {name!r}", nearest(name, served) or "nothing is served"
+            )
+            return None
+        given = served[name]
+        function = given if isinstance(given, HostFunction) else HostFunction(given)
+        if (reason := unsupported(type)) is not None:
+            self._problem(f"its function {name!r} cannot be linked directly", reason)
+        elif not callable(function.call):
+            self._problem(f"what serves its function {name!r} cannot be called", repr(function.call))
+        elif (reason := _arity_problem(function, type)) is not None:
+            self._problem(f"what serves its function {name!r} has another signature", reason)
+        else:
+            return function
+        return None
+
+    def _check(self, error: int, name: str) -> None:
+        if error:
+            self._problem(f"wasmtime refused {name!r}", take_error(error))
+
+
+def _destructor(name: str) -> Callable[[int, int, int], int]:
+    def destroy(data: int, ctx: int, rep: int) -> int:
+        try:
+            STATES[ctx].objects.drop(rep)
+        except BaseException as error:  # noqa: BLE001  nothing may be raised through wasmtime
+            return fail(ctx, name, error)
+        return 0
+
+    return destroy
+
+
+def _is_async(call: Callable[..., Any]) -> bool:
+    target = inspect.unwrap(call)
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
+        getattr(target, "__call__", None)  # noqa: B004  an instance with an async __call__ is meant
+    )
+
+
+def _arity_problem(function: HostFunction, type: FuncType) -> str | None:
+    try:
+        signature = inspect.signature(function.call)
+    except (TypeError, ValueError):
+        return None  # some functions written in C do not tell
+    expected = len(type.params) + function.context
+    try:
+        signature.bind(*[None] * expected)
+    except TypeError as error:
+        names = ", ".join([*(["instance"] if function.context else []), *(p.name for p in type.params)])
+        return f"it is called with ({names}), and {error}"
+    return None

@@ -1,0 +1,96 @@
+"""Handles: the host's objects that a guest holds, and the guest's objects that the host holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.engine import capi
+from wasmplex.wit.types import Resource
+
+if TYPE_CHECKING:
+    from wasmplex.engine.store import StoreState
+
+__all__ = ["GuestResource", "HostObjects"]
+
+
+class HostObjects:
+    """The table of Python objects that one guest instance holds handles of.
+
+    The number that wasmtime keeps for a handle (its representation) is the key here. One object may be in it
+    more than once.
+    """
+
+    __slots__ = ("_next", "entries")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Any] = {}
+        self._next = 1
+
+    def add(self, value: Any) -> int:
+        """Enter an object; return its representation."""
+        rep = self._next
+        self._next = rep + 1 if rep < 0xFFFF_FFFF else 1
+        while rep in self.entries:
+            rep = rep + 1 if rep < 0xFFFF_FFFF else 1
+        self.entries[rep] = value
+        return rep
+
+    def drop(self, rep: int) -> None:
+        """Remove an object because its handle was dropped; call its ``drop()`` if no other handle is left."""
+        value = self.entries.pop(rep)
+        drop = getattr(value, "drop", None)
+        if drop is not None and id(value) not in map(id, self.entries.values()):
+            drop()
+
+    def clear(self) -> list[Exception]:
+        """Remove all objects, the newest first; return what their ``drop()`` raised."""
+        errors = []
+        while self.entries:
+            rep = next(reversed(self.entries))
+            try:
+                self.drop(rep)
+            except Exception as error:  # noqa: BLE001  the others are dropped all the same
+                errors.append(error)
+        return errors
+
+
+class GuestResource:
+    """A handle of a resource that the guest implements: opaque, good as argument of its own instance.
+
+    :ivar type: which resource it is
+    :ivar owned: False for one that was only lent
+    """
+
+    __slots__ = ("_pointer", "_state", "owned", "type")
+
+    def __init__(self, state: StoreState, type: Resource, pointer: int, *, owned: bool) -> None:
+        self._state = state
+        self._pointer = pointer
+        self.type = type
+        self.owned = owned
+
+    @property
+    def alive(self) -> bool:
+        """False once it was dropped, passed on as ``own``, or its instance has ended."""
+        return self._pointer != 0 and not self._state.closed
+
+    def pointer_in(self, state: StoreState, type: Resource) -> int:
+        """Return the C handle, if it is one of this store and type.
+
+        :raises TypeError: if it is not, or no longer alive
+        """
+        if state is not self._state or type != self.type or not self.alive:
+            raise TypeError("not a live handle of this resource")
+        return self._pointer
+
+    def forget(self) -> None:
+        """Give up the handle without dropping the resource: it has moved to the guest."""
+        pointer, self._pointer = self._pointer, 0
+        if pointer:
+            capi.any_delete(pointer)
+
+    def __del__(self) -> None:
+        self.forget()
+
+    def __repr__(self) -> str:
+        return f"<{self.type.name or 'resource'} of the guest{'' if self.alive else ', gone'}>"

@@ -1,0 +1,167 @@
+"""What the engine keeps per wasmtime store, and how generated code and callbacks find it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from wasmplex.engine import capi
+from wasmplex.engine.arena import Arena
+from wasmplex.engine.memory import RAW
+from wasmplex.engine.resources import GuestResource, HostObjects
+from wasmplex.engine.ticker import Ticker
+from wasmplex.wit.types import Resource
+
+if TYPE_CHECKING:
+    from wasmplex.engine.instance import Instance
+
+__all__ = ["STATES", "StoreState", "fail", "take_error"]
+
+_log = logging.getLogger(__name__)
+
+STATES: Final[dict[int, StoreState]] = {}
+"""The live stores by the address of their contexts: what callbacks are given."""
+
+_YIELD_TICKS = 1
+
+
+class StoreState:
+    """One wasmtime store and all that hangs on it. Used on the event loop's thread only.
+
+    :ivar ctx: address of the store's context
+    :ivar flag: address of the byte that tells wasmtime that the suspended host function is done
+    :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
+        finish, finish_err, result slot, name); None while none does
+    :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
+    """
+
+    __slots__ = (
+        "_flag", "_instance", "_out", "_store", "_ticker", "closed", "ctx", "error", "flag", "loans", "moved",
+        "objects", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
+        self._ticker = ticker
+        self._store = capi.store_new(engine, 0, 0)
+        capi.store_limiter(self._store, *limits)
+        self.ctx: int = capi.store_context(self._store)
+        capi.epoch_yield(self.ctx, _YIELD_TICKS)
+        self._flag = (ctypes.c_ubyte * 2)()
+        self.flag = ctypes.addressof(self._flag)
+        self._out = (ctypes.c_uint64 * 1)()
+        self._instance: weakref.ref[Instance] | None = None
+        self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
+        self.error: tuple[str, BaseException] | None = None
+        self.objects = HostObjects()
+        self.loans: list[tuple[int, int]] = []
+        self.moved: list[GuestResource] = []
+        self.closed = False
+        STATES[self.ctx] = self
+
+    @property
+    def instance(self) -> Instance:
+        """The instance that lives in the store, for host functions that ask for it."""
+        instance = self._instance() if self._instance is not None else None
+        if instance is None:
+            raise RuntimeError("a host function was called without an instance")
+        return instance
+
+    def bind(self, instance: Instance) -> None:
+        """Name the instance that host functions are given."""
+        self._instance = weakref.ref(instance)
+
+    def refresh_epoch(self) -> None:
+        """Give the guest a full tick before it has to yield; a wait must not count as its running time."""
+        self._ticker.keep_ticking()
+        capi.set_epoch_deadline(self.ctx, _YIELD_TICKS)
+
+    def close(self) -> None:
+        """End the store: drop the host's objects that the guest still holds, then free everything."""
+        if self.closed:
+            return
+        self.closed = True
+        for error in self.objects.clear():
+            _log.warning("dropping a resource of an ended instance failed", exc_info=error)
+        del STATES[self.ctx]
+        capi.store_delete(self._store)
+
+    # ------------------------------------------------------------ handles, called by generated code
+
+    def look(self, rep: int) -> Any:
+        """Return the object behind a borrowed handle."""
+        return self.objects.entries[rep]
+
+    def take(self, rep: int) -> Any:
+        """Return the object behind a handle whose ownership comes back."""
+        return self.objects.entries.pop(rep)
+
+    def hand(self, resource: Resource, value: Any) -> int:
+        """Make a C handle for a value; whoever gets it frees it."""
+        if not resource.imported:
+            pointer: int = capi.any_clone(value.pointer_in(self, resource))
+            self.moved.append(value)
+            return pointer
+        return self._hand_object(resource, value)[0]
+
+    def give(self, resource: Resource, value: Any, arena: Arena) -> int:
+        """Make a C handle for an ``own``; the arena frees it."""
+        pointer = self.hand(resource, value)
+        arena.own_box(pointer)
+        return pointer
+
+    def lend(self, resource: Resource, value: Any, arena: Arena) -> int:
+        """Make a C handle for a ``borrow`` that ends with the call."""
+        if not resource.imported:
+            lent: int = value.pointer_in(self, resource)
+            return lent
+        pointer, rep = self._hand_object(resource, value)
+        arena.own_box(pointer)
+        self.loans.append((pointer, rep))
+        return pointer
+
+    def _hand_object(self, resource: Resource, value: Any) -> tuple[int, int]:
+        if value is None or isinstance(value, GuestResource):
+            raise TypeError("not an object of the host")
+        rep = self.objects.add(value)
+        handle = capi.host_new(True, rep, resource.id)
+        error = capi.host_to_any(self.ctx, handle, ctypes.addressof(self._out))
+        capi.host_delete(handle)
+        if error:
+            raise RuntimeError(take_error(error))
+        return self._out[0], rep
+
+    def adopt(self, resource: Resource, pointer: int) -> GuestResource:
+        """Return a handle of our own for a guest's resource."""
+        return GuestResource(self, resource, capi.any_clone(pointer), owned=True)
+
+    def end_loans(self) -> None:
+        """Take back what was lent for a call. The C handles must still exist."""
+        while self.loans:
+            pointer, rep = self.loans.pop()
+            if error := capi.any_to_host(self.ctx, pointer, ctypes.addressof(self._out)):
+                take_error(error)
+            else:
+                capi.host_delete(self._out[0])
+            self.objects.entries.pop(rep, None)
+
+
+def take_error(error: int) -> str:
+    """Return the message of a wasmtime error, and free it."""
+    vec = (ctypes.c_uint64 * 2)()
+    at = ctypes.addressof(vec)
+    capi.error_message(error, at)
+    data: bytes = RAW[vec[1] : vec[1] + vec[0]]
+    capi.byte_vec_delete(at)
+    capi.error_delete(error)
+    return data.decode(errors="replace")
+
+
+def fail(ctx: int, function: str, error: BaseException) -> int:
+    """Keep what a host function raised for the driver; return the error that ends the guest's call."""
+    state = STATES.get(ctx)
+    if state is not None:
+        state.error = (function, error)
+    pointer: int = capi.error_new(b"a host function failed")
+    return pointer

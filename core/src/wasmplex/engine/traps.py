@@ -1,0 +1,52 @@
+"""Turns what wasmtime says about a failed call into an error for people."""
+
+from __future__ import annotations
+
+import re
+
+from wasmplex.engine.errors import ValueMismatch
+from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
+
+__all__ = ["host_trap", "trap"]
+
+_FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
+_FRAMES_SHOWN = 4
+_LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceeded", "exceeds")
+
+
+def trap(workload: str, function: str, message: str) -> GuestError:
+    """Return the error for a message of wasmtime."""
+    frames = [match["name"].strip() for match in _FRAME.finditer(message)]
+    cause = _cause(message)
+    why = cause
+    if frames:
+        shown = " < ".join(frames[:_FRAMES_SHOWN])
+        why = f"{cause}, in {shown}{' < ...' if len(frames) > _FRAMES_SHOWN else ''}"
+    if function == "instantiate" and any(text in message for text in _LIMITS):
+        return LimitExceeded(
+            f"workload {workload!r}: an instance needs more than its limits allow",
+            where=function, why=why, fix="raise limits.memory of the workload",
+        )  # fmt: skip
+    return Trap(f"workload {workload!r}: the guest trapped", where=function, why=why)
+
+
+def _cause(message: str) -> str:
+    """Return the innermost cause: the last line that is not part of a backtrace."""
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not _FRAME.match(line)]
+    skip = ("error while executing", "Caused by:", "note:")
+    causes = [re.sub(r"^\d+: ", "", line) for line in lines if not line.startswith(skip)]
+    return causes[-1].removeprefix("wasm trap: ") if causes else "no cause given"
+
+
+def host_trap(workload: str, function: str, host_function: str, error: Exception) -> Trap:
+    """Return the error for a host function that raised what its type does not declare.
+
+    The text of foreign exceptions may hold secrets, so it is left to the ``__cause__``; our own are shown.
+    """
+    own = isinstance(error, (ValueMismatch, WasmplexError))
+    text = str(error).splitlines()[0] if own and str(error) else ""
+    return Trap(
+        f"workload {workload!r}: host function {host_function} failed",
+        where=function,
+        why=f"{type(error).__name__}{': ' if text else ''}{text}",
+    )
