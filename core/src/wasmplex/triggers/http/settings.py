@@ -1,0 +1,87 @@
+"""The settings of the HTTP trigger: ``trigger.http`` of a workload, and ``[http]`` of the host."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from wasmplex.settings import Duration, Settings, Size
+
+__all__ = ["Address", "HttpSettings", "RouteSettings", "parse_address"]
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]")
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> Address:
+    """Return the address in ``"127.0.0.1:80"``, ``"[::1]:80"``, ``"localhost:0"``; port 0 is any free one.
+
+    :raises ValueError: for anything else
+    """
+    if isinstance(value, Address):
+        return value
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not bracketed):
+        raise ValueError('not an address; write it like "127.0.0.1:8080", "0.0.0.0:80" or "[::1]:8080"')
+    return Address(host[1:-1] if bracketed else host, int(port))
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or any(c in value for c in "?#*") or not value.isprintable():
+        raise ValueError('not a path prefix; write it like "/" or "/api", without "?", "#" and "*"')
+    return value.rstrip("/") or "/"
+
+
+def _route_host(value: str | None) -> str | None:
+    if value is None:
+        return None
+    host = value.lower()
+    if _HOST.fullmatch(host) is None:
+        raise ValueError('not a host name; write it like "shop.example" or "*.shop.example", without a port')
+    return host.rstrip(".")
+
+
+class RouteSettings(Settings):
+    """``trigger.http``: which requests a workload gets.
+
+    The longest prefix wins; among equals a host wins over ``*.domain``, and that over none.
+    """
+
+    path: Annotated[str, AfterValidator(_path)] = "/"
+    """``/api`` takes ``/api`` and everything below ``/api/``, and no ``/apix``."""
+    host: Annotated[str | None, AfterValidator(_route_host)] = None
+    """``shop.example`` or ``*.shop.example``; any host if it is missing. The port does not count."""
+
+
+class HttpSettings(Settings):
+    """``[http]``: where and how the host listens."""
+
+    listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
+    max_connections: int = Field(default=10_000, ge=1)
+    """Connections open at once; the next one gets 503 and is closed."""
+    backlog: int = Field(default=2048, ge=1)
+    """Connections that the operating system holds until they are accepted."""
+    max_head: Size = 64 * 1024
+    """Bytes that a request's line and headers, and its trailers, may have; 431 above."""
+    head_timeout: Duration = 10.0
+    """How long a client may take to send line and headers; 408 after, if it had begun."""
+    keep_alive: Duration = 75.0
+    """How long an idle connection stays open."""
+    write_timeout: Duration = 30.0
+    """How long a client may take none of what is sent to it before the connection is cut."""
+    access_log: bool = False
+    """One log line for each request."""
+    server_header: str = Field(default="wasmplex", pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$|^$")
+    """Value of the header ``server`` where the guest sets none; empty for no such header."""

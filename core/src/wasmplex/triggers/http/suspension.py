@@ -1,0 +1,32 @@
+"""Notice when a coroutine begins to wait, without a task of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, TypeVar
+
+__all__ = ["attentive"]
+
+T = TypeVar("T")
+
+
+@coroutine
+def attentive(inner: Coroutine[Any, Any, T], on_wait: Callable[[], None]) -> Generator[Any, Any, T]:
+    """Await `inner`, and call `on_wait` each time before it lets the event loop go on without it.
+
+    It costs one frame while nothing waits, and is cancelled and closed as `inner` itself would be.
+    """
+    send, throw = inner.send, inner.throw
+    error: BaseException | None = None
+    value: Any = None
+    while True:
+        try:
+            waiting = send(value) if error is None else throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        on_wait()
+        try:
+            value, error = (yield waiting), None
+        except BaseException as thrown:  # noqa: BLE001  handed on to `inner`, whatever it is
+            error = thrown

@@ -1,0 +1,55 @@
+"""The trigger ``http`` as the host knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.plugins.contracts import Trigger, TriggerBinding
+from wasmplex.triggers.http.settings import Address, HttpSettings, RouteSettings
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from wasmplex.triggers.http.server import HttpServer
+
+__all__ = ["HttpTrigger"]
+
+
+class HttpTrigger(Trigger):
+    """Serves workloads that export a way to handle HTTP requests, all on one socket."""
+
+    name = "http"
+    settings = RouteSettings
+    host_settings = HttpSettings
+
+    def __init__(self) -> None:
+        self._server: HttpServer | None = None
+
+    async def serve(
+        self,
+        bindings: Sequence[TriggerBinding],
+        settings: HttpSettings,
+        *,
+        task_status: TaskStatus[Mapping[str, Any]],
+    ) -> None:
+        """Serve until cancelled or drained; reports ``{"listen": "127.0.0.1:8080", "url": "http://..."}``.
+
+        :raises wasmplex.errors.ConfigError: if two workloads want the same requests
+        :raises wasmplex.errors.FailureError: if it cannot listen
+        """
+        # Late, for a command that serves nothing should not wait for a web server to be imported.
+        from wasmplex.triggers.http.application import HttpApplication
+        from wasmplex.triggers.http.server import HttpServer, listen
+
+        app = HttpApplication(bindings, access_log=settings.access_log)
+        sock = await listen(settings.listen, settings.backlog)
+        address = Address(*sock.getsockname()[:2])
+        self._server = HttpServer(app, settings)
+        report = {"listen": str(address), "url": f"http://{address}"}
+        await self._server.serve(sock, lambda: task_status.started(report))
+
+    async def drain(self) -> None:
+        """Accept nothing new and return when every request under way has been answered."""
+        if self._server is not None:
+            await self._server.drain()
