@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ class Document:
     values: dict[str, Any]
     lines: Mapping[KeyPath, int]
 
+    @cached_property
+    def _children(self) -> Mapping[KeyPath, list[KeyPath]]:
+        children: dict[KeyPath, list[KeyPath]] = {}
+        for path in self.lines:
+            children.setdefault(path[:-1], []).append(path)
+        return children
+
+    def _below(self, path: KeyPath) -> Iterator[KeyPath]:
+        """Yield every path inside `path`."""
+        for child in self._children.get(path, ()):
+            yield child
+            yield from self._below(child)
+
     def location(self, path: KeyPath) -> Location:
         """Return the place of `path`; its line is that of the nearest key outside it that has one."""
         known = path
@@ -64,9 +78,7 @@ class Document:
         """Return the table at `path`, references turned into `EnvRef` and `FileRef`; empty if it is none."""
         value = self.value(path)
         depth = len(path)
-        locations = {
-            at[depth:]: self.location(at) for at in self.lines if len(at) > depth and at[:depth] == path
-        }
+        locations = {at[depth:]: self.location(at) for at in self._below(path)}
         return Table(_referenced(value) if isinstance(value, dict) else {}, self.location(path), locations)
 
 

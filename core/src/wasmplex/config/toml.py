@@ -30,6 +30,7 @@ _STRING = re.compile(
     re.DOTALL,
 )
 _PLACE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
+_MAX_DEPTH = 100
 _HUGE_NUMBER = re.compile(r"[0-9_]{4300}")
 
 
@@ -127,7 +128,7 @@ class _Scanner:
         self._blank()
         path: KeyPath = ()
         for key in self._keys():
-            path = (*self._enter(path), key)
+            path = _longer(self._enter(path), key)
             self._lines.setdefault(path, line)
         self._blank()
         self._at += 2 if array else 1
@@ -146,7 +147,7 @@ class _Scanner:
     def _pair(self, path: KeyPath) -> None:
         line = self._line()
         for key in self._keys():
-            path = (*path, key)
+            path = _longer(path, key)
             self._lines.setdefault(path, line)
         self._at = self._text.index("=", self._at) + 1
         self._blank()
@@ -199,6 +200,13 @@ class _Scanner:
     def _comma(self) -> None:
         if self._text[self._blank()] == ",":
             self._at += 1
+
+
+def _longer(path: KeyPath, key: str) -> KeyPath:
+    """Return `path` with one more key; the length of all paths together would grow with its square."""
+    if len(path) >= _MAX_DEPTH:
+        raise RecursionError
+    return (*path, key)
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:

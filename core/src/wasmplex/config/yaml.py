@@ -22,7 +22,7 @@ from wasmplex.errors import ConfigError, Diagnostic
 __all__ = ["parse"]
 
 _TAG = "tag:yaml.org,2002:"
-_MAX_VALUES = 20_000  # after aliases are expanded; a host with thousands of workloads stays below
+_MAX_VALUES = 200_000  # after aliases are expanded; a host with thousands of workloads stays below
 
 
 class _Loader(yaml.SafeLoader):
