@@ -101,6 +101,17 @@ class FilesystemProvider(_LazyProvider):
     module = "filesystem"
 
 
+class SocketsProvider(_LazyProvider):
+    """``wasi:sockets``."""
+
+    package = "wasi:sockets"
+    interfaces = frozenset({
+        "instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp",
+        "udp-create-socket",
+    })  # fmt: skip
+    module = "sockets"
+
+
 PROVIDERS: tuple[type[InterfaceProvider], ...] = (
-    IoProvider, ClocksProvider, RandomProvider, CliProvider, FilesystemProvider,
+    IoProvider, ClocksProvider, RandomProvider, CliProvider, FilesystemProvider, SocketsProvider,
 )  # fmt: skip
