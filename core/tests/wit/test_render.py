@@ -15,7 +15,8 @@ def test_labels_share_one_interface_with_all_that_is_used_of_it() -> None:
     text = wit("""(component
       (import "cache" (implements "wasi:keyvalue/store@0.2.0-draft") (instance
         (export "bucket" (type $b (sub resource)))
-        (export "[method]bucket.get" (func (param "self" (borrow $b)) (param "key" string) (result (list u8))))))
+        (export "[method]bucket.get"
+          (func (param "self" (borrow $b)) (param "key" string) (result (list u8))))))
       (import "store" (implements "wasi:keyvalue/store@0.2.0-draft") (external-id "db\\22:a") (instance
         (export "bucket" (type $b (sub resource)))
         (type $e (variant (case "no-such-store") (case "other" string)))

@@ -91,7 +91,7 @@ def _async_flag(cursor: Cursor, scope: Scope) -> None:
 
 
 def _slot(cursor: Cursor, scope: Scope) -> None:
-    coretypes.read_valtype(cursor, scope.context.proposals)
+    coretypes.read_pointer(cursor, scope.context.proposals)
     if cursor.u32("a slot"):
         scope.context.proposals.add(_THREADING)
 

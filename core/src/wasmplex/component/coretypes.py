@@ -8,12 +8,14 @@ __all__ = [
     "read_component_core_type",
     "read_externtype",
     "read_limits",
+    "read_pointer",
     "read_rectype",
     "read_tabletype",
     "read_valtype",
 ]
 
 _NUMBERS = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B))
+_I64 = 0x7E
 _PACKED = frozenset((0x78, 0x77))
 # Abstract heap types; each alone is also short for a nullable reference to it.
 _HEAP = {
@@ -36,6 +38,13 @@ _SHARED = 0x65
 _FUNC, _STRUCT, _ARRAY, _CONT = 0x60, 0x5F, 0x5E, 0x5D
 _SUB, _SUB_FINAL, _REC = 0x50, 0x4F, 0x4E
 _MODULE = 0x50
+
+
+def read_pointer(cursor: Cursor, proposals: set[str]) -> None:
+    """Step over the core value type of a resource's representation or of a task's context slot."""
+    if cursor.peek("a core value type") == _I64:
+        proposals.add("component-model-memory64")
+    read_valtype(cursor, proposals)
 
 
 def read_valtype(cursor: Cursor, proposals: set[str]) -> None:

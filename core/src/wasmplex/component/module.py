@@ -1,7 +1,7 @@
 """Looking into core modules, briefly, for the wasm proposals that they need.
 
-Only types, imports, tables, memories, tags and the list of target features are looked at. What is in
-function bodies shows in the target features alone, for toolchains that write them.
+Only types, imports, tables, memories, tags and the toolchain's list of target features are looked at; an
+instruction in a function body is not noticed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,9 @@ MODULE_MAGIC = b"\0asm\x01\0\0\0"
 # Enough for the largest modules known (20 MB of code have about 3000 types); the rest goes unseen.
 _STEPS = 200_000
 
-# Names that LLVM gives to what it was allowed to use, where nothing but a function body would show it.
-_FEATURES = {
-    "tail-call": "tail-call",
-    "wide-arithmetic": "wide-arithmetic",
-    "relaxed-simd": "relaxed-simd",
-}
+# What nothing but a function body would show, and LLVM lists when the toolchain switched it on. Others of
+# its names are left out: toolchains switch them on for all, and few components use them.
+_FEATURES = {"tail-call": "tail-call"}
 
 
 def note_module(cursor: Cursor, proposals: set[str], budget: Budget) -> None:

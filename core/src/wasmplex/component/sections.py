@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from wasmplex.component import coretypes
@@ -34,6 +35,10 @@ SECTION_NAMES = {
     11: "export",
     12: "value",
 }
+
+
+# Two colons before the version, or two slashes. Names of functions and such never look so.
+_NESTED = re.compile(r"[^@:/\[]+(:[^@:/]+:|:[^@/]+/[^@/]+/)")
 
 
 def read_sections(cursor: Cursor, scope: Scope, modules: Budget) -> None:
@@ -201,6 +206,8 @@ def _value(cursor: Cursor, scope: Scope) -> None:
 
 
 def _attributes(cursor: Cursor, scope: Scope, item: Item, name: str, attributes: Attributes) -> None:
+    if _NESTED.match(attributes.implements or name):
+        scope.context.proposals.add("component-model-nested-names")
     if attributes == Attributes():
         return
     if attributes.implements is not None:

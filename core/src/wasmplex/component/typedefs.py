@@ -179,7 +179,7 @@ def _async_func(cursor: Cursor, scope: Scope) -> t.FuncType:
 def _resource(cursor: Cursor, scope: Scope) -> t.Resource:
     if not scope.concrete:
         cursor.fail("a resource can only be defined in a component, not in a type", cursor.pos - 1)
-    coretypes.read_valtype(cursor, scope.context.proposals)
+    coretypes.read_pointer(cursor, scope.context.proposals)
     if cursor.flag("whether there is a destructor"):
         scope.core_index(cursor, 0x00)
     return scope.context.fresh()
@@ -187,7 +187,7 @@ def _resource(cursor: Cursor, scope: Scope) -> t.Resource:
 
 def _async_resource(cursor: Cursor, scope: Scope) -> t.Resource:
     # An older draft: a destructor that is async and may have a callback.
-    coretypes.read_valtype(cursor, scope.context.proposals)
+    coretypes.read_pointer(cursor, scope.context.proposals)
     scope.core_index(cursor, 0x00)
     if cursor.flag("whether there is a callback"):
         scope.core_index(cursor, 0x00)
