@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from wasmplex.engine.errors import ValueMismatch
 from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
+from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["host_trap", "trap"]
 

@@ -11,13 +11,16 @@ from typing import Any
 from wasmplex.errors import nearest
 from wasmplex.values import Err, Ok, Some
 from wasmplex.wit.types import (
+    Borrow,
     Enum,
     Flags,
     ListType,
     MapType,
     Option,
+    Own,
     Primitive,
     Record,
+    Resource,
     ResultType,
     TupleType,
     ValueType,
@@ -31,12 +34,15 @@ class ValueMismatch(TypeError):
     """Raised when a host function returns, or a caller passes, a value that does not fit its WIT type.
 
     :ivar path: the place inside the value, ``result.ok[3].name``
+    :ivar problem: what is wrong there
+    :ivar function: the full name of the WIT function it was meant for, empty if not known
     """
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path or 'value'}: {problem}")
+    def __init__(self, path: str, problem: str, function: str = "") -> None:
+        super().__init__(f"{f'{function}: ' if function else ''}{path or 'value'}: {problem}")
         self.path = path
         self.problem = problem
+        self.function = function
 
 
 def mismatch(
@@ -98,6 +104,8 @@ def _find(type_: ValueType, value: Any, path: str) -> _Found:
             return _payload(payload, value.value, f"{path}.{side}".lstrip("."))
         case VariantType():
             return _variant(type_, value, path)
+        case Own(resource) | Borrow(resource):
+            return _handle(resource, value, path)
     return None
 
 
@@ -208,3 +216,15 @@ def _payload(type_: ValueType | None, value: Any, path: str) -> _Found:
     if type_ is not None:
         return _find(type_, value, path)
     return None if value is None else (path, f"this case has no payload, so {_show(value)} would be lost")
+
+
+def _handle(resource: Resource, value: Any, path: str) -> _Found:
+    if resource.imported:
+        return (
+            (path, f"an object for the resource {resource.name!r} is wanted, not None")
+            if value is None
+            else None
+        )
+    if getattr(value, "type", None) != resource:
+        return path, f"a handle of the guest's resource {resource.name!r} is wanted, not {_show(value)}"
+    return None if value.alive else (path, f"this handle of {resource.name!r} was dropped or given away")

@@ -140,7 +140,7 @@ class Codec:
                 kind, path = source.constant(param.type), repr(param.name)
                 with source.block("try:"):
                     emit_write(source, param.type, Place("a", VAL * i, "a", used), value, top=True)
-                source.line(f"except Exception as e: raise mismatch({kind},{value},{path},NAME,e) from None")
+                source.line(f"except Exception as e: raise refusal({kind},{value},{path},NAME,e) from None")
                 used += fixed_words(param.type)
         if type.result is not None:
             _emit_lift(source, type.result)
@@ -178,7 +178,7 @@ def _emit_checked_result(source: Source, type: ValueType | None, value: str) -> 
     with source.block("try:"):
         emit_result(source, type, value)
     ok = source.constant(type.ok if isinstance(type, ResultType) else type)
-    source.line(f"except Exception as e: raise mismatch({ok},{value},{path!r},NAME,e) from None")
+    source.line(f"except Exception as e: raise refusal({ok},{value},{path!r},NAME,e) from None")
 
 
 def _emit_err_clause(source: Source, type: FuncType, header: str, leave: str) -> None:
@@ -198,7 +198,7 @@ def _emit_checked_err(source: Source, type: ResultType, value: str) -> None:
     source.line(f"r={value}")
     with source.block("try:"):
         emit_err(source, type, "r")
-    source.line(f"except Exception as e: raise mismatch({err},r,'result.err',NAME,e) from None")
+    source.line(f"except Exception as e: raise refusal({err},r,'result.err',NAME,e) from None")
 
 
 def _emit_finish(source: Source, type: FuncType) -> None:

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from wasmplex.engine import capi, memory
 from wasmplex.engine.arena import Arena, put_byte_list
-from wasmplex.engine.codec.mismatch import mismatch
+from wasmplex.engine.codec.refusal import refusal
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "sequence"]
 
 
 class Unfit(TypeError):
-    """A value does not fit its type; `codec.mismatch` finds out where."""
+    """A value does not fit its type; `codec.refusal` finds out where."""
 
 
 class Foreign(RuntimeError):
@@ -87,7 +87,7 @@ NAMESPACE: Final[dict[str, Any]] = {
     "flag_set": flag_set,
     "host_delete": capi.host_delete,
     "host_rep": capi.host_rep,
-    "mismatch": mismatch,
+    "refusal": refusal,
     "new": tuple.__new__,
     "put_byte_list": put_byte_list,
     "sequence": sequence,

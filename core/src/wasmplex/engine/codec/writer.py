@@ -3,7 +3,7 @@
 `emit_write` appends statements that write an expression's value at `base` + `offset`; the payload of what is
 always there goes to the words from `room` + `used` on (see `fixed_words`), lists take theirs from the arena
 ``ar``. The statements raise an exception of any kind for a value that does not fit the type, before anything
-leaves the arena; which part of the value it was is found out afterwards (`codec.mismatch`), so that the
+leaves the arena; which part of the value it was is found out afterwards (`codec.refusal`), so that the
 path to it costs nothing when all is well.
 
 Integers are range-checked by the typed views of `engine.memory`.
@@ -197,7 +197,6 @@ def _(type: TupleType, source: Source, place: Place, value: str) -> None:
 @_emit.register
 def _(type: Record, source: Source, place: Place, value: str) -> None:
     count = len(type.fields)
-    source.line(f"if len({value})!={count}: raise Unfit")
     source.line(f"U64[{place.at(1)}]={count};U64[{place.at(2)}]=({place.payload})<<3")
     used = ENTRY * count
     for i, field in enumerate(type.fields):
