@@ -47,6 +47,8 @@ class BackendRoute:
     :ivar selector: what the binding says, ``redis`` or ``redis@host-plugin-redis``
     :ivar plugin: who brought the provider
     :ivar settings: its own part of the binding, resolved and validated; never printed
+    :ivar where: the binding's place
+    :ivar hidden: texts of the binding that no message may hold: what references gave, passwords in URLs
     """
 
     selector: str
@@ -54,6 +56,7 @@ class BackendRoute:
     plugin: PluginIdentity
     settings: Settings = field(repr=False)
     where: Location
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)

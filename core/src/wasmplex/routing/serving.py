@@ -170,7 +170,10 @@ class Server:
             return _Bound(settings, None)
         origin = self.registry.origin(backend)
         place = binding.settings.location
-        return _Bound(settings, BackendRoute(binding.backend or "", backend, origin, settings.backend, place))
+        return _Bound(
+            settings,
+            BackendRoute(binding.backend or "", backend, origin, settings.backend, place, settings.hidden),
+        )
 
     def _backend(self, binding: BindingConfig, package: str, capability: str) -> BackendProvider[Any] | None:
         if binding.backend is None:

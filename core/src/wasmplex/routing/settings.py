@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from wasmplex.config import validate
 from wasmplex.config.document import quoted
 from wasmplex.config.fields import names_at
 from wasmplex.config.model import Table
-from wasmplex.config.references import UNRESOLVED, attempt
+from wasmplex.config.references import UNRESOLVED, attempt, secrets
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.settings import Settings
 
@@ -30,11 +30,13 @@ class SplitSettings:
     :ivar interface: those of the interface provider
     :ivar backend: those of the backend provider; a bare `Settings` without a backend
     :ivar namespace: the namespace it asks for, None if it leaves that to the host
+    :ivar hidden: texts that must not be printed
     """
 
-    interface: Settings
-    backend: Settings
+    interface: Settings = field(repr=False)
+    backend: Settings = field(repr=False)
     namespace: str | None = None
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def split(
@@ -65,7 +67,8 @@ def split(
         problems += [problem for problem in found if problem not in problems]
     if problems or first is None or second is None:
         return None, problems
-    return SplitSettings(first, second, resolved.get(_NAMESPACE) if backend is not None else None), []
+    namespace = resolved.get(_NAMESPACE) if backend is not None else None
+    return SplitSettings(first, second, namespace, frozenset(secrets(table, resolved))), []
 
 
 def _part(

@@ -1,0 +1,7 @@
+"""Open backends, shared by the bindings that ask for the same thing."""
+
+from __future__ import annotations
+
+from wasmplex.backends.pool import BackendPool, PoolStatistics, ProviderStatistics
+
+__all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]

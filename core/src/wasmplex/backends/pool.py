@@ -1,0 +1,306 @@
+"""The pool of open backends: one for each provider and settings, however many bindings ask for it.
+
+How it works:
+
+- Each open backend lives in a task of its own, which opens it, waits, and closes it. So a caller that is
+  cancelled while it waits does not take the opening away from the others that wait for the same backend, and
+  a backend may hold cancel scopes and task groups of its own between `open` and `close`.
+- That task has one cancel scope whose deadline is set for opening, lifted, and set again for closing.
+- Everything that changes who may have what is synchronous: there is no await between looking at an entry and
+  counting oneself in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, nullcontext
+from math import inf
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from wasmplex.backends.redaction import scrub, scrub_diagnostic, secrets_in
+from wasmplex.errors import BackendError, Diagnostic
+from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
+from wasmplex.settings import Settings
+
+__all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]
+
+logger = logging.getLogger("wasmplex.backends")
+
+_GRACE = 1.0
+"""Seconds that a closing backend is waited for after it was told to give up."""
+
+
+class ProviderStatistics(NamedTuple):
+    """How the backends of one provider fared."""
+
+    #: backends that are open now
+    open: int
+    #: bindings that hold one of them
+    bindings: int
+    #: backends opened since the start
+    opened: int
+    #: times that a binding was given a backend which was open, or being opened, already
+    shared: int
+    #: attempts to open one that failed
+    failed: int
+    #: backends closed since the start
+    closed: int
+
+
+class PoolStatistics(NamedTuple):
+    """How the pool fares: the sums, and the same for each provider by name."""
+
+    total: ProviderStatistics
+    providers: dict[str, ProviderStatistics]
+
+
+class _Entry:
+    """One backend: opening, open or closing, and how many bindings hold it."""
+
+    def __init__(self, provider: BackendProvider[Any], settings: Settings) -> None:
+        self.provider = provider
+        self.settings = settings
+        self.bindings = 0
+        self.backend: Backend | None = None
+        self.failure: tuple[Diagnostic, ...] = ()
+        self.ending = False
+        self.scope = anyio.CancelScope()
+        self.ready = anyio.Event()  # open, or failed to
+        self.unwanted = anyio.Event()  # the last binding is gone
+        self.gone = anyio.Event()  # closed
+
+    def is_for(self, provider: BackendProvider[Any], settings: Settings) -> bool:
+        return (
+            self.provider is provider and type(self.settings) is type(settings) and self.settings == settings
+        )
+
+
+class BackendPool:
+    """Opens backends, shares them between bindings and closes them.
+
+    :param base: the directory of the configuration, where relative paths in settings start
+    :param open_timeout: seconds that a backend may take to open
+    :param close_timeout: seconds that a backend may take to close; after them it is cancelled
+    """
+
+    def __init__(self, base: Path, *, open_timeout: float = 10.0, close_timeout: float = 10.0) -> None:
+        self._base = base
+        self._open_timeout = open_timeout
+        self._close_timeout = close_timeout
+        self._entries: list[_Entry] = []
+        self._counts: dict[str, dict[str, int]] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close everything, whoever still holds it."""
+        tasks, self._tasks = self._tasks, None
+        for entry in list(self._entries):
+            self._dismiss(entry)
+        return None if tasks is None else await tasks.__aexit__(kind, error, traceback)
+
+    def __repr__(self) -> str:
+        total = self.statistics().total
+        opening = sum(not entry.ready.is_set() for entry in self._entries)
+        return f"<BackendPool open={total.open} opening={opening} bindings={total.bindings}>"
+
+    def statistics(self) -> PoolStatistics:
+        """Return how many backends are open and what happened so far."""
+        names = {*self._counts, *(entry.provider.name for entry in self._entries)}
+        providers = {name: self._provider_statistics(name) for name in sorted(names)}
+        sums = (sum(column) for column in zip(*providers.values(), strict=True))
+        return PoolStatistics(ProviderStatistics(*sums) if providers else _NOTHING, providers)
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        provider: BackendProvider[Any],
+        settings: Settings,
+        *,
+        where: str = "",
+        plugin: str = "",
+        hidden: Collection[str] = (),
+    ) -> AsyncIterator[Backend]:
+        """Hold a backend for one binding; opened by the first that asks, closed with the last.
+
+        :param where: the binding's place, for error messages
+        :param plugin: who brought the provider, for error messages
+        :param hidden: texts that must not be printed, besides the secret fields of `settings`
+        :raises wasmplex.errors.BackendError: if it cannot be opened; the next one that asks tries again
+        """
+        entry = await self._join(provider, settings, where, plugin, hidden)
+        try:
+            yield await self._opened(entry, where, plugin)
+        finally:
+            await self._leave(entry)
+
+    # ------------------------------------------------------------ the bindings' side
+
+    async def _join(
+        self,
+        provider: BackendProvider[Any],
+        settings: Settings,
+        where: str,
+        plugin: str,
+        hidden: Collection[str],
+    ) -> _Entry:
+        while True:
+            if self._tasks is None:
+                what = f"backend {provider.name!r} cannot be opened"
+                raise BackendError(what, where=where, why="the pool is closed")
+            entry = next((e for e in self._entries if e.is_for(provider, settings)), None)
+            if entry is None:
+                entry = _Entry(provider, settings)
+                self._entries.append(entry)
+                secrets = secrets_in(settings) | {text for text in hidden if text}
+                self._tasks.start_soon(self._own, entry, secrets, name=f"backend {provider.name}")
+            elif entry.ending:  # wait until it is closed: two of them at once might not get along
+                await entry.gone.wait()
+                continue
+            else:
+                self._count(entry, "shared")
+            entry.bindings += 1
+            return entry
+
+    async def _opened(self, entry: _Entry, where: str, plugin: str) -> Backend:
+        await entry.ready.wait()
+        if entry.backend is not None:
+            return entry.backend
+        place = "; ".join(filter(None, (where, plugin)))
+        raise BackendError([Diagnostic(d.what, d.where or place, d.why, d.fix) for d in entry.failure])
+
+    async def _leave(self, entry: _Entry) -> None:
+        entry.bindings -= 1
+        if entry.bindings:
+            return
+        self._dismiss(entry)
+        with anyio.move_on_after(self._close_timeout + _GRACE, shield=True):
+            await entry.gone.wait()
+
+    def _dismiss(self, entry: _Entry) -> None:
+        entry.ending = True
+        entry.unwanted.set()
+        if not entry.ready.is_set():
+            entry.scope.cancel()
+
+    # ------------------------------------------------------------ the backend's side
+
+    async def _own(self, entry: _Entry, secrets: frozenset[str]) -> None:
+        """Open a backend, keep it until nobody wants it, and close it."""
+        try:
+            with entry.scope:
+                backend = await self._open(entry, secrets)
+                if backend is not None:
+                    try:
+                        if self._publish(entry, backend):
+                            await entry.unwanted.wait()
+                    finally:
+                        await self._close(entry, backend, secrets)
+        finally:
+            if not entry.ready.is_set() and not entry.failure:
+                entry.failure = _cannot(entry, "it was cancelled")
+            entry.ending = True
+            self._entries.remove(entry)
+            entry.ready.set()
+            entry.gone.set()
+
+    async def _open(self, entry: _Entry, secrets: frozenset[str]) -> Backend | None:
+        context = OpenContext(self._base, entry.provider.name)
+        entry.scope.deadline = anyio.current_time() + self._open_timeout
+        try:
+            backend: object = await entry.provider.open(entry.settings, context)
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_time() >= entry.scope.deadline:
+                self._too_slow(entry)
+            raise
+        except BackendError as error:
+            self._fail(entry, tuple(scrub_diagnostic(d, secrets) for d in error.diagnostics))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  drivers raise whatever they like
+            self._fail(entry, _cannot(entry, scrub(f"{type(error).__name__}: {error}", secrets)))
+        else:
+            if isinstance(backend, Backend):
+                return backend
+            self._fail(entry, _cannot(entry, f"its open() returned {type(backend).__name__}, not a Backend"))
+        return None
+
+    def _publish(self, entry: _Entry, backend: Backend) -> bool:
+        """Let the bindings have a backend; False if it came too late, and nobody must see it."""
+        if entry.scope.cancel_called:
+            if anyio.current_time() >= entry.scope.deadline:
+                self._too_slow(entry)
+            return False
+        entry.scope.deadline = inf
+        entry.backend = backend
+        self._count(entry, "opened")
+        entry.ready.set()
+        return True
+
+    async def _close(self, entry: _Entry, backend: Backend, secrets: frozenset[str]) -> None:
+        published = entry.backend is not None
+        entry.ending, entry.backend = True, None
+        deadline = anyio.current_time() + self._close_timeout
+        entry.scope.shield, entry.scope.deadline = True, deadline
+        # A scope that was cancelled stays so; only then is one of its own needed.
+        own = (
+            anyio.CancelScope(shield=True, deadline=deadline) if entry.scope.cancel_called else nullcontext()
+        )
+        try:
+            with own:
+                await self._shut(entry.provider.name, backend, secrets)
+        finally:
+            if published:
+                self._count(entry, "closed")
+
+    async def _shut(self, name: str, backend: Backend, secrets: frozenset[str]) -> None:
+        try:
+            await backend.close()
+        except anyio.get_cancelled_exc_class():
+            logger.warning("backend %s was not closed within %g s", name, self._close_timeout)
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the others are to be closed as well
+            text = scrub(f"{type(error).__name__}: {error}", secrets)
+            logger.warning("backend %s failed to close: %s", name, text)
+
+    def _too_slow(self, entry: _Entry) -> None:
+        why = f"no answer within {self._open_timeout:g} s"
+        self._fail(entry, _cannot(entry, why, "check that its server is up and its address is right"))
+
+    def _fail(self, entry: _Entry, failure: tuple[Diagnostic, ...]) -> None:
+        self._count(entry, "failed")
+        entry.failure = failure
+
+    # ------------------------------------------------------------ counting
+
+    def _count(self, entry: _Entry, event: str) -> None:
+        counts = self._counts.setdefault(entry.provider.name, {})
+        counts[event] = counts.get(event, 0) + 1
+
+    def _provider_statistics(self, name: str) -> ProviderStatistics:
+        counts = self._counts.get(name, {})
+        entries = [entry for entry in self._entries if entry.provider.name == name]
+        return ProviderStatistics(
+            open=sum(entry.backend is not None for entry in entries),
+            bindings=sum(entry.bindings for entry in entries),
+            **{event: counts.get(event, 0) for event in ("opened", "shared", "failed", "closed")},
+        )
+
+
+_NOTHING = ProviderStatistics(0, 0, 0, 0, 0, 0)
+
+
+def _cannot(entry: _Entry, why: str, fix: str = "") -> tuple[Diagnostic, ...]:
+    return (Diagnostic(f"backend {entry.provider.name!r} cannot be opened", why=why, fix=fix),)
