@@ -1,0 +1,106 @@
+"""Values of random types go host -> guest -> host -> guest -> host and come back as they were."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings, Linked
+from wasmplex.values import Err, Ok
+from wasmplex.wit.types import ListType, Option, Primitive, ResultType, ValueType
+from wasmtime import wat2wasm
+
+from .identity import identity_guest
+from .wittypes import PRIMITIVES, same, types, values
+
+ENGINE = Engine(EngineSettings(use_cache=False, proposals={"component-model-map": True}))
+
+
+async def linked(type: ValueType, echo: Any, *, whole: bool) -> Linked:
+    wasm = bytes(wat2wasm(identity_guest(type, whole=whole)))
+    return ENGINE.link(await ENGINE.compile(wasm, read(wasm)), {"t:t/t": {"echo": echo}}, "echo")
+
+
+class Echo:
+    """Serves ``echo``; keeps what the guest passed."""
+
+    def __init__(self, type: ValueType) -> None:
+        self.type = type
+        self.seen: Any = None
+
+    def answer(self, x: Any) -> Any:
+        self.seen = x
+        if not isinstance(self.type, ResultType):
+            return x
+        if isinstance(x, Err):  # nested in a parameter it is a value, as result of a function it is raised
+            raise x
+        return x.value
+
+    async def later(self, x: Any) -> Any:
+        await asyncio.sleep(0)
+        return self.answer(x)
+
+
+async def call(instance: Any, value: Any) -> Any:
+    """Call ``echo``; return a function's result as the value it would be elsewhere."""
+    try:
+        return await instance.call("echo", value)
+    except Err as err:
+        return err
+
+
+async def check(type: ValueType, samples: list[Any], *, whole: bool, suspend: bool) -> None:
+    echo = Echo(type if whole else ListType(type))
+    instance = await (await linked(type, echo.later if suspend else echo.answer, whole=whole)).instantiate()
+    try:
+        for sample in samples:
+            back = await call(instance, sample)
+            if whole and isinstance(type, ResultType) and not isinstance(back, Err):
+                back = Ok(back)
+            assert same(echo.seen, sample), f"the host saw {echo.seen!r}, not {sample!r}"
+            assert same(back, sample), f"{back!r} came back, not {sample!r}"
+    finally:
+        instance.close()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data(), types(), st.booleans())
+def test_any_value_comes_back(data: st.DataObject, type: ValueType, suspend: bool) -> None:
+    samples = data.draw(st.lists(values(type), min_size=1, max_size=5))
+    asyncio.run(check(type, samples, whole=True, suspend=suspend))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data(), types(), st.booleans())
+def test_any_list_comes_back(data: st.DataObject, type: ValueType, suspend: bool) -> None:
+    samples = data.draw(st.lists(values(ListType(type)), min_size=1, max_size=3))
+    asyncio.run(check(type, samples, whole=False, suspend=suspend))
+
+
+@settings(max_examples=60)
+@given(st.data(), PRIMITIVES, st.integers(0, 4))
+def test_plain_results_come_back(data: st.DataObject, leaf: Primitive, shape: int) -> None:
+    """The shapes of results that are written without an arena."""
+    inner: ValueType = leaf if shape % 2 else ListType(leaf)
+    wrapped = (
+        inner,
+        Option(inner),
+        ResultType(inner, leaf),
+        ResultType(Option(inner), None),
+        ResultType(None, inner),
+    )[shape]
+    samples = data.draw(st.lists(values(wrapped), min_size=1, max_size=4))
+    asyncio.run(check(wrapped, samples, whole=True, suspend=False))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 16384, 16385, 40000, 300_000])
+def test_long_lists_come_back(size: int) -> None:
+    data = bytes(i * 7 & 0xFF for i in range(size))
+    asyncio.run(check(Primitive("u8"), [data], whole=False, suspend=False))
+    numbers = [i * 2654435761 & 0xFFFFFFFF for i in range(size)]
+    asyncio.run(check(Primitive("u32"), [numbers], whole=False, suspend=True))
+    asyncio.run(check(Primitive("string"), [[str(n) for n in numbers[:5000]]], whole=False, suspend=False))
