@@ -1,0 +1,138 @@
+"""From a configuration to plans: what can be known about a host before anything is opened or compiled.
+
+``check`` ends here, ``run`` goes on from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from wasmplex.component import read, relabel
+from wasmplex.component.shape import Shape
+from wasmplex.config import HostConfig, WorkloadConfig, unknown_triggers, validate
+from wasmplex.config.model import Table
+from wasmplex.config.references import attempt
+from wasmplex.engine import proposals
+from wasmplex.errors import ComponentError, Diagnostic, UsageError, WasmplexError
+from wasmplex.plugins.identity import Group
+from wasmplex.plugins.registry import Registry
+from wasmplex.routing import Plan, plan
+
+__all__ = ["Assembly", "PlannedWorkload", "assemble"]
+
+
+@dataclass(frozen=True)
+class PlannedWorkload:
+    """One workload, ready to be opened.
+
+    :ivar wasm: the component's bytes, its imports under the labels that the configuration gives them
+    :ivar shape: what `wasm` imports and exports
+    """
+
+    config: WorkloadConfig
+    plan: Plan
+    wasm: bytes = field(repr=False)
+    shape: Shape = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A whole host, planned.
+
+    :ivar proposals: wasm proposals to switch on or off
+    :ivar triggers: host-wide settings of each trigger that a workload uses
+    """
+
+    config: HostConfig
+    workloads: tuple[PlannedWorkload, ...]
+    proposals: Mapping[str, bool]
+    triggers: Mapping[str, Any] = field(repr=False)
+
+
+async def assemble(
+    config: HostConfig,
+    registry: Registry,
+    environ: Mapping[str, str],
+    *,
+    wasm_proposals: tuple[str, ...] = (),
+) -> Assembly:
+    """Plan every workload of a configuration.
+
+    :param wasm_proposals: proposals from the command line or the environment, after those of the file
+    :raises UsageError: with everything that is wrong, in all workloads at once
+    """
+    problems: list[Diagnostic] = []
+
+    def attempt_all(error: WasmplexError) -> None:
+        problems.extend(error.diagnostics)
+
+    for path in config.plugins:
+        try:
+            registry.add_file(path)
+        except WasmplexError as error:
+            attempt_all(error)
+    switched: Mapping[str, bool] = {}
+    try:
+        switched = proposals.parse([*config.engine.wasm_proposals, *wasm_proposals])
+    except WasmplexError as error:
+        attempt_all(error)
+    problems += unknown_triggers(config, registry.names(Group.TRIGGERS))
+    workloads: list[PlannedWorkload] = []
+    for workload in config.workloads.values():
+        try:
+            workloads.append(await _plan(workload, config, registry, environ))
+        except WasmplexError as error:
+            attempt_all(error)
+    triggers, found = _trigger_settings(config, workloads, environ)
+    if problems := list(dict.fromkeys([*problems, *found])):
+        raise UsageError(problems)
+    return Assembly(config, tuple(workloads), switched, triggers)
+
+
+async def _plan(
+    workload: WorkloadConfig, config: HostConfig, registry: Registry, environ: Mapping[str, str]
+) -> PlannedWorkload:
+    wasm = await _read_file(workload)
+    try:
+        shape = read(wasm)
+    except ComponentError as error:
+        where = f"{workload.component}, {workload.location}"
+        raise ComponentError(
+            [Diagnostic(d.what, d.where or where, d.why, d.fix) for d in error.diagnostics]
+        ) from None
+    planned = plan(workload, shape, registry, environ, base=config.base)
+    if planned.relabels:
+        wasm = relabel(wasm, dict(planned.relabels))
+    return PlannedWorkload(workload, planned, wasm, planned.shape)
+
+
+async def _read_file(workload: WorkloadConfig) -> bytes:
+    try:
+        return await anyio.Path(workload.component).read_bytes()
+    except OSError as error:
+        raise ComponentError(
+            f"the component of workload {workload.name!r} cannot be read: {workload.component}",
+            where=str(workload.table.where("component")),
+            why=(error.strerror or str(error)).lower(),
+            fix="build it, or correct the path; it starts at the configuration file",
+        ) from None
+
+
+def _trigger_settings(
+    config: HostConfig, workloads: list[PlannedWorkload], environ: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """Validate the host-wide table of each trigger that is used."""
+    used = {route.name: route.trigger for workload in workloads for route in workload.plan.triggers}
+    found: dict[str, Any] = {}
+    problems: list[Diagnostic] = []
+    for name, trigger in used.items():
+        table = config.triggers.get(name, Table())
+        values, unresolved = attempt(table, config.base, environ)
+        settings, refused = validate(table, trigger.host_settings, values)
+        found[name] = settings
+        problems += unresolved + refused
+    return found, problems

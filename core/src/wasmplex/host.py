@@ -1,0 +1,218 @@
+"""The life of a host: from a configuration to workloads that answer, and back to nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from wasmplex import config as configuration
+from wasmplex.assembly import Assembly, assemble
+from wasmplex.backends import BackendPool
+from wasmplex.backends import PoolStatistics as BackendStatistics
+from wasmplex.config import HostConfig
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.errors import UsageError, nearest
+from wasmplex.plugins.contracts import Trigger, TriggerBinding
+from wasmplex.plugins.registry import Registry
+from wasmplex.workload import RunningWorkload, open_workload
+
+__all__ = ["Host"]
+
+log = logging.getLogger("wasmplex.host")
+
+
+class Host:
+    """Runs the workloads of one configuration.
+
+    .. code-block:: python
+
+        async with Host.from_config("host.toml") as host:
+            print(await host.call("shop", "run", "key"))
+
+    Entering opens backends and links components, and starts no trigger: that is what `serve` does.
+
+    :param settings: the configuration
+    :param registry: where providers come from; None for the installed plugins
+    :param plugins: providers, or modules with hooks, of this process; they go before installed ones
+    :param environ: what ``{ env = ... }`` refers to
+    :param wasm_proposals: proposals to switch on, or off with a leading ``-``, after the configuration's
+    :param progress: is told what is being done while components compile: workload and a few words
+    """
+
+    def __init__(
+        self,
+        settings: HostConfig,
+        *,
+        registry: Registry | None = None,
+        plugins: Sequence[object] = (),
+        environ: Mapping[str, str] | None = None,
+        wasm_proposals: Sequence[str] = (),
+        progress: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.config = settings
+        self.registry = registry or Registry()
+        for plugin in plugins:
+            self.registry.add(plugin)
+        self._environ = os.environ if environ is None else environ
+        self._wasm_proposals = tuple(wasm_proposals)
+        self._progress = progress
+        self._stack = AsyncExitStack()
+        self._pool: BackendPool | None = None
+        self._assembly: Assembly | None = None
+        self._bindings: dict[str, list[TriggerBinding]] = {}
+        self._triggers: dict[str, Trigger] = {}
+        self.workloads: dict[str, RunningWorkload] = {}
+        self.addresses: dict[str, Mapping[str, Any]] = {}
+        """What each trigger reported when it was ready, ``{"http": {"url": ...}}``."""
+
+    @classmethod
+    def from_config(cls, path: Path | str, **options: Any) -> Self:
+        """Read a configuration file, or the ``host.toml`` of a directory; see the class for `options`.
+
+        :raises wasmplex.errors.ConfigError: with everything that is wrong in it
+        """
+        environ = options.get("environ")
+        return cls(configuration.load(Path(path), os.environ if environ is None else environ), **options)
+
+    def __repr__(self) -> str:
+        return f"<Host {self.config.name}: {', '.join(self.workloads) or 'not running'}>"
+
+    async def __aenter__(self) -> Self:
+        """Open everything.
+
+        :raises wasmplex.errors.WasmplexError: what kept it from starting; everything opened is closed again
+        """
+        assembly = await assemble(
+            self.config, self.registry, self._environ, wasm_proposals=self._wasm_proposals
+        )
+        self._assembly = assembly
+        async with AsyncExitStack() as stack:
+            settings = EngineSettings(assembly.proposals, self.config.engine.cache)
+            engine = await stack.enter_async_context(Engine(settings))
+            self._pool = await stack.enter_async_context(BackendPool(self.config.base))
+            for planned in assembly.workloads:
+                workload = await stack.enter_async_context(
+                    open_workload(planned, engine, self._pool, self._reporter(planned.config.name))
+                )
+                self.workloads[workload.name] = workload
+            self._bind_triggers(assembly)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close everything, the youngest first."""
+        self.workloads.clear()
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    def _reporter(self, name: str) -> Callable[[str], None] | None:
+        progress = self._progress
+        return None if progress is None else lambda text: progress(name, text)
+
+    def _bind_triggers(self, assembly: Assembly) -> None:
+        for planned in assembly.workloads:
+            for route in planned.plan.triggers:
+                self._triggers[route.name] = route.trigger
+                binding = TriggerBinding(
+                    self.workloads[planned.config.name],
+                    route.settings,
+                    route.adapter.adapt(route.export),
+                    str(route.where),
+                )
+                self._bindings.setdefault(route.name, []).append(binding)
+
+    # ------------------------------------------------------------ use
+
+    def workload(self, name: str) -> RunningWorkload:
+        """Return a running workload.
+
+        :raises wasmplex.errors.UsageError: if there is none of that name
+        """
+        try:
+            return self.workloads[name]
+        except KeyError:
+            raise UsageError(f"there is no workload {name!r}", fix=nearest(name, self.workloads)) from None
+
+    async def call(self, workload: str, export: str, *args: Any) -> Any:
+        """Call an export of a workload; see `RunningWorkload.call`.
+
+        :raises wasmplex.errors.UsageError: if there is no such workload or export
+        """
+        return await self.workload(workload).call(export, *args)
+
+    def trigger_bindings(self, trigger: str) -> Sequence[TriggerBinding]:
+        """Return what a trigger has to serve, for those who serve it themselves."""
+        return tuple(self._bindings.get(trigger, ()))
+
+    def statistics(self) -> BackendStatistics | None:
+        """Return how the backends fare; None before the host was entered."""
+        return None if self._pool is None else self._pool.statistics()
+
+    # ------------------------------------------------------------ serve
+
+    async def serve(
+        self,
+        stop: anyio.Event | None = None,
+        *,
+        started: Callable[[], None] | None = None,
+        drain_timeout: float = 30.0,
+    ) -> None:
+        """Run all triggers until `stop` is set, then drain: finish what is under way and return.
+
+        :param stop: None to serve until cancelled
+        :param started: called once, when every trigger is ready; `addresses` tells where
+        :param drain_timeout: seconds after which what is still under way is cancelled
+        :raises wasmplex.errors.FailureError: if a trigger cannot start
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name in self._triggers:
+                    self.addresses[name] = await self._start(tasks, name)
+                if started is not None:
+                    started()
+                await (stop or anyio.Event()).wait()
+                with anyio.move_on_after(drain_timeout) as scope:
+                    await self.drain()
+                if scope.cancelled_caught:
+                    log.warning("calls were still under way after %g s and were cancelled", drain_timeout)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+
+    async def _start(self, tasks: TaskGroup, name: str) -> Mapping[str, Any]:
+        assert self._assembly is not None  # noqa: S101  serve() is called inside the context
+        trigger, settings = self._triggers[name], self._assembly.triggers[name]
+
+        async def run(*, task_status: anyio.abc.TaskStatus[Mapping[str, Any]]) -> None:
+            await trigger.serve(self._bindings[name], settings, task_status=task_status)
+
+        report: Mapping[str, Any] = await tasks.start(run, name=f"trigger {name}")
+        return report
+
+    async def drain(self) -> None:
+        """Take nothing new and return when all calls have ended. The caller brings the deadline."""
+        async with anyio.create_task_group() as tasks:
+            for trigger in self._triggers.values():
+                tasks.start_soon(trigger.drain)
+        async with anyio.create_task_group() as tasks:
+            for workload in self.workloads.values():
+                tasks.start_soon(workload.drain)
+
+
+def _only(group: BaseException) -> BaseException:
+    """Return the one error in a group, or the group if there are several."""
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group

@@ -1,0 +1,128 @@
+"""One running workload: its backends, its linked component, its instances."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from wasmplex.assembly import PlannedWorkload
+from wasmplex.backends import BackendPool
+from wasmplex.component.shape import Shape
+from wasmplex.engine import Engine, Linked
+from wasmplex.engine.engine import Progress
+from wasmplex.instances import InstancePool, Loan, PoolStatistics
+from wasmplex.plugins.contracts import Backend, BoundInterfaces, HostFunctions, WorkloadContext
+from wasmplex.routing import Plan, Route
+
+__all__ = ["RunningWorkload", "open_workload"]
+
+
+class RunningWorkload:
+    """A workload whose backends are open and whose component is linked. Made by `open_workload`."""
+
+    def __init__(self, planned: PlannedWorkload, linked: Linked) -> None:
+        config = planned.config
+        self.planned = planned
+        self.name = config.name
+        self.shape: Shape = planned.shape
+        self.timeout = config.limits.timeout
+        self.max_body = config.limits.max_body
+
+        async def create() -> Any:
+            return await linked.instantiate(memory_limit=config.limits.memory)
+
+        self._pool = InstancePool(
+            create,
+            maximum=config.instances.max,
+            reuse=config.instances.reuse,
+            queue=config.instances.queue,
+            timeout=config.limits.timeout,
+            name=config.name,
+        )
+
+    def __repr__(self) -> str:
+        s = self._pool.statistics()
+        return f"<RunningWorkload {self.name}: {s.live} instances, {s.idle} idle, {s.waiting} calls waiting>"
+
+    def instance(self) -> Loan:
+        """Borrow an instance for one call; see `wasmplex.plugin.Workload`."""
+        return self._pool.lend()
+
+    async def call(self, export: str, *args: Any) -> Any:
+        """Call an export in an instance of its own choosing, under the workload's deadline.
+
+        :param export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``
+        :raises wasmplex.values.Err: if the function returned the err case of its result
+        :raises wasmplex.errors.GuestError: if it trapped, outlived its deadline, or no instance is free
+        """
+        async with self._pool.lend() as instance:
+            return await instance.call(export, *args)
+
+    def statistics(self) -> PoolStatistics:
+        """Return how many instances live, idle and were made, and how many calls wait."""
+        return self._pool.statistics()
+
+    async def drain(self) -> None:
+        """Take no new calls and return when none is under way. The caller brings the deadline."""
+        await self._pool.drain()
+
+    def close(self) -> None:
+        """Drop the instances."""
+        self._pool.close()
+
+
+@asynccontextmanager
+async def open_workload(
+    planned: PlannedWorkload, engine: Engine, pool: BackendPool, progress: Progress | None = None
+) -> AsyncIterator[RunningWorkload]:
+    """Open the backends of a workload, compile and link its component.
+
+    :raises wasmplex.errors.BackendError: if a backend cannot be opened
+    :raises wasmplex.errors.ComponentError: if the component cannot be compiled
+    :raises wasmplex.errors.LinkError: if an import cannot be served with the type it has
+    """
+    async with AsyncExitStack() as stack:
+        imports = await serve(planned, pool, stack)
+        compiled = await engine.compile(planned.wasm, planned.shape, progress)
+        workload = RunningWorkload(planned, engine.link(compiled, imports, planned.config.name))
+        try:
+            yield workload
+        finally:
+            workload.close()
+
+
+async def serve(
+    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack
+) -> dict[str, HostFunctions]:
+    """Open what a workload's imports need; return the functions that serve each."""
+    backends = await _open_backends(planned.plan, pool, stack)
+    context = WorkloadContext(planned.config.name, planned.plan.grants)
+    bound: dict[int, BoundInterfaces] = {}
+    served: dict[str, HostFunctions] = {}
+    for route in planned.plan.routes:
+        if route.provider is None:
+            continue
+        if id(route.provider) not in bound:
+            bound[id(route.provider)] = await stack.enter_async_context(route.provider.bind(context))
+        request = route.request(_backend(route, backends))
+        served[route.import_.name] = bound[id(route.provider)].serve(request)
+    return served
+
+
+def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:
+    return None if route.backend is None else backends[id(route.backend)]
+
+
+async def _open_backends(plan: Plan, pool: BackendPool, stack: AsyncExitStack) -> dict[int, Backend]:
+    backends: dict[int, Backend] = {}
+    for route in plan.backends:
+        lease = pool.lease(
+            route.provider,
+            route.settings,
+            where=str(route.where),
+            plugin=route.plugin.requirement,
+            hidden=route.hidden,
+        )
+        backends[id(route)] = await stack.enter_async_context(lease)
+    return backends
