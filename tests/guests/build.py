@@ -59,6 +59,7 @@ class Guest:
 SHAPES = HERE / "wit" / "shapes.wit"
 GUESTS = {
     "kv": Guest("kv"),
+    "kvfull": Guest("kv-full"),
     "hello": Guest("hello"),
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),

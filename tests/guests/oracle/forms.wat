@@ -1,0 +1,40 @@
+;; Type forms and name forms that no toolchain writes yet, or seldom.
+(component
+  (import "host:forms/values" (instance
+    (type $fixed (list u8 16))
+    (export "digest" (type $digest (eq $fixed)))
+    (type $lookup (map string $digest))
+    (export "lookup" (type $table (eq $lookup)))
+    (type $one (record (field "list" $table) (field "type" error-context)))
+    (export "record" (type $record (eq $one)))
+    (type $alias-of-alias (option $digest))
+    (export "maybe" (type $maybe (eq $alias-of-alias)))
+    (export "again" (type $again (eq $maybe)))
+    (type $either (variant (case "a" $record) (case "b") (case "is-XML" $again)))
+    (export "either" (type $e (eq $either)))
+    (export "find" (func async (param "in" $table) (param "a-B" (map u8 (tuple char $e))) (result $maybe)))
+    (export "streams" (func (param "s" (stream $e)) (result (future (result $record (error error-context))))))
+    (export "nothing" (func (param "s" (stream)) (result (future))))
+  ))
+  (import "outer:scope/things" (instance $things
+    (export "thing" (type $thing (sub resource)))
+    (export "[constructor]thing" (func (param "size" u32) (result (result (own $thing) (error string)))))
+    (export "[static]thing.of" (func async (param "all" (list (own $thing))) (result (own $thing))))
+    (export "[method]thing.is-XML" (func (param "self" (borrow $thing)) (param "other" (borrow $thing)) (result bool)))
+  ))
+  (alias export $things "thing" (type $thing))
+  (import "thing" (type $taken (eq $thing)))
+  (import "local" (type $local (sub resource)))
+  (import "[constructor]local" (func (result (own $local))))
+  (import "[method]local.give" (func (param "self" (borrow $local)) (param "what" (own $taken))))
+  (type $pair' (tuple u8 u8))
+  (import "pair" (type $pair (eq $pair')))
+  (import "swap" (func (param "it" $pair) (result $pair)))
+  (import "users" (implements "a-b:c-d/e-f@1.0.0") (external-id "db: \"eu\"/1") (instance
+    (export "get" (func (result string)))))
+  (import "a-b:c-d/e-f@1.0.0" (instance
+    (export "put" (func (param "value" string)))))
+  (import "nested" (instance
+    (type $color' (enum "red" "blue"))
+    (export "color" (type $color (eq $color')))
+    (export "pick" (func (param "from" (list $color)) (result (option $color)))))))
