@@ -190,10 +190,9 @@ def _destructor(name: str) -> Callable[[int, int, int], int]:
 
 
 def _is_async(call: Callable[..., Any]) -> bool:
-    target = inspect.unwrap(call)
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-        getattr(target, "__call__", None)  # noqa: B004  an instance with an async __call__ is meant
-    )
+    # Either a wrapper or what it wraps may be the one that is `async def`.
+    targets = (call, inspect.unwrap(call), getattr(call, "__call__", None))  # noqa: B004  an async __call__
+    return any(map(inspect.iscoroutinefunction, targets))
 
 
 def _arity_problem(function: HostFunction, type: FuncType) -> str | None:
