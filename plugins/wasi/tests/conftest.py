@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
 from typing import Any
 
 import pytest
 from host_plugin_wasi.packages import PROVIDERS
+from wasmplex.component import read
 from wasmplex.component.shape import InstanceType
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine.instance import Instance
+from wasmplex.engine.linker import Linked
 from wasmplex.plugin import Grants, HostFunction, ImportRequest, WorkloadContext
 
 EMPTY = InstanceType({})
@@ -55,6 +59,50 @@ async def bind(
     context = WorkloadContext("w", grants or Grants(), {} if shared is None else shared)
     async with provider.bind(context) as interfaces:
         yield Package(interfaces, package, FakeInstance())
+
+
+class Guest:
+    """A component linked to the packages of this plugin, and what is needed to make instances of it."""
+
+    def __init__(self, linked: Linked) -> None:
+        self.linked = linked
+
+    @asynccontextmanager
+    async def instance(self) -> AsyncIterator[Instance]:
+        instance = await self.linked.instantiate()
+        try:
+            yield instance
+        finally:
+            instance.close()
+
+    async def call(self, export: str, *args: Any) -> Any:
+        """Call an export of a fresh instance."""
+        async with self.instance() as instance:
+            return await instance.call(export, *args)
+
+
+@asynccontextmanager
+async def link(wasm: bytes, grants: Grants | None = None) -> AsyncIterator[Guest]:
+    """Link a component as the workload ``w``."""
+    shape = read(wasm)
+    context = WorkloadContext("w", grants or Grants())
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(Engine(EngineSettings(use_cache=False)))
+        packages = {
+            provider.package: await stack.enter_async_context(provider().bind(context))
+            for provider in PROVIDERS
+        }
+        imports = {
+            item.name: packages[item.name.partition("/")[0]].serve(ImportRequest(item.name, None, item.type))
+            for item in shape.imports
+            if isinstance(item.type, InstanceType)
+        }
+        yield Guest(engine.link(await engine.compile(wasm, shape), imports, "w"))
+
+
+@pytest.fixture
+def linked() -> Callable[..., AbstractAsyncContextManager[Guest]]:
+    return link
 
 
 @pytest.fixture

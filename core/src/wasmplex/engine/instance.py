@@ -13,7 +13,7 @@ from wasmplex.engine.driver import HostFailure, drive
 from wasmplex.engine.memory import U64
 from wasmplex.engine.store import StoreState, take_error
 from wasmplex.engine.traps import host_trap, trap
-from wasmplex.errors import Trap
+from wasmplex.errors import GuestError, Trap
 
 if TYPE_CHECKING:
     from wasmplex.engine.compiled import ExportEntry
@@ -141,6 +141,8 @@ class Instance:
                 raise self._failure("", name)
             finished = True
         except HostFailure as failure:
+            if isinstance(failure.error, GuestError):
+                raise failure.error from None
             raise host_trap(self.workload, name, failure.function, failure.error) from failure.error
         finally:
             self._running = False
@@ -154,8 +156,8 @@ class Instance:
         if self._store.error is None:
             return trap(self.workload, name, message)
         function, error = self._store.error
-        if not isinstance(error, Exception):
-            return error
+        if not isinstance(error, Exception) or isinstance(error, GuestError):
+            return error  # it says what it means: an exit of the guest, say
         made = host_trap(self.workload, name, function, error)
         made.__cause__ = error
         return made
