@@ -1,0 +1,105 @@
+"""A host from a configuration file: real guest, real backends, calls, errors, closing."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from wasmplex.errors import BackendError, UsageError, WasmplexError
+from wasmplex.host import Host
+
+pytestmark = pytest.mark.anyio
+
+GUESTS = Path(__file__).parents[2] / "tests" / "guests" / "built"
+KV = f"""
+[workload.kv]
+component = "{GUESTS}/kv.wasm"
+[workload.kv.import.cache]
+backend = "memory"
+[workload.kv.import.store]
+backend = "sqlite"
+path = "store.db"
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "host.toml"
+    path.write_text(text)
+    return path
+
+
+async def test_each_label_reaches_its_own_backend(tmp_path: Path) -> None:
+    async with Host.from_config(write(tmp_path, KV)) as host:
+        assert await host.call("kv", "run", "k1") == "none"
+        statistics = host.statistics()
+        assert statistics is not None
+        assert statistics.total.open == 2
+    assert statistics.providers.keys() == {"memory", "sqlite"}
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        assert db.execute("select count(*) from sqlite_master").fetchone()[0] > 0
+    db.close()
+
+
+async def test_an_instance_is_reused_and_all_are_gone_afterwards(tmp_path: Path) -> None:
+    async with Host.from_config(write(tmp_path, KV)) as host:
+        workload = host.workload("kv")
+        for _ in range(5):
+            await host.call("kv", "run", "k1")
+        assert workload.statistics().created == 1
+    assert workload.statistics().live == 0
+
+
+async def test_calls_run_side_by_side_in_instances_of_their_own(tmp_path: Path) -> None:
+    async with Host.from_config(write(tmp_path, KV)) as host:
+        async with anyio.create_task_group() as tasks:
+            for n in range(20):
+                tasks.start_soon(host.call, "kv", "run", f"k{n}")
+        assert 1 < host.workload("kv").statistics().created <= 20
+
+
+async def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
+    text = KV.replace("import.store", "import.stroe").replace('"memory"', '"memroy"')
+    (tmp_path / "core.wasm").write_bytes(b"\0asm\1\0\0\0")
+    text += '[workload.other]\ncomponent = "core.wasm"\n'
+    with pytest.raises(UsageError) as caught:
+        async with Host.from_config(write(tmp_path, text)):
+            pass
+    text = caught.value.render()
+    for part in ("stroe", "did you mean 'memory'", "core.wasm", "core module"):
+        assert part in text
+
+
+async def test_a_backend_that_cannot_be_opened_closes_what_was(tmp_path: Path) -> None:
+    text = KV.replace("store.db", "no/such/directory/store.db")
+    host = Host.from_config(write(tmp_path, text))
+    with pytest.raises(BackendError) as caught:
+        async with host:
+            pass
+    assert caught.value.exit_code == 1
+    assert "host.toml" in caught.value.render()
+    statistics = host.statistics()
+    assert statistics is not None
+    assert statistics.total.open == 0
+
+
+async def test_an_unknown_workload_or_export_is_named(tmp_path: Path) -> None:
+    async with Host.from_config(write(tmp_path, KV)) as host:
+        with pytest.raises(UsageError, match=r"no workload 'kvs'.*\n.*did you mean 'kv'"):
+            await host.call("kvs", "run", "k")
+        with pytest.raises(WasmplexError, match="rum"):
+            await host.call("kv", "rum", "k")
+
+
+async def test_without_a_trigger_serve_waits_for_stop(tmp_path: Path) -> None:
+    stop, started = anyio.Event(), anyio.Event()
+    async with Host.from_config(write(tmp_path, KV)) as host, anyio.create_task_group() as tasks:
+
+        async def serve() -> None:
+            await host.serve(stop, started=started.set)
+
+        tasks.start_soon(serve)
+        await started.wait()
+        stop.set()
