@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-
 from wasmplex.errors import BackendError, UsageError, WasmplexError
 from wasmplex.host import Host
 

@@ -100,9 +100,12 @@ async def _plan(
     try:
         shape = read(wasm)
     except ComponentError as error:
-        where = f"{workload.component}, {workload.location}"
+        file, table = str(workload.component), str(workload.location)
         raise ComponentError(
-            [Diagnostic(d.what, d.where or where, d.why, d.fix) for d in error.diagnostics]
+            [
+                Diagnostic(d.what, ", ".join(filter(None, (file, d.where, table))), d.why, d.fix)
+                for d in error.diagnostics
+            ]
         ) from None
     planned = plan(workload, shape, registry, environ, base=config.base)
     if planned.relabels:
