@@ -25,13 +25,14 @@ ORACLE = HERE / "oracle"
 MODULE = b"\0asm\x01\0\0\0"
 LEGACY = ("--dummy-names", "legacy")
 
-# Our own WIT packages as worlds that import or export every interface: name, folder, keyword, options.
+# Our own WIT packages as worlds that import or export every interface: name, folder, keyword, options for
+# the module and for the component.
 WORLDS = [
-    ("wasi-imports", "wasi", "import", LEGACY),
-    ("wasi-exports", "wasi", "export", LEGACY),
-    ("wasi-canonical", "wasi", "import", (*LEGACY, "--emit-canonical-names")),
-    ("wasmcloud-imports", "wasmcloud", "import", (*LEGACY, "--async-callback")),
-    ("wasmcloud-exports", "wasmcloud", "export", (*LEGACY, "--async-callback")),
+    ("wasi-imports", "wasi", "import", LEGACY, ()),
+    ("wasi-exports", "wasi", "export", LEGACY, ()),
+    ("wasi-canonical", "wasi", "import", LEGACY, ("--emit-canonical-names",)),
+    ("wasmcloud-imports", "wasmcloud", "import", (*LEGACY, "--async-callback"), ()),
+    ("wasmcloud-exports", "wasmcloud", "export", (*LEGACY, "--async-callback"), ()),
 ]
 
 
@@ -77,7 +78,9 @@ def keep(name: str, component: Path) -> None:
     (ORACLE / f"{name}.wasm.gz").write_bytes(small)
 
 
-def from_wit(folder: Path, packages: str, keyword: str, options: tuple[str, ...]) -> Path:
+def from_wit(
+    folder: Path, packages: str, keyword: str, for_module: tuple[str, ...], for_component: tuple[str, ...]
+) -> Path:
     """Build a component without code that imports or exports every interface of some WIT packages."""
     names = []
     for source in sorted((ROOT / "wit").glob("*/*.wit")):
@@ -89,8 +92,8 @@ def from_wit(folder: Path, packages: str, keyword: str, options: tuple[str, ...]
     items = "".join(f"{keyword} {name};\n" for name in names)
     (folder / "wit" / "world.wit").write_text(f"package tests:all;\nworld all {{\n{items}}}\n")
     embedded, component = folder / "embedded.wasm", folder / "component.wasm"
-    run("component", "embed", folder / "wit", "--world", "all", *options, "-o", embedded)
-    run("component", "new", embedded, "-o", component)
+    run("component", "embed", folder / "wit", "--world", "all", *for_module, "-o", embedded)
+    run("component", "new", embedded, *for_component, "-o", component)
     return component
 
 
