@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -236,16 +237,18 @@ class Server:
                 "build the component for a served version, or install a plugin for this one",
             )
         names = self.registry.names(Group.INTERFACES)
-        install = (
-            "pip install host-plugin-wasi"
-            if interface.namespace == "wasi"
-            else (f"install a plugin that offers {package} (entry points wasmplex.interfaces)")
-        )
+        fix = f"install a plugin that offers {package} (its entry point is in the group wasmplex.interfaces)"
+        if interface.namespace == "wasi":
+            fix = "pip install host-plugin-wasi"
+        if close := get_close_matches(
+            package, names, n=1, cutoff=0.8
+        ):  # packages of one namespace look alike
+            fix = f"did you mean {close[0]!r}?"
         return Diagnostic(
             f"nobody serves the import {import_.name}: no plugin offers {package}",
             where,
             f"installed: {', '.join(names) or 'none'}",
-            _guess(package, names) or install,
+            fix,
         )
 
     def _plain_name(self, import_: Import) -> Diagnostic:
