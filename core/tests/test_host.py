@@ -67,7 +67,7 @@ async def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
         async with Host.from_config(write(tmp_path, text)):
             pass
     text = caught.value.render()
-    for part in ("stroe", "did you mean 'memory'", "core.wasm", "core module"):
+    for part in ("stroe", "did you mean 'memory'", "core.wasm", "wasm-tools component new"):
         assert part in text
 
 
