@@ -76,7 +76,7 @@ class Compiled:
             if name not in functions:
                 raise UsageError(f"the component exports no function {name!r}", why=nearest(name, functions))
             function = functions[name]
-            if (reason := unsupported(function)) is not None:
+            if (reason := uncarried_reason(function)) is not None:
                 raise UsageError(f"the exported function {name!r} cannot be called directly", why=reason)
             self._exports[name] = ExportEntry(name, self.codec.export(name, function), self._index(name))
         return self._exports[name]
@@ -93,9 +93,14 @@ class Compiled:
 
 
 def unsupported(type: FuncType) -> str | None:
-    """Return why wasmtime's C API cannot carry calls of a function, None if it can."""
+    """Return why wasmtime's C API cannot carry calls of an imported function, None if it can."""
     if type.is_async:
         return "it is an async func: that goes through the bridge"
+    return uncarried_reason(type)
+
+
+def uncarried_reason(type: FuncType) -> str | None:
+    """Return which part of a function's type has no value in wasmtime's C API, None if all have."""
     types = [*(param.type for param in type.params), *([] if type.result is None else [type.result])]
     for part in types:
         if (name := uncarried(part)) is not None:

@@ -1,0 +1,165 @@
+"""Decides what of a component goes through the bridge, builds its adapters, and links them.
+
+A `Bridged` component is to the engine a component like any other: its imports are what passes by the
+adapter, and one instance of plain functions that a `Session` serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wasmplex.bridge.compose import START, compose, outer_text
+from wasmplex.bridge.functions import Codec, Served, codecs, is_coroutine, serve
+from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
+from wasmplex.bridge.kinds import Function, inner_types
+from wasmplex.bridge.session import Session
+from wasmplex.component.shape import Import, InstanceType, Shape
+from wasmplex.plugins.contracts import HostFunction, HostFunctions
+from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
+
+__all__ = ["Bridged", "bridge", "needing"]
+
+
+@dataclass(frozen=True)
+class Bridged:
+    """A component with its adapters.
+
+    :ivar wasm: the composed component
+    :ivar start: the export to call once in every fresh instance, None if there is nothing to start
+    """
+
+    wasm: bytes
+    adapter: ImportAdapter
+    codecs: tuple[Codec, ...]
+    start: str | None
+
+    def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, HostFunctions]:
+        """Return what to link the composed component with: the session in place of what it serves.
+
+        :param imports: the functions of every import of the component, as for a direct link
+        """
+        passing = {
+            name: functions for name, functions in imports.items() if name not in self.adapter.instances
+        }
+        served = [serve(codec, imports[codec.function.owner][codec.function.name]) for codec in self.codecs]
+        return {**passing, HOST: _host_functions(served, self.adapter.builtins.resource)}
+
+
+def needing(shape: Shape) -> tuple[Import, ...]:
+    """Return the imports that only the bridge can serve, and those that share resources with them."""
+    instances = [item for item in shape.imports if isinstance(item.type, (InstanceType, FuncType))]
+    chosen = [item for item in instances if _needs(item)]
+    while True:
+        shared = {resource.id for item in chosen for resource in _resources(item)}
+        more = [i for i in instances if i not in chosen and any(r.id in shared for r in _resources(i))]
+        if not more:
+            return tuple(item for item in shape.imports if item in chosen)
+        chosen += more
+
+
+def _functions(item: Import) -> dict[str, FuncType]:
+    if isinstance(item.type, FuncType):
+        return {item.name: item.type}
+    return item.type.functions if isinstance(item.type, InstanceType) else {}
+
+
+def _needs(item: Import) -> bool:
+    return any(function.is_async or _carries_streams(function) for function in _functions(item).values())
+
+
+def _carries_streams(function: FuncType) -> bool:
+    types = [*(param.type for param in function.params), function.result]
+    return any(isinstance(p, (StreamType, FutureType)) for type_ in types for p in inner_types(type_))
+
+
+def carries_bytes(function: FuncType) -> bool:
+    """Say whether a function moves ``list<u8>``, which the bridge does far faster than a direct link."""
+    types = [*(param.type for param in function.params), function.result]
+    octets = ListType(Primitive("u8"))
+    return any(part == octets for type_ in types for part in inner_types(type_))
+
+
+def _resources(item: Import) -> set[Resource]:
+    found = set(item.type.resources.values()) if isinstance(item.type, InstanceType) else set()
+    for function in _functions(item).values():
+        for type_ in (*(param.type for param in function.params), function.result):
+            found |= {r for part in inner_types(type_) if (r := getattr(part, "resource", None)) is not None}
+    return found
+
+
+def bridge(
+    wasm: bytes, shape: Shape, imports: Mapping[str, HostFunctions], assemble: Callable[[str], bytes]
+) -> Bridged | None:
+    """Build the adapter for a component, or return None if it needs none.
+
+    :param imports: the functions that will serve its imports; only asked whether they are ``async def``
+    :param assemble: turns component text into bytes
+    :raises BridgeError: if a type cannot be carried
+    """
+    chosen = needing(shape)
+    if not chosen:
+        return None
+    functions = [
+        Function(number, item.name, name, type_, is_coroutine(imports[item.name][name]))
+        for number, (item, name, type_) in enumerate(
+            (item, name, type_) for item in chosen for name, type_ in _functions(item).items()
+        )
+    ]
+    adapter = import_adapter(chosen, functions)
+    outer = assemble(outer_text(shape, adapter, shape.exports))
+    return Bridged(
+        compose(outer, {0: wasm}),
+        adapter,
+        codecs(functions, adapter.kinds),
+        START if adapter.needs_start else None,
+    )
+
+
+def _host_functions(served: list[Served], resources: list[int]) -> HostFunctions:
+    """Return the plain functions that the adapter imports; each finds the session of its instance."""
+
+    def session(instance: Any) -> Session:
+        found = instance.state.get(Session)
+        if found is None:
+            instance.state[Session] = found = Session(served, resources, instance)
+        return found  # type: ignore[no-any-return]
+
+    def call(instance: Any, fn: int, block: str) -> str:
+        return session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
+
+    async def call_wait(instance: Any, fn: int, block: str) -> str:
+        return (await session(instance).call_wait(fn, block.encode("latin-1"))).decode("latin-1")
+
+    def submit(instance: Any, fn: int, task: int, block: str) -> str:
+        return session(instance).submit(fn, task, block.encode("latin-1")).decode("latin-1")
+
+    def resume(instance: Any, block: str) -> str:
+        return session(instance).resume(block.encode("latin-1")).decode("latin-1")
+
+    def take(instance: Any, task: int) -> str:
+        return session(instance).take(task).decode("latin-1")
+
+    def step(instance: Any, task: int, event: int, a: int, b: int) -> int:
+        return session(instance).step(task, event, a, b)
+
+    async def next_(instance: Any) -> None:
+        await session(instance).next()
+
+    def operands(instance: Any, task: int) -> int:
+        return session(instance).operands(task)
+
+    def chunk(instance: Any, task: int) -> str:
+        return session(instance).chunk(task).decode("latin-1")
+
+    def emit(instance: Any, task: int, block: str) -> None:
+        session(instance).emit(task, block.encode("latin-1"))
+
+    def drop(instance: Any, kind: int, rep: int) -> None:
+        session(instance).drop(kind, rep)
+
+    functions = {"call": call, "call-wait": call_wait, "submit": submit, "resume": resume, "take": take,
+                 "step": step, "next": next_, "operands": operands, "chunk": chunk, "emit": emit,
+                 "drop": drop}  # fmt: skip
+    return {name: HostFunction(function, context=True) for name, function in functions.items()}

@@ -1,0 +1,115 @@
+"""Puts adapters and a guest together into one component; the guest's bytes stay as they are.
+
+The outer component is written as text with an empty component where the guest goes, assembled, and the
+guest's bytes are put in the place of the empty one: a nested component is a section (id 4) of its parent,
+with the length in front of it, and nothing else refers to its offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.imports import HOST, ImportAdapter, host_instance
+from wasmplex.bridge.wat import Scope, instance_type, quote
+from wasmplex.component.shape import Export, Import, InstanceType, Shape
+from wasmplex.wit.types import FuncType
+
+__all__ = ["compose", "outer_text"]
+
+_PREAMBLE = b"\0asm\x0d\0\x01\0"
+_EMPTY = _PREAMBLE
+_COMPONENT_SECTION = 4
+
+
+def outer_text(shape: Shape, adapter: ImportAdapter, exports: Iterable[Export]) -> str:
+    """Return the outer component: what passes by the adapter is imported, the rest comes from it."""
+    passing = [item for item in shape.imports if item.name not in adapter.instances]
+    scope = Scope("o")
+    lines = ["(component", f'(import "{HOST}" (instance $host\n{host_instance()}))']
+    withs = []
+    for number, item in enumerate(passing):
+        lines += _import(item, number, scope)
+        sort = "instance" if isinstance(item.type, InstanceType) else "func"
+        withs.append(f"(with {quote(item.name)} ({sort} $p{number}))")
+    lines += [adapter.text, "(component)"]  # without a name, or it would not be empty
+    lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
+    for name, export in adapter.instances.items():
+        sort = "instance" if isinstance(_type_of(shape, name), InstanceType) else "func"
+        withs.append(f"(with {quote(name)} ({sort} $adapter {quote(export)}))")
+    lines.append(f"(instance $guest (instantiate 1 {' '.join(withs)}))")
+    lines += [_export(export) for export in exports]
+    if adapter.needs_start:
+        lines.append(f'(export "{START}" (func $adapter "start"))')
+    return "\n".join([*lines, ")"])
+
+
+START = "wasmplex-start"
+"""Name of the export that must be called once in a fresh instance, where the adapter has one."""
+
+
+def _type_of(shape: Shape, name: str) -> object:
+    return next(item.type for item in shape.imports if item.name == name)
+
+
+def _import(item: Import, number: int, scope: Scope) -> list[str]:
+    """Import what the guest imports, with the guest's own types; its resources are known from here on."""
+    if isinstance(item.type, FuncType):
+        text = scope.func(item.type)
+        lines, scope.lines[:] = list(scope.lines), []
+        return [*lines, f"(import {quote(item.name)} (func $p{number} {text}))"]
+    if not isinstance(item.type, InstanceType):
+        raise BridgeError(f"import {item.name!r}: only instances and functions can pass by an adapter")
+    text, _ = instance_type(item.type, scope, f"p{number}x")
+    lines = [f"(import {quote(item.name)} (instance $p{number}\n{text}))"]
+    for name, resource in item.type.resources.items():
+        if resource.id not in scope.resources:
+            scope.resources[resource.id] = local = scope.fresh()
+            lines.append(f"(alias export $p{number} {quote(name)} (type {local}))")
+    return lines
+
+
+def _export(export: Export) -> str:
+    sort = "instance" if isinstance(export.type, InstanceType) else "func"
+    if not isinstance(export.type, (InstanceType, FuncType)):
+        return ""
+    return f"(export {quote(export.name)} ({sort} $guest {quote(export.name)}))"
+
+
+def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:
+    """Replace empty nested components by real ones.
+
+    :param outer: the assembled outer component
+    :param parts: what to put in place of each empty component, counted from 0
+    """
+    result, at, seen = bytearray(_PREAMBLE), len(_PREAMBLE), 0
+    while at < len(outer):
+        section, size, start = outer[at], *_uleb(outer, at + 1)
+        body = outer[start : start + size]
+        if section == _COMPONENT_SECTION and body == _EMPTY:
+            body, seen = parts[seen], seen + 1
+        result += bytes([section]) + _encode(len(body)) + body
+        at = start + size
+    if seen != len(parts):
+        raise AssertionError(f"{seen} places for {len(parts)} components")
+    return bytes(result)
+
+
+def _uleb(data: bytes, at: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, at
+        shift += 7
+
+
+def _encode(number: int) -> bytes:
+    result = bytearray()
+    while number >= 0x80:
+        result.append(number & 0x7F | 0x80)
+        number >>= 7
+    result.append(number)
+    return bytes(result)

@@ -1,0 +1,85 @@
+"""The functions of an adapter with their codecs, and the Python that serves each.
+
+Codecs belong to the component and are made once; a `Served` function is one of them with its Python.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wasmplex.bridge.codec import Reader, Writer, reader, writer
+from wasmplex.bridge.kinds import Function, KindTable, inner_types
+from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
+from wasmplex.plugins.contracts import HostFunction
+from wasmplex.wit.types import FutureType, Own, ResultType, StreamType, ValueType
+
+__all__ = ["Codec", "Served", "codecs", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How one function's blocks are read and written.
+
+    :ivar takes: whether its parameters hold owned handles, which must be taken apart first
+    :ivar gives: whether its result holds handles, which must be made first
+    :ivar fallible: whether its result is a WIT ``result``, whose err case is raised as `Err`
+    """
+
+    function: Function
+    read: Reader
+    write: Writer
+    takes: bool
+    gives: bool
+    fallible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A function with the Python that serves it.
+
+    :ivar context: whether the Python wants the calling instance first
+    """
+
+    codec: Codec
+    call: Callable[..., Any]
+    context: bool
+
+
+def _any(types: Sequence[ValueType | None], kinds: type | tuple[type, ...]) -> bool:
+    return any(isinstance(part, kinds) for type_ in types for part in inner_types(type_))
+
+
+def codecs(functions: Sequence[Function], kinds: KindTable) -> tuple[Codec, ...]:
+    """Make the codecs of an adapter's functions."""
+    return tuple(_codec(function, kinds) for function in functions)
+
+
+def _codec(function: Function, kinds: KindTable) -> Codec:
+    params = [param.type for param in function.type.params]
+    result = function.type.result
+    count = len(flatten(result)) if result else 0
+    # One flat value is returned as such; more go through memory, unless task.return takes them.
+    flat = count <= (MAX_FLAT_PARAMS if function.type.is_async else 1)
+    return Codec(
+        function,
+        reader(params, kinds),
+        writer(result, kinds, flat=flat),
+        takes=function.takes,
+        gives=_any([result], (Own, StreamType, FutureType)),
+        fallible=isinstance(result, ResultType),
+    )
+
+
+def serve(codec: Codec, function: HostFunction | Callable[..., Any]) -> Served:
+    """Pair a codec with its Python."""
+    if isinstance(function, HostFunction):
+        return Served(codec, function.call, function.context)
+    return Served(codec, function, context=False)
+
+
+def is_coroutine(function: HostFunction | Callable[..., Any]) -> bool:
+    """Say whether a host function is ``async def``."""
+    return inspect.iscoroutinefunction(function.call if isinstance(function, HostFunction) else function)

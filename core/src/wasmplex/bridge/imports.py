@@ -1,0 +1,389 @@
+"""Generates the import adapter: the component below a guest that makes its imports of plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wasmplex.bridge.builtins import Builtins
+from wasmplex.bridge.kinds import Function, KindTable
+from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
+from wasmplex.bridge.machine import ARENA, MEMORY, machine, stream_memory
+from wasmplex.bridge.wat import Scope, quote
+from wasmplex.component.shape import Import, InstanceType, NamedType
+from wasmplex.wit.types import FuncType, Resource, TupleType
+
+__all__ = ["HOST", "HOST_FUNCTIONS", "STREAM_HEAP", "ImportAdapter", "import_adapter"]
+
+HOST = "wasmplex:bridge/imports"
+"""The instance of plain functions that an import adapter imports."""
+
+STREAM_HEAP = 1 << 22
+"""Where data that stream elements point to begins in the second stream memory; buffers lie below."""
+
+_U32, _STRING = "u32", "string"
+HOST_FUNCTIONS: dict[str, tuple[tuple[tuple[str, str], ...], str | None]] = {
+    "call": ((("fn", _U32), ("block", _STRING)), _STRING),
+    "call-wait": ((("fn", _U32), ("block", _STRING)), _STRING),
+    "submit": ((("fn", _U32), ("task", _U32), ("block", _STRING)), _STRING),
+    "resume": ((("block", _STRING),), _STRING),
+    "take": ((("task", _U32),), _STRING),
+    "step": ((("task", _U32), ("event", _U32), ("a", _U32), ("b", _U32)), "u64"),
+    "next": ((), None),
+    "operands": ((("task", _U32),), "u64"),
+    "chunk": ((("task", _U32),), _STRING),
+    "emit": ((("task", _U32), ("block", _STRING)), None),
+    "drop": ((("kind", _U32), ("rep", _U32)), None),
+}
+"""What the host serves: parameters and result of each."""
+
+
+@dataclass(frozen=True)
+class ImportAdapter:
+    """A generated adapter.
+
+    :ivar text: the component ``$Imports`` in the text format
+    :ivar functions: what it carries, by number
+    :ivar instances: the export that stands for each import, by the import's external name
+    :ivar needs_start: whether its ``start`` must be called once in every instance
+    """
+
+    text: str
+    functions: tuple[Function, ...]
+    kinds: KindTable
+    builtins: Builtins
+    instances: dict[str, str]
+    needs_start: bool
+
+
+def host_instance() -> str:
+    """Return the type of the host's instance."""
+    lines = []
+    for name, (params, result) in HOST_FUNCTIONS.items():
+        texts = [f'(param "{param}" {type_})' for param, type_ in params]
+        texts += [] if result is None else [f"(result {result})"]
+        lines.append(f'(export "{name}" (func {" ".join(texts)}))')
+    return "\n".join(lines)
+
+
+def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> ImportAdapter:
+    """Generate the adapter for some imports.
+
+    :param imports: instances, closed over the resources they share
+    :param functions: their functions, numbered
+    :raises BridgeError: if a type cannot be carried
+    """
+    kinds, scope = KindTable.of(functions), Scope("t")
+    for item in imports:
+        if isinstance(item.type, InstanceType):
+            for resource in item.type.resources.values():
+                if resource not in kinds.resources:
+                    kinds.resources.append(resource)
+    scope.resources = {resource.id: f"$r{number}" for number, resource in enumerate(kinds.resources)}
+    builtins = Builtins.of(kinds, scope, defined=True)
+    lifted = [_lifted(function, scope) for function in functions]
+    returns = "\n".join(_task_return_canon(f, scope) for f in functions if f.type.is_async)
+    types, scope.lines[:] = "\n".join(scope.lines), []
+    instances = {item.name: f"i{number}" for number, item in enumerate(imports)}
+    exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
+    needs_start = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
+    parts = [
+        "(component $Imports",
+        f'(import "host" (instance $host\n{host_instance()}))',
+        MEMORY,
+        stream_memory("s", STREAM_HEAP),
+        stream_memory("h", STREAM_HEAP),
+        _lowers(),
+        _resources(kinds),
+        types,
+        builtins.canons,
+        returns,
+        _FIXED,
+        machine(_imports(builtins, functions), _STREAMS, "\n".join(_core(f) for f in functions)),
+        _instantiate(builtins, functions),
+        "\n".join(lifted),
+        _START,
+        "\n".join(exported),
+        ")",
+    ]
+    return ImportAdapter("\n".join(parts), tuple(functions), kinds, builtins, instances, needs_start)
+
+
+# ---------------------------------------------------------------- fixed parts of the component
+
+_START = """(func (export "start") async
+  (canon lift (core func $machine "start") async (callback (core func $machine "callback"))))"""
+
+_OPTIONS = "(memory $mem) (realloc $realloc) string-encoding=latin1+utf16"
+
+
+def _lowers() -> str:
+    options = {"next": "", "operands": "", "step": "", "drop": ""}
+    lines = [
+        f'(core func $h_{name} (canon lower (func $host "{name}") {options.get(name, _OPTIONS)}))'
+        for name in HOST_FUNCTIONS
+        if name not in ("chunk", "emit")
+    ]
+    for memory in "sh":
+        stream_options = f"(memory ${memory}mem) (realloc ${memory}realloc) string-encoding=latin1+utf16"
+        lines += [
+            f'(core func $h_{name}_{memory} (canon lower (func $host "{name}") {stream_options}))'
+            for name in ("chunk", "emit")
+        ]
+    return "\n".join(lines)
+
+
+def _resources(kinds: KindTable) -> str:
+    """Define the host's resources: their representation is the key in the host's table."""
+    if not kinds.resources:
+        return ""
+    count = range(len(kinds.resources))
+    funcs = " ".join(
+        f'(func (export "d{n}") (param i32) (call $drop (i32.const {n}) (local.get 0)))' for n in count
+    )
+    types = "\n".join(f'(type $r{n} (resource (rep i32) (dtor (core func $dtor "d{n}"))))' for n in count)
+    return f"""(core module $Dtor (import "h" "drop" (func $drop (param i32 i32))) {funcs})
+(core instance $dtor (instantiate $Dtor (with "h" (instance (export "drop" (func $h_drop))))))
+{types}"""
+
+
+_FIXED = """(type $wake (stream))
+(core func $wake_new (canon stream.new $wake))
+(core func $wake_read (canon stream.read $wake async))
+(core func $wake_write (canon stream.write $wake async))
+(core func $wake_cancel (canon stream.cancel-read $wake))
+(core func $set_new (canon waitable-set.new))
+(core func $poll (canon waitable-set.poll (memory $mem)))
+(core func $join (canon waitable.join))
+(core func $context (canon context.get i32 0))
+(core func $set_context (canon context.set i32 0))
+(core func $task_cancel (canon task.cancel))
+(core func $started (canon task.return))"""
+
+_FIXED_IMPORTS = {
+    "h_call": "i32 i32 i32 i32", "h_call_wait": "i32 i32 i32 i32", "h_submit": "i32 i32 i32 i32 i32",
+    "h_resume": "i32 i32 i32", "h_take": "i32 i32", "step": "i32 i32 i32 i32 -> i64", "next": "",
+    "operands": "i32 -> i64", "h_chunk_s": "i32 i32", "h_chunk_h": "i32 i32", "h_emit_s": "i32 i32 i32",
+    "h_emit_h": "i32 i32 i32", "wake_new": "-> i64", "wake_read": "i32 i32 i32 -> i32",
+    "wake_write": "i32 i32 i32 -> i32", "wake_cancel": "i32 -> i32", "set_new": "-> i32",
+    "poll": "i32 i32 -> i32", "join": "i32 i32", "context": "-> i32", "set_context": "i32",
+    "task_cancel": "", "started": "",
+}  # fmt: skip
+_LOWERED = {"h_call_wait": "h_call-wait", "step": "h_step", "next": "h_next", "operands": "h_operands"}
+
+_STREAMS = """
+    (func $fill (param $which i32) (param $task i32) (param $at i32) (param $room i32)
+      (if (local.get $which)
+        (then (global.set $htarget (local.get $at))
+          (call $h_chunk_h (local.get $task) (i32.const 16)) (global.set $htarget (i32.const 0)))
+        (else (global.set $starget (local.get $at))
+          (call $h_chunk_s (local.get $task) (i32.const 16)) (global.set $starget (i32.const 0)))))
+    (func $emit (param $which i32) (param $task i32) (param $at i32) (param $size i32)
+      (if (local.get $which)
+        (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
+        (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
+    (func $grow (param $which i32) (param $end i32)
+      (if (local.get $which)
+        (then (call $hreserve (local.get $end)))
+        (else (call $sreserve (local.get $end)))))
+"""
+
+
+def _signature(text: str) -> str:
+    params, _, result = text.partition("->")
+    return (f"(param {params.strip()})" if params.strip() else "") + (
+        f" (result {result.strip()})" if result.strip() else ""
+    )
+
+
+def _imports(builtins: Builtins, functions: Sequence[Function]) -> str:
+    lines = [
+        f'(import "f" "{name}" (func ${name} {_signature(text)}))' for name, text in _FIXED_IMPORTS.items()
+    ]
+    returning = [f for f in functions if f.type.is_async]
+    lines += [
+        f'(import "r" "{f.number}" (func $ret{f.number} {_params(_return_cores(f))}))' for f in returning
+    ]
+    names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
+    return "\n".join(
+        [
+            '(import "m" "memory" (memory 1))',
+            '(import "m" "top" (global $top (mut i32)))',
+            '(import "m" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))',
+            '(import "s" "target" (global $starget (mut i32)))',
+            '(import "s" "reserve" (func $sreserve (param i32)))',
+            '(import "sh" "target" (global $htarget (mut i32)))',
+            '(import "sh" "reserve" (func $hreserve (param i32)))',
+            *lines,
+            builtins.imports,
+            f"(table $results funcref (elem {names}))",
+            "(func $nothing (param i32) unreachable)",
+        ]
+    )
+
+
+def _instantiate(builtins: Builtins, functions: Sequence[Function]) -> str:
+    fixed = " ".join(f'(export "{n}" (func ${_LOWERED.get(n, n)}))' for n in _FIXED_IMPORTS)
+    returning = " ".join(f'(export "{f.number}" (func $ret{f.number}))' for f in functions if f.type.is_async)
+    return f"""(core instance $machine (instantiate $Machine
+  (with "m" (instance $memory)) (with "s" (instance $smemory)) (with "sh" (instance $hmemory))
+  (with "f" (instance {fixed}))
+  (with "r" (instance {returning}))
+  {builtins.exports}))"""
+
+
+# ---------------------------------------------------------------- one function
+
+
+def _params(cores: Sequence[Core]) -> str:
+    return f"(param {' '.join(cores)})" if cores else ""
+
+
+def _param_cores(function: Function) -> tuple[Core, ...]:
+    cores = flatten(TupleType(tuple(p.type for p in function.type.params))) if function.type.params else ()
+    return cores if len(cores) <= MAX_FLAT_PARAMS else ("i32",)
+
+
+def _return_cores(function: Function) -> tuple[Core, ...]:
+    """Flat parameters of ``task.return``."""
+    cores = flatten(function.type.result) if function.type.result else ()
+    return cores if len(cores) <= MAX_FLAT_PARAMS else ("i32",)
+
+
+def _lifted(function: Function, scope: Scope) -> str:
+    n = function.number
+    if function.type.is_async:
+        how = f'async (callback (core func $machine "callback")) {_GUEST_OPTIONS}'
+    else:
+        flat = flatten(function.type.result) if function.type.result else ()
+        how = _GUEST_OPTIONS + (' (post-return (core func $machine "post"))' if len(flat) > 1 else "")
+    return f'(func $f{n} {scope.func(function.type)} (canon lift (core func $machine "f{n}") {how}))'
+
+
+_GUEST_OPTIONS = "(memory $mem) (realloc $realloc)"
+
+
+def _task_return_canon(function: Function, scope: Scope) -> str:
+    result = function.type.result
+    text = "" if result is None else f" (result {scope.ref(result)})"
+    return f"(core func $ret{function.number} (canon task.return{text} (memory $mem)))"
+
+
+def _core(function: Function) -> str:
+    """Return the core functions of one lifted function."""
+    cores = _param_cores(function)
+    slots = "\n".join(
+        f"({core}.store offset={8 * i} (local.get $slots) (local.get {i}))" for i, core in enumerate(cores)
+    )
+    make = (
+        "(local.set $slots (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)"
+        f" (i32.const {8 * len(cores)})))"
+        if cores
+        else ""
+    )
+    head = f"{make}\n{slots}"
+    block = f"(i32.const {ARENA}) (i32.sub (global.get $top) (i32.const {ARENA}))"
+    if function.type.is_async:
+        return _core_async(function, cores, head, block)
+    return _core_sync(function, cores, head, block)
+
+
+def _core_sync(function: Function, cores: Sequence[Core], head: str, block: str) -> str:
+    flat = flatten(function.type.result) if function.type.result else ()
+    number = f"(i32.const {function.number})"
+    call = f"(local.set $at (call $finish (call $call {number} {block})))"
+    if function.waits and function.takes:
+        call += f"(local.set $at (call $finish (call $call_wait {number} (i32.const 0) (i32.const 0))))"
+    elif function.waits:
+        call = call.replace("$call ", "$call_wait ")
+    reset = f"(global.set $top (i32.const {ARENA}))"
+    if len(flat) > 1:
+        result, tail = "(result i32)", "(i32.add (local.get $at) (i32.const 16))"
+    elif flat:
+        result, tail = f"(result {flat[0]})", f"({flat[0]}.load offset=16 (local.get $at)) {reset}"
+    else:
+        result, tail = "", reset
+    return f"""(func (export "f{function.number}") {_params(cores)} {result}
+(local $slots i32) (local $at i32)
+{head}
+{call}
+{tail})"""
+
+
+def _core_async(function: Function, cores: Sequence[Core], head: str, block: str) -> str:
+    n = function.number
+    flat = _return_cores(function)
+    if function.type.result is not None and len(flatten(function.type.result)) > MAX_FLAT_PARAMS:
+        loads = "(i32.add (local.get 0) (i32.const 16))"
+    else:
+        loads = " ".join(f"({core}.load offset={16 + 8 * i} (local.get 0))" for i, core in enumerate(flat))
+    return f"""(func $return{n} (param i32) (call $ret{n} {loads}))
+(func (export "f{n}") {_params(cores)} (result i32) (local $slots i32) (local $at i32) (local $task i32)
+(local.set $task (call $record))
+(call $set_context (local.get $task))
+{head}
+(local.set $at (call $finish (call $submit (i32.const {n}) (local.get $task) {block})))
+(if (i32.load (local.get $at)) (then
+  (call $return{n} (local.get $at))
+  (global.set $top (i32.const {ARENA}))
+  (i32.store (local.get $task) (global.get $free))
+  (global.set $free (local.get $task))
+  (return (i32.const 0))))
+(global.set $top (i32.const {ARENA}))
+(call $run (local.get $task) (i32.const 101) (i32.const 0) (i32.const 0)))"""
+
+
+# ---------------------------------------------------------------- what the guest sees
+
+
+def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope) -> str:
+    """Return the inner component that gives an instance's exports their names, and its instantiation.
+
+    A type may appear in an exported function only under a name of its own there; a component that imports
+    types and functions and exports them again is how such names are given.
+    """
+    if not isinstance(item.type, InstanceType):
+        [function] = [f for f in functions if f.owner == item.name]
+        return f"(export {quote(name)} (func $f{function.number}))"
+    own = {f.name: f for f in functions if f.owner == item.name}
+    before, after = Scope(f"{name}x"), Scope(f"{name}y")
+    withs: list[str] = []
+    text: list[str] = []
+
+    def put(scope: Scope, *lines: str) -> None:
+        text.extend(scope.lines)
+        scope.lines.clear()
+        text.extend(lines)
+
+    for number, (export, extern) in enumerate(item.type.exports.items()):
+        match extern:
+            case Resource():
+                x, y = before.fresh(), after.fresh()
+                put(before, f'(import "t{number}" (type {x} (sub resource)))')
+                put(after, f"(export {y} {quote(export)} (type {x}))")
+                before.resources[extern.id], after.resources[extern.id] = x, y
+                withs.append(f'(with "t{number}" (type {outer.resources[extern.id]}))')
+            case NamedType(type_):
+                x, y = before.fresh(), after.fresh()
+                body = before.define(type_)
+                put(before, f'(import "t{number}" (type {x} (eq {body})))')
+                put(after, f"(export {y} {quote(export)} (type {x}))")
+                before.name(type_, x)
+                after.name(type_, y)
+                withs.append(f'(with "t{number}" (type {outer.ref(type_)}))')
+            case FuncType():
+                want, give = before.func(extern), after.func(extern)
+                put(before, f'(import "f{number}" (func $f{number} {want}))')
+                put(after, f"(export {quote(export)} (func $f{number}) (func {give}))")
+                withs.append(f'(with "f{number}" (func $f{own[export].number}))')
+    inner = "\n".join(text)
+    # `outer.ref` may have defined types of its own just now; they come first.
+    lines, outer.lines[:] = list(outer.lines), []
+    return "\n".join(
+        [
+            *lines,
+            f"(component $Shape_{name}\n{inner})",
+            f"(instance ${name} (instantiate $Shape_{name} {' '.join(withs)}))",
+            f"(export {quote(name)} (instance ${name}))",
+        ]
+    )

@@ -1,0 +1,356 @@
+"""The machine inside an adapter: core WebAssembly that does what the host tells it, step by step.
+
+It knows no WIT type. A call's arguments go to the host as one block of memory, a result comes back as one
+block, and everything that takes time (waiting, streams, futures) is a sequence of operations that the
+host's `step` hands out, one at a time, each told the outcome of the one before. All state machines are in
+Python; what is here is a loop over a branch table, an arena, and a list of task records.
+
+Memory of an adapter::
+
+    16 .. 24      where canonical ABI results of imported functions are returned (pointer, length)
+    32 .. 40      payload of waitable-set.poll
+    64 .. ARENA   task records, 16 bytes each: next free, waitable set, both ends of the wake stream
+    ARENA ..      the arena: arguments and results of the one core call that runs; empty between calls
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = [
+    "ARENA",
+    "EVENT_OPERATION",
+    "EVENT_RETURNED",
+    "EVENT_START",
+    "MEMORY",
+    "Op",
+    "machine",
+    "stream_memory",
+]
+
+ARENA = 1 << 20
+EVENT_OPERATION, EVENT_START, EVENT_RETURNED = 100, 101, 102
+"""Events that `step` is told besides the component model's own (0 none, 1 subtask ... 6 cancelled)."""
+
+
+class Op(IntEnum):
+    """What `step` may tell a task to do; bits 8 to 31 are `index`, the high half is `operand`."""
+
+    EXIT = 0
+    YIELD = 1
+    WAIT = 2
+    RETURN = 3
+    """Take the result of function `index` and return it to the guest."""
+    WAKE = 4
+    """Wake the task whose record is `operand`."""
+    NEXT = 5
+    """Suspend the store until the host has something for it."""
+    CANCELLED = 6
+    """Resolve this task as cancelled."""
+    NEW = 7
+    """Make a stream or future by built-in `index`; the outcome is its readable and its writable end."""
+    ONE = 8
+    """Call built-in `index`, one handle in (`operand`), one number out."""
+    DROP = 9
+    """Call built-in `index`, one handle in (`operand`), nothing out."""
+    COPY = 10
+    """Read from or write to stream `operand` by built-in `index`; `operands` tells pointer and count."""
+    COPY_ONE = 11
+    """The same for a future; `operands` tells the pointer."""
+    FILL = 12
+    """Copy the host's chunk into stream memory `index`; `operands` tells where."""
+    EMIT = 13
+    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length."""
+    JOIN = 14
+    """Add waitable `operand` to this task's set."""
+    LEAVE = 15
+    """Take waitable `operand` out of its set."""
+    GROW = 16
+    """Have at least `operand` bytes of stream memory `index`."""
+    DOZE = 17
+    """Wait like `WAIT`, where the wake stream is being read already."""
+
+
+MEMORY = f"""
+  (core module $Memory
+    (memory (export "memory") {ARENA // 65536 + 2})
+    (global $top (export "top") (mut i32) (i32.const {ARENA}))
+    (func $reserve (param $end i32)
+      (local $have i32)
+      (local.set $have (i32.shl (memory.size) (i32.const 16)))
+      (if (i32.gt_u (local.get $end) (local.get $have)) (then
+        (if (i32.eq (i32.const -1) (memory.grow (i32.shr_u
+              (i32.add (i32.sub (local.get $end) (local.get $have)) (i32.const 65535)) (i32.const 16))))
+          (then unreachable)))))
+    ;; The last allocation grows and shrinks in place: the host relies on knowing where its block will lie.
+    (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32)
+        (result i32)
+      (local $at i32)
+      (if (i32.and (i32.ne (local.get $size) (i32.const 0))
+            (i32.eq (i32.add (local.get $old) (local.get $size)) (global.get $top)))
+        (then (local.set $at (local.get $old)))
+        (else
+          (local.set $at (i32.and
+            (i32.add (global.get $top) (i32.sub (local.get $align) (i32.const 1)))
+            (i32.sub (i32.const 0) (local.get $align))))))
+      (global.set $top (i32.add (local.get $at) (local.get $new)))
+      (call $reserve (global.get $top))
+      (if (i32.and (i32.ne (local.get $size) (i32.const 0)) (i32.ne (local.get $at) (local.get $old)))
+        (then (memory.copy (local.get $at) (local.get $old)
+          (select (local.get $size) (local.get $new) (i32.lt_u (local.get $size) (local.get $new))))))
+      (local.get $at)))
+  (core instance $memory (instantiate $Memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "realloc" (core func $realloc))"""
+
+
+def stream_memory(name: str, heap: int) -> str:
+    """Return the module that holds the buffers of streams: chunks the host hands out, a heap above.
+
+    :param name: prefix of the names it defines
+    :param heap: address from which data that stream elements point to is put
+    """
+    return f"""
+  (core module $StreamMemory_{name}
+    (memory (export "memory") 1)
+    (global $target (export "target") (mut i32) (i32.const 0))
+    (global $heap (export "heap") (mut i32) (i32.const {heap}))
+    (func $reserve (export "reserve") (param $end i32)
+      (local $have i32)
+      (local.set $have (i32.shl (memory.size) (i32.const 16)))
+      (if (i32.gt_u (local.get $end) (local.get $have)) (then
+        (if (i32.eq (i32.const -1) (memory.grow (i32.shr_u
+              (i32.add (i32.sub (local.get $end) (local.get $have)) (i32.const 65535)) (i32.const 16))))
+          (then unreachable)))))
+    ;; While the host fills a chunk, the one allocation that is made is put at the chunk.
+    (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32)
+        (result i32)
+      (local $at i32)
+      (if (global.get $target) (then
+        (call $reserve (i32.add (global.get $target) (local.get $new)))
+        (return (global.get $target))))
+      (local.set $at (i32.and
+        (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
+        (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $heap (i32.add (local.get $at) (local.get $new)))
+      (call $reserve (global.get $heap))
+      (if (local.get $size) (then (memory.copy (local.get $at) (local.get $old) (local.get $size))))
+      (local.get $at)))
+  (core instance ${name}memory (instantiate $StreamMemory_{name}))
+  (alias core export ${name}memory "memory" (core memory ${name}mem))
+  (alias core export ${name}memory "realloc" (core func ${name}realloc))"""
+
+
+# How a block crosses: as a string whose code points are the bytes. The host's block is put at the top of the
+# arena by `realloc`, and its address is returned through address 16.
+_STRINGS = """
+    (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $resume (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
+    (func $take (param $task i32) (result i32)
+      (call $align)
+      (call $h_take (local.get $task) (i32.const 16)) (i32.load (i32.const 16)))
+"""
+
+_CORE = """
+    (type $one (func (param i32) (result i32)))
+    (type $none (func (param i32)))
+    (type $new (func (result i64)))
+    (type $copy (func (param i32 i32 i32) (result i32)))
+    (type $copy1 (func (param i32 i32) (result i32)))
+
+    (global $free (mut i32) (i32.const 0))
+    (global $records (mut i32) (i32.const 64))
+
+    (func $align
+      (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16))))
+
+    ;; An entry is (built-in << 2 | what, handle): 0 takes an owned handle apart into its representation,
+    ;; 1 makes an owned handle of a representation, 2 makes a stream or future and stores both its ends.
+    (func $exchange (param $entry i32)
+      (local $index i32) (local $handle i32) (local $ends i64)
+      (local.set $index (i32.shr_u (i32.load (local.get $entry)) (i32.const 2)))
+      (local.set $handle (i32.load offset=4 (local.get $entry)))
+      (block $make (block $new (block $take
+        (br_table $take $new $make (i32.and (i32.load (local.get $entry)) (i32.const 3))))
+        (i32.store (local.get $entry)
+          (call_indirect $builtins (type $one) (local.get $handle) (local.get $index)))
+        (call_indirect $builtins (type $none) (local.get $handle) (i32.add (local.get $index) (i32.const 1)))
+        (return))
+        (i32.store (local.get $entry)
+          (call_indirect $builtins (type $one) (local.get $handle) (local.get $index)))
+        (return))
+      (local.set $ends (call_indirect $builtins (type $new) (local.get $index)))
+      (i32.store (local.get $entry) (i32.wrap_i64 (local.get $ends)))
+      (i32.store offset=4 (local.get $entry) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))))
+
+    ;; Give what the host asks for until the block it returns is the result.
+    (func $finish (param $at i32) (result i32)
+      (local $entry i32) (local $end i32)
+      (loop $again
+        (if (i32.ne (i32.load (local.get $at)) (i32.const 2)) (then (return (local.get $at))))
+        (local.set $entry (i32.add (local.get $at) (i32.const 16)))
+        (local.set $end (i32.add (local.get $entry)
+          (i32.shl (i32.load offset=4 (local.get $at)) (i32.const 3))))
+        (block $done (loop $each
+          (br_if $done (i32.ge_u (local.get $entry) (local.get $end)))
+          (call $exchange (local.get $entry))
+          (local.set $entry (i32.add (local.get $entry) (i32.const 8)))
+          (br $each)))
+        (local.set $at (call $resume (local.get $at) (i32.sub (local.get $end) (local.get $at))))
+        (br $again))
+      unreachable)
+
+    (func $record (result i32)
+      (local $task i32) (local $ends i64)
+      (if (global.get $free) (then
+        (local.set $task (global.get $free))
+        (global.set $free (i32.load (local.get $task)))
+        (return (local.get $task))))
+      (local.set $task (global.get $records))
+      (global.set $records (i32.add (local.get $task) (i32.const 16)))
+      (if (i32.gt_u (global.get $records) (i32.const ARENA)) (then unreachable))
+      (i32.store offset=4 (local.get $task) (call $set_new))
+      (local.set $ends (call $wake_new))
+      (i32.store offset=8 (local.get $task) (i32.wrap_i64 (local.get $ends)))
+      (i32.store offset=12 (local.get $task) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+      (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))
+      (local.get $task))
+
+    ;; Read the wake stream and wait; a wake that came before completes the read at once.
+    (func $sleep (param $task i32) (result i32)
+      (drop (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
+      (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4))))
+
+    (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
+      (local $order i64) (local $index i32) (local $operand i32) (local $ends i64)
+      (loop $again
+        (local.set $order (call $step (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
+        (local.set $index
+          (i32.and (i32.shr_u (i32.wrap_i64 (local.get $order)) (i32.const 8)) (i32.const 0xffffff)))
+        (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
+        (local.set $event (i32.const EVENT_OPERATION))
+        (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
+        (block $doze (block $grow (block $leave (block $join (block $emit (block $fill (block $copy_one
+        (block $copy (block $drop (block $one (block $new (block $cancelled (block $next (block $wake (block $return
+        (block $wait (block $yield (block $exit
+          (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
+            $emit $join $leave $grow $doze (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
+          ;; exit
+          (i32.store (local.get $task) (global.get $free))
+          (global.set $free (local.get $task))
+          (return (i32.const 0)))
+          ;; yield
+          (return (i32.const 1)))
+          ;; wait
+          (return (call $sleep (local.get $task))))
+          ;; return
+          (call_indirect $results (type $none)
+            (call $finish (call $take (local.get $task))) (local.get $index))
+          (global.set $top (i32.const ARENA))
+          (local.set $event (i32.const EVENT_RETURNED))
+          (br $again))
+          ;; wake
+          (drop (call $wake_write (i32.load offset=12 (local.get $operand)) (i32.const 0) (i32.const 1)))
+          (br $again))
+          ;; next
+          (call $next)
+          (br $again))
+          ;; cancelled
+          (call $task_cancel)
+          (br $again))
+          ;; new
+          (local.set $ends (call_indirect $builtins (type $new) (local.get $index)))
+          (local.set $p1 (i32.wrap_i64 (local.get $ends)))
+          (local.set $p2 (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+          (br $again))
+          ;; one
+          (local.set $p1 (call_indirect $builtins (type $one) (local.get $operand) (local.get $index)))
+          (br $again))
+          ;; drop
+          (call_indirect $builtins (type $none) (local.get $operand) (local.get $index))
+          (br $again))
+          ;; copy
+          (local.set $ends (call $operands (local.get $task)))
+          (local.set $p1 (call_indirect $builtins (type $copy) (local.get $operand)
+            (i32.wrap_i64 (local.get $ends)) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))
+            (local.get $index)))
+          (br $again))
+          ;; copy one
+          (local.set $ends (call $operands (local.get $task)))
+          (local.set $p1 (call_indirect $builtins (type $copy1) (local.get $operand)
+            (i32.wrap_i64 (local.get $ends)) (local.get $index)))
+          (br $again))
+          ;; fill
+          (local.set $ends (call $operands (local.get $task)))
+          (call $fill (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends))
+            (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+          (br $again))
+          ;; emit
+          (local.set $ends (call $operands (local.get $task)))
+          (call $emit (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends))
+            (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+          (br $again))
+          ;; join
+          (call $join (local.get $operand) (i32.load offset=4 (local.get $task)))
+          (br $again))
+          ;; leave
+          (call $join (local.get $operand) (i32.const 0))
+          (br $again))
+        ;; grow
+        (call $grow (local.get $index) (local.get $operand))
+        (br $again))
+        ;; doze
+        (return (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4)))))
+      unreachable)
+
+    ;; A task that yielded looks first whether one of its waitables has an event.
+    (func (export "callback") (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
+      (local $task i32)
+      (local.set $task (call $context))
+      (if (i32.eqz (local.get $event)) (then
+        (local.set $event (call $poll (i32.load offset=4 (local.get $task)) (i32.const 32)))
+        (local.set $p1 (i32.load (i32.const 32)))
+        (local.set $p2 (i32.load (i32.const 36)))))
+      ;; A cancelled task was asleep: nobody may wake its record for the next task that has it.
+      (if (i32.eq (local.get $event) (i32.const 6)) (then
+        (drop (call $wake_cancel (i32.load offset=8 (local.get $task))))))
+      (call $run (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
+
+    (func (export "start") (result i32)
+      (local $task i32)
+      (local.set $task (call $record))
+      (call $set_context (local.get $task))
+      (call $started)
+      (call $run (local.get $task) (i32.const EVENT_START) (i32.const 1) (i32.const 0)))
+
+    (func (export "post") (param i32) (global.set $top (i32.const ARENA)))
+"""
+
+
+def machine(imports: str, streams: str, functions: str) -> str:
+    """Return the core module of an adapter.
+
+    :param imports: imports of the built-ins that this adapter uses, and their tables
+    :param streams: the functions ``$fill``, ``$emit`` and ``$grow``
+    :param functions: one core function for each lifted function, and one for each result
+    """
+    core = (
+        _CORE.replace("ARENA", str(ARENA))
+        .replace("EVENT_OPERATION", str(EVENT_OPERATION))
+        .replace("EVENT_RETURNED", str(EVENT_RETURNED))
+        .replace("EVENT_START", str(EVENT_START))
+    )
+    return f"(core module $Machine\n{imports}{core}{_STRINGS}{streams}{functions})"

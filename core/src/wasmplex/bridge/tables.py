@@ -1,0 +1,105 @@
+"""Handles and the Python objects behind them, and the stand-ins used while handles are exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+__all__ = ["Collector", "Given", "ResourceTable", "Taken"]
+
+
+class ResourceTable:
+    """The host's resources of one instance, by the representation that the adapter keeps for each."""
+
+    def __init__(self) -> None:
+        self._objects: dict[int, Any] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def add(self, value: Any) -> int:
+        """Return a new representation for an object."""
+        self._last = self._last % 0x7FFFFFFF + 1
+        while self._last in self._objects:
+            self._last += 1
+        self._objects[self._last] = value
+        return self._last
+
+    def remove(self, rep: int) -> Any:
+        """Give an object back to the host."""
+        return self._objects.pop(rep)
+
+    def drop(self, rep: int) -> None:
+        """Forget an object and tell it so."""
+        _drop(self._objects.pop(rep, None))
+
+    def close(self) -> None:
+        """Drop everything that is left, the youngest first."""
+        while self._objects:
+            _drop(self._objects.popitem()[1])
+
+    # What generated code asks for:
+
+    def borrow(self, kind: int, handle: int) -> Any:
+        """Return the object of a borrowed handle: for a resource of ours the handle is the representation."""
+        return self._objects[handle]
+
+    def own(self, kind: int, handle: int) -> Any:
+        """Never asked of the table itself: owned handles are exchanged first."""
+        raise AssertionError("an owned handle was not taken apart")
+
+    give = own
+
+
+def _drop(value: Any) -> None:
+    drop = getattr(value, "drop", None)
+    if drop is not None:
+        drop()
+
+
+class Collector:
+    """Finds out which handles a block holds or will hold, without touching any."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, int]] = []
+        self.gifts: list[tuple[int, int, Any]] = []
+
+    def own(self, kind: int, handle: int) -> None:
+        """Note an owned handle in a block that is being read."""
+        self.taken.append((kind, handle))
+
+    def borrow(self, kind: int, handle: int) -> None:
+        """Borrowed handles need nothing."""
+
+    stream = future = borrow
+
+    def give(self, sort: int, kind: int, value: Any) -> int:
+        """Note an object that a block being written will need a handle for."""
+        self.gifts.append((sort, kind, value))
+        return 0
+
+
+class Taken:
+    """Reads a block whose owned handles have been taken apart."""
+
+    def __init__(self, table: Any, objects: Sequence[Any]) -> None:
+        self.borrow = table.borrow
+        self.stream = getattr(table, "stream", None)
+        self.future = getattr(table, "future", None)
+        self._objects: Iterator[Any] = iter(objects)
+
+    def own(self, kind: int, handle: int) -> Any:
+        """Return the objects in the order in which their handles were found."""
+        return next(self._objects)
+
+
+class Given:
+    """Writes a block for whose objects handles have been made."""
+
+    def __init__(self, handles: Sequence[int]) -> None:
+        self._handles = iter(handles)
+
+    def give(self, sort: int, kind: int, value: Any) -> int:
+        """Return the handles in the order in which their objects were found."""
+        return next(self._handles)
