@@ -52,8 +52,6 @@ class HttpExchange(ABC):
     handler returns is cut off in a way that the client can tell from a whole one.
     """
 
-    __slots__ = ()
-
     ROOM: ClassVar[int] = 64 * 1024
     """Bytes of the response that are held before `room` answers 0."""
 
@@ -112,6 +110,9 @@ class HttpExchange(ABC):
     @abstractmethod
     def finish(self, trailers: Headers | None = None) -> None:
         """End the response."""
+
+    def abandon(self) -> None:  # noqa: B027  nothing has to be done before the handler returns
+        """Say that the response will not be finished, ahead of the handler's return."""
 
     on_room: Callable[[], None] | None
     """Called, from the event loop, when `room` may have become more."""

@@ -13,9 +13,9 @@ from wasmplex.plugin import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wasmplex.plugin import InterfaceProvider
+    from wasmplex.plugin import ExportAdapter, InterfaceProvider
 
-__all__ = ["wasmplex_interfaces"]
+__all__ = ["wasmplex_export_adapters", "wasmplex_interfaces"]
 
 
 @hookimpl
@@ -24,3 +24,11 @@ def wasmplex_interfaces() -> Iterable[InterfaceProvider]:
     from host_plugin_wasi.packages import PROVIDERS
 
     return [provider() for provider in PROVIDERS]
+
+
+@hookimpl
+def wasmplex_export_adapters() -> Iterable[ExportAdapter]:
+    """Return the adapter by which the trigger ``http`` calls ``wasi:http/incoming-handler``."""
+    from host_plugin_wasi.http.handler import IncomingHandler
+
+    return [IncomingHandler()]

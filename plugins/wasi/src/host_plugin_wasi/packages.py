@@ -112,6 +112,15 @@ class SocketsProvider(_LazyProvider):
     module = "sockets"
 
 
+class HttpProvider(_LazyProvider):
+    """``wasi:http``."""
+
+    package = "wasi:http"
+    interfaces = frozenset({"outgoing-handler", "types"})
+    module = "http"
+
+
 PROVIDERS: tuple[type[InterfaceProvider], ...] = (
     IoProvider, ClocksProvider, RandomProvider, CliProvider, FilesystemProvider, SocketsProvider,
+    HttpProvider,
 )  # fmt: skip

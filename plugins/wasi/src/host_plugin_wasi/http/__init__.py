@@ -1,0 +1,71 @@
+"""``wasi:http``: requests that come in, requests that go out, and the types they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from host_plugin_wasi.http.allowlist import AllowedHosts
+from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
+from host_plugin_wasi.http.errors import code_of
+from host_plugin_wasi.http.fields import Fields
+from host_plugin_wasi.http.handler import ResponseOutparam
+from host_plugin_wasi.http.incoming import FutureTrailers, IncomingBody
+from host_plugin_wasi.http.messages import (
+    IncomingRequest,
+    IncomingResponse,
+    OutgoingRequest,
+    OutgoingResponse,
+    RequestOptions,
+)
+from host_plugin_wasi.http.outgoing import OutgoingBody
+from host_plugin_wasi.packages import Tables, methods
+
+if TYPE_CHECKING:
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
+
+__all__ = ["bind"]
+
+_TYPES: HostFunctions = {
+    "http-error-code": code_of,
+    "[constructor]fields": lambda: Fields(),
+    "[static]fields.from-list": Fields.from_list,
+    **methods("fields", Fields, "get has set delete append entries clone"),
+    **methods("incoming-request", IncomingRequest, "method path-with-query scheme authority headers consume"),
+    "[constructor]outgoing-request": lambda headers: OutgoingRequest(headers),
+    **methods(
+        "outgoing-request",
+        OutgoingRequest,
+        "body method set-method path-with-query set-path-with-query scheme set-scheme authority set-authority"
+        " headers",
+    ),
+    "[constructor]request-options": lambda: RequestOptions(),
+    **methods(
+        "request-options",
+        RequestOptions,
+        "connect-timeout set-connect-timeout first-byte-timeout set-first-byte-timeout"
+        " between-bytes-timeout set-between-bytes-timeout",
+    ),
+    "[static]response-outparam.set": ResponseOutparam.set,
+    **methods("incoming-response", IncomingResponse, "status headers consume"),
+    **methods("incoming-body", IncomingBody, "stream"),
+    "[static]incoming-body.finish": IncomingBody.finish,
+    **methods("future-trailers", FutureTrailers, "subscribe get"),
+    "[constructor]outgoing-response": lambda headers: OutgoingResponse(headers),
+    **methods("outgoing-response", OutgoingResponse, "status-code set-status-code headers body"),
+    "[method]outgoing-body.write": OutgoingBody.write_stream,
+    "[static]outgoing-body.finish": OutgoingBody.finish,
+    **methods("future-incoming-response", FutureIncomingResponse, "subscribe get"),
+}
+
+
+@asynccontextmanager
+async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
+    """Bind ``wasi:http`` for a workload; its connections are its own, and are closed with it.
+
+    :raises wasmplex.errors.ConfigError: if ``allowed_hosts`` has an entry that is not a host
+    """
+    allowed = AllowedHosts(workload.grants.allowed_hosts, workload.name)
+    async with OutgoingHandler(allowed).open() as handler:
+        yield Tables({"types": _TYPES, "outgoing-handler": {"handle": handler.handle}})

@@ -1,0 +1,148 @@
+"""The resource ``fields``: headers and trailers. Names keep their case and order; lookups ignore the case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from wasmplex.plugin import Err, Variant
+
+from host_plugin_wasi.io import Violation
+
+__all__ = ["FORBIDDEN", "SIZE_LIMIT", "TOKEN", "Fields"]
+
+Entry = tuple[str, bytes]
+
+FORBIDDEN = frozenset({
+    "connection", "host", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
+    "proxy-connection", "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""What belongs to the connection, and so to the host: a guest neither sees nor sets it."""
+_FORBIDDEN_BYTES = frozenset(name.encode() for name in FORBIDDEN)
+
+SIZE_LIMIT = 128 * 1024
+"""Bytes that one ``fields`` may hold. They are the host's memory, not the guest's."""
+
+_PER_ENTRY = 32
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_INVALID, _DENIED, _IMMUTABLE = Variant("invalid-syntax"), Variant("forbidden"), Variant("immutable")
+
+
+class Fields:
+    """The resource ``fields``.
+
+    :param entries: names and values, valid and allowed
+    :param mutable: False for those of a request or response that has been made
+    """
+
+    __slots__ = ("_entries", "_mutable", "_size")
+
+    def __init__(self, entries: Iterable[Entry] = (), *, mutable: bool = True) -> None:
+        self._entries: list[Entry] = [*entries]
+        self._mutable = mutable
+        self._size = sum(_size(name, value) for name, value in self._entries) if self._entries else 0
+
+    @classmethod
+    def received(cls, headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+        """Return what came over the wire, without what is the connection's own."""
+        entries = [(str(n, "latin-1"), v) for n, v in headers if n.lower() not in _FORBIDDEN_BYTES]
+        return cls(entries, mutable=False)
+
+    def sent(self) -> list[tuple[bytes, bytes]]:
+        """Return the entries for the wire, names in lower case."""
+        return [(name.lower().encode("ascii"), value) for name, value in self._entries]
+
+    def frozen(self) -> Fields:
+        """Return a copy that the guest may read only."""
+        return Fields(self._entries, mutable=False)
+
+    def content_length(self) -> int | None:
+        """Return what ``content-length`` says.
+
+        :raises ValueError: if it says nothing sensible, or different things
+        """
+        lengths = {value for name, value in self._entries if name.lower() == "content-length"}
+        if not lengths:
+            return None
+        if len(lengths) > 1 or not (text := lengths.pop()).isdigit():
+            raise ValueError("content-length has to be one number")
+        return int(text)
+
+    # ------------------------------------------------------------ the guest's
+
+    @staticmethod
+    def from_list(entries: Sequence[Entry]) -> Fields:
+        """Return new fields; raises ``header-error`` if an entry is not valid or not allowed."""
+        for name, value in entries:
+            _check(name, (value,))
+        fields = Fields(entries)
+        fields._grow(0)
+        return fields
+
+    def get(self, name: str) -> list[bytes]:
+        """Return the values of a name."""
+        name = name.lower()
+        return [value for n, value in self._entries if n.lower() == name]
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a value."""
+        name = name.lower()
+        return any(n.lower() == name for n, _ in self._entries)
+
+    def set(self, name: str, value: Sequence[bytes]) -> None:
+        """Replace the values of a name."""
+        self._check(name, value)
+        self._remove(name)
+        for each in value:
+            self._add(name, each)
+
+    def delete(self, name: str) -> None:
+        """Remove the values of a name."""
+        self._check(name, ())
+        self._remove(name)
+
+    def append(self, name: str, value: bytes) -> None:
+        """Add a value to those of a name."""
+        self._check(name, (value,))
+        self._add(name, value)
+
+    def entries(self) -> list[Entry]:
+        """Return all names and values."""
+        return self._entries
+
+    def clone(self) -> Fields:
+        """Return a copy that may be changed."""
+        return Fields(self._entries)
+
+    def _check(self, name: str, values: Sequence[bytes]) -> None:
+        if not self._mutable:
+            raise Err(_IMMUTABLE)
+        _check(name, values)
+
+    def _remove(self, name: str) -> None:
+        name = name.lower()
+        kept = [entry for entry in self._entries if entry[0].lower() != name]
+        if len(kept) < len(self._entries):
+            self._entries = kept
+            self._size = sum(_size(n, v) for n, v in kept)
+
+    def _add(self, name: str, value: bytes) -> None:
+        self._grow(_size(name, value))
+        self._entries.append((name, value))
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > SIZE_LIMIT:
+            raise Violation(f"wasi:http/types: more than {SIZE_LIMIT} bytes of fields")
+
+
+def _check(name: str, values: Sequence[bytes]) -> None:
+    if TOKEN.fullmatch(name) is None or not all(_VALUE.fullmatch(value) for value in values):
+        raise Err(_INVALID)
+    if name.lower() in FORBIDDEN:
+        raise Err(_DENIED)
+
+
+def _size(name: str, value: bytes) -> int:
+    return len(name) + len(value) + _PER_ENTRY

@@ -1,0 +1,139 @@
+"""Calls a guest's ``incoming-handler`` for a request: the adapter between the trigger and the export."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange, HttpFailure
+from wasmplex.plugin import Err, ExportAdapter, GuestInstance, Ok, Variant
+
+from host_plugin_wasi.http.errors import HttpError, internal, status_of
+from host_plugin_wasi.http.messages import IncomingRequest, OutgoingResponse
+from host_plugin_wasi.http.outgoing import OutgoingBody
+from host_plugin_wasi.packages import VERSION
+
+if TYPE_CHECKING:
+    from wasmplex.component.shape import Export
+
+__all__ = ["IncomingHandler", "ResponseOutparam"]
+
+_NOT_MODIFIED = 304
+_OVER = HttpError(Variant("connection-terminated"), "the call that this body belongs to is over")
+
+
+class IncomingHandler(ExportAdapter):
+    """Drives ``wasi:http/incoming-handler`` of every 0.2.x."""
+
+    trigger = "http"
+    interface = f"wasi:http/incoming-handler@{VERSION}"
+
+    def adapt(self, export: Export) -> Callable[..., Awaitable[Any]]:
+        """Return the handler; see `wasmplex.capabilities.http.HttpHandler`."""
+        name = f"{export.name}#handle"
+
+        async def handle(instance: GuestInstance, exchange: HttpExchange) -> None:
+            outparam = ResponseOutparam(exchange)
+            request = IncomingRequest(exchange, _RequestBody(exchange))
+            try:
+                await instance.call(name, request, outparam)
+            finally:
+                request.end()
+                outparam.end()
+            outparam.check()
+
+        return handle
+
+
+class _RequestBody:
+    """The request's body as a `BodySource`."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: HttpExchange) -> None:
+        self._exchange = exchange
+
+    async def read(self) -> bytes:
+        try:
+            return await self._exchange.read()
+        except ConnectionError as error:
+            raise _request_error(error) from None
+
+    def read_nowait(self) -> bytes | None:
+        try:
+            return self._exchange.read_nowait()
+        except ConnectionError as error:
+            raise _request_error(error) from None
+
+    def trailers(self) -> Headers | None:
+        return self._exchange.trailers
+
+    def close(self) -> None:
+        """Do nothing: what of the body is not wanted is the trigger's business."""
+
+
+def _request_error(error: ConnectionError) -> HttpError:
+    if isinstance(error, BodyTooLarge):
+        return HttpError(Variant("HTTP-request-body-size", error.limit), str(error))
+    return HttpError(Variant("connection-terminated"), str(error))
+
+
+class ResponseOutparam:
+    """The resource ``response-outparam``."""
+
+    __slots__ = ("_answered", "_body", "_exchange", "_failure")
+
+    def __init__(self, exchange: HttpExchange) -> None:
+        self._exchange = exchange
+        self._answered = False
+        self._body: OutgoingBody | None = None
+        self._failure: HttpFailure | None = None
+
+    @staticmethod
+    def set(param: ResponseOutparam, response: Ok[OutgoingResponse] | Err[Variant]) -> None:
+        """Start the response, or note that there will be none."""
+        param._answered = True
+        if isinstance(response, Err):
+            code = response.value or internal("")
+            text = f": {code.value}" if code.value is not None else ""
+            why = f"the guest answered with the error {code.tag}{text}"
+            param._failure = HttpFailure("no response", status=status_of(code), why=why)
+        elif response.value is not None:
+            param._start(response.value)
+
+    def _start(self, response: OutgoingResponse) -> None:
+        exchange, body = self._exchange, response.body_taken
+        without = exchange.method == "HEAD" or response.status_code() == _NOT_MODIFIED
+        try:
+            length = response.fields.content_length()
+        except ValueError as error:
+            self._failure = HttpFailure("the guest's response cannot be sent", why=str(error))
+            return
+        if body is None and length and not without:
+            why = f"content-length says {length} bytes, and there is no body"
+            self._failure = HttpFailure("the guest's response cannot be sent", why=why)
+            return
+        exchange.start(response.status_code(), response.fields.sent())
+        if body is None:
+            exchange.finish()
+            return
+        self._body = body
+        if without:
+            body.may_be_empty()
+        body.send_to(exchange)
+
+    def end(self) -> None:
+        """Have nothing more written: the call is over."""
+        self._exchange.on_room = None
+        if self._body is not None:
+            self._body.fail(_OVER)
+
+    def check(self) -> None:
+        """Raise if the guest has returned without a response.
+
+        :raises HttpFailure: then
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self._answered:
+            raise HttpFailure("the guest returned without calling response-outparam.set")
