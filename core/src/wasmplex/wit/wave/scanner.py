@@ -165,7 +165,7 @@ class Scanner:
         match = _MULTILINE.match(self.text, self.at)
         if match is None:
             raise self.fail(
-                'a text of several lines begins with """ and a line break, and ends with such a line'
+                'text of several lines begins with """ and a line break, and ends in a line with """'
             )
         indent = match["indent"]
         lines = []
