@@ -159,7 +159,12 @@ async def test_echo(net: Any, address: Variant) -> None:
     with pytest.raises(Err) as caught:
         client_out.check_write()
     assert caught.value.value == CLOSED
-    for thing in (client, client_in, client_out, accepted, server_in, server_out, server):
+    accepted.shutdown("both")
+    for thing in (accepted, server_in, server_out):
+        thing.drop()
+    assert await read_all(client_in) == b""
+    assert client.remote_address() == here  # the system has forgotten it by now
+    for thing in (client, client_in, client_out, server):
         thing.drop()
 
 

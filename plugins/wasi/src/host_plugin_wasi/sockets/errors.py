@@ -23,15 +23,16 @@ _CODES = {
     errno.ETIMEDOUT: "timeout",
     errno.EALREADY: "concurrency-conflict",
     errno.EAGAIN: "would-block", errno.EINPROGRESS: "would-block",
-    errno.EISCONN: "invalid-state", errno.ENOTCONN: "invalid-state", errno.EBADF: "invalid-state",
     errno.EMFILE: "new-socket-limit", errno.ENFILE: "new-socket-limit",
     errno.EADDRNOTAVAIL: "address-not-bindable",
     errno.EADDRINUSE: "address-in-use",
     errno.EHOSTUNREACH: "remote-unreachable", errno.EHOSTDOWN: "remote-unreachable",
     errno.ENETUNREACH: "remote-unreachable", errno.ENETDOWN: "remote-unreachable",
     errno.ECONNREFUSED: "connection-refused",
-    errno.ECONNRESET: "connection-reset", errno.EPIPE: "connection-reset",
-    errno.ECONNABORTED: "connection-aborted",
+    # `invalid-state` is for what a guest does in the wrong order, and libc aborts on it: a connection
+    # that is gone is not that.
+    errno.ECONNRESET: "connection-reset", errno.EPIPE: "connection-reset", errno.ENOTCONN: "connection-reset",
+    errno.ECONNABORTED: "connection-aborted", errno.EBADF: "connection-aborted",
     errno.EMSGSIZE: "datagram-too-large",
 }  # fmt: skip
 

@@ -10,8 +10,8 @@ from typing import Any
 from wasmplex.plugin import Err, Variant
 
 from host_plugin_wasi.io import Pollable, ReadyPollable
-from host_plugin_wasi.sockets.addresses import FAMILIES, Family, destination, local, to_wit
-from host_plugin_wasi.sockets.errors import code, refused
+from host_plugin_wasi.sockets.addresses import FAMILIES, Family, SocketAddress, destination, local, to_wit
+from host_plugin_wasi.sockets.errors import refused
 from host_plugin_wasi.sockets.handles import Ready, SocketHandle, Sockets
 from host_plugin_wasi.sockets.options import TcpOptions
 from host_plugin_wasi.sockets.tcp_streams import TcpInput, TcpOutput
@@ -64,6 +64,7 @@ class TcpSocket(TcpOptions):
         self._family: Family = family
         self._state = State.UNBOUND
         self._backlog = _BACKLOG
+        self._remote: SocketAddress = ()
         self._failure: Err[str] | None = None
         self._streams: tuple[TcpInput, TcpOutput] | None = None
 
@@ -102,7 +103,7 @@ class TcpSocket(TcpOptions):
     def start_connect(self, network: Any, remote_address: Variant) -> None:
         """Begin to connect; a failure is reported by `finish_connect`."""
         self._require(State.UNBOUND, State.BOUND)
-        address = destination(remote_address, self._family)
+        address = self._remote = destination(remote_address, self._family)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.connect(address)
@@ -155,12 +156,13 @@ class TcpSocket(TcpOptions):
         self._require(State.LISTENING)
         try:
             self._sockets.check()
-            made, _ = self._socket.accept()
+            made, remote = self._socket.accept()
         except InterruptedError:
             raise Err("would-block") from None
         except OSError as error:
             raise refused(error) from None
         accepted = TcpSocket(self._sockets, self._sockets.add(made), self._family)
+        accepted._remote = remote
         accepted._set(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return accepted, *accepted._connected()
 
@@ -181,18 +183,15 @@ class TcpSocket(TcpOptions):
             raise Err("invalid-state")
         if self._state is State.BINDING:
             raise Err("concurrency-conflict")
-        return self._name(self._socket.getsockname)
+        try:
+            return to_wit(self._socket.getsockname())
+        except OSError as error:
+            raise refused(error) from None
 
     def remote_address(self) -> Variant:
-        """Return the peer's address."""
+        """Return the peer's address, also when the peer has gone: the system would not tell it then."""
         self._require(State.CONNECTED)
-        return self._name(self._socket.getpeername)
-
-    def _name(self, ask: Any) -> Variant:
-        try:
-            return to_wit(ask())
-        except OSError as error:
-            raise Err(code(error)) from None
+        return to_wit(self._remote)
 
     def is_listening(self) -> bool:
         """Say whether it accepts connections."""
