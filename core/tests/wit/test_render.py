@@ -27,7 +27,7 @@ def test_labels_share_one_interface_with_all_that_is_used_of_it() -> None:
 
         world root {
           import cache: wasi:keyvalue/store@0.2.0-draft;
-          @external-id("db\\u{22}:a")
+          @external-id("db\\":a")
           import store: wasi:keyvalue/store@0.2.0-draft;
         }
         package wasi:keyvalue@0.2.0-draft {

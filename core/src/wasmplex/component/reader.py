@@ -131,11 +131,11 @@ class _Finish(Substitution):
             case _:
                 return ComponentType() if sort is Sort.COMPONENT else DefinedType("component")
 
-    def _named(self, named: NamedType) -> NamedType:
-        new = super()._named(named)
-        source = named.source
+    def source(self, source: NamedType | t.Resource | None) -> Entity | None:
         # An alias may lead through names that nobody outside can see.
-        while source is not None and id(source) not in self._done:
+        while source is not None:
+            if (known := self._done.get(id(source))) is not None:
+                return known[1]
+            self.cursor.spend()
             source = source.source
-        known = self._done[id(source)][1] if source is not None else None
-        return NamedType(new.type, known if isinstance(known, NamedType) else None)
+        return None

@@ -146,7 +146,7 @@ class Scope:
             return entry
         # A copy, so that what refers to this name can be told from what refers to another.
         if isinstance(entry, t.Resource):
-            return replace(entry)
+            return replace(entry, source=entry)
         value = entry.type if isinstance(entry, NamedType) else entry
         copy = replace(value, name=name) if isinstance(value, _NAMED) else replace(value)
         self.context.weigh_like(copy, value)

@@ -74,8 +74,9 @@ class Substitution:
     def _make(self, entity: Entity) -> Entity:
         match entity:
             case t.Resource():
-                resource = self.resource(entity)
-                return entity if resource is entity else replace(resource)
+                resource, source = self.resource(entity), self.source(entity.source)
+                unchanged = resource is entity and source is entity.source
+                return entity if unchanged else replace(resource, source=source)  # type: ignore[arg-type]
             case NamedType():
                 return self._named(entity)
             case t.FuncType():
@@ -106,8 +107,12 @@ class Substitution:
         value = replace(self.value(named.type))
         self.context.weigh_like(value, named.type)
         self._done[id(named.type)] = (named.type, value)
-        source = self._done.get(id(named.source))
-        return NamedType(value, source[1] if source else named.source)  # type: ignore[arg-type]
+        return NamedType(value, self.source(named.source))  # type: ignore[arg-type]
+
+    def source(self, source: NamedType | t.Resource | None) -> Entity | None:
+        """Return what stands for the source of an alias; it was met before the alias."""
+        known = self._done.get(id(source))
+        return known[1] if known else source
 
     def _definition(self, entity: InstanceDef | ComponentDef) -> InstanceDef | ComponentDef:
         self._inner.append((entity.low, entity.high))

@@ -82,12 +82,12 @@ class _Document:
         for item in everything:
             if isinstance(item.type, InstanceType):
                 self._add(item, item.type)
-            elif isinstance(item.type, NamedType):
+            elif isinstance(item.type, t.Resource | NamedType):
                 self.origins.setdefault(id(item.type), ("", item.name))
 
     def _add(self, item: Import | Export, instance: InstanceType) -> None:
         for name, extern in instance.exports.items():
-            if isinstance(extern, NamedType):
+            if isinstance(extern, t.Resource | NamedType):
                 self.origins.setdefault(id(extern), (item.name, name))
         if (interface := interface_of(item)) is not None:
             self.ids.setdefault(item.name, interface)
@@ -144,11 +144,10 @@ class _Document:
 
     def origin(self, extern: Extern) -> tuple[str, str] | None:
         """Return where a type comes from and its name there; None if it is defined where it stands."""
-        if isinstance(extern, t.Resource):
-            return extern.owner, extern.name
-        if isinstance(extern, NamedType) and extern.source is not None:
-            return self.origins.get(id(extern.source))
-        return None
+        if not isinstance(extern, t.Resource | NamedType):
+            return None
+        known = None if extern.source is None else self.origins.get(id(extern.source))
+        return known or ((extern.owner, extern.name) if isinstance(extern, t.Resource) else None)
 
     def _interface(self, interface: InterfaceId | None, parts: list[_Part]) -> list[str]:
         every = [item for _, instance in parts for item in instance.exports.items()]
@@ -254,10 +253,13 @@ def _external_id(item: Import | Export) -> Iterator[str]:
         yield f'@external-id("{text}")'
 
 
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
 def _escaped(character: str) -> str:
     if (character.isascii() and character.isalnum()) or character in "-_./: ":
         return character
-    return f"\\u{{{ord(character):x}}}"
+    return _ESCAPES.get(character) or f"\\u{{{ord(character):x}}}"
 
 
 def _package(interface: InterfaceId) -> str:

@@ -129,12 +129,15 @@ class Resource:
     :ivar owner: the import or export that introduced it: its external name (a label, or an
         interface id), empty for the component's root
     :ivar imported: True if the host (or whoever satisfies imports) implements it
+    :ivar source: for an alias (``use types.{bucket}``, ``type headers = fields``) what it is an alias of;
+        the same resource under another name or in another interface. Of use for printing only
     """
 
     id: int
     name: str = field(default="", compare=False)
     owner: str = field(default="", compare=False)
     imported: bool = field(default=True, compare=False)
+    source: Resource | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
