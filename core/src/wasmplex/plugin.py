@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from wasmplex.errors import BackendError, GuestExit
+from wasmplex.component.shape import Export, Import, InstanceType, Shape
+from wasmplex.errors import BackendError, ConfigError, Diagnostic, FailureError, GuestExit
 from wasmplex.plugins.contracts import (
     API_VERSION,
     Backend,
@@ -31,8 +32,9 @@ from wasmplex.settings import Duration, SecretStr, Settings, Size
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
-    "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "Duration", "Err",
-    "ExportAdapter", "Grants", "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest",
-    "InterfaceProvider", "Ok", "OpenContext", "SecretStr", "Settings", "Size", "Some", "Trigger",
+    "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
+    "Diagnostic", "Duration", "Err", "Export", "ExportAdapter", "FailureError", "Grants", "GuestExit",
+    "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest", "InstanceType",
+    "InterfaceProvider", "Ok", "OpenContext", "SecretStr", "Settings", "Shape", "Size", "Some", "Trigger",
     "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl",
 ]  # fmt: skip

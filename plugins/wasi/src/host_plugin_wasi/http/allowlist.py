@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from wasmplex.errors import ConfigError, Diagnostic
+from wasmplex.plugin import ConfigError, Diagnostic
 
 __all__ = ["AllowedHosts"]
 

@@ -14,7 +14,7 @@ from host_plugin_wasi.http.outgoing import OutgoingBody
 from host_plugin_wasi.packages import VERSION
 
 if TYPE_CHECKING:
-    from wasmplex.component.shape import Export
+    from wasmplex.plugin import Export
 
 __all__ = ["IncomingHandler", "ResponseOutparam"]
 
