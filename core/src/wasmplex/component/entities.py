@@ -70,8 +70,8 @@ class Item(NamedTuple):
 
 # Python stops at 1000 frames; a level costs five of them when a type is copied.
 _MAX_DEPTH = 64
-# As a tree, written out in full: what everybody who walks a type has to deal with.
-_MAX_SIZE = 100_000
+# As a tree, written out in full: what everybody who walks a type has to deal with. All of wasi:http has 1000.
+_MAX_SIZE = 20_000
 
 
 class Context:

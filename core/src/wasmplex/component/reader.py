@@ -34,8 +34,9 @@ from wasmplex.wit import types as t
 
 __all__ = ["read"]
 
-# Components of 20 MB that import all of WASI take some ten thousand.
-_STEPS = 1_000_000
+# Steps that a component may cost: components that import all of WASI take some ten thousand. A small file
+# gets less, so that one which was made to cost much has to be large as well.
+_STEPS, _STEPS_AT_MOST = 100_000, 1_000_000
 
 
 def read(wasm: bytes) -> Shape:
@@ -48,7 +49,8 @@ def read(wasm: bytes) -> Shape:
     if (error := foreign(wasm)) is not None:
         raise error
     context = Context()
-    cursor = Cursor(wasm, 0, len(wasm), "the component", Budget(_STEPS))
+    steps = min(_STEPS + len(wasm) // 8, _STEPS_AT_MOST)
+    cursor = Cursor(wasm, 0, len(wasm), "the component", Budget(steps))
     scope = Scope(context, None, concrete=True)
     try:
         read_sections(cursor, scope, module_budget())

@@ -41,9 +41,11 @@ class Substitution:
 
     def resource(self, resource: t.Resource) -> t.Resource:
         """Return what stands for `resource`."""
-        bound = self.low <= resource.id < self.high
-        if not bound or any(low <= resource.id < high for low, high in self._inner):
+        if not self.low <= resource.id < self.high:
             return resource
+        for low, high in self._inner:
+            if low <= resource.id < high:
+                return resource
         if resource.id not in self.resources:
             self.resources[resource.id] = self.context.fresh()
         return self.resources[resource.id]

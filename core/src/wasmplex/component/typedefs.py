@@ -10,7 +10,7 @@ from wasmplex.component.entities import ComponentDef, InstanceDef, Item, Sort, T
 from wasmplex.component.scope import Attributes, Scope, module_item, read_sort
 from wasmplex.component.substitution import instantiate
 from wasmplex.wit import types as t
-from wasmplex.wit.walk import children, func_children
+from wasmplex.wit.walk import children, func_children, labels
 
 __all__ = ["read_alias", "read_attributes", "read_extern", "read_result", "read_type", "read_value"]
 
@@ -47,7 +47,8 @@ def read_type(cursor: Cursor, scope: Scope) -> TypeEntry:
     if isinstance(entry, t.FuncType):
         scope.context.weigh(cursor, entry, func_children(entry))
     elif not isinstance(entry, t.Resource | InstanceDef | ComponentDef):
-        scope.context.weigh(cursor, entry, children(entry))  # type: ignore[arg-type]
+        value = scope.defined(entry, cursor, cursor.pos)
+        scope.context.weigh(cursor, entry, (*children(value), *labels(value)))
     return entry
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from wasmplex.wit.types import (
     Case,
+    Enum,
     Field,
+    Flags,
     FuncType,
     FutureType,
     ListType,
@@ -22,7 +24,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-__all__ = ["children", "func_children", "func_with_children", "with_children"]
+__all__ = ["children", "func_children", "func_with_children", "labels", "with_children"]
 
 
 def children(value: ValueType) -> tuple[ValueType, ...]:
@@ -42,6 +44,21 @@ def children(value: ValueType) -> tuple[ValueType, ...]:
             return tuple(side for side in (value.ok, value.err) if side is not None)
         case MapType():
             return (value.key, value.value)
+        case _:
+            return ()
+
+
+def labels(value: ValueType) -> tuple[str, ...]:
+    """Return the names inside `value`: of its fields, cases or flags."""
+    match value:
+        case Record():
+            return tuple(field.name for field in value.fields)
+        case VariantType():
+            return tuple(case.name for case in value.cases)
+        case Enum():
+            return value.cases
+        case Flags():
+            return value.names
         case _:
             return ()
 
