@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem import entries
 from host_plugin_wasi.filesystem.errors import code
 from host_plugin_wasi.filesystem.handles import Handle
@@ -86,7 +87,7 @@ def base() -> Iterator[Path]:
 
 @contextmanager
 def root(base: Path) -> Iterator[Handle]:
-    handle = entries.open_root(base / "inside").handle
+    handle = entries.open_root(base / "inside", Allowance()).handle
     try:
         yield handle
     finally:
@@ -289,7 +290,7 @@ def test_a_directory_moved_out_while_walked_has_no_parent_to_go_to() -> None:
         (base / "inside" / "m" / "n").mkdir(parents=True)
         with place(fd, "m/n/x") as found:
             (base / "inside" / "m" / "n").rename(base / "outside" / "n")
-            inner = Handle(os.dup(found.directory))
+            inner = Handle(Allowance(), os.dup, found.directory)
             with pytest.raises(PermissionError):
                 entries.stat_at(inner, "../secret", False)
             inner.release()

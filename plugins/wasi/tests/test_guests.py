@@ -16,6 +16,7 @@ from typing import Any
 import guests
 import pytest
 import wasmtime
+from blockbuster import blockbuster_ctx
 from wasmplex.component import read
 from wasmplex.component.shape import InstanceType
 from wasmplex.errors import LinkError
@@ -131,6 +132,14 @@ async def test_descriptors_are_closed_when_an_instance_ends(linked: Linked, tmp_
                 await guest.call(RUN)
         assert files() == {str(tmp_path)}
     assert files() == set()
+
+
+async def test_no_file_operation_blocks_the_loop(linked: Linked, tmp_path: Path) -> None:
+    words = "mkdir d write d/f hello cat d/f stat d/f ls d link d l mv d/f g rm l random 70000 warn x"
+    async with linked(guests.component("command"), Grants(args=words.split(), dirs={"/": tmp_path})) as guest:
+        with blockbuster_ctx():
+            await guest.call(RUN)
+    assert (tmp_path / "g").read_text() == "hello"
 
 
 async def test_output_of_a_command(linked: Linked, lines: Any) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.io import Violation, wait_any
-from host_plugin_wasi.sockets import handles, lookup, tcp_streams
+from host_plugin_wasi.sockets import lookup, tcp_streams
 from host_plugin_wasi.sockets.addresses import from_wit, to_wit
 from host_plugin_wasi.sockets.tcp import TcpSocket
 from host_plugin_wasi.sockets.udp import UdpSocket
@@ -375,19 +376,35 @@ async def test_shutdown_of_reading(net: Any) -> None:
         thing.drop()
 
 
-async def test_sockets_are_counted(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handles, "LIMIT", 2)
-    server = await listener(net)
-    client = await tcp(net)
-    client.start_connect(None, server.local_address())
-    await server.subscribe().block()
-    refused("new-socket-limit", server.accept)
-    with pytest.raises(Err) as caught:
-        await udp(net)
-    assert caught.value.value == "new-socket-limit"
-    client.drop()
-    (await udp(net)).drop()
-    server.drop()
+async def test_sockets_are_counted_with_the_files(bound: Bound, tmp_path: Path) -> None:
+    allowance = Allowance(3)
+    grants = Grants(network="allow", dirs={"/": tmp_path})
+    shared = {Allowance: allowance}
+    async with (
+        bound("wasi:sockets", grants, shared) as net,
+        bound("wasi:filesystem", grants, shared) as files,
+    ):
+        server = await listener(net)
+        client = await tcp(net)
+        client.start_connect(None, server.local_address())
+        await server.subscribe().block()
+        refused("new-socket-limit", server.accept)
+        with pytest.raises(Err) as caught:
+            await udp(net)
+        assert caught.value.value == "new-socket-limit"
+        ((root, _),) = await files("preopens#get-directories")
+        with pytest.raises(Err) as caught:
+            await root.open_at(frozenset(), "f", frozenset({"create"}), frozenset())
+        assert caught.value.value == "insufficient-memory"
+        client.drop()
+        (await root.open_at(frozenset(), "f", frozenset({"create"}), frozenset())).drop()
+        with pytest.raises(Err):
+            await root.open_at(frozenset(), "missing", frozenset(), frozenset())
+        (await udp(net)).drop()
+        server.drop()
+        root.drop()
+        assert allowance.used == 1
+    assert allowance.used == 0
 
 
 # ---------------------------------------------------------------- UDP

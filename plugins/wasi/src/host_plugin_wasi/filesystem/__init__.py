@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 from wasmplex.plugin import BackendError
 
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem.descriptor import Descriptor
 from host_plugin_wasi.filesystem.entries import Opened, open_root
 from host_plugin_wasi.filesystem.errors import DOMAIN
@@ -35,13 +36,13 @@ _TYPES = {
 }
 
 
-async def _open_root(workload: str, guest_path: str, path: Path) -> Opened:
+async def _open_root(workload: WorkloadContext, guest_path: str, path: Path) -> Opened:
     try:
-        return await to_thread.run_sync(open_root, path)
+        return await to_thread.run_sync(open_root, path, Allowance.of(workload))
     except OSError as error:
         raise BackendError(
-            f"workload {workload!r} cannot be given the directory {str(path)!r}",
-            where=f"workload.{workload}.dirs.{guest_path!r}",
+            f"workload {workload.name!r} cannot be given the directory {str(path)!r}",
+            where=f"workload.{workload.name}.dirs.{guest_path!r}",
             why=error.strerror or type(error).__name__,
             fix=f"mkdir -p {path}" if isinstance(error, FileNotFoundError) else "",
         ) from None
@@ -62,7 +63,7 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     roots: dict[str, Opened] = {}
     try:
         for guest_path, path in workload.grants.dirs.items():
-            roots[guest_path] = await _open_root(workload.name, guest_path, path)
+            roots[guest_path] = await _open_root(workload, guest_path, path)
         yield Tables({"types": _TYPES, "preopens": {"get-directories": lambda: _preopens(roots)}})
     finally:
         for root in roots.values():

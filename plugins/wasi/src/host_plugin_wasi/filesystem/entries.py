@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from wasmplex.plugin import Variant
 
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem.handles import Handle
 from host_plugin_wasi.filesystem.paths import place
 
@@ -76,9 +77,12 @@ class Opened(NamedTuple):
 # ---------------------------------------------------------------- opening
 
 
-def open_root(path: str | os.PathLike[str]) -> Opened:
-    """Open a directory that the configuration grants. Links on the way to it are the operator's."""
-    return _opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+def open_root(path: str | os.PathLike[str], allowance: Allowance) -> Opened:
+    """Open a directory that the configuration grants. Links on the way to it are the operator's.
+
+    :param allowance: what everything opened below it is counted in, too
+    """
+    return _opened(Handle(allowance, os.open, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 def open_entry(start: Handle, path: str, follow: bool, how: frozenset[str], access: frozenset[str]) -> Opened:
@@ -93,7 +97,7 @@ def open_entry(start: Handle, path: str, follow: bool, how: frozenset[str], acce
     flags = _open_flags(how, access, bool(changes))
     follow = follow and "exclusive" not in how
     with start as fd, place(fd, path, follow=follow) as (directory, name):
-        return _opened(os.open(name, flags, 0o666, dir_fd=directory))
+        return _opened(Handle(start.allowance, os.open, name, flags, 0o666, dir_fd=directory))
 
 
 def _open_flags(how: frozenset[str], access: frozenset[str], changes: bool) -> int:
@@ -114,9 +118,9 @@ def _open_flags(how: frozenset[str], access: frozenset[str], changes: bool) -> i
     return flags
 
 
-def _opened(fd: int) -> Opened:
-    handle = Handle(fd)
-    return Opened(handle, Identity.of(os.fstat(fd)))
+def _opened(handle: Handle) -> Opened:
+    with handle as fd:
+        return Opened(handle, Identity.of(os.fstat(fd)))
 
 
 # ---------------------------------------------------------------- contents

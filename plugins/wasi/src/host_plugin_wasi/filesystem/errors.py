@@ -28,6 +28,7 @@ _CODES = {
     errno.ENOSPC: "insufficient-space", errno.ENOTDIR: "not-directory", errno.ENOTEMPTY: "not-empty",
     errno.ENOTRECOVERABLE: "not-recoverable", errno.ENOTSUP: "unsupported", errno.EOPNOTSUPP: "unsupported",
     errno.ENOSYS: "unsupported", errno.ENOTTY: "no-tty", errno.ENXIO: "no-such-device",
+    errno.EMFILE: "insufficient-memory", errno.ENFILE: "insufficient-memory",
     errno.EOVERFLOW: "overflow", errno.EPERM: "not-permitted", errno.EPIPE: "pipe", errno.EROFS: "read-only",
     errno.ESPIPE: "invalid-seek", errno.ETXTBSY: "text-file-busy", errno.EXDEV: "cross-device",
 }  # fmt: skip

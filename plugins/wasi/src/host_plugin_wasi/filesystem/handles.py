@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
+from typing import Any
+
+from host_plugin_wasi.allowance import Allowance
 
 __all__ = ["Handle"]
 
@@ -15,15 +19,26 @@ class Handle:
 
     Descriptors and streams hold it, and so does every call in a worker thread while it runs: a
     cancelled call leaves its thread behind, and the number must not be another file's by then.
-    ``with handle as fd:`` holds it for a moment.
+    ``with handle as fd:`` holds it for a moment. The caller that opens it is its first holder.
+
+    :param opener: returns the file descriptor
+    :ivar allowance: what it is counted in
+    :raises OSError: EMFILE if there is no allowance left; and what `opener` raises
     """
 
-    __slots__ = ("_fd", "_holders", "_lock")
+    __slots__ = ("_fd", "_holders", "_lock", "allowance")
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._holders = 1
+    def __init__(self, allowance: Allowance, opener: Callable[..., int], *args: Any, **kwargs: Any) -> None:
+        self._holders = 0
         self._lock = Lock()
+        self.allowance = allowance
+        allowance.take()
+        try:
+            self._fd = opener(*args, **kwargs)
+        except BaseException:
+            allowance.give()
+            raise
+        self._holders = 1
 
     def hold(self) -> Handle:
         """Become one more holder.
@@ -42,7 +57,7 @@ class Handle:
             self._holders -= 1
             last = self._holders == 0
         if last:
-            os.close(self._fd)
+            self._close()
 
     def __enter__(self) -> int:
         self.hold()
@@ -57,4 +72,8 @@ class Handle:
         # Opened by a call that was cancelled before it could take the result.
         if self._holders > 0:
             self._holders = 0
-            os.close(self._fd)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        self.allowance.give()

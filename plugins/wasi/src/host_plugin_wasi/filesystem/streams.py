@@ -30,6 +30,8 @@ CACHED = 64 << 10
 
 _BATCH = 256
 
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 async def read(handle: Handle, length: int, offset: int) -> bytes:
     """Read at most `length` bytes; ``b""`` at the end of the file.
@@ -170,7 +172,7 @@ class Listing:
         self._closed = False
         with start as fd:
             # An offset of its own: the descriptor may be listed twice at once.
-            self._own = Handle(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd))
+            self._own = Handle(start.allowance, os.open, ".", _LIST, dir_fd=fd)
         with self._own as fd:
             self._entries = os.scandir(fd)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasmplex.plugin import Err
 
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.packages import Tables, methods
 from host_plugin_wasi.sockets.errors import DOMAIN
 from host_plugin_wasi.sockets.handles import Sockets
@@ -79,7 +80,7 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     if workload.grants.network != "allow":
         yield Tables(_tables(_denied, _denied, _denied))
         return
-    sockets, resolver = Sockets(), Resolver()
+    sockets, resolver = Sockets(Allowance.of(workload)), Resolver()
     try:
         yield Tables(
             _tables(

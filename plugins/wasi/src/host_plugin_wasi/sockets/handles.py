@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import socket
 from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Callable
+from typing import Any
 
+from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.io import Pollable, Signal, Waker
 
-__all__ = ["LIMIT", "Direction", "Ready", "SocketHandle", "Sockets"]
-
-LIMIT = 1024
-"""Open sockets of one workload. A guest must not use up the host's file descriptors."""
+__all__ = ["Direction", "Ready", "SocketHandle", "Sockets"]
 
 
 class Sockets:
     """The open sockets of one workload, so that none outlives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._open: set[SocketHandle] = set()
 
-    def add(self, made: socket.socket) -> SocketHandle:
-        """Take charge of a socket; its holder is the caller."""
-        made.setblocking(False)
+    def add(self, make: Callable[..., socket.socket], *args: Any) -> SocketHandle:
+        """Make a socket and take charge of it; its holder is the caller.
+
+        :raises OSError: EMFILE if there may not be one more; and what `make` raises
+        """
+        self._allowance.take()
+        try:
+            made = make(*args)
+            made.setblocking(False)
+        except BaseException:
+            self._allowance.give()
+            raise
         handle = SocketHandle(made, self)
         self._open.add(handle)
         return handle
 
-    def check(self) -> None:
-        """See whether there may be one more.
-
-        :raises OSError: EMFILE, if not
-        """
-        if len(self._open) >= LIMIT:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
     def forget(self, handle: SocketHandle) -> None:
         """Stop counting a socket that has been closed."""
-        self._open.discard(handle)
+        if handle in self._open:
+            self._open.remove(handle)
+            self._allowance.give()
 
     def close(self) -> None:
         """Close them all."""
         for handle in tuple(self._open):
             handle.close()
-
-    def __len__(self) -> int:
-        return len(self._open)
 
 
 class SocketHandle:

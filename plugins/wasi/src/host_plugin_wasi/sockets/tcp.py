@@ -44,11 +44,9 @@ def create_tcp_socket(sockets: Sockets, family: Family) -> TcpSocket:
     :raises Err: ``new-socket-limit``, ``not-supported``
     """
     try:
-        sockets.check()
-        made = socket.socket(FAMILIES[family], socket.SOCK_STREAM)
-        handle = sockets.add(made)
+        handle = sockets.add(socket.socket, FAMILIES[family], socket.SOCK_STREAM)
         if family == "ipv6":
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            handle.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     except OSError as error:
         raise refused(error) from None
     return TcpSocket(sockets, handle, family)
@@ -65,6 +63,7 @@ class TcpSocket(TcpOptions):
         self._state = State.UNBOUND
         self._backlog = _BACKLOG
         self._remote: SocketAddress = ()
+        self._accepted_from: SocketAddress = ()
         self._failure: Err[str] | None = None
         self._streams: tuple[TcpInput, TcpOutput] | None = None
 
@@ -155,16 +154,19 @@ class TcpSocket(TcpOptions):
         """
         self._require(State.LISTENING)
         try:
-            self._sockets.check()
-            made, remote = self._socket.accept()
+            handle = self._sockets.add(self._accept)
         except InterruptedError:
             raise Err("would-block") from None
         except OSError as error:
             raise refused(error) from None
-        accepted = TcpSocket(self._sockets, self._sockets.add(made), self._family)
-        accepted._remote = remote
+        accepted = TcpSocket(self._sockets, handle, self._family)
+        accepted._remote = self._accepted_from
         accepted._set(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return accepted, *accepted._connected()
+
+    def _accept(self) -> socket.socket:
+        made, self._accepted_from = self._socket.accept()
+        return made
 
     def shutdown(self, shutdown_type: str) -> None:
         """End one direction of the connection, or both."""

@@ -47,11 +47,9 @@ def create_udp_socket(sockets: Sockets, family: Family) -> UdpSocket:
     :raises Err: ``new-socket-limit``, ``not-supported``
     """
     try:
-        sockets.check()
-        made = socket.socket(FAMILIES[family], socket.SOCK_DGRAM)
-        handle = sockets.add(made)
+        handle = sockets.add(socket.socket, FAMILIES[family], socket.SOCK_DGRAM)
         if family == "ipv6":
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            handle.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     except OSError as error:
         raise refused(error) from None
     return UdpSocket(handle, family)
