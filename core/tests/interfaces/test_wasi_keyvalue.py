@@ -175,3 +175,27 @@ def test_what_an_import_needs_of_its_backend() -> None:
     provider = WasiKeyValue()
     needs = {name: provider.features(name, InstanceType()) for name in provider.interfaces}
     assert needs == {"store": frozenset(), "batch": frozenset(), "atomics": {"increment"}}
+
+
+async def test_a_bucket_works_through_the_interfaces_that_its_own_binding_grants(
+    backend: KeyValueBackend,
+) -> None:
+    async with WasiKeyValue().bind(WorkloadContext("shop")) as bound:
+
+        def serve(interface: str, granted: frozenset[str] | None) -> HostFunctions:
+            name = f"wasi:keyvalue/{interface}@0.2.0-draft"
+            own = backend if interface == "store" else None
+            settings = KeyValueSettings()
+            return bound.serve(
+                ImportRequest(name, None, InstanceType(), own, settings, "shop/x", granted=granted)
+            )
+
+        increment = serve("atomics", None)["increment"]
+        get_many = serve("batch", None)["get-many"]
+        free = await serve("store", None)["open"]("free")
+        bound_to_batch = await serve("store", frozenset({"store", "batch"}))["open"]("bound")
+        assert await increment(free, "n", 1) == 1
+        assert await get_many(bound_to_batch, ["n"]) == [None]
+        with pytest.raises(Err) as caught:
+            await increment(bound_to_batch, "n", 1)
+        assert caught.value == Err(Variant("access-denied"))

@@ -81,16 +81,20 @@ class Scope:
     """Whom a binding belongs to; a cursor is good within the scope it came from.
 
     :ivar namespace: where its buckets are kept
+    :ivar granted: the interfaces that its buckets may be used through, None for all
     """
 
     workload: str
     label: str | None
     namespace: str
+    granted: frozenset[str] | None = None
 
 
 class _Guarded(Protocol):
     @property
     def timeout(self) -> float: ...
+    @property
+    def granted(self) -> frozenset[str] | None: ...
     @property
     def refusal(self) -> Callable[[str, Exception], Exception]: ...
 
@@ -99,13 +103,14 @@ G = TypeVar("G", bound=_Guarded)
 
 
 def _guarded(
-    operation: str,
+    operation: str, interface: str = "store"
 ) -> Callable[
     [Callable[Concatenate[G, P], Coroutine[Any, Any, T]]], Callable[Concatenate[G, P], Coroutine[Any, Any, T]]
 ]:
     """Make a method that checks its arguments and returns what is to be awaited into an operation.
 
     The operation runs under the deadline, and whatever is raised on the way is refused in the dialect.
+    A bucket is handed to other interfaces than the one it came from; those have to be granted as well.
     """
 
     def decorate(
@@ -113,6 +118,9 @@ def _guarded(
     ) -> Callable[Concatenate[G, P], Coroutine[Any, Any, T]]:
         @functools.wraps(checked)
         async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            if self.granted is not None and interface not in self.granted:
+                denied = AccessDenied(f"the configuration does not grant {interface} for this bucket")
+                raise self.refusal(operation, denied)
             try:
                 return await within(self.timeout, checked(self, *args, **kwargs))
             except Exception as error:
@@ -129,7 +137,7 @@ class GuardedStore:
     :param dialect: how errors look to the guest
     """
 
-    __slots__ = ("backend", "dialect", "scope", "settings", "timeout")
+    __slots__ = ("backend", "dialect", "granted", "scope", "settings", "timeout")
 
     def __init__(
         self, backend: KeyValueBackend, settings: KeyValueSettings, scope: Scope, dialect: Dialect
@@ -138,6 +146,7 @@ class GuardedStore:
         self.settings = settings
         self.scope = scope
         self.dialect = dialect
+        self.granted = scope.granted
         self.timeout = settings.timeout
 
     @_guarded("open")
@@ -165,12 +174,13 @@ class GuardedStore:
 class GuardedBucket:
     """A bucket as guests hold it: the operations of `Bucket`, checked, timed, errors in the dialect."""
 
-    __slots__ = ("bucket", "name", "refusal", "store", "timeout")
+    __slots__ = ("bucket", "granted", "name", "refusal", "store", "timeout")
 
     def __init__(self, store: GuardedStore, name: str, bucket: Bucket) -> None:
         self.store = store
         self.name = name
         self.bucket = bucket
+        self.granted = store.granted
         self.timeout = store.timeout
         self.refusal = store.refusal
 
@@ -218,7 +228,7 @@ class GuardedBucket:
             page = await self.bucket.list_keys(prefix, page.cursor, MAX_PAGE)
         return page if page.cursor is None else Page(page.keys, seal_cursor(tag, page.cursor))
 
-    @_guarded("increment")
+    @_guarded("increment", "atomics")
     def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> Coroutine[Any, Any, int]:
         """See `Bucket.increment`."""
         self._need("increment")
@@ -227,14 +237,14 @@ class GuardedBucket:
             raise InvalidArgument("the delta is not an s64")
         return self.bucket.increment(key, delta, minimum=minimum)
 
-    @_guarded("current")
+    @_guarded("current", "cas")
     def current(self, key: str) -> Coroutine[Any, Any, Entry | None]:
         """See `Bucket.current`."""
         self._need("cas")
         check_name(key)
         return self.bucket.current(key)
 
-    @_guarded("swap")
+    @_guarded("swap", "cas")
     def swap(
         self,
         key: str,
@@ -250,7 +260,7 @@ class GuardedBucket:
             raise InvalidArgument("swap needs a condition: require-version, require-value or both")
         return self.bucket.swap(key, value, require_version=require_version, require_value=require_value)
 
-    @_guarded("get-many")
+    @_guarded("get-many", "batch")
     async def get_many(self, keys: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Return key and value by position, None where the key does not exist."""
         check_batch(keys)
@@ -259,7 +269,7 @@ class GuardedBucket:
         pairs = zip(keys, await self.bucket.get_many(keys), strict=True)
         return [None if value is None else (key, value) for key, value in pairs]
 
-    @_guarded("set-many")
+    @_guarded("set-many", "batch")
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
         """See `Bucket.set_many`; an item over a limit does not keep the others from being set."""
         check_batch(items)
@@ -268,7 +278,7 @@ class GuardedBucket:
         if first is not None:
             raise first
 
-    @_guarded("delete-many")
+    @_guarded("delete-many", "batch")
     async def delete_many(self, keys: Sequence[str]) -> None:
         """See `Bucket.delete_many`; a name over the limit does not keep the others from being deleted."""
         check_batch(keys)

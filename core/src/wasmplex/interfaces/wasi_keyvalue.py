@@ -73,7 +73,8 @@ class _Bound(BoundInterfaces):
         backend, settings = request.backend, request.settings
         if not isinstance(backend, KeyValueBackend) or not isinstance(settings, KeyValueSettings):
             raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
-        scope = Scope(self._workload, request.label, settings.namespace or request.namespace)
+        namespace = settings.namespace or request.namespace
+        scope = Scope(self._workload, request.label, namespace, request.granted)
         store = GuardedStore(backend, settings, scope, _refused)
         return {
             "open": store.open,
