@@ -120,7 +120,8 @@ function join(chunks) {
 }
 
 function send(responseOut, { status, body = new Uint8Array(0), headers = {} }) {
-  const entries = Object.entries({ "content-length": `${body.length}`, ...headers });
+  const entries = Object.entries(headers);
+  if (status !== 204) entries.push(["content-length", `${body.length}`]); // a 204 must not speak of its length
   const response = new OutgoingResponse(Fields.fromList(entries.map(([name, value]) => [name, encode(value)])));
   response.setStatusCode(status);
   const out = response.body();

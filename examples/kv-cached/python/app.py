@@ -125,7 +125,9 @@ def read_body(request: IncomingRequest) -> bytes:
 
 
 def send(response_out: ResponseOutparam, answer: Answer) -> None:
-    headers = [("content-length", str(len(answer.body)).encode()), *answer.headers]
+    headers = list(answer.headers)
+    if answer.status != 204:  # which has no body, and must not speak of its length
+        headers.append(("content-length", str(len(answer.body)).encode()))
     response = OutgoingResponse(Fields.from_list(headers))
     response.set_status_code(answer.status)
     body = response.body()
