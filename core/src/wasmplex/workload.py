@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
+from wasmplex.bridge import Bridged, BridgedInstance, bridge
+from wasmplex.component import read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Engine, Linked
 from wasmplex.engine.engine import Progress
-from wasmplex.instances import InstancePool, Loan, PoolStatistics
+from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import Backend, BoundInterfaces, HostFunctions, WorkloadContext
 from wasmplex.routing import Plan, Route
 
@@ -21,16 +24,13 @@ __all__ = ["RunningWorkload", "open_workload"]
 class RunningWorkload:
     """A workload whose backends are open and whose component is linked. Made by `open_workload`."""
 
-    def __init__(self, planned: PlannedWorkload, linked: Linked) -> None:
+    def __init__(self, planned: PlannedWorkload, create: Callable[[], Awaitable[PooledInstance]]) -> None:
         config = planned.config
         self.planned = planned
         self.name = config.name
         self.shape: Shape = planned.shape
         self.timeout = config.limits.timeout
         self.max_body = config.limits.max_body
-
-        async def create() -> Any:
-            return await linked.instantiate(memory_limit=config.limits.memory)
 
         self._pool = InstancePool(
             create,
@@ -84,12 +84,35 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        compiled = await engine.compile(planned.wasm, planned.shape, progress)
-        workload = RunningWorkload(planned, engine.link(compiled, imports, planned.config.name))
+        workload = RunningWorkload(planned, await _link(planned, engine, imports, progress))
         try:
             yield workload
         finally:
             workload.close()
+
+
+async def _link(
+    planned: PlannedWorkload, engine: Engine, imports: Mapping[str, HostFunctions], progress: Progress | None
+) -> Callable[[], Awaitable[PooledInstance]]:
+    """Compile and link a component, with adapters if it needs them; return what makes instances."""
+    name, memory = planned.config.name, planned.config.limits.memory
+    bridged = bridge(planned.wasm, planned.shape, imports, engine.assemble)
+    if bridged is None:
+        linked = engine.link(await engine.compile(planned.wasm, planned.shape, progress), imports, name)
+        return partial(linked.instantiate, memory)
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), progress)
+    return partial(_bridged_instance, engine.link(compiled, bridged.link(imports), name), memory, bridged)
+
+
+async def _bridged_instance(linked: Linked, memory: int, bridged: Bridged) -> BridgedInstance:
+    instance = BridgedInstance(await linked.instantiate(memory))
+    if bridged.start is not None:
+        try:
+            await instance.call(bridged.start)
+        except BaseException:
+            instance.close()
+            raise
+    return instance
 
 
 async def serve(

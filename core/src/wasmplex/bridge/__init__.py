@@ -1,1 +1,14 @@
-"""."""
+"""The bridge: async functions, streams, futures and fast bytes, which wasmtime's C API cannot carry.
+
+For the imports of a component that need it, an adapter component is generated and composed with the
+untouched guest; it turns them into plain functions, which a `Session` in Python serves.
+"""
+
+from __future__ import annotations
+
+from wasmplex.bridge.bridging import Bridged, bridge, needing
+from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.instance import BridgedInstance
+from wasmplex.bridge.session import Session
+
+__all__ = ["BridgeError", "Bridged", "BridgedInstance", "Session", "bridge", "needing"]

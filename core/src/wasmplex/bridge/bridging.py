@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from wasmplex.bridge.compose import START, compose, outer_text
-from wasmplex.bridge.functions import Codec, Served, codecs, is_coroutine, serve
-from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
+from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
+from wasmplex.bridge.imports import HOST, STREAM_HEAP, ImportAdapter, import_adapter
 from wasmplex.bridge.kinds import Function, inner_types
-from wasmplex.bridge.session import Session
+from wasmplex.bridge.port import port
 from wasmplex.component.shape import Import, InstanceType, Shape
-from wasmplex.plugins.contracts import HostFunction, HostFunctions
+from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
 
 __all__ = ["Bridged", "bridge", "needing"]
@@ -33,6 +32,7 @@ class Bridged:
     wasm: bytes
     adapter: ImportAdapter
     codecs: tuple[Codec, ...]
+    kinds: AdapterKinds
     start: str | None
 
     def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, HostFunctions]:
@@ -44,7 +44,7 @@ class Bridged:
             name: functions for name, functions in imports.items() if name not in self.adapter.instances
         }
         served = [serve(codec, imports[codec.function.owner][codec.function.name]) for codec in self.codecs]
-        return {**passing, HOST: _host_functions(served, self.adapter.builtins.resource)}
+        return {**passing, HOST: port(served, self.kinds)}
 
 
 def needing(shape: Shape) -> tuple[Import, ...]:
@@ -113,53 +113,6 @@ def bridge(
         compose(outer, {0: wasm}),
         adapter,
         codecs(functions, adapter.kinds),
+        AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP),
         START if adapter.needs_start else None,
     )
-
-
-def _host_functions(served: list[Served], resources: list[int]) -> HostFunctions:
-    """Return the plain functions that the adapter imports; each finds the session of its instance."""
-
-    def session(instance: Any) -> Session:
-        found = instance.state.get(Session)
-        if found is None:
-            instance.state[Session] = found = Session(served, resources, instance)
-        return found  # type: ignore[no-any-return]
-
-    def call(instance: Any, fn: int, block: str) -> str:
-        return session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
-
-    async def call_wait(instance: Any, fn: int, block: str) -> str:
-        return (await session(instance).call_wait(fn, block.encode("latin-1"))).decode("latin-1")
-
-    def submit(instance: Any, fn: int, task: int, block: str) -> str:
-        return session(instance).submit(fn, task, block.encode("latin-1")).decode("latin-1")
-
-    def resume(instance: Any, block: str) -> str:
-        return session(instance).resume(block.encode("latin-1")).decode("latin-1")
-
-    def take(instance: Any, task: int) -> str:
-        return session(instance).take(task).decode("latin-1")
-
-    def step(instance: Any, task: int, event: int, a: int, b: int) -> int:
-        return session(instance).step(task, event, a, b)
-
-    async def next_(instance: Any) -> None:
-        await session(instance).next()
-
-    def operands(instance: Any, task: int) -> int:
-        return session(instance).operands(task)
-
-    def chunk(instance: Any, task: int) -> str:
-        return session(instance).chunk(task).decode("latin-1")
-
-    def emit(instance: Any, task: int, block: str) -> None:
-        session(instance).emit(task, block.encode("latin-1"))
-
-    def drop(instance: Any, kind: int, rep: int) -> None:
-        session(instance).drop(kind, rep)
-
-    functions = {"call": call, "call-wait": call_wait, "submit": submit, "resume": resume, "take": take,
-                 "step": step, "next": next_, "operands": operands, "chunk": chunk, "emit": emit,
-                 "drop": drop}  # fmt: skip
-    return {name: HostFunction(function, context=True) for name, function in functions.items()}

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.codec import Reader, Writer, reader, writer
+from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.kinds import Function, KindTable, inner_types
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
 from wasmplex.plugins.contracts import HostFunction
 from wasmplex.wit.types import FutureType, Own, ResultType, StreamType, ValueType
 
-__all__ = ["Codec", "Served", "codecs", "serve"]
+__all__ = ["AdapterKinds", "Codec", "Served", "codecs", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,23 @@ def serve(codec: Codec, function: HostFunction | Callable[..., Any]) -> Served:
 def is_coroutine(function: HostFunction | Callable[..., Any]) -> bool:
     """Say whether a host function is ``async def``."""
     return inspect.iscoroutinefunction(function.call if isinstance(function, HostFunction) else function)
+
+
+class AdapterKinds:
+    """What a session needs to know of the kinds of its adapter."""
+
+    def __init__(self, kinds: KindTable, builtins: Builtins, heap: int) -> None:
+        self.resource = builtins.resource
+        self._firsts = (builtins.stream, builtins.future)
+        self._elements = (
+            [Elements(stream.element, kinds, heap) for stream in kinds.streams],
+            [Elements(future.element, kinds, heap) for future in kinds.futures],
+        )
+
+    def first(self, sort: int, kind: int) -> int:
+        """Return the number of the built-in ``new`` of a stream (sort 1) or future (sort 2) type."""
+        return self._firsts[sort - 1][kind]
+
+    def elements(self, sort: int, kind: int) -> Elements:
+        """Return the element codec of a stream (sort 1) or future (sort 2) type."""
+        return self._elements[sort - 1][kind]

@@ -171,6 +171,7 @@ _FIXED_IMPORTS = {
 }  # fmt: skip
 _LOWERED = {"h_call_wait": "h_call-wait", "step": "h_step", "next": "h_next", "operands": "h_operands"}
 
+# A size of -1 is up to the end of the heap; growing to 0 is emptying the heap.
 _STREAMS = """
     (func $fill (param $which i32) (param $task i32) (param $at i32) (param $room i32)
       (if (local.get $which)
@@ -179,14 +180,17 @@ _STREAMS = """
         (else (global.set $starget (local.get $at))
           (call $h_chunk_s (local.get $task) (i32.const 16)) (global.set $starget (i32.const 0)))))
     (func $emit (param $which i32) (param $task i32) (param $at i32) (param $size i32)
+      (if (i32.eq (local.get $size) (i32.const -1)) (then
+        (local.set $size (i32.sub (global.get $hheap) (local.get $at)))))
       (if (local.get $which)
         (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
         (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
     (func $grow (param $which i32) (param $end i32)
+      (if (i32.eqz (local.get $end)) (then (global.set $hheap (i32.const HEAP)) (return)))
       (if (local.get $which)
         (then (call $hreserve (local.get $end)))
         (else (call $sreserve (local.get $end)))))
-"""
+""".replace("HEAP", str(STREAM_HEAP))
 
 
 def _signature(text: str) -> str:
@@ -214,6 +218,7 @@ def _imports(builtins: Builtins, functions: Sequence[Function]) -> str:
             '(import "s" "reserve" (func $sreserve (param i32)))',
             '(import "sh" "target" (global $htarget (mut i32)))',
             '(import "sh" "reserve" (func $hreserve (param i32)))',
+            '(import "sh" "heap" (global $hheap (mut i32)))',
             *lines,
             builtins.imports,
             f"(table $results funcref (elem {names}))",

@@ -60,13 +60,16 @@ class Op(IntEnum):
     FILL = 12
     """Copy the host's chunk into stream memory `index`; `operands` tells where."""
     EMIT = 13
-    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length."""
+    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length.
+
+    A length of -1 is up to the end of the heap.
+    """
     JOIN = 14
     """Add waitable `operand` to this task's set."""
     LEAVE = 15
     """Take waitable `operand` out of its set."""
     GROW = 16
-    """Have at least `operand` bytes of stream memory `index`."""
+    """Have at least `operand` bytes of stream memory `index`; 0 empties the heap of the second."""
     DOZE = 17
     """Wait like `WAIT`, where the wake stream is being read already."""
 
@@ -196,11 +199,17 @@ _CORE = """
       (i32.store (local.get $entry) (i32.wrap_i64 (local.get $ends)))
       (i32.store offset=4 (local.get $entry) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))))
 
+    (func $rouse (param $task i32)
+      (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))
+
+    ;; The host may ask for an exchange before it answers, and have the driver woken when it does.
     ;; Give what the host asks for until the block it returns is the result.
     (func $finish (param $at i32) (result i32)
       (local $entry i32) (local $end i32)
       (loop $again
-        (if (i32.ne (i32.load (local.get $at)) (i32.const 2)) (then (return (local.get $at))))
+        (if (i32.ne (i32.load (local.get $at)) (i32.const 2)) (then
+          (if (i32.load offset=4 (local.get $at)) (then (call $rouse (i32.load offset=4 (local.get $at)))))
+          (return (local.get $at))))
         (local.set $entry (i32.add (local.get $at) (i32.const 16)))
         (local.set $end (i32.add (local.get $entry)
           (i32.shl (i32.load offset=4 (local.get $at)) (i32.const 3))))
@@ -244,8 +253,8 @@ _CORE = """
         (local.set $event (i32.const EVENT_OPERATION))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
         (block $doze (block $grow (block $leave (block $join (block $emit (block $fill (block $copy_one
-        (block $copy (block $drop (block $one (block $new (block $cancelled (block $next (block $wake (block $return
-        (block $wait (block $yield (block $exit
+        (block $copy (block $drop (block $one (block $new (block $cancelled (block $next
+        (block $wake (block $return (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
           ;; exit
@@ -263,7 +272,7 @@ _CORE = """
           (local.set $event (i32.const EVENT_RETURNED))
           (br $again))
           ;; wake
-          (drop (call $wake_write (i32.load offset=12 (local.get $operand)) (i32.const 0) (i32.const 1)))
+          (call $rouse (local.get $operand))
           (br $again))
           ;; next
           (call $next)

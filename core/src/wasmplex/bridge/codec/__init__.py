@@ -121,12 +121,13 @@ def writer(type_: ValueType | None, kinds: Kinds, *, flat: bool) -> Writer:
 def elements(type_: ValueType, kinds: Kinds) -> tuple[Reader, Writer]:
     """Return reader and writer for a run of elements of a stream, in memory layout, no header.
 
-    The reader is given the count of elements with the block: ``read((block, count), base, h)``.
+    The reader is told with the block where in it they start, and how many there are:
+    ``read((block, start, count), base, h)``.
     """
     g = Source()
     with g.block("def read(mn,base,h):"):
-        g.line("m,n=mn;r=[]")
-        with g.block(f"for o in range(0,n*{size(type_)},{size(type_)}):"):
+        g.line("m,p,n=mn;r=[]")
+        with g.block(f"for o in range(p,p+n*{size(type_)},{size(type_)}):"):
             g.line(f"r.append({load(g, type_, 'o', kinds)})")
         g.line("return r")
     w = Source()

@@ -1,0 +1,120 @@
+"""The elements of one stream or future type: how many fit a buffer, and their codec. Buffers, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wasmplex.bridge.codec import Kinds, elements
+from wasmplex.bridge.kinds import points
+from wasmplex.bridge.layout import size
+from wasmplex.wit.mismatch import ValueMismatch
+from wasmplex.wit.types import Primitive, ValueType
+
+__all__ = ["CHUNK", "BufferMemory", "Elements"]
+
+CHUNK = 1 << 16
+"""Bytes of a buffer; what one transfer moves at most, unless a single element is larger."""
+
+
+class Elements:
+    """Codec and sizes of one element type.
+
+    :param type_: the element type, None for a stream or future without
+    :ivar points: whether elements have data out of line
+    :ivar memory: which of the two stream memories they use
+    :ivar room: how many are read at a time
+    """
+
+    def __init__(self, type_: ValueType | None, kinds: Kinds, heap: int) -> None:
+        self.type = type_
+        self.octets = type_ == Primitive("u8")
+        self.size = size(type_) if type_ else 0
+        self.points = points(type_)
+        self.memory = int(self.points)
+        self.heap = heap
+        self.room = max(1, CHUNK // self.size) if self.size else CHUNK
+        if self.points:
+            self.room = max(1, 4096 // self.size)
+        if type_ is not None and not self.octets:
+            self._read, self._write = elements(type_, kinds)
+
+    def checked(self, chunk: Any) -> Any:
+        """Return a chunk as something that can be sliced.
+
+        :raises ValueMismatch: if it is not what a chunk of this type is
+        """
+        if self.octets:
+            if not isinstance(chunk, (bytes, bytearray, memoryview)):
+                raise ValueMismatch("chunk", f"bytes are wanted, not {type(chunk).__name__}")
+            return memoryview(chunk).cast("B") if len(chunk) > CHUNK else bytes(chunk)
+        if isinstance(chunk, (str, bytes)) or not isinstance(chunk, Sequence):
+            raise ValueMismatch("chunk", f"a list of elements is wanted, not {type(chunk).__name__}")
+        return chunk
+
+    def portion(self, rest: Any) -> int:
+        """Return how many elements of a chunk to move at once."""
+        return min(len(rest), self.room if not self.points else 64)
+
+    def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray:
+        """Return elements in memory layout for the address `base`."""
+        if self.octets:
+            return bytes(part)
+        return self._write(part, base, handles)
+
+    def decode(self, pieces: list[bytes], count: int, handles: Any) -> Any:
+        """Return elements that the guest has written: the buffer's bytes, then those of the heap."""
+        if self.octets:
+            return pieces[0]
+        if not self.size:
+            return [None] * count
+        if not self.points:
+            return self._read((pieces[0], 0, count), 0, handles)
+        heap = pieces[1]
+        start = (len(heap) + 15) & -16
+        return self._read((heap.ljust(start, b"\0") + pieces[0], start, count), self.heap, handles)
+
+
+class BufferMemory:
+    """Addresses in one stream memory: which are in use, and how far it has grown.
+
+    :param first: the lowest address
+    :param end: the address behind the highest
+    """
+
+    def __init__(self, first: int, end: int) -> None:
+        self._first = first
+        self._end = end
+        self._used: dict[int, int] = {}
+        self._grown = 1 << 16
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def take(self, size: int) -> int:
+        """Return the address of a free piece, 16-aligned.
+
+        :raises MemoryError: if there is none that large
+        """
+        at = self._first
+        for start in sorted(self._used):
+            if start - at >= size:
+                break
+            at = start + self._used[start]
+        if at + size > self._end:
+            raise MemoryError(
+                f"no room for {size} bytes of stream elements; {len(self._used)} buffers are in use"
+            )
+        self._used[at] = (size + 15) & -16
+        return at
+
+    def give_back(self, address: int) -> None:
+        """Free a piece."""
+        del self._used[address]
+
+    def grows(self, end: int) -> bool:
+        """Say whether the memory has to grow to reach `end`, and count on it from then on."""
+        if end <= self._grown:
+            return False
+        self._grown = end
+        return True

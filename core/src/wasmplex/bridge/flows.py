@@ -1,0 +1,329 @@
+"""Streams and futures of one session, as scripts of operations that the driver has the adapter perform.
+
+A script is a generator: it yields an order and is sent the outcome, (a, b). Where the guest is not ready
+(`BLOCKED`), the script ends, and the event that the guest causes later starts the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterable, Awaitable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from wasmplex.bridge.elements import Elements
+from wasmplex.bridge.machine import Op
+from wasmplex.streams import IncomingStream
+from wasmplex.values import Err, Ok
+from wasmplex.wit.types import ResultType
+
+if TYPE_CHECKING:
+    from wasmplex.bridge.session import Session
+
+__all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script"]
+
+Script: TypeAlias = Generator[int, tuple[int, int], None]
+
+BLOCKED = 0xFFFFFFFF
+COMPLETED, DROPPED, CANCELLED = 0, 1, 2
+READ, WRITE, CANCEL_READ, CANCEL_WRITE, DROP_READABLE, DROP_WRITABLE = range(1, 7)
+
+
+class Flow:
+    """One end of a stream or future that the adapter holds.
+
+    :param first: number of the built-in ``new`` of its type; the others follow it
+    :param single: True for a future
+    """
+
+    def __init__(
+        self, session: Session, elements: Elements, first: int, handle: int, *, single: bool
+    ) -> None:
+        self.session = session
+        self.elements = elements
+        self.handle = handle
+        self.buffer = 0
+        self._first = first
+        self._copy = Op.COPY_ONE if single else Op.COPY
+        self._joined = False
+        self.done = False
+        session.flows[handle] = self
+
+    def order(self, op: Op, builtin: int) -> int:
+        """Return an order to call one of the flow's built-ins on its handle."""
+        return op | (self._first + builtin) << 8 | self.handle << 32
+
+    def copy(self, builtin: int, count: int) -> Generator[int, tuple[int, int], int]:
+        """Read or write; return the code, after the flow was joined to the driver's set if it is blocked."""
+        self.session.operands_next = self.buffer | count << 32
+        code, _ = yield self.order(self._copy, builtin)
+        if code == BLOCKED and not self._joined:
+            self._joined = True
+            yield Op.JOIN | self.handle << 32
+        return code
+
+    def acquire(self, size: int) -> Script:
+        """Get a buffer in stream memory."""
+        memory = self.session.memories[self.elements.memory]
+        self.buffer = memory.take(size)
+        if memory.grows(self.buffer + size):
+            yield Op.GROW | self.elements.memory << 8 | (self.buffer + size) << 32
+
+    def release(self) -> None:
+        """Give the buffer back."""
+        if self.buffer:
+            self.session.memories[self.elements.memory].give_back(self.buffer)
+            self.buffer = 0
+
+    def finish(self, builtin: int) -> Script:
+        """Drop the handle; the flow is over."""
+        if not self.done:
+            self.done = True
+            self.release()
+            self.session.flows.pop(self.handle, None)
+            if self._joined:
+                yield Op.LEAVE | self.handle << 32
+            yield self.order(Op.DROP, builtin)
+
+    def event(self, code: int) -> Script:
+        """Go on after the guest has done its part of a blocked copy."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Tell who waits on the Python side that the instance ends."""
+
+
+class Outflow(Flow):
+    """A stream or future from the host to the guest, fed by a task of its own."""
+
+    def __init__(
+        self, session: Session, elements: Elements, first: int, handle: int, source: Any, *, single: bool
+    ) -> None:
+        super().__init__(session, elements, first, handle, single=single)
+        self._rest: Any = None
+        self._sent: asyncio.Future[bool] | None = None
+        self._closing = False
+        feed = self._feed_one(source) if single else self._feed(source)
+        self.task = session.spawn(feed)
+
+    async def _feed(self, source: Any) -> None:
+        """Pull chunks from the source as the guest takes them."""
+        iterator = aiter(source) if isinstance(source, AsyncIterable) else _whole(source)
+        try:
+            async for chunk in iterator:
+                if len(chunk) and not await self._send(chunk):
+                    return
+        finally:
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
+        self._closing = True
+        self.session.script(self._close())
+
+    async def _feed_one(self, source: Awaitable[Any]) -> None:
+        fallible = isinstance(self.elements.type, ResultType)
+        try:
+            value = await source
+            if fallible:
+                value = Ok(value)
+        except Err as error:
+            if not fallible:
+                raise
+            value = error
+        await self._send([value])
+        self.session.script(self._close())
+
+    async def _send(self, chunk: Any) -> bool:
+        """Hand a chunk over; return False once the guest has dropped its end."""
+        self._rest = self.elements.checked(chunk)
+        self._sent = asyncio.get_running_loop().create_future()
+        self.session.script(self._write())
+        return await self._sent
+
+    def _write(self) -> Script:
+        while not self.done and self._rest is not None and len(self._rest):
+            count = self.elements.portion(self._rest)
+            if self.elements.size:
+                data = self.elements.encode(self._rest[:count], 0, self.session.handles)
+                yield from self.acquire(len(data))
+                data = self.elements.encode(self._rest[:count], self.buffer, self.session.handles)
+                self.session.chunk_next = data
+                self.session.operands_next = self.buffer | len(data) << 32
+                yield Op.FILL | self.elements.memory << 8
+            code = yield from self.copy(WRITE, count)
+            if code == BLOCKED:
+                return
+            yield from self._written(code)
+
+    def _written(self, code: int) -> Script:
+        self.release()
+        if code & 0xF == DROPPED:
+            yield from self._stop()
+            return
+        self._rest = self._rest[code >> 4 if self._copy is Op.COPY else 1 :]
+        if not len(self._rest) and self._sent is not None and not self._sent.done():
+            self._sent.set_result(True)
+
+    def _stop(self) -> Script:
+        """End the flow, for the guest has dropped its end."""
+        yield from self.finish(DROP_WRITABLE)
+        if self._sent is not None and not self._sent.done():
+            self._sent.set_result(False)
+        self.task.cancel()
+
+    def _close(self) -> Script:
+        yield from self.finish(DROP_WRITABLE)
+
+    def event(self, code: int) -> Script:
+        """Go on with the chunk that the guest has taken a part of."""
+        yield from self._written(code)
+        if not self.done:
+            yield from self._write()
+
+    def abandon(self) -> None:
+        """Stop the feeding task."""
+        self.task.cancel()
+
+
+async def _whole(value: Any) -> Any:
+    yield value
+
+
+class Inflow(Flow):
+    """A stream or future from the guest to the host: one read at a time, when Python asks for it."""
+
+    def __init__(
+        self, session: Session, elements: Elements, first: int, handle: int, *, single: bool
+    ) -> None:
+        super().__init__(session, elements, first, handle, single=single)
+        self._wanted: asyncio.Future[Any] | None = None
+        self._ended = False
+        self._single = single
+
+    async def read(self) -> Any:
+        """Return the next chunk (of a future: a list with its value), None at the end."""
+        if self._wanted is not None:
+            raise RuntimeError("two tasks read one stream at a time")
+        if self._ended or self.done:
+            return None
+        self._wanted = asyncio.get_running_loop().create_future()
+        self.session.script(self._read())
+        try:
+            return await self._wanted
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._wanted = None
+
+    def close(self) -> None:
+        """Read no more."""
+        if not self.done and not self.session.closed:
+            self.session.script(self._close())
+
+    def _read(self) -> Script:
+        if self.done:
+            return
+        count = 1 if self._single else self.elements.room
+        yield from self.acquire(max(self.elements.size * count, 1))
+        if self.elements.points:
+            self.session.pointed_reads += 1
+        code = yield from self.copy(READ, count)
+        if code != BLOCKED:
+            yield from self._took(code)
+
+    def event(self, code: int) -> Script:
+        """Deliver what the guest has written."""
+        yield from self._took(code)
+
+    def _took(self, code: int) -> Script:
+        count = 1 if self._single and code & 0xF != CANCELLED else code >> 4
+        if self._single and code & 0xF == DROPPED:
+            count = 0
+        chunk = None
+        if count:
+            yield from self._fetch(count)
+            chunk = self.elements.decode(self.session.emitted, count, self.session.handles)
+        if self.elements.points:
+            yield from self._release_heap()
+        self.release()
+        if code & 0xF == DROPPED or self._single:
+            self._ended = True
+            yield from self.finish(DROP_READABLE)
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(chunk)
+
+    def _fetch(self, count: int) -> Script:
+        session, size = self.session, self.elements.size * count
+        session.emitted = []
+        if size:
+            session.operands_next = self.buffer | size << 32
+            yield Op.EMIT | self.elements.memory << 8
+            if self.elements.points:
+                session.operands_next = self.elements.heap | 0xFFFFFFFF << 32
+                yield Op.EMIT | self.elements.memory << 8
+
+    def _release_heap(self) -> Script:
+        self.session.pointed_reads -= 1
+        if not self.session.pointed_reads:
+            yield Op.GROW | self.elements.memory << 8
+
+    def _close(self) -> Script:
+        if self.done:
+            return
+        if self.buffer:  # a read is under way
+            yield self.order(Op.ONE, CANCEL_READ)
+            if self.elements.points:
+                yield from self._release_heap()
+        yield from self.finish(DROP_READABLE)
+
+    def abandon(self) -> None:
+        """Wake the reader: there will be nothing more."""
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.cancel()
+
+
+class BridgedStream(IncomingStream[Any]):
+    """What a host function is handed for a stream; when nobody holds it any more, it is closed."""
+
+    def __init__(self, flow: Inflow) -> None:
+        self._flow = flow
+        self._finalizer = weakref.finalize(self, flow.close)
+        self._finalizer.atexit = False
+
+    async def read(self) -> Any:
+        """See `IncomingStream.read`."""
+        return await self._flow.read()
+
+    def close(self) -> None:
+        """See `IncomingStream.close`."""
+        self._finalizer()
+
+
+class IncomingFuture:
+    """What a host function is handed for a future: await it, once or several times."""
+
+    def __init__(self, flow: Inflow) -> None:
+        self._flow = flow
+        self._value: list[Any] | None = None
+        self._finalizer = weakref.finalize(self, flow.close)
+        self._finalizer.atexit = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._get().__await__()
+
+    async def _get(self) -> Any:
+        if self._value is None:
+            self._value = await self._flow.read()
+        if not self._value:
+            raise StreamEndedError("the guest has dropped its end of the future without a value")
+        value = self._value[0]
+        if isinstance(self._flow.elements.type, ResultType):
+            if isinstance(value, Err):
+                raise value
+            return value.value
+        return value
+
+
+class StreamEndedError(ConnectionError):
+    """Raised by awaiting a future whose writer is gone without having written a value."""

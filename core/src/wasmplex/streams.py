@@ -1,0 +1,116 @@
+"""Streams as host functions see them.
+
+A ``stream<T>`` in Python is an asynchronous iterable of *chunks*: ``bytes`` for ``stream<u8>``, a list of
+elements for any other element type. A host function is handed one that it iterates over; it returns any
+asynchronous iterable, an async generator most simply. Where a generator does not fit, `channel` gives an
+object to send to.
+
+A ``future<T>`` is an awaitable. Where T is a ``result``, awaiting it returns the ok value or raises `Err`,
+both ways.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import Any, Generic, Self, TypeVar
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+__all__ = ["IncomingStream", "StreamAborted", "StreamClosed", "StreamWriter", "channel"]
+
+T = TypeVar("T")
+
+
+class StreamClosed(Exception):
+    """Raised by `StreamWriter.send` when the guest has dropped its end: nobody reads any more."""
+
+
+class StreamAborted(Exception):
+    """Raised in the reader of a `channel` whose writer was aborted."""
+
+
+class IncomingStream(ABC, Generic[T]):
+    """A stream that comes from a guest: ``async for chunk in stream``.
+
+    The guest is not asked for more than is read here, so a slow reader slows it down.
+    """
+
+    @abstractmethod
+    async def read(self) -> T | None:
+        """Return the next chunk, never an empty one; None at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Read no more: the guest's writes end. Happens by itself when nobody holds the stream."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        chunk = await self.read()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+class StreamWriter(Generic[T]):
+    """The sending half of a `channel`."""
+
+    def __init__(self, sender: MemoryObjectSendStream[T | BaseException]) -> None:
+        self._sender = sender
+
+    async def send(self, chunk: T) -> None:
+        """Send a chunk; returns when the guest has room for it (back-pressure).
+
+        :raises StreamClosed: if the guest has dropped its end
+        """
+        try:
+            await self._sender.send(chunk)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise StreamClosed("the guest has dropped its end of the stream") from None
+
+    def close(self) -> None:
+        """End the stream."""
+        self._sender.close()
+
+    def abort(self, reason: BaseException | None = None) -> None:
+        """Break the stream off. The guest's call fails, for it must not take a part for the whole."""
+        try:
+            self._sender.send_nowait(reason or StreamAborted("the stream was aborted"))
+        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+        finally:
+            self._sender.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort(error)
+
+
+class _Channel(Generic[T]):
+    """The receiving half: what a host function returns for the guest."""
+
+    def __init__(self, receiver: MemoryObjectReceiveStream[T | BaseException]) -> None:
+        self._receiver = receiver
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        with self._receiver:
+            async for chunk in self._receiver:
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
+
+
+def channel() -> tuple[StreamWriter[Any], _Channel[Any]]:
+    """Return a writer, and the stream to give to the guest, which yields what is sent to the writer."""
+    sender, receiver = anyio.create_memory_object_stream[Any](0)
+    return StreamWriter(sender), _Channel(receiver)
