@@ -449,6 +449,20 @@ def test_an_object_that_registers_nothing_is_refused(site: Site) -> None:
         site.registry().add(object())
 
 
+def test_a_class_is_not_an_object(site: Site) -> None:
+    with pytest.raises(PluginError, match="it is the class Provider, not an object"):
+        site.registry().add(Provider)
+
+
+def test_a_disabled_one_file_plugin_is_not_imported_and_not_forgotten(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("1/0")
+    registry = site.registry(no_plugins=True)
+    registry.add_file(path)
+    assert state(registry, "mine") is PluginState.DISABLED
+    assert "mine.py is disabled" in refused(registry, "redis")
+
+
 def test_two_objects_of_one_name_are_refused(site: Site) -> None:
     registry = site.registry()
     registry.add(Provider())
@@ -551,6 +565,12 @@ def test_a_broken_interface_plugin_matters_only_if_nobody_else_serves(site: Site
     assert registry.interface("wasi:io", "0.2.1") is not None
     with pytest.raises(PluginError, match="RuntimeError: broken"):
         registry.interface("wasi:clocks", "0.2.1")
+
+
+def test_a_disabled_interface_plugin_says_so(site: Site) -> None:
+    install_interface(site, "host-plugin-wasi", "0.2.12")
+    with pytest.raises(PluginError, match="all plugins are disabled"):
+        site.registry(no_plugins=True).interface("wasi:io", "0.2.1")
 
 
 def test_an_export_adapter_is_found_for_the_export(site: Site) -> None:

@@ -103,6 +103,8 @@ def load_object(plugin: object) -> Contribution:
 
     :raises LoadFailure: naming the hook, if it registers nothing or something unusable
     """
+    if isinstance(plugin, type):
+        raise LoadFailure(f"it is the class {plugin.__name__}, not an object", f"write {plugin.__name__}()")
     try:
         if fields := sort_pieces(plugin):
             return Contribution(**fields)

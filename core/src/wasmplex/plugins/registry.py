@@ -297,9 +297,11 @@ class Registry:
         names = self.names(group)
         guess = nearest(name, names)
         install = f"pip install host-plugin-{name}"
+        hidden = [e.identity.distribution for e in self._added if e.state is PluginState.DISABLED]
         return PluginError(
             f"no {group.noun} {name!r} is installed",
-            why=f"installed: {', '.join(names) or 'none'}",
+            why=f"installed: {', '.join(names) or 'none'}"
+            + (f"; {', '.join(hidden)} is disabled" if hidden else ""),
             fix=f"{guess} Else: {install}" if guess.startswith("did you") else install,
         )
 
