@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -125,10 +126,50 @@ def test_every_line_is_logged_once_however_it_is_cut(pieces: list[bytes]) -> Non
     try:
         output = LogOutput(LineLog("cuts", "stderr"))
         for piece in pieces:
-            output.write(piece)
+            written = output.write(piece)
+            assert written is None
         output.drop()
     finally:
         logger.removeHandler(handler)
     whole = b"".join(pieces)
     assert len(handler.lines) == whole.count(b"\n") + (not whole.endswith(b"\n") and whole != b"")
     assert not any(c < " " and c != "\t" for line in handler.lines for c in line)
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"long line"]), max_size=300))
+def test_many_lines_at_once_are_all_logged_in_order(words: list[bytes]) -> None:
+    logger = logging.getLogger("wasmplex.guest.many")
+    handler = Records()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    async def write() -> None:
+        output = LogOutput(LineLog("many", "stdout"))
+        if (written := output.blocking_write_and_flush(b"\n".join(words))) is not None:
+            await written
+        output.drop()
+
+    try:
+        asyncio.run(write())
+    finally:
+        logger.removeHandler(handler)
+    expected = words[:-1] if words and not words[-1] else words
+    assert handler.lines == [f"wasmplex.guest.many stdout {word.decode()}" for word in expected]
+
+
+async def test_a_flood_of_lines_lets_others_run() -> None:
+    output = LogOutput(LineLog("flood", "stdout"))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.ensure_future(count())
+    written = output.write(b"\n" * 10_000)
+    assert written is not None
+    await written
+    counter.cancel()
+    assert turns > 100

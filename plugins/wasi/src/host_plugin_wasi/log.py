@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from asyncio import sleep
 from typing import Final
 
-from host_plugin_wasi.io import OutputStream, Pollable, ReadyPollable, Violation
+from host_plugin_wasi.io import MaybeAwaitable, OutputStream, Pollable, ReadyPollable, Violation
 
 __all__ = ["LINE_LIMIT", "LineLog", "LogOutput"]
 
 LINE_LIMIT: Final = 8192
 """Bytes of one line that are logged; the rest of a longer one is counted and thrown away."""
+
+_AT_ONCE: Final = 64
+"""Lines that are logged before others have their turn: a guest can make a million of them in one write."""
 
 _PERMIT: Final = 64 << 10
 
@@ -39,8 +43,27 @@ class LineLog:
         self._lost = 0
         self.handles = 0
 
-    def write(self, contents: bytes) -> None:
-        """Take bytes; log the lines that they end."""
+    def write(self, contents: bytes) -> MaybeAwaitable[None]:
+        """Take bytes; log the lines that they end. Many lines are logged a few at a time."""
+        if contents.count(b"\n") > _AT_ONCE:
+            return self._write_slowly(contents)
+        self._write(contents)
+        return None
+
+    async def _write_slowly(self, contents: bytes) -> None:
+        start = 0
+        while start < len(contents):
+            end = start
+            for _ in range(_AT_ONCE):
+                end = contents.find(b"\n", end) + 1
+                if not end:
+                    end = len(contents)
+                    break
+            self._write(contents[start:end])
+            start = end
+            await sleep(0)
+
+    def _write(self, contents: bytes) -> None:
         *ended, rest = contents.split(b"\n")
         for piece in ended:
             self._append(piece)
@@ -79,18 +102,18 @@ class LogOutput(OutputStream):
         """Return how much one write may bring."""
         return _PERMIT
 
-    def write(self, contents: bytes) -> None:
+    def write(self, contents: bytes) -> MaybeAwaitable[None]:
         """Log the lines that `contents` ends.
 
         :raises Violation: if it is more than permitted
         """
         if len(contents) > _PERMIT:
             raise Violation("wasi:io/streams: write of more than check-write permits")
-        self._log.write(contents)
+        return self._log.write(contents)
 
-    def blocking_write_and_flush(self, contents: bytes) -> None:
+    def blocking_write_and_flush(self, contents: bytes) -> MaybeAwaitable[None]:
         """As `write`; nothing is buffered but a line without its end."""
-        self._log.write(contents)
+        return self._log.write(contents)
 
     def blocking_flush(self) -> None:
         """Do nothing: lines are logged as they end."""

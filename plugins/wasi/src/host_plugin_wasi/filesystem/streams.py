@@ -178,19 +178,20 @@ class Listing:
 
     def next(self) -> list[tuple[str, bytes]]:
         """Return kind and name of the next entries, none at the end."""
-        with self._lock:
-            if self._closed:
-                return []
+        with self._lock, self._own:
             # Entries are looked at through the descriptor that was scanned.
-            return [(_kind(entry), os.fsencode(entry.name)) for entry in islice(self._entries, _BATCH)]
+            found = [(_kind(entry), os.fsencode(entry.name)) for entry in islice(self._entries, _BATCH)]
+            if self._closed:
+                self._entries.close()
+        return found
 
     def close(self) -> None:
-        """Close it, after the thread that reads it, if there is one."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._entries.close()
-                self._own.release()
+        """Close it, or leave that to the thread that still reads it."""
+        self._closed = True
+        self._own.release()
+        if self._lock.acquire(blocking=False):
+            self._entries.close()
+            self._lock.release()
 
     def __del__(self) -> None:
         # Opened by a call that was cancelled before it could take the result.
