@@ -1,1 +1,14 @@
-"""."""
+"""The command line. Each command is a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    import sys
+
+    from wasmplex.cli.dispatch import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""``wasmplex check``: everything short of serving."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasmplex.cli.command import Command
+from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
+from wasmplex.cli.table import echo_json, echo_table
+from wasmplex.errors import WasmplexError
+
+if TYPE_CHECKING:
+    from wasmplex.assembly import Assembly, PlannedWorkload
+    from wasmplex.config import HostConfig
+
+__all__ = ["command"]
+
+
+@click.command(
+    "check",
+    cls=Command,
+    examples=[
+        "wasmplex check",
+        "wasmplex check host.toml --connect",
+        "wasmplex check host.toml --json | jq '.workloads[].imports'",
+    ],
+)
+@config_argument()
+@click.option("--connect", is_flag=True, help="Also open the backends and link the components.")
+@click.option("--no-compile", is_flag=True, help="Leave the components uncompiled.")
+@wasm_proposal
+@as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    host: Path,
+    connect: bool,
+    no_compile: bool,
+    wasm_proposals: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Check a configuration and show who serves each import.
+
+    HOST is a configuration file, or a directory with a host.toml in it; by default the current one. All that
+    is wrong is reported at once. Components are compiled, and kept for the next run.
+    """
+    import anyio
+
+    from wasmplex.config import load
+
+    try:
+        config = load(host)
+        chosen = proposals(wasm_proposals)
+        assembly = anyio.run(_check, ctx, config, chosen, not no_compile, connect)
+    except WasmplexError as error:
+        if as_json:
+            echo_json({"ok": False, "problems": [_problem(d) for d in error.diagnostics]})
+        raise
+    if as_json:
+        echo_json(_as_dict(assembly))
+    else:
+        _echo(assembly)
+
+
+async def _check(
+    ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], compile_: bool, connect: bool
+) -> Assembly:
+    from wasmplex.assembly import assemble
+    from wasmplex.cli.progress import compiling
+    from wasmplex.engine import Engine, EngineSettings
+    from wasmplex.host import Host
+
+    assembly = await assemble(config, registry(ctx), os.environ, wasm_proposals=chosen)
+    with compiling(len(assembly.workloads)) as progress:
+        if connect:
+            options: dict[str, Any] = {
+                "registry": registry(ctx),
+                "wasm_proposals": chosen,
+                "progress": progress,
+            }
+            async with Host(config, **options):
+                pass
+        elif compile_:
+            async with Engine(EngineSettings(assembly.proposals, config.engine.cache)) as engine:
+                for planned in assembly.workloads:
+                    name = planned.config.name
+                    tell = None if progress is None else lambda text, name=name: progress(name, text)
+                    await engine.compile(planned.wasm, planned.shape, tell)
+    return assembly
+
+
+def _problem(diagnostic: Any) -> dict[str, str]:
+    return {part: getattr(diagnostic, part) for part in ("what", "where", "why", "fix")}
+
+
+# ------------------------------------------------------------ printing
+
+
+def _as_dict(assembly: Assembly) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "host": assembly.config.name,
+        "file": str(assembly.config.path),
+        "workloads": [_workload_as_dict(planned) for planned in assembly.workloads],
+    }
+
+
+def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
+    return {
+        "name": planned.config.name,
+        "component": str(planned.config.component),
+        "imports": [
+            {
+                "import": row.import_,
+                "interface": row.interface or row.import_,
+                "served_by": row.served_by,
+                "plugin": row.plugin,
+                "namespace": row.namespace,
+                "where": row.where,
+            }
+            for row in planned.plan.rows()
+        ],
+        "triggers": [
+            {
+                "trigger": route.name,
+                "export": route.export.name,
+                "plugin": route.plugin.requirement,
+                "where": str(route.where),
+            }
+            for route in planned.plan.triggers
+        ],
+    }
+
+
+def _echo(assembly: Assembly) -> None:
+    for planned in assembly.workloads:
+        click.echo(f"workload {planned.config.name}: {planned.config.component}")
+        if rows := planned.plan.rows():
+            echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), rows)
+        for route in planned.plan.triggers:
+            click.echo(f"trigger {route.name} calls {route.export.name}")
+        if not planned.plan.triggers:
+            click.echo("no trigger: nothing but `wasmplex invoke` calls it")
+        click.echo()
+    count = len(assembly.workloads)
+    click.echo(f"ok: {count} workload{'' if count == 1 else 's'}")

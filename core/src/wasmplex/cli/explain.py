@@ -1,0 +1,157 @@
+"""``wasmplex explain``: the way from one import to whoever serves it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasmplex.cli.command import Command
+from wasmplex.cli.options import as_json, config_argument, registry
+from wasmplex.cli.table import echo_json, echo_pairs
+from wasmplex.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from wasmplex.assembly import Assembly, PlannedWorkload
+    from wasmplex.routing import Route
+
+__all__ = ["command"]
+
+
+@click.command(
+    "explain",
+    cls=Command,
+    examples=[
+        "wasmplex explain host.toml cache",
+        "wasmplex explain host.toml shop/cache --json",
+    ],
+)
+@config_argument(required=True)
+@click.argument("label")
+@as_json
+@click.pass_context
+def command(ctx: click.Context, host: Path, label: str, as_json: bool) -> None:
+    """Show how an import gets to the backend that serves it.
+
+    LABEL is a label or an interface id, with WORKLOAD/ before it if several workloads have it and only one is
+    meant. Nothing is opened; secrets are shown as they are written in the configuration.
+    """
+    import anyio
+
+    from wasmplex.assembly import assemble
+    from wasmplex.config import load
+
+    config = load(host)
+    assembly = anyio.run(assemble, config, registry(ctx), os.environ)
+    found = [_explain(planned, route) for planned, route in _matches(assembly, label)]
+    if as_json:
+        echo_json(found)
+        return
+    for number, explained in enumerate(found):
+        if number:
+            click.echo()
+        _echo(explained)
+
+
+def _matches(assembly: Assembly, label: str) -> list[tuple[PlannedWorkload, Route]]:
+    every = {
+        (planned.config.name, route.import_.name): (planned, route)
+        for planned in assembly.workloads
+        for route in planned.plan.routes
+    }
+    found = [match for (workload, name), match in every.items() if label in (name, f"{workload}/{name}")]
+    if not found:
+        raise UsageError(
+            f"no workload imports {label!r}",
+            where=str(assembly.config.path),
+            fix=nearest(label, [name for _, name in every]),
+        )
+    return found
+
+
+def _explain(planned: PlannedWorkload, route: Route) -> dict[str, Any]:
+    """Return the steps from the import to the endpoint; those that it does not have are None."""
+    provider, backend = route.provider, route.backend
+    return {
+        "workload": planned.config.name,
+        "component": str(planned.config.component),
+        "import": route.import_.name,
+        "interface": route.import_.interface,
+        "renamed_from": _renamed_from(planned, route),
+        "served_by": route.kind.value,
+        "binding": str(route.where) if route.where else None,
+        "granted": None if route.granted is None else sorted(route.granted),
+        "interface_provider": None
+        if provider is None or route.plugin is None
+        else {
+            "package": "@".join(filter(None, (provider.package, provider.version))),
+            "plugin": route.plugin.name,
+            "distribution": route.plugin.requirement,
+        },
+        "backend": None
+        if backend is None
+        else {
+            "name": backend.provider.name,
+            "capability": backend.provider.capability,
+            "plugin": backend.plugin.name,
+            "distribution": backend.plugin.requirement,
+            "features": sorted(backend.provider.features),
+            "durability": backend.provider.durability,
+        },
+        "namespace": route.namespace if backend is not None else None,
+        "settings": _settings(planned, route),
+    }
+
+
+def _renamed_from(planned: PlannedWorkload, route: Route) -> str | None:
+    for old, (label, _) in planned.plan.relabels.items():
+        if label == route.import_.name:
+            return old
+    return None
+
+
+def _settings(planned: PlannedWorkload, route: Route) -> dict[str, Any] | None:
+    from wasmplex.config import redact
+
+    for binding in planned.config.bindings:
+        if route.backend is not None and binding.settings.location == route.where:
+            return redact(binding.settings)
+    return None
+
+
+def _echo(explained: dict[str, Any]) -> None:
+    backend, provider = explained["backend"] or {}, explained["interface_provider"] or {}
+    renamed = explained["renamed_from"]
+    echo_pairs(
+        [
+            ("workload", f"{explained['workload']}  ({explained['component']})"),
+            ("import", explained["import"] + (f"  (in the file: {renamed})" if renamed else "")),
+            ("interface", explained["interface"]),
+            ("binding", explained["binding"] or ""),
+            ("granted", ", ".join(explained["granted"] or ())),
+            ("served by", _SERVED_BY.get(explained["served_by"], explained["served_by"])),
+            ("provider", f"{provider['package']}  from {provider['distribution']}" if provider else ""),
+            ("backend", f"{backend['name']}  from {backend['distribution']}" if backend else ""),
+            ("features", ", ".join(backend.get("features", ()))),
+            ("durability", backend.get("durability", "")),
+            ("namespace", explained["namespace"] or ""),
+        ]
+    )
+    for name, value in (explained["settings"] or {}).items():
+        click.echo(f"  {name} = {value if isinstance(value, str) else _text(value)}")
+
+
+_SERVED_BY = {
+    "binding": "the binding",
+    "host": "the host; it needs no binding",
+    "resource": "the backend that each resource came from",
+    "types": "nobody: it has types alone",
+}
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,86 @@
+"""What the user is told when something went wrong: a few lines on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from wasmplex.errors import Diagnostic, WasmplexError
+
+__all__ = ["Failure", "print_diagnostics", "report"]
+
+_TRACEBACK = "WASMPLEX_TRACEBACK"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What to print, and the exit code to end with.
+
+    :ivar traceback: for the developers of wasmplex and of plugins, printed only if asked for
+    """
+
+    diagnostics: tuple[Diagnostic, ...]
+    exit_code: int
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Return what to say about any exception."""
+        trace = "".join(traceback.format_exception(error))
+        found = list(_leaves(error))
+        if all(isinstance(leaf, (WasmplexError, click.ClickException)) for leaf in found):
+            diagnostics = tuple(d for leaf in found for d in _diagnostics(leaf))
+            codes = [leaf.exit_code for leaf in found if isinstance(leaf, WasmplexError)]
+            return cls(diagnostics, min(codes, default=2), trace)
+        unexpected = next(e for e in found if not isinstance(e, (WasmplexError, click.ClickException)))
+        return cls((_internal(unexpected),), 1, trace)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
+    if isinstance(error, WasmplexError):
+        return error.diagnostics
+    assert isinstance(error, click.ClickException)  # noqa: S101  see Failure.of
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "wasmplex"
+    what = error.format_message().rstrip(".")
+    return (Diagnostic(what[:1].lower() + what[1:], fix=f"{path} --help"),)
+
+
+def _internal(error: BaseException) -> Diagnostic:
+    name = type(error).__name__
+    text = " ".join(str(error).split())
+    return Diagnostic(
+        f"wasmplex itself failed: {name}{f': {text}' if text else ''}"[:500],
+        why="this is a mistake in wasmplex or in a plugin, not in what you gave it",
+        fix=f"{_TRACEBACK}=1 shows where; please report it",
+    )
+
+
+def report(failure: Failure) -> int:
+    """Print a failure and return its exit code."""
+    if os.environ.get(_TRACEBACK):
+        print(failure.traceback, file=sys.stderr)  # noqa: T201  asked for
+    print_diagnostics(failure.diagnostics)
+    return failure.exit_code
+
+
+def print_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
+    """Print problems to standard error."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    for diagnostic in diagnostics:
+        text = diagnostic.render()
+        if colour:
+            text = text.replace("error:", click.style("error:", fg="red", bold=True), 1)
+        click.echo(text, err=True, color=colour)

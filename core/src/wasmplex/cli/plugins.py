@@ -1,0 +1,144 @@
+"""``wasmplex plugins``: what is installed, and how it fares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasmplex.cli.command import Group as CommandGroup
+from wasmplex.cli.options import as_json, registry
+from wasmplex.cli.table import echo_json, echo_pairs, echo_table
+from wasmplex.errors import PluginError, nearest
+from wasmplex.plugins.identity import Group
+
+if TYPE_CHECKING:
+    from wasmplex.plugins.identity import PluginStatus
+
+__all__ = ["command"]
+
+
+@click.group(
+    "plugins",
+    cls=CommandGroup,
+    examples=[
+        "wasmplex plugins",
+        "wasmplex plugins show redis",
+        "wasmplex plugins --json",
+    ],
+    invoke_without_command=True,
+)
+@as_json
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List plugins and how they fare, or show one.
+
+    A plugin that is broken is listed with the cause, and stops nobody who does not use it.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(ctx, as_json)
+
+
+@command.command(
+    "list",
+    examples=[
+        "wasmplex plugins list --json",
+    ],
+)
+@as_json
+@click.pass_context
+def list_command(ctx: click.Context, as_json: bool) -> None:
+    """List all plugins. Each is imported, to see whether it works."""
+    _list(ctx, as_json)
+
+
+def _list(ctx: click.Context, as_json: bool) -> None:
+    found = registry(ctx).status(load=True)
+    if as_json:
+        echo_json([_as_dict(status) for status in found])
+        return
+    echo_table(
+        ("name", "state", "distribution", "version", "offers", "cause"),
+        [
+            (s.identity.name, s.state.value, s.identity.distribution, s.identity.version, _offers(s), s.cause)
+            for s in found
+            if not (s.builtin and set(s.offers or ()) == {Group.COMMANDS})  # `wasmplex --help` has them
+        ],
+    )
+
+
+def _offers(status: PluginStatus) -> str:
+    return "; ".join(
+        f"{group.noun} {', '.join(names)}" for group, names in (status.offers or {}).items() if names
+    )
+
+
+def _as_dict(status: PluginStatus) -> dict[str, Any]:
+    return {
+        "name": status.identity.name,
+        "distribution": status.identity.distribution,
+        "version": status.identity.version,
+        "state": status.state.value,
+        "cause": status.cause,
+        "module": status.module,
+        "requires": status.requires,
+        "builtin": status.builtin,
+        "offers": {group.value: list(names) for group, names in (status.offers or {}).items()},
+        "provides": list(status.provides),
+        "import_seconds": status.import_seconds,
+    }
+
+
+@command.command(
+    "show",
+    examples=[
+        "wasmplex plugins show memory",
+        "wasmplex plugins show host-plugin-redis --traceback",
+    ],
+)
+@click.argument("name")
+@click.option("--traceback", is_flag=True, help="Show where a plugin that failed did so.")
+@as_json
+@click.pass_context
+def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) -> None:
+    """Show everything about one plugin.
+
+    NAME is its name, its distribution, or a name that it offers.
+    """
+    everything = registry(ctx).status(load=True)
+    found = [status for status in everything if name in _names(status)]
+    if not found:
+        known = {known for status in everything for known in _names(status)}
+        raise PluginError(f"no plugin {name!r} is installed", fix=nearest(name, known))
+    if as_json:
+        echo_json([_as_dict(status) | {"detail": status.detail} for status in found])
+        return
+    for number, status in enumerate(found):
+        if number:
+            click.echo()
+        _show(status, traceback=traceback)
+
+
+def _names(status: PluginStatus) -> set[str]:
+    offered = {name for names in (status.offers or {}).values() for name in names}
+    return {status.identity.name, status.identity.distribution, *offered}
+
+
+def _show(status: PluginStatus, *, traceback: bool) -> None:
+    seconds = status.import_seconds
+    echo_pairs(
+        [
+            ("name", status.identity.name),
+            ("distribution", status.identity.requirement),
+            ("state", status.state.value),
+            ("cause", status.cause),
+            ("module", status.module),
+            ("needs wasmplex", status.requires),
+            ("offers", _offers(status)),
+            ("import took", f"{seconds * 1000:.0f} ms" if seconds is not None else ""),
+        ]
+    )
+    for line in status.provides:
+        click.echo(f"  {line}")
+    if traceback and status.detail:
+        click.echo(status.detail)

@@ -1,0 +1,65 @@
+"""What is seen of compiling: a bar on a terminal, nothing anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["compiling"]
+
+
+@contextmanager
+def compiling(count: int) -> Iterator[Callable[[str, str], None] | None]:
+    """Show how compiling goes on, on standard error, while the context lasts.
+
+    :param count: how many workloads there are
+    :returns: what to call with a workload's name and what is being done for it; None without a terminal
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bar = _Bar(count)
+    try:
+        yield bar.update
+    finally:
+        bar.stop()
+
+
+class _Bar:
+    """Appears with the first component that is not in the cache; looking there takes no time."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._seen: list[str] = []
+        self._progress: Any = None
+        self._task: Any = None
+
+    def update(self, workload: str, text: str) -> None:
+        if workload not in self._seen:
+            self._seen.append(workload)
+        if self._progress is None:
+            if not text.startswith("compiling"):
+                return
+            self._start()
+        description = f"{workload}: {text}"
+        self._progress.update(self._task, description=description, completed=len(self._seen) - 1)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+
+        console = Console(stderr=True)
+        text = TextColumn("{task.description}", markup=False)
+        bar = BarColumn(bar_width=20)
+        self._progress = Progress(
+            SpinnerColumn(), bar, MofNCompleteColumn(), text, Elapsed(), console=console, transient=True
+        )
+        self._task = self._progress.add_task("", total=self._count)
+        self._progress.start()
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()

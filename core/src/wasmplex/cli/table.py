@@ -1,0 +1,38 @@
+"""Columns of text for a terminal or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import click
+
+__all__ = ["echo_json", "echo_pairs", "echo_table"]
+
+
+def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to standard output; columns that are empty in every row are left out."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    used = [n for n in range(len(header)) if any(line[n] for line in lines)]
+    widths = {n: max(len(header[n]), *(len(line[n]) for line in lines)) for n in used}
+
+    def text(cells: Sequence[str]) -> str:
+        return "  ".join(cells[n].ljust(widths[n]) for n in used).rstrip()
+
+    click.echo(click.style(text([name.upper() for name in header]), bold=True))
+    for line in lines:
+        click.echo(text(line))
+
+
+def echo_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line; those without a value are left out."""
+    shown = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def echo_json(value: object) -> None:
+    """Print JSON to standard output."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
