@@ -445,6 +445,14 @@ async def test_cancelled_at_odd_moments_it_leaves_nothing_and_takes_nothing_away
     assert total.opened > 1
 
 
+async def test_an_error_of_the_caller_comes_out_as_it_is(tmp_path: Path) -> None:
+    provider = Stores()
+    with pytest.raises(LookupError, match="mine"):
+        async with BackendPool(tmp_path) as pool, pool.lease(provider, SETTINGS):
+            raise LookupError("mine")
+    assert provider.live == []
+
+
 # ---------------------------------------------------------------- statistics
 
 

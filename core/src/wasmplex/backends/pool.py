@@ -106,12 +106,14 @@ class BackendPool:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         """Close everything, whoever still holds it."""
         tasks, self._tasks = self._tasks, None
         for entry in list(self._entries):
             self._dismiss(entry)
-        return None if tasks is None else await tasks.__aexit__(kind, error, traceback)
+        if tasks is not None:
+            # Without the error, for the task group would wrap it: it is the caller's, and none of ours.
+            await tasks.__aexit__(None, None, None)
 
     def __repr__(self) -> str:
         total = self.statistics().total
