@@ -1,1 +1,31 @@
-"""."""
+"""What plugin authors and their tests use: conformance kits, test doubles, a fake clock.
+
+The kits need pytest and Hypothesis (``pip install wasmplex[testing]``); the doubles need nothing more.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.testing.clock import FakeClock
+from wasmplex.testing.doubles import DelayedKeyValue, FaultyKeyValue, plugin
+
+if TYPE_CHECKING:
+    from wasmplex.testing.keyvalue import KeyValueConformance
+
+__all__ = ["DelayedKeyValue", "FakeClock", "FaultyKeyValue", "KeyValueConformance", "plugin"]
+
+_KEYVALUE = "wasmplex.testing.keyvalue"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KeyValueConformance":  # imported late: it needs pytest
+        import pytest
+
+        if _KEYVALUE not in sys.modules:
+            pytest.register_assert_rewrite(_KEYVALUE)
+        from wasmplex.testing.keyvalue import KeyValueConformance
+
+        return KeyValueConformance
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,89 @@
+"""What all conformance kits share: tests that cannot be dropped in silence, features, expected failures.
+
+A kit is a class of tests that plugin authors subclass. A subclass says what it tests and may declare
+`Conformance.expected_failures`, each with a reason; it may not redefine or remove a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from wasmplex.errors import nearest
+from wasmplex.plugins.contracts import BackendProvider
+
+__all__ = ["Conformance", "needs"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def needs(*features: str) -> Callable[[F], F]:
+    """Mark a test that is skipped unless the backend declares all of `features`."""
+
+    def mark(test: F) -> F:
+        test.needs = features  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+class Conformance:
+    """Base of the kits. What subclasses of a kit must have is said there.
+
+    :cvar provider: the backend provider under test
+    :cvar expected_failures: tests known to fail, each with the reason; one that passes is an error
+    """
+
+    provider: ClassVar[BackendProvider[Any]]
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    _kit: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, kit: bool = False, **kwargs: Any) -> None:
+        """Refuse a subclass that changes the kit; `kit` is True for the kit itself."""
+        super().__init_subclass__(**kwargs)
+        if kit:
+            cls._kit = frozenset(name for name in dir(cls) if name.startswith("test_"))
+            return
+        for name in vars(cls):
+            if name in cls._kit or name in _GUARDED:
+                raise TypeError(
+                    f"{cls.__name__}.{name} replaces a part of the conformance kit. If the test cannot pass, "
+                    f'write expected_failures = {{"{name}": "why"}}'
+                )
+        for name, reason in cls.expected_failures.items():
+            if name not in cls._kit:
+                raise TypeError(
+                    f"{cls.__name__}.expected_failures: no test {name!r}; {nearest(name, cls._kit)}"
+                )
+            if not reason.strip():
+                raise TypeError(f"{cls.__name__}.expected_failures: {name} needs a reason")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def anyio_backend(cls) -> str:
+        """Run on asyncio, the host's event loop."""
+        return "asyncio"
+
+    @pytest.fixture(autouse=True)
+    def _declared(self, request: pytest.FixtureRequest) -> None:
+        """Skip what the backend does not declare, and expect the failures that are."""
+        test = request.function
+        if missing := set(getattr(test, "needs", ())) - self._supported(request):
+            pytest.skip(f"{self.provider.name} does not support {', '.join(sorted(missing))} here")
+        if reason := self.expected_failures.get(test.__name__):
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    def _supported(self, request: pytest.FixtureRequest) -> frozenset[str]:
+        """Return the features that the test may use."""
+        return self.provider.features
+
+    def test_the_kit_is_whole(self) -> None:
+        """Every test of the kit is there: none was deleted from it, none replaced by something else."""
+        gone = [name for name in self._kit if not callable(getattr(type(self), name, None))]
+        assert not gone, f"the kit lacks {', '.join(sorted(gone))}"
+
+
+_GUARDED = {"_declared", "_kit", "_supported", "__init_subclass__", "__test__"}

@@ -1,0 +1,113 @@
+"""The key-value kit notices what is wrong, and cannot be made to look away."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from wasmplex.plugin import BackendProvider
+from wasmplex.testing import KeyValueConformance
+
+from .wrong_backends import DEFECTS, SmallProvider, class_of
+
+MODEL = "test_the_store_agrees_with_a_model"
+FOUND_BY_MODEL = ["expiry-stays", "picky-delete", "packed-counter", "lost-updates", "one-namespace"]
+
+# Without shrinking: that a defect is found matters here, not how small the example is.
+QUICK = """
+from hypothesis import Phase, settings
+settings.register_profile("quick", phases=[Phase.generate], derandomize=True)
+settings.load_profile("quick")
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Run the kit on the small backend and its wrong versions: class, test, ``passed`` or else."""
+    folder = tmp_path_factory.mktemp("kit")
+    (folder / "quick.py").write_text(QUICK)
+    wanted = ["TestNone", "TestSmallest", *(f"{class_of(defect)}::{MODEL}" for defect in FOUND_BY_MODEL)]
+    wanted += [f"{class_of(defect)}::{test}" for defect, tests in DEFECTS.items() for test in tests]
+    here = Path(__file__).parent
+    options = ["-p", "quick", "-p", "no:cacheprovider", "-o", "python_files=wrong_backends.py", "--tb=no"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, f"--junitxml={folder / 'report.xml'}",
+         *(f"wrong_backends.py::{test}" for test in wanted)],
+        check=False, timeout=55, capture_output=True, text=True, cwd=here, env={"PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for case in ElementTree.parse(folder / "report.xml").iter("testcase"):
+        bad = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        name = re.sub(r"\[.*", "", case.attrib["name"])
+        found[case.attrib["classname"].rpartition(".")[2]][name] = bad[0] if bad else "passed"
+    return found
+
+
+def failed(tests: dict[str, str]) -> set[str]:
+    return {name for name, outcome in tests.items() if outcome in ("failure", "error")}
+
+
+@pytest.mark.parametrize("name", ["TestNone", "TestSmallest"])
+def test_what_is_right_passes(outcomes: dict[str, dict[str, str]], name: str) -> None:
+    assert len(outcomes[name]) > 50
+    assert failed(outcomes[name]) == set()
+
+
+@pytest.mark.parametrize("defect", sorted(DEFECTS))
+def test_a_defect_is_noticed_by_the_test_for_its_line(
+    outcomes: dict[str, dict[str, str]], defect: str
+) -> None:
+    assert DEFECTS[defect] <= failed(outcomes[class_of(defect)])
+
+
+@pytest.mark.parametrize("defect", FOUND_BY_MODEL)
+def test_the_model_notices_by_itself(outcomes: dict[str, dict[str, str]], defect: str) -> None:
+    assert MODEL in failed(outcomes[class_of(defect)])
+
+
+def test_what_is_not_declared_is_skipped(outcomes: dict[str, dict[str, str]]) -> None:
+    skipped = [name for name, outcome in outcomes["TestSmallest"].items() if outcome == "skipped"]
+    assert "test_counting" in skipped
+    assert "test_expiry" in skipped
+    assert outcomes["TestSmallest"]["test_what_is_not_declared_is_refused"] == "passed"
+
+
+# ---------------------------------------------------------------- looking away
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"test_deleting": lambda self: None}, 'expected_failures = {"test_deleting": "why"}'),
+        ({"test_deleting": None}, "test_deleting replaces a part of the conformance kit"),
+        ({"__test__": False}, "__test__ replaces"),
+        ({"expected_failures": {"test_deleting": " "}}, "test_deleting needs a reason"),
+        ({"expected_failures": {"test_deletin": "slow"}}, "did you mean 'test_deleting'?"),
+    ],
+)
+def test_a_subclass_cannot_drop_a_test(members: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        type("TestMine", (KeyValueConformance,), {"provider": SmallProvider(), **members})
+
+
+def test_deleting_from_the_kit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(KeyValueConformance):
+        provider: BackendProvider[object] = SmallProvider()  # type: ignore[assignment,misc]
+
+    Mine().test_the_kit_is_whole()
+    owner = next(cls for cls in Mine.__mro__ if "test_deleting" in vars(cls))
+    monkeypatch.delattr(owner, "test_deleting")
+    with pytest.raises(AssertionError, match="test_deleting"):
+        Mine().test_the_kit_is_whole()
+
+
+def test_every_test_of_the_kit_says_what_it_proves() -> None:
+    tests = [name for name in dir(KeyValueConformance) if name.startswith("test_")]
+    assert len(tests) > 50
+    assert [name for name in tests if not getattr(KeyValueConformance, name).__doc__] == []

@@ -1,0 +1,10 @@
+"""The memory backend keeps the key-value contract."""
+
+from __future__ import annotations
+
+from host_plugin_memory import MemoryProvider
+from wasmplex.testing import KeyValueConformance
+
+
+class TestMemory(KeyValueConformance):
+    provider = MemoryProvider()
