@@ -68,10 +68,9 @@ def _compound(inner: st.SearchStrategy[ValueType]) -> st.SearchStrategy[ValueTyp
     )
 
 
-def _named(inner: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[list[tuple[str, Any]]]:
-    return st.lists(
-        st.tuples(st.sampled_from(NAMES), inner), min_size=1, max_size=most, unique_by=lambda p: p[0]
-    )
+@st.composite
+def _named(draw: st.DrawFn, inner: st.SearchStrategy[Any], most: int) -> list[tuple[str, Any]]:
+    return [(name, draw(inner)) for name in draw(names(1, most))]
 
 
 def values(type: ValueType) -> st.SearchStrategy[Any]:

@@ -24,6 +24,11 @@ __all__ = ["HostFailure", "drive"]
 
 _FIRST = object()
 
+# A guest that pauses again and again without using up a time slice waits for something that never comes.
+# It has until its deadline, but not the processor.
+_STALLS = 1000
+_STALL_SECONDS = 0.002
+
 
 class HostFailure(Exception):
     """A host function raised what its type does not declare; carries it to where the trap is made."""
@@ -71,23 +76,20 @@ async def drive(state: StoreState, future: int) -> None:
 
     :raises HostFailure: if a host function that had suspended the guest failed
     """
+    ticker, ticks, stalls = state.ticker, 0, 0
     try:
         while not future_poll(future):
-            if state.waiting is None:
-                await _yield_to_loop(state)
-            else:
+            if state.waiting is not None:
+                stalls = 0
                 await _wait(state)
+            else:
+                stalls = stalls + 1 if ticks == ticker.ticks else 0
+                ticks = ticker.ticks
+                await asyncio.sleep(0 if stalls < _STALLS else _STALL_SECONDS)
             state.refresh_epoch()
     finally:
         future_delete(future)
         state.waiting = None
-
-
-async def _yield_to_loop(state: StoreState) -> None:
-    """Let others run: the guest's time slice has ended."""
-    if state.error is not None:
-        return
-    await asyncio.sleep(0)
 
 
 async def _wait(state: StoreState) -> None:

@@ -64,6 +64,7 @@ class Engine:
         check_python(sys.version_info[:3], sys.implementation.name)
         self.settings = settings or EngineSettings()
         self.ticker = Ticker()
+        weakref.finalize(self, self.ticker.close)
         self._variants: dict[bool, Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
@@ -129,7 +130,7 @@ class Engine:
             handle = wasmtime.Engine(self._config(concurrency=concurrency))
             address = ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0
             self._variants[concurrency] = Variant(self._key(concurrency=concurrency), handle, address)
-            self.ticker.add(address)
+            self.ticker.add(address, handle)
         return self._variants[concurrency]
 
     def _config(self, *, concurrency: bool) -> wasmtime.Config:
@@ -144,6 +145,11 @@ class Engine:
             f"{'+' if on else '-'}{name}" for name, on in sorted(self.settings.proposals.items())
         )
         return f"{'async' if concurrency else 'sync'}{chosen}"
+
+    @staticmethod
+    def assemble(text: str) -> bytes:
+        """Return the binary of a component in the text format. It is not validated: compiling does that."""
+        return bytes(wasmtime.wat2wasm(text))
 
     # ------------------------------------------------------------ link
 

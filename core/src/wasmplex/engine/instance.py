@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
 from wasmplex.engine.driver import HostFailure, drive
+from wasmplex.engine.entry import check_headroom
 from wasmplex.engine.memory import U64
 from wasmplex.engine.store import StoreState, take_error
 from wasmplex.engine.traps import host_trap, trap
@@ -101,6 +102,7 @@ class Instance:
         codec, store = entry.codec, self._store
         if len(args) != codec.count:
             raise TypeError(f"{entry.name} takes {codec.count} arguments, not {len(args)}")
+        check_headroom()
         arena = Arena.take(codec.words)
         base = arena.base
         result = (base + codec.result) << 3
@@ -137,8 +139,6 @@ class Instance:
             await drive(store, future)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
-            if store.error is not None:
-                raise self._failure("", name)
             finished = True
         except HostFailure as failure:
             if isinstance(failure.error, GuestError):

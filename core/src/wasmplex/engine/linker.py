@@ -11,6 +11,7 @@ from typing import Any
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.engine import capi
 from wasmplex.engine.compiled import Compiled, unsupported
+from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
 from wasmplex.errors import Diagnostic, LinkError, nearest
@@ -181,12 +182,15 @@ class _Importer:
 def _destructor(name: str) -> Callable[[int, int, int], int]:
     def destroy(data: int, ctx: int, rep: int) -> int:
         try:
-            STATES[ctx].objects.drop(rep)
-        except BaseException as error:  # noqa: BLE001  nothing may be raised through wasmtime
+            try:
+                STATES[ctx].objects.drop(rep)
+            except BaseException as error:  # noqa: BLE001  nothing may be raised through wasmtime
+                return fail(ctx, name, error)
+            return 0
+        except BaseException as error:  # noqa: BLE001  a signal's handler raised while the first was kept
             return fail(ctx, name, error)
-        return 0
 
-    return destroy
+    return uninterrupted_entry(destroy)
 
 
 def _is_async(call: Callable[..., Any]) -> bool:

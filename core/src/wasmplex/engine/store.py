@@ -38,12 +38,12 @@ class StoreState:
     """
 
     __slots__ = (
-        "_flag", "_instance", "_out", "_store", "_ticker", "closed", "ctx", "error", "flag", "loans", "moved",
-        "objects", "waiting",
+        "_flag", "_instance", "_out", "_store", "closed", "ctx", "error", "flag", "loans", "moved", "objects",
+        "ticker", "waiting",
     )  # fmt: skip
 
     def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
-        self._ticker = ticker
+        self.ticker = ticker
         self._store = capi.store_new(engine, 0, 0)
         capi.store_limiter(self._store, *limits)
         self.ctx: int = capi.store_context(self._store)
@@ -74,7 +74,7 @@ class StoreState:
 
     def refresh_epoch(self) -> None:
         """Give the guest a full tick before it has to yield; a wait must not count as its running time."""
-        self._ticker.keep_ticking()
+        self.ticker.keep_ticking()
         capi.set_epoch_deadline(self.ctx, _YIELD_TICKS)
 
     def close(self) -> None:

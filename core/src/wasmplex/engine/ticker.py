@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from typing import Any
 
 from wasmplex.engine.capi import increment_epoch
 
@@ -19,18 +19,25 @@ class Ticker:
     """A thread that advances the epoch of wasmtime engines while guests run.
 
     It starts with the first guest and sleeps when none has run for a second.
+
+    :ivar ticks: how often it has advanced them
     """
 
     def __init__(self) -> None:
-        self._engines: list[int] = []
+        self._engines: list[tuple[int, Any]] = []
         self._awake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._wanted = False
+        self.ticks = 0
 
-    def add(self, engine: int) -> None:
-        """Tick an engine from now on; it must outlive the ticker."""
-        self._engines = [*self._engines, engine]
+    def add(self, engine: int, owner: Any) -> None:
+        """Tick an engine from now on.
+
+        :param engine: its address
+        :param owner: what keeps it alive; the ticker holds on to it
+        """
+        self._engines = [*self._engines, (engine, owner)]
 
     def keep_ticking(self) -> None:
         """Tell that a guest is about to run, or goes on."""
@@ -47,7 +54,9 @@ class Ticker:
     def _run(self) -> None:
         idle = 0
         while not self._stop.wait(TICK_SECONDS):
-            _tick(self._engines)
+            for engine, _ in self._engines:
+                increment_epoch(engine)
+            self.ticks += 1
             idle = 0 if self._wanted else idle + 1
             self._wanted = False
             if idle > _IDLE_TICKS:
@@ -60,10 +69,6 @@ class Ticker:
         self._stop.set()
         self._awake.set()
         if self._thread is not None:
-            self._thread.join()
+            if self._thread is not threading.current_thread():  # a garbage collection may have run in it
+                self._thread.join()
             self._thread = None
-
-
-def _tick(engines: Iterable[int]) -> None:
-    for engine in engines:
-        increment_epoch(engine)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from wasmplex.engine.codec.results import emit_err, emit_result
 from wasmplex.engine.codec.runtime import NAMESPACE
 from wasmplex.engine.codec.source import Source
 from wasmplex.engine.codec.writer import Place, emit_write
+from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.wit.types import FuncType, ResultType, ValueType
 
 __all__ = ["Codec", "ExportCodec"]
@@ -80,15 +82,15 @@ class Codec:
         :param context: whether `call` takes the instance as first argument
         """
         source = self._import_source(name, type, call)
-        with source.block("def callback(data,ctx,ty,args,nargs,res,nres):"):
+        with source.block("def callback(data,ctx,ty,args,nargs,res,nres):"), _kept(source, "return {}"):
             with source.block("try:"):
                 arguments = _emit_arguments(source, type, context)
                 source.line(f"r=call({arguments})")
                 _emit_checked_result(source, type.result, "r")
-            _emit_err_clause(source, type, "except Err as e:", "return 0")
+            _emit_err_clause(source, type)
             source.line("except BaseException as e: return fail(ctx,NAME,e)")
             source.line("return 0")
-        return source.build("callback")
+        return uninterrupted_entry(source.build("callback"))
 
     def async_import(self, name: str, type: FuncType, call: Callable[..., Any], context: bool) -> Any:
         """Return the body of a `capi.ASYNC_CALLBACK` that serves an import with an ``async def``.
@@ -100,20 +102,14 @@ class Codec:
         _emit_finish(source, type)
         with source.block("def callback(data,ctx,ty,args,nargs,res,nres,err,cont):"):
             source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
-            with source.block("try:"):
-                arguments = _emit_arguments(source, type, context, always_state=True)
-                source.line(f"co=call({arguments})")
+            with _kept(source, "U64[err>>3]={}"):
                 with source.block("try:"):
-                    source.line("y=co.send(None)")
-                with source.block("except StopIteration as stop:"):
-                    source.line("r=stop.value")
-                    _emit_checked_result(source, type.result, "r")
-                with source.block("else:"):
-                    source.line(f"U8[state.flag]=0;U64[c]={FLAG_CONTINUATION};U64[c+1]=state.flag")
-                    source.line("state.waiting=(co,y,finish,finish_err,res,NAME)")
-            _emit_err_clause(source, type, "except Err as e:", "return")
-            source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e)")
-        return source.build("callback")
+                    arguments = _emit_arguments(source, type, context, always_state=True)
+                    source.line(f"co=call({arguments})")
+                    _emit_first_step(source, type)
+                _emit_err_clause(source, type)
+                source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e)")
+        return uninterrupted_entry(source.build("callback"))
 
     def _import_source(self, name: str, type: FuncType, call: Callable[..., Any]) -> Source:
         source = Source(self._namespace)
@@ -181,16 +177,34 @@ def _emit_checked_result(source: Source, type: ValueType | None, value: str) -> 
     source.line(f"except Exception as e: raise refusal({ok},{value},{path!r},NAME,e) from None")
 
 
-def _emit_err_clause(source: Source, type: FuncType, header: str, leave: str) -> None:
+@contextmanager
+def _kept(source: Source, leave: str) -> Iterator[None]:
+    """Wrap a callback's body, which handles what it raises, in a net for what its handlers raise.
+
+    :param leave: the statement that tells wasmtime of an error
+    """
+    with source.block("try:"):
+        yield
+    source.line(f"except BaseException as e: {leave.format('fail(ctx,NAME,e)')}")
+
+
+def _emit_first_step(source: Source, type: FuncType) -> None:
+    """Emit the start of the coroutine ``co``: it ends at once, or is left to the driver."""
+    with source.block("try:"):
+        source.line("y=co.send(None)")
+    with source.block("except StopIteration as stop:"):
+        source.line("r=stop.value")
+        _emit_checked_result(source, type.result, "r")
+    with source.block("else:"):
+        source.line("state.waiting=(co,y,finish,finish_err,res,NAME)")
+        source.line(f"U8[state.flag]=0;U64[c]={FLAG_CONTINUATION};U64[c+1]=state.flag")
+
+
+def _emit_err_clause(source: Source, type: FuncType) -> None:
     """Emit what makes a raised `Err` the err case, where the function's type has one."""
-    if not isinstance(type.result, ResultType):
-        return
-    with source.block(header):
-        with source.block("try:"):
+    if isinstance(type.result, ResultType):
+        with source.block("except Err as e:"):
             _emit_checked_err(source, type.result, "e.value")
-        failed = "return fail(ctx,NAME,e)" if leave == "return 0" else "U64[err>>3]=fail(ctx,NAME,e)"
-        source.line(f"except BaseException as e: {failed}")
-        source.line(leave)
 
 
 def _emit_checked_err(source: Source, type: ResultType, value: str) -> None:

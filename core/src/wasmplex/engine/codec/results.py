@@ -145,7 +145,7 @@ def _emit_plain(source: Source, type: ValueType, slot: str, value: str) -> None:
 def _emit_plain_numbers(source: Source, name: str, pair: str, value: str) -> None:
     view, unit, code = SCALARS[name]
     first, step = f"a*{unit}+{unit}", VAL * unit
-    source.line(f"n=array({code!r},sequence({value}));ar=Arena.take({VAL}*len(n))")
+    source.line(f"n=numbers({code!r},{value});ar=Arena.take({VAL}*len(n))")
     with source.block("try:"):
         source.line("a=ar.base")
         with source.block("if n:"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +12,7 @@ from wasmplex.engine.arena import Arena, put_byte_list
 from wasmplex.engine.codec.refusal import refusal
 from wasmplex.values import Err, Ok, Some, Variant
 
-__all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "sequence"]
+__all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "numbers", "sequence"]
 
 
 class Unfit(TypeError):
@@ -56,6 +57,24 @@ def sequence(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def numbers(code: str, values: Any) -> array[Any]:
+    """Return a sequence of numbers as an array of a type code; what is out of range is refused."""
+    items = sequence(values)
+    result = array(code, items)
+    if code == "f" and (_INFINITY in result or -_INFINITY in result):
+        _pack_f32s(items)
+    return result
+
+
+_INFINITY = float("inf")
+_pack_f32 = struct.Struct("f").pack
+
+
+def _pack_f32s(items: tuple[Any, ...]) -> None:
+    for item in items:
+        _pack_f32(item)
+
+
 def flag_set(value: Any, names: Mapping[str, Any]) -> Collection[str]:
     """Return a set (or list, or tuple) of known flags without duplicates."""
     if not isinstance(value, (frozenset, set, list, tuple)):
@@ -87,6 +106,8 @@ NAMESPACE: Final[dict[str, Any]] = {
     "flag_set": flag_set,
     "host_delete": capi.host_delete,
     "host_rep": capi.host_rep,
+    "numbers": numbers,
+    "pack_f32": _pack_f32,
     "refusal": refusal,
     "new": tuple.__new__,
     "put_byte_list": put_byte_list,

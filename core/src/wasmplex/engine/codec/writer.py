@@ -95,6 +95,8 @@ def _emit(type: ValueType, source: Source, place: Place, value: str) -> None:
 def _(type: Primitive, source: Source, place: Place, value: str) -> None:
     if type.name in SCALARS:
         view, unit, _ = SCALARS[type.name]
+        if type.name == "f32":
+            source.line(f"pack_f32({value})")  # refuses what the view would turn into infinity
         source.line(f"{view}[{place.at(1, unit)}]={value}")
     elif type.name == "bool":
         source.line(f"U64[{place.at(1)}]=BOOLS[{value}]")
@@ -145,7 +147,7 @@ def _(type: ListType, source: Source, place: Place, value: str) -> None:
 def _emit_numbers(source: Source, name: str, place: Place, value: str) -> None:
     """Write a list of numbers in two steps of C code: all kinds, all payloads."""
     view, unit, code = SCALARS[name]
-    numbers, count, start = source.let(f"array({code!r},sequence({value}))"), source.fresh(), source.fresh()
+    numbers, count, start = source.let(f"numbers({code!r},{value})"), source.fresh(), source.fresh()
     source.line(f"{count}=len({numbers});{start}=ar.alloc({VAL}*{count})")
     source.line(f"U64[{place.at(1)}]={count};U64[{place.at(2)}]={start}<<3")
     with source.block(f"if {count}:"):
