@@ -430,7 +430,7 @@ def test_an_object_goes_before_installed_plugins(site: Site) -> None:
     provider = Provider()
     registry.add(provider)
     assert registry.backend("redis", "keyvalue") is provider
-    assert registry.origin(provider).distribution == "(in process)"
+    assert registry.origin(provider).distribution == "in process"
 
 
 def test_an_object_with_hooks_can_be_added(site: Site) -> None:

@@ -429,6 +429,23 @@ def test_a_backend_out_of_reach_need_not_be_capable(tmp_path: Path) -> None:
     assert found.route("store").granted == {"store"}
 
 
+def test_the_home_of_a_resource_needs_no_grant(tmp_path: Path) -> None:
+    """`types` of wasmcloud:keyvalue has the bucket's methods; entries list only `store` there."""
+    bucket = resource(7)
+    types = InstanceType({
+        "bucket": bucket,
+        "[method]bucket.get": FuncType((Param("self", Borrow(bucket)),), TEXT),
+    })  # fmt: skip
+    store = Import("cache", opening(bucket), implements=f"{CLOUD}/store@0.2.1")
+    found = route(
+        tmp_path, CACHE + 'interfaces = ["store"]', shape(Import(f"{CLOUD}/types@0.2.1", types), store)
+    )
+    assert found.routes[0].kind is RouteKind.RESOURCE
+    plain_store = Import(f"{CLOUD}/store@0.2.1", opening(bucket))
+    text = f'[workload.shop.default."{CLOUD}"]\nbackend = "memory"\ninterfaces = ["store"]'
+    assert route(tmp_path, text, shape(Import(f"{CLOUD}/types@0.2.1", types), plain_store)).routes
+
+
 def test_what_no_binding_grants_is_refused(tmp_path: Path) -> None:
     one(tmp_path, *by_resource(grants='interfaces = ["store"]'), "no binding grants cas")
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from wasmplex.settings import Settings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from wasmplex.component.shape import Export, InstanceType, Shape
 
 __all__ = [
-    "API_VERSION", "Backend", "BackendProvider", "BoundInterfaces", "ExportAdapter", "Grants",
+    "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "ExportAdapter", "Grants",
     "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "OpenContext",
     "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
 ]  # fmt: skip
@@ -233,6 +234,27 @@ class InterfaceProvider(ABC):
 # ---------------------------------------------------------------- triggers
 
 
+class Borrowing(Protocol):
+    """The context that `Workload.instance` returns: ``async with borrowing as instance``."""
+
+    async def __aenter__(self) -> GuestInstance:
+        """Wait for an instance."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Give it back."""
+
+    def cancel(self) -> None:
+        """Cancel what is awaited inside the context, or on entering it: nobody wants the answer any more.
+
+        The context then raises `wasmplex.errors.CallCancelled`.
+        """
+
+
 class Workload(Protocol):
     """A running workload, as triggers see it."""
 
@@ -252,10 +274,10 @@ class Workload(Protocol):
     def max_body(self) -> int:
         """Bytes that the body of a request may have."""
 
-    def instance(self) -> AbstractAsyncContextManager[GuestInstance]:
+    def instance(self) -> Borrowing:
         """Borrow an instance for one call; it is made, reused or dropped as the workload is set up.
 
-        The deadline of the workload runs inside the context.
+        The deadline of the workload runs inside the context. See `Borrowing.cancel` for ending it earlier.
 
         :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken
         :raises wasmplex.errors.DeadlineExceeded: on leaving, if the deadline passed

@@ -18,7 +18,7 @@ from wasmplex.plugins.validation import Contribution
 
 __all__ = ["IN_PROCESS", "PluginEntry"]
 
-IN_PROCESS = "(in process)"
+IN_PROCESS = "in process"
 
 
 class PluginEntry:

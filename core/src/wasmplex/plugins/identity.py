@@ -55,7 +55,7 @@ class PluginIdentity:
     """Which plugin something came from.
 
     :ivar name: the plugin's name, in general that of its backend
-    :ivar distribution: what pip calls it; a path for a one-file plugin; ``(in process)`` for an object
+    :ivar distribution: what pip calls it; a path for a one-file plugin; ``in process`` for an object
     :ivar version: the version of the distribution, empty where there is none
     """
 

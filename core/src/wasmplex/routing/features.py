@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from wasmplex.component.shape import InstanceType
 from wasmplex.errors import Diagnostic
 from wasmplex.routing.plan import Route, RouteKind
-from wasmplex.routing.resources import producers, taken
+from wasmplex.routing.resources import has_only_methods, producers, taken
 
 __all__ = ["check_features"]
 
@@ -30,12 +30,20 @@ def check_features(routes: Sequence[Route]) -> list[Diagnostic]:
             continue
         name = route.interface.interface
         reached = list(_reached(route, routes)) if name in route.provider.routes_by_resource else []
-        granting = [r for r in reached if r.granted is None or name in r.granted]
+        granting = [r for r in reached if _grants(r, route)]
         if route.kind is RouteKind.RESOURCE and reached and not granting:
             problems.append(_granted_by_nobody(route, reached))
         for target in granting or ([route] if route.backend else []):
             problems += _lacking(route, target, needed)
     return list(dict.fromkeys(problems))
+
+
+def _grants(source: Route, route: Route) -> bool:
+    """Return whether a binding lets what it hands out be used through another import."""
+    assert route.interface is not None  # noqa: S101  the caller has looked
+    assert isinstance(route.import_.type, InstanceType)  # noqa: S101
+    granted = source.granted
+    return granted is None or route.interface.interface in granted or has_only_methods(route.import_.type)
 
 
 def _needed(route: Route) -> frozenset[str]:

@@ -60,7 +60,7 @@ class BackendRoute:
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Route:
     """Who serves one import.
 
@@ -85,6 +85,10 @@ class Route:
     namespace: str = ""
     granted: frozenset[str] | None = None
     where: Location | None = None
+
+    def __repr__(self) -> str:
+        row = _row(self)
+        return f"<Route {row.import_} -> {row.served_by}{f' ({row.plugin})' if row.plugin else ''}>"
 
     def request(self, backend: Backend | None) -> ImportRequest:
         """Return what the provider's `serve` is given, with the backend that was opened for it."""

@@ -7,9 +7,10 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from wasmplex.component.shape import Import, InstanceType
+from wasmplex.wit.names import FunctionName
 from wasmplex.wit.types import Borrow, FuncType, Own
 
-__all__ = ["handed_out", "producers", "taken", "takes_only_resources"]
+__all__ = ["handed_out", "has_only_methods", "producers", "taken", "takes_only_resources"]
 
 
 def taken(instance: InstanceType) -> frozenset[int]:
@@ -26,6 +27,11 @@ def handed_out(instance: InstanceType) -> frozenset[int]:
 def takes_only_resources(instance: InstanceType) -> bool:
     """Return whether every function takes at least one resource, so that each call says where it goes."""
     return all(_taken_by(function) for function in instance.functions.values())
+
+
+def has_only_methods(instance: InstanceType) -> bool:
+    """Return whether it is the home of resources and nothing else: whoever has one may use its methods."""
+    return all(FunctionName.parse(name).kind == "method" for name in instance.functions)
 
 
 def producers(resources: Iterable[int], imports: Iterable[Import]) -> list[Import]:

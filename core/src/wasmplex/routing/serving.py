@@ -17,7 +17,7 @@ from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
 from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.plan import BackendRoute, Route, RouteKind
-from wasmplex.routing.resources import takes_only_resources
+from wasmplex.routing.resources import has_only_methods, takes_only_resources
 from wasmplex.routing.settings import SplitSettings, split
 from wasmplex.wit.names import InterfaceId
 from wasmplex.wit.types import FuncType, Resource
@@ -71,7 +71,7 @@ class Server:
         self, import_: Import, interface: InterfaceId, provider: InterfaceProvider, binding: BindingConfig
     ) -> Route | None:
         granted = binding.interfaces
-        if granted is not None and interface.interface not in granted:
+        if granted is not None and interface.interface not in granted and not _is_home(import_):
             self.problems.append(_not_granted(import_, interface, binding))
         bound = self._bind(binding, interface.package_name, provider)
         if bound is None:
@@ -272,6 +272,10 @@ class Server:
             str(self.workload.location),
             fix="put it into an interface of a WIT package and import that",
         )
+
+
+def _is_home(import_: Import) -> bool:
+    return isinstance(import_.type, InstanceType) and has_only_methods(import_.type)
 
 
 def _guess(name: str, known: Iterable[str]) -> str:
