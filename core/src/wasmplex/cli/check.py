@@ -1,4 +1,4 @@
-"""``wasmplex check``: everything short of serving."""
+"""``wasmplex check``: what is wrong with a configuration, and who serves what if nothing is."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ __all__ = ["command"]
     ],
 )
 @config_argument()
-@click.option("--connect", is_flag=True, help="Also open the backends and link the components.")
-@click.option("--no-compile", is_flag=True, help="Leave the components uncompiled.")
+@click.option("--connect", is_flag=True, help="Also open the backends, compile and link.")
 @wasm_proposal
 @as_json
 @click.pass_context
@@ -39,14 +38,14 @@ def command(
     ctx: click.Context,
     host: Path,
     connect: bool,
-    no_compile: bool,
     wasm_proposals: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Check a configuration and show who serves each import.
 
     HOST is a configuration file, or a directory with a host.toml in it; by default the current one. All that
-    is wrong is reported at once. Components are compiled, and kept for the next run.
+    is wrong is reported at once. With --connect, everything is done that `run` does short of serving, and
+    what was compiled is kept for it.
     """
     import anyio
 
@@ -55,7 +54,7 @@ def command(
     try:
         config = load(host)
         chosen = proposals(wasm_proposals)
-        assembly = anyio.run(_check, ctx, config, chosen, not no_compile, connect)
+        assembly = anyio.run(_check, ctx, config, chosen, connect)
     except WasmplexError as error:
         if as_json:
             echo_json({"ok": False, "problems": [_problem(d) for d in error.diagnostics]})
@@ -66,30 +65,16 @@ def command(
         _echo(assembly)
 
 
-async def _check(
-    ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], compile_: bool, connect: bool
-) -> Assembly:
+async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool) -> Assembly:
     from wasmplex.assembly import assemble
     from wasmplex.cli.progress import compiling
-    from wasmplex.engine import Engine, EngineSettings
     from wasmplex.host import Host
 
     assembly = await assemble(config, registry(ctx), os.environ, wasm_proposals=chosen)
-    with compiling(len(assembly.workloads)) as progress:
-        if connect:
-            options: dict[str, Any] = {
-                "registry": registry(ctx),
-                "wasm_proposals": chosen,
-                "progress": progress,
-            }
-            async with Host(config, **options):
+    if connect:
+        with compiling(len(assembly.workloads)) as progress:
+            async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress):
                 pass
-        elif compile_:
-            async with Engine(EngineSettings(assembly.proposals, config.engine.cache)) as engine:
-                for planned in assembly.workloads:
-                    name = planned.config.name
-                    tell = None if progress is None else lambda text, name=name: progress(name, text)
-                    await engine.compile(planned.wasm, planned.shape, tell)
     return assembly
 
 
