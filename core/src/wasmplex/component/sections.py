@@ -154,7 +154,7 @@ def _instance(cursor: Cursor, scope: Scope) -> None:
 def _arguments(cursor: Cursor, scope: Scope) -> dict[str, Item]:
     items: dict[str, Item] = {}
     for _ in cursor.vec("arguments"):
-        start, name = cursor.pos, cursor.name("the name of an argument")
+        start, name = cursor.pos, cursor.text("the name of an argument")
         if name in items:
             cursor.fail(f"the argument {name!r} is there twice", start)
         items[name] = _item(cursor, scope)
