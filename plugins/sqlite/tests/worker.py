@@ -1,0 +1,44 @@
+"""A process that uses a store while others do: ``worker.py count|write FILE NUMBER``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from host_plugin_sqlite import SqliteProvider, SqliteSettings
+from wasmplex.capabilities.keyvalue import Bucket, Swapped
+from wasmplex.plugin import OpenContext
+
+
+async def count(bucket: Bucket, times: int) -> None:
+    """Count to `times` in two ways, printing each number that `increment` gives out."""
+    for _ in range(times):
+        print(await bucket.increment("incremented", 1))
+        while True:
+            entry = await bucket.current("swapped")
+            assert entry is not None
+            total = b"%d" % (int(entry.value) + 1)
+            if await bucket.swap("swapped", total, require_version=entry.version) == Swapped():
+                break
+
+
+async def write(bucket: Bucket, start: int) -> None:
+    """Set one key after the other, printing each when it is acknowledged."""
+    number = start
+    while True:
+        await bucket.set(f"k{number}", b"value of %d" % number * 50)
+        print(number, flush=True)
+        number += 1
+
+
+async def main() -> None:
+    task, path, number = sys.argv[1:]
+    settings = SqliteSettings(path=Path(path), busy_timeout=30.0)
+    backend = await SqliteProvider().open(settings, OpenContext(Path()))
+    bucket = await backend.open_bucket("shared", "b")
+    await {"count": count, "write": write}[task](bucket, int(number))
+    await backend.close()
+
+
+asyncio.run(main())
