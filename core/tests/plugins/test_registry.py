@@ -541,6 +541,13 @@ def test_an_interface_is_found_by_package_and_track(site: Site, entry: str) -> N
     assert registry.names(Group.INTERFACES) == ("wasi:io",)
 
 
+def test_a_plugin_without_a_backend_is_named_after_its_distribution(site: Site) -> None:
+    install_interface(site, "host-plugin-wasi", "0.2.12")
+    install_interface(site, "somebody-else", "0.3.0")
+    assert [row.identity.name for row in site.registry().status()] == ["wasi", "wasi:io"]
+    assert site.registry(disable="wasi").interfaces("wasi:io")[0].version == "0.3.0"
+
+
 def test_two_distributions_may_serve_two_tracks_of_a_package(site: Site) -> None:
     install_interface(site, "wasi-two", "0.2.12")
     install_interface(site, "wasi-three", "0.3.0")

@@ -25,6 +25,7 @@ __all__ = ["CORE", "Candidate", "Disabled", "Handshake", "handshake", "offer_nam
 CORE = "wasmplex"
 """The distribution whose entry points are the host's own pieces."""
 
+_PREFIX = "host-plugin-"
 _GROUPS = frozenset(group.value for group in Group)
 _ALL = frozenset({"1", "true", "yes", "on", "all", "*"})
 _NONE = frozenset({"", "0", "false", "no", "off"})
@@ -94,7 +95,7 @@ def offer_name(group: Group, name: str) -> str:
 class Candidate:
     """One importable plugin: all entries of one distribution that point to one object.
 
-    :ivar identity: the first name it offers, its distribution and version
+    :ivar identity: its name (in general that of its backend), distribution and version
     :ivar value: the entry point's value, ``host_plugin_redis`` or ``host_plugin_redis:plugin``
     :ivar offers: the names it offers in each group, sorted
     :ivar requires: the ``Requires-Dist`` lines of its distribution
@@ -109,8 +110,8 @@ class Candidate:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that it offers, in whatever group."""
-        return tuple(name for group in Group for name in self.offers.get(group, ()))
+        """Its own name and every one that it offers, in whatever group."""
+        return (self.identity.name, *(name for group in Group for name in self.offers.get(group, ())))
 
     @property
     def builtin(self) -> bool:
@@ -223,6 +224,14 @@ def _entries(distribution: Distribution) -> tuple[list[EntryPoint], str]:
         return [], f"its entry_points.txt is malformed: {type(error).__name__}: {error}"
 
 
+def _plugin_name(distribution: str, offers: Mapping[Group, set[str]], names: list[str]) -> str:
+    """Return the name of its backend; without one, what ``host-plugin-`` is followed by, or its first name."""
+    name = canonicalize_name(distribution)
+    if Group.BACKENDS not in offers and name.startswith(_PREFIX):
+        return name.removeprefix(_PREFIX)
+    return names[0]
+
+
 def _candidates(metadata: _Metadata, entries: Iterable[EntryPoint], broken: str) -> Iterator[Candidate]:
     by_value: dict[str, dict[Group, set[str]]] = {}
     for entry in entries:
@@ -231,7 +240,7 @@ def _candidates(metadata: _Metadata, entries: Iterable[EntryPoint], broken: str)
         offers.setdefault(group, set()).add(offer_name(group, entry.name))
     for value, offers in by_value.items():
         names = [name for group in Group for name in sorted(offers.get(group, ()))]
-        identity = PluginIdentity(names[0], metadata.name, metadata.version)
+        identity = PluginIdentity(_plugin_name(metadata.name, offers, names), metadata.name, metadata.version)
         frozen = {group: tuple(sorted(names)) for group, names in offers.items()}
         yield Candidate(identity, value, frozen, metadata.requires)
     if broken:
