@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from host_plugin_wasi import io
+from host_plugin_wasi import io, io_interfaces
 from host_plugin_wasi.io import (
     Error,
     FuturePollable,
@@ -29,7 +29,7 @@ from wasmplex.plugin import Err, Variant
 pytestmark = pytest.mark.anyio
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: function for table in io._INTERFACES._tables.values() for name, function in table.items()
+    name: function for table in io_interfaces._INTERFACES._tables.values() for name, function in table.items()
 }  # type: ignore[misc]
 
 

@@ -1,31 +1,31 @@
-"""``wasi:io``: pollables, streams and errors, for the other packages to build on.
+"""``wasi:io`` for the other packages to build on: streams, errors, and what `waiting` has.
 
 Everything lives on one event loop. A stream may be used by the guest on one side and by the host on
 the other; each side changes state between awaits only, so no lock is needed.
-
-Waiting is by callback, not by task: whoever waits attaches a waker to each `Pollable`, and detaches it
-afterwards, cancelled or not. That makes `wait_any` over many pollables cheap and leaves nothing behind.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from asyncio import Future, get_running_loop
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 from wasmplex.plugin import Err, Variant
 
-from host_plugin_wasi.packages import Tables
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from wasmplex.plugin import BoundInterfaces, WorkloadContext
+from host_plugin_wasi.waiting import (
+    FuturePollable,
+    Pollable,
+    ReadyPollable,
+    Signal,
+    SignalPollable,
+    Violation,
+    Waker,
+    wait_any,
+)
 
 __all__ = [
     "READ_LIMIT", "Error", "FuturePollable", "InputStream", "MaybeAwaitable", "OutputStream", "Pollable",
-    "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker", "bind", "closed", "failed", "wait_any",
+    "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker", "closed", "failed", "wait_any",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -33,16 +33,10 @@ T = TypeVar("T")
 MaybeAwaitable: TypeAlias = T | Awaitable[T]
 """A stream's method may be a ``def`` that returns at once or an ``async def`` that may wait."""
 
-Waker: TypeAlias = Callable[[], None]
-
 READ_LIMIT = 1 << 20
 """The most bytes that one read, skip or splice moves, however many the guest asked for."""
 
 _ZEROES = bytes(4096)
-
-
-class Violation(Exception):
-    """The guest broke a rule that WASI answers with a trap."""
 
 
 class Error:
@@ -77,164 +71,6 @@ def closed() -> Err[Variant]:
 def failed(message: str, domain: str = "", code: Any = None) -> Err[Variant]:
     """Return the exception for ``stream-error::last-operation-failed``, to be raised; see `Error`."""
     return Err(Variant("last-operation-failed", Error(message, domain, code)))
-
-
-# ---------------------------------------------------------------- waiting
-
-
-class Signal:
-    """Wakes whoever waits for some state to change. It has no state of its own and needs no closing."""
-
-    __slots__ = ("_wakers",)
-
-    def __init__(self) -> None:
-        self._wakers: dict[Waker, None] = {}
-
-    def notify(self) -> None:
-        """Say that the state may have changed. Call it from the event loop only."""
-        if self._wakers:
-            for waker in tuple(self._wakers):
-                waker()
-
-    def attach(self, waker: Waker) -> None:
-        """Have `waker` called by `notify`; attaching it twice is attaching it once."""
-        self._wakers[waker] = None
-
-    def detach(self, waker: Waker) -> None:
-        """Undo `attach`."""
-        self._wakers.pop(waker, None)
-
-    async def wait(self) -> None:
-        """Wait for the next `notify`."""
-        future = get_running_loop().create_future()
-        waker = _waker(future)
-        self.attach(waker)
-        try:
-            await future
-        finally:
-            self.detach(waker)
-
-
-class Pollable(ABC):
-    """The resource ``pollable``."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def ready(self) -> bool:
-        """Say whether it is ready now. Cheap: it is asked on every wake-up."""
-
-    @abstractmethod
-    def attach(self, waker: Waker) -> None:
-        """Have `waker` called from the event loop when this may have become ready.
-
-        Called after `ready` has said no, without an await between. It may call too often, and has to
-        bear the same waker twice.
-        """
-
-    @abstractmethod
-    def detach(self, waker: Waker) -> None:
-        """Undo `attach`; also for a waker that is not attached."""
-
-    async def block(self) -> None:
-        """Wait until it is ready."""
-        if not self.ready():
-            await wait_any((self,))
-
-
-class ReadyPollable(Pollable):
-    """Always ready."""
-
-    __slots__ = ()
-
-    def ready(self) -> bool:
-        """Say yes."""
-        return True
-
-    def attach(self, waker: Waker) -> None:
-        """Do nothing: nobody waits for what is ready."""
-
-    def detach(self, waker: Waker) -> None:
-        """Do nothing."""
-
-
-class SignalPollable(Pollable):
-    """Ready when `check` says so; `signal` is notified whenever that may have changed."""
-
-    __slots__ = ("_check", "_signal")
-
-    def __init__(self, check: Callable[[], bool], signal: Signal) -> None:
-        self._check = check
-        self._signal = signal
-
-    def ready(self) -> bool:
-        """Ask `check`."""
-        return self._check()
-
-    def attach(self, waker: Waker) -> None:
-        """Attach to the signal."""
-        self._signal.attach(waker)
-
-    def detach(self, waker: Waker) -> None:
-        """Detach from the signal."""
-        self._signal.detach(waker)
-
-
-class FuturePollable(Pollable):
-    """Ready when a future is done, well or badly. It neither owns nor cancels the future."""
-
-    __slots__ = ("_callbacks", "_future")
-
-    def __init__(self, future: Future[Any]) -> None:
-        self._future = future
-        self._callbacks: dict[Waker, Callable[[Future[Any]], None]] = {}
-
-    def ready(self) -> bool:
-        """Say whether the future is done."""
-        return self._future.done()
-
-    def attach(self, waker: Waker) -> None:
-        """Have `waker` called when the future is done."""
-        if waker not in self._callbacks:
-            callback = self._callbacks[waker] = lambda _: waker()
-            self._future.add_done_callback(callback)
-
-    def detach(self, waker: Waker) -> None:
-        """Undo `attach`."""
-        if callback := self._callbacks.pop(waker, None):
-            self._future.remove_done_callback(callback)
-
-
-def _waker(future: Future[None]) -> Waker:
-    def wake() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    return wake
-
-
-async def wait_any(pollables: Sequence[Pollable]) -> list[int]:
-    """Wait until at least one is ready; return the indices of all that are, in order.
-
-    :raises Violation: if there is none to wait for
-    """
-    if not pollables:
-        raise Violation("wasi:io/poll: the list to poll is empty")
-    while True:
-        if ready := [i for i, pollable in enumerate(pollables) if pollable.ready()]:
-            return ready
-        future = get_running_loop().create_future()
-        waker = _waker(future)
-        try:
-            for pollable in pollables:
-                pollable.attach(waker)
-            await future
-        finally:
-            for pollable in pollables:
-                pollable.detach(waker)
-
-
-# ---------------------------------------------------------------- streams
 
 
 class InputStream(ABC):
@@ -390,107 +226,3 @@ class OutputStream(ABC):
     async def _blocking_splice(self, source: InputStream, length: int) -> int:
         await self._room()
         return await self._splice(source.blocking_read, length)
-
-
-# ---------------------------------------------------------------- what the linker gets
-# Plain functions that find the method on the object they are handed: one frame deep where it answers
-# at once.
-
-
-async def _block(pollable: Pollable) -> None:
-    if not pollable.ready():
-        await wait_any((pollable,))
-
-
-async def _read(stream: InputStream, length: int) -> bytes:
-    data = stream.read(min(length, READ_LIMIT))
-    return data if isinstance(data, bytes) else await data
-
-
-async def _blocking_read(stream: InputStream, length: int) -> bytes:
-    data = stream.blocking_read(min(length, READ_LIMIT))
-    return data if isinstance(data, bytes) else await data
-
-
-async def _skip(stream: InputStream, length: int) -> int:
-    count = stream.skip(min(length, READ_LIMIT))
-    return count if isinstance(count, int) else await count
-
-
-async def _blocking_skip(stream: InputStream, length: int) -> int:
-    count = stream.blocking_skip(min(length, READ_LIMIT))
-    return count if isinstance(count, int) else await count
-
-
-async def _write(stream: OutputStream, contents: bytes) -> None:
-    if (pending := stream.write(contents)) is not None:
-        await pending
-
-
-async def _blocking_write_and_flush(stream: OutputStream, contents: bytes) -> None:
-    if (pending := stream.blocking_write_and_flush(contents)) is not None:
-        await pending
-
-
-async def _flush(stream: OutputStream) -> None:
-    if (pending := stream.flush()) is not None:
-        await pending
-
-
-async def _blocking_flush(stream: OutputStream) -> None:
-    if (pending := stream.blocking_flush()) is not None:
-        await pending
-
-
-async def _write_zeroes(stream: OutputStream, length: int) -> None:
-    if (pending := stream.write_zeroes(length)) is not None:
-        await pending
-
-
-async def _blocking_write_zeroes_and_flush(stream: OutputStream, length: int) -> None:
-    if (pending := stream.blocking_write_zeroes_and_flush(length)) is not None:
-        await pending
-
-
-async def _splice(stream: OutputStream, source: InputStream, length: int) -> int:
-    count = stream.splice(source, length)
-    return count if isinstance(count, int) else await count
-
-
-async def _blocking_splice(stream: OutputStream, source: InputStream, length: int) -> int:
-    count = stream.blocking_splice(source, length)
-    return count if isinstance(count, int) else await count
-
-
-_INTERFACES = Tables({
-    "error": {
-        "[method]error.to-debug-string": lambda error: error.to_debug_string(),
-    },
-    "poll": {
-        "[method]pollable.ready": lambda pollable: pollable.ready(),
-        "[method]pollable.block": _block,
-        "poll": wait_any,
-    },
-    "streams": {
-        "[method]input-stream.read": _read,
-        "[method]input-stream.blocking-read": _blocking_read,
-        "[method]input-stream.skip": _skip,
-        "[method]input-stream.blocking-skip": _blocking_skip,
-        "[method]input-stream.subscribe": lambda stream: stream.subscribe(),
-        "[method]output-stream.check-write": lambda stream: stream.check_write(),
-        "[method]output-stream.write": _write,
-        "[method]output-stream.blocking-write-and-flush": _blocking_write_and_flush,
-        "[method]output-stream.flush": _flush,
-        "[method]output-stream.blocking-flush": _blocking_flush,
-        "[method]output-stream.subscribe": lambda stream: stream.subscribe(),
-        "[method]output-stream.write-zeroes": _write_zeroes,
-        "[method]output-stream.blocking-write-zeroes-and-flush": _blocking_write_zeroes_and_flush,
-        "[method]output-stream.splice": _splice,
-        "[method]output-stream.blocking-splice": _blocking_splice,
-    },
-})  # fmt: skip
-
-
-def bind(workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
-    """Bind ``wasi:io``; it is the same for every workload."""
-    return _INTERFACES.context()

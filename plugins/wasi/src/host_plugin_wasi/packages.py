@@ -63,7 +63,7 @@ class IoProvider(_LazyProvider):
 
     package = "wasi:io"
     interfaces = frozenset({"error", "poll", "streams"})
-    module = "io"
+    module = "io_interfaces"
 
 
 class ClocksProvider(_LazyProvider):
