@@ -225,7 +225,7 @@ def _entries(distribution: Distribution) -> tuple[list[EntryPoint], str]:
 
 
 def _plugin_name(distribution: str, offers: Mapping[Group, set[str]], names: list[str]) -> str:
-    """Return the name of its backend; without one, what ``host-plugin-`` is followed by, or its first name."""
+    """Return its backend's name; without one, what follows ``host-plugin-``, or the first that it offers."""
     name = canonicalize_name(distribution)
     if Group.BACKENDS not in offers and name.startswith(_PREFIX):
         return name.removeprefix(_PREFIX)
