@@ -98,7 +98,12 @@ def test_interface_ids_round_trip(version: str) -> None:
         ("[async]run", FunctionName("function", None, "run", True)),
         ("[async method]bucket.get", FunctionName("method", "bucket", "get", True)),
         ("[async static]bucket.of", FunctionName("static", "bucket", "of", True)),
+        ("[get]size", FunctionName("function", None, "size", accessor="get")),
+        ("[method][set]bucket.size", FunctionName("method", "bucket", "size", accessor="set")),
+        ("[static][get]bucket.count", FunctionName("static", "bucket", "count", accessor="get")),
+        ("[constructor][get]bucket", FunctionName("function", None, "[constructor][get]bucket")),
         ("[method]bucket", FunctionName("function", None, "[method]bucket")),
+        ("a.b", FunctionName("function", None, "a.b")),
         ("[new-thing]bucket.get", FunctionName("function", None, "[new-thing]bucket.get")),
     ],
 )

@@ -159,6 +159,8 @@ class Scope:
         if name in where:
             kind = "imported" if where is self.imports else "exported"
             cursor.fail(f"{name!r} is {kind} twice", start)
+        if "[get]" in name or "[set]" in name:
+            self.context.proposals.add("component-model-accessors")
         where[name] = item
         self.add(item)
 

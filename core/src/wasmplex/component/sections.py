@@ -217,7 +217,7 @@ def _attributes(cursor: Cursor, scope: Scope, item: Item, name: str, attributes:
     if attributes.external_id is not None:
         scope.context.proposals.add("component-model-implements")
     if attributes.version_suffix is not None:
-        scope.context.proposals.add("component-model-canon-names")
+        scope.context.proposals.add("component-model-canonical-names")
 
 
 def _import(cursor: Cursor, scope: Scope) -> None:

@@ -117,7 +117,7 @@ class TypeNames:
         if name.kind == "constructor":
             result = "" if isinstance(func.result, t.Own) else self._arrow(func)
             return f"constructor({listed}){result}"
-        return f"{asynchronous}func({listed}){self._arrow(func)}"
+        return f"{asynchronous}{name.accessor or 'func'}({listed}){self._arrow(func)}"
 
     def _arrow(self, func: t.FuncType) -> str:
         return "" if func.result is None else f" -> {self.expression(func.result)}"

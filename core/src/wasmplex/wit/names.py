@@ -30,7 +30,10 @@ _DOTTED = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _SEMVER_RE = re.compile(
     rf"({_NUMBER})(?:\.({_NUMBER}))?(?:\.({_NUMBER}))?(?:-({_DOTTED}))?(?:\+({_DOTTED}))?"
 )
-_FUNCTION_RE = re.compile(r"\[(async )?(async|constructor|method|static)\]([^.\[\]]+)(?:\.([^.\[\]]+))?")
+_FUNCTION_RE = re.compile(
+    r"(?:\[(?P<marked>async )?(?P<kind>async|constructor|method|static)\])?(?:\[(?P<accessor>get|set)\])?"
+    r"(?P<first>[^.\[\]]+)(?:\.(?P<second>[^.\[\]]+))?"
+)
 
 # A digit run longer than this is no version anybody published; it would only cost time to convert.
 _MAX_VERSION = 256
@@ -195,7 +198,8 @@ class InterfaceId:
 
 FunctionKind: TypeAlias = Literal["function", "constructor", "method", "static"]
 
-_KINDS: dict[str, FunctionKind] = {"constructor": "constructor", "method": "method", "static": "static"}
+_KINDS: dict[str, FunctionKind] = {"method": "method", "static": "static"}
+_ACCESSORS: dict[str, Literal["get", "set"]] = {"get": "get", "set": "set"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,33 +210,39 @@ class FunctionName:
     :ivar resource: the resource it belongs to, None for a ``function``
     :ivar name: its own name; for a ``constructor`` that is the resource's
     :ivar marked_async: written in the older form ``[async method]``; newer components say so in the type
+    :ivar accessor: ``get`` or ``set`` for ``[method][get]bucket.size``, which reads or writes a property
     """
 
     kind: FunctionKind
     resource: str | None
     name: str
     marked_async: bool = False
+    accessor: Literal["get", "set"] | None = None
 
     @classmethod
     def parse(cls, text: str) -> FunctionName:
         """Take `text` apart. What has no known annotation is a plain ``function`` of that name."""
-        plain = cls("function", None, text)
         match = _FUNCTION_RE.fullmatch(text)
         if match is None:
-            return plain
-        marked, kind, first, second = match.groups()
-        if kind == "async":
-            return plain if marked or second else cls("function", None, first, marked_async=True)
-        if (second is None) != (kind == "constructor"):
-            return plain
-        return cls(_KINDS[kind], first, second or first, bool(marked))
+            return cls("function", None, text)
+        kind, first, second = match["kind"], match["first"], match["second"]
+        accessor = _ACCESSORS.get(match["accessor"])
+        marked = bool(match["marked"]) or kind == "async"
+        if kind in (None, "async") and not second and not match["marked"]:
+            return cls("function", None, first, marked, accessor)
+        if kind == "constructor" and not second and not accessor:
+            return cls("constructor", first, first, marked)
+        if kind in ("method", "static") and second:
+            return cls(_KINDS[kind], first, second, marked, accessor)
+        return cls("function", None, text)
 
     def __str__(self) -> str:
+        accessor = f"[{self.accessor}]" if self.accessor else ""
         marker = "async " if self.marked_async else ""
         match self.kind:
             case "function":
-                return f"[async]{self.name}" if marker else self.name
+                return f"{'[async]' if marker else ''}{accessor}{self.name}"
             case "constructor":
                 return f"[{marker}constructor]{self.name}"
             case _:
-                return f"[{marker}{self.kind}]{self.resource}.{self.name}"
+                return f"[{marker}{self.kind}]{accessor}{self.resource}.{self.name}"

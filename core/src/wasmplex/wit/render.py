@@ -219,7 +219,7 @@ class _Body:
     def functions(self) -> list[list[str]]:
         """Return the line of each function that belongs to no resource."""
         return [
-            [f"{escape(name)}: {self._names.function(extern)};"]
+            [f"{escape(FunctionName.parse(name).name)}: {self._names.function(extern, name)};"]
             for name, extern in self._items
             if isinstance(extern, t.FuncType) and FunctionName.parse(name).resource is None
         ]
@@ -244,7 +244,8 @@ def _ordered(needs: Mapping[str, list[str]]) -> Iterator[str]:
 def _function_lines(keyword: str, item: Import | Export, names: TypeNames) -> Iterator[str]:
     if isinstance(item.type, t.FuncType) and FunctionName.parse(item.name).resource is None:
         yield from _external_id(item)
-        yield f"{keyword} {escape(item.name)}: {names.function(item.type)};"
+        name = FunctionName.parse(item.name).name
+        yield f"{keyword} {escape(name)}: {names.function(item.type, item.name)};"
 
 
 def _external_id(item: Import | Export) -> Iterator[str]:

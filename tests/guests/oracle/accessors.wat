@@ -1,0 +1,10 @@
+;; Properties of interfaces and resources.
+(component (import "a:b/c" (instance (export "r" (type $r (sub resource)))
+ (export "[method][get]r.x" (func (param "self" (borrow $r)) (result u32)))
+ (export "[method][set]r.x" (func (param "self" (borrow $r)) (param "value" u32)))
+ (export "[static][get]r.y" (func (result u32)))
+ (export "[static][set]r.y" (func (param "v" u32) (result (result (error string)))))
+ (export "[get]z" (func (result string)))
+ (export "[set]z" (func (param "value" string)))
+ (export "[get]w" (func (result string)))
+ )))
