@@ -6,8 +6,8 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wasmplex.errors import DeadlineExceeded, LimitExceeded
-from wasmplex.instances import InstancePool
+from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
+from wasmplex.instances import InstancePool, Loan
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +131,40 @@ async def test_a_call_that_outlives_its_deadline_is_cancelled() -> None:
     with pytest.raises(DeadlineExceeded, match=r"after 0\.02 s"):
         async with p.lend():
             await anyio.sleep_forever()
+
+
+async def test_a_call_that_is_given_up_ends_at_once_and_its_instance_comes_back() -> None:
+    p = pool(Factory(), maximum=1)
+    loan = p.lend()
+    with pytest.raises(CallCancelled, match="given up"):
+        async with loan:
+            loan.cancel()
+            await anyio.sleep_forever()
+    assert p.statistics().idle == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_wait_that_is_given_up_ends_at_once(early: bool) -> None:
+    p = pool(Factory(), maximum=1)
+    async with p.lend():
+        loan = p.lend()
+        with anyio.fail_after(2), pytest.raises(CallCancelled):
+            async with anyio.create_task_group() as tasks:
+                if early:
+                    loan.cancel()
+                else:
+                    tasks.start_soon(_cancel_soon, loan)
+                try:
+                    await loan.__aenter__()
+                except CallCancelled as error:
+                    given_up = error
+            raise given_up
+        assert p.statistics().waiting == 0
+
+
+async def _cancel_soon(loan: Loan) -> None:
+    await anyio.sleep(0.01)
+    loan.cancel()
 
 
 async def test_a_failed_creation_frees_its_place() -> None:

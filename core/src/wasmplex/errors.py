@@ -13,6 +13,7 @@
         +-- BackendError      a backend could not be opened or reached
         +-- GuestError        the guest trapped, ran out of a limit, or is gone
             +-- Trap
+            +-- CallCancelled
             +-- DeadlineExceeded
             +-- LimitExceeded
             +-- GuestExit     the guest ended itself, perhaps well
@@ -27,6 +28,7 @@ from typing import ClassVar
 
 __all__ = [
     "BackendError",
+    "CallCancelled",
     "ComponentError",
     "ConfigError",
     "DeadlineExceeded",
@@ -126,6 +128,10 @@ class GuestError(FailureError):
 
 class Trap(GuestError):
     """Raised when guest code executed a trap, or a host function failed with an untyped error."""
+
+
+class CallCancelled(GuestError):
+    """Raised when the caller gave a call up before its end: an HTTP client that went away, say."""
 
 
 class DeadlineExceeded(GuestError):

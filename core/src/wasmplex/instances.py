@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import anyio
 
-from wasmplex.errors import DeadlineExceeded, LimitExceeded
+from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import GuestInstance
 
 __all__ = ["InstancePool", "PoolStatistics", "PooledInstance"]
@@ -187,23 +187,27 @@ class InstancePool:
 class Loan:
     """The context that `InstancePool.lend` returns; a class, for it is on the path of every call."""
 
-    __slots__ = ("_instance", "_pool", "_scope", "_used")
+    __slots__ = ("_cancelled", "_instance", "_pool", "_scope", "_used")
 
     def __init__(self, pool: InstancePool) -> None:
         self._pool = pool
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
         self._instance: PooledInstance | None = None
         self._used = 0
 
     async def __aenter__(self) -> PooledInstance:
         pool = self._pool
-        deadline = anyio.current_time() + pool.timeout if pool.timeout else math.inf
+        deadline = get_running_loop().time() + pool.timeout if pool.timeout else math.inf
         self._scope = scope = anyio.CancelScope(deadline=deadline)
         scope.__enter__()
+        if self._cancelled:
+            scope.cancel()
         try:
             self._instance, self._used = await pool._take()  # noqa: SLF001  one class in two halves
         except BaseException as error:
             if scope.__exit__(type(error), error, error.__traceback__):
-                raise LimitExceeded(
+                raise self._given_up() or LimitExceeded(
                     f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
                     fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
                 ) from None
@@ -219,9 +223,21 @@ class Loan:
         pool = self._pool
         if self._instance is not None:
             pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
+        assert self._scope is not None  # noqa: S101  it was entered
         if self._scope.__exit__(kind, error, traceback) and error is not None:
-            raise DeadlineExceeded(
+            raise self._given_up() or DeadlineExceeded(
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
                 fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
             ) from None
         return None
+
+    def cancel(self) -> None:
+        """Give the call up; see `wasmplex.plugins.contracts.Borrowing`."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _given_up(self) -> CallCancelled | None:
+        if not self._cancelled:
+            return None
+        return CallCancelled(f"a call of workload {self._pool.name!r} was given up by its caller")

@@ -12,7 +12,7 @@ import anyio
 import uvicorn
 from wasmplex.capabilities.http import HttpExchange
 from wasmplex.component.shape import Shape
-from wasmplex.errors import DeadlineExceeded, LimitExceeded
+from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import TriggerBinding
 from wasmplex.triggers.http import HttpSettings, HttpTrigger, RouteSettings, application
 
@@ -32,22 +32,37 @@ class Workload:
         self.cancelled = 0
         self.calls = 0
 
-    @contextlib.asynccontextmanager
-    async def instance(self) -> AsyncIterator[Any]:
-        if not self.free:
-            raise LimitExceeded(f"workload {self.name!r} is full")
-        self.free -= 1
-        self.calls += 1
-        try:
-            with anyio.fail_after(self.timeout):
-                yield self
-        except TimeoutError:
-            raise DeadlineExceeded(f"still running after {self.timeout:g} s") from None
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.free += 1
+    def instance(self) -> Borrowing:
+        return Borrowing(self)
+
+
+class Borrowing:
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.scope = anyio.CancelScope()
+        self.given_up = False
+
+    async def __aenter__(self) -> Any:
+        if not self.workload.free:
+            raise LimitExceeded(f"workload {self.workload.name!r} is full")
+        self.workload.free -= 1
+        self.workload.calls += 1
+        self.scope.deadline = anyio.current_time() + self.workload.timeout
+        self.scope.__enter__()
+        return self.workload
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+        self.workload.free += 1
+        if not self.scope.__exit__(kind, error, traceback):
+            return False
+        if self.given_up:
+            self.workload.cancelled += 1
+            raise CallCancelled("given up")
+        raise DeadlineExceeded(f"still running after {self.workload.timeout:g} s")
+
+    def cancel(self) -> None:
+        self.given_up = True
+        self.scope.cancel()
 
 
 def bind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import CancelledError, current_task
+from asyncio import CancelledError
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -13,7 +13,7 @@ import anyio
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
 from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError
 from wasmplex.plugins.contracts import TriggerBinding, Workload
-from wasmplex.triggers.http.asgi import CONNECTION, Message, Receive, Scope, Send
+from wasmplex.triggers.http.asgi import Message, Receive, Scope, Send
 from wasmplex.triggers.http.exchange import Exchange
 from wasmplex.triggers.http.requestid import request_id
 from wasmplex.triggers.http.routing import Route, Router
@@ -21,7 +21,7 @@ from wasmplex.triggers.http.suspension import attentive
 from wasmplex.triggers.http.watch import DisconnectWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 __all__ = ["HttpApplication"]
 
@@ -111,26 +111,24 @@ class HttpApplication:
 
     async def _call(self, target: _Target, exchange: Exchange, scope: Scope) -> None:
         """Have the guest answer; on return the exchange has an answer, or one that was cut off."""
-        task = current_task()
-        assert task is not None  # noqa: S101  an ASGI application runs in a task
-        exchange.on_disconnect = cast("Callable[[], None]", task.cancel)
-        connection = (scope.get("extensions") or {}).get(CONNECTION)
+        connection = exchange.connection
         if connection is not None:
             connection.on_disconnect = exchange.gone
         else:
             self._watch.add(exchange)
-        instance = None
+        borrowing = target.workload.instance()
+        exchange.on_disconnect = borrowing.cancel
+        borrowed = False
         try:
-            async with target.workload.instance() as instance:
+            async with borrowing as instance:
+                borrowed = True
                 await attentive(target.handler(instance, exchange), exchange.nudge)
             _check(exchange)
         except CancelledError:
             exchange.close()
-            if not exchange.disconnected:
-                raise
-            task.uncancel()
+            raise
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets an answer and the log the cause
-            _fail(exchange, target, error, scope, borrowed=instance is not None)
+            _fail(exchange, target, error, scope, borrowed=borrowed)
         finally:
             exchange.on_disconnect = None
             if connection is None:
@@ -182,6 +180,9 @@ def _check(exchange: Exchange) -> None:
 
 def _fail(exchange: Exchange, target: _Target, error: Exception, scope: Scope, *, borrowed: bool) -> None:
     """Answer for a guest that did not, or cut its answer off, and say in the log why."""
+    if exchange.disconnected:
+        exchange.close()
+        return
     if exchange.too_large and not exchange.started:
         _answer(exchange, 413, f"a request body may have {target.max_body} bytes", _CLOSE)
         return

@@ -25,10 +25,10 @@ class Exchange(HttpExchange):
     """
 
     __slots__ = (
-        "_announced", "_bodiless", "_body_ended", "_broken", "_can_trail", "_connection", "_finished",
+        "_announced", "_bodiless", "_body_ended", "_broken", "_can_trail", "_finished",
         "_flusher", "_head", "_kept", "_lookahead", "_receive", "_received", "_response", "_scope", "_send",
-        "_trailers", "_writing", "complete", "disconnected", "max_body", "method", "on_disconnect", "on_room",
-        "scheme", "started", "status", "too_large",
+        "_trailers", "_writing", "complete", "connection", "disconnected", "max_body", "method",
+        "on_disconnect", "on_room", "scheme", "started", "status", "too_large",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body: int) -> None:
@@ -37,7 +37,7 @@ class Exchange(HttpExchange):
         self._send = send
         self.max_body = max_body
         extensions = scope.get("extensions") or {}
-        self._connection: Connection | None = extensions.get(CONNECTION)
+        self.connection: Connection | None = extensions.get(CONNECTION)
         self.method = scope["method"]
         self.scheme = scope.get("scheme", "http")
         self.on_room: Callable[[], None] | None = None
@@ -95,7 +95,7 @@ class Exchange(HttpExchange):
     @property
     def trailers(self) -> Headers | None:
         """The request's trailers, where the server hands them over."""
-        return self._connection.trailers if self._connection is not None else None
+        return self.connection.trailers if self.connection is not None else None
 
     async def read(self) -> bytes:
         """Return the next piece; see `HttpExchange.read`."""
@@ -115,8 +115,8 @@ class Exchange(HttpExchange):
         """Return the next piece if it is here; see `HttpExchange.read_nowait`."""
         while not self._body_ended:
             message, self._kept = self._kept, None
-            if message is None and self._connection is not None:
-                message = self._connection.receive_nowait()
+            if message is None and self.connection is not None:
+                message = self.connection.receive_nowait()
             if message is None:
                 return None
             if data := self._take(message):

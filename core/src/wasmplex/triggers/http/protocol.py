@@ -71,6 +71,8 @@ class HttpProtocol(asyncio.Protocol):
         self._receiving: Cycle | None = None  # whose body arrives
         self._current: Cycle | None = None  # who is answered
         self._queue: deque[Cycle] = deque()  # who waits for that
+        self._worker: asyncio.Future[Cycle | None] | None = None  # of a task that waits for a request
+        self._lost = False
         self._final = b""  # the answer to what could not be parsed
         self._unwanted = 0
         self._lingering = False
@@ -97,8 +99,11 @@ class HttpProtocol(asyncio.Protocol):
         connections: set[Any] = self._server_state.connections
         connections.discard(self)
         self._parser = None
+        self._lost = True
         self.resume_writing()
         self.deadline = math.inf
+        if self._worker is not None and not self._worker.done():
+            self._worker.set_result(None)
         if self._current is not None:
             self._current.disconnect()
         for cycle in self._queue:
@@ -144,7 +149,9 @@ class HttpProtocol(asyncio.Protocol):
         if self._parser is None:
             return  # closed by what came before it in the same bytes
         self._idle = False
-        self._receiving = cycle = Cycle(self, self._scope(head), keep_alive=head.keep_alive)
+        scope = self._scope(head)
+        self._receiving = cycle = Cycle(self, scope, keep_alive=head.keep_alive)
+        scope["extensions"] = {TRAILERS: {}, CONNECTION: cycle}
         if self._current is None:
             self._start(cycle)
         elif len(self._queue) < _PIPELINED:
@@ -199,11 +206,31 @@ class HttpProtocol(asyncio.Protocol):
         self._current = cycle
         self._unwanted = 0
         self.deadline = math.inf
-        cycle.scope["extensions"] = {TRAILERS: {}, CONNECTION: cycle}
-        task = self.loop.create_task(cycle.run(self._app))
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            worker.set_result(cycle)
+            return
+        task = self.loop.create_task(self._work(cycle))
         tasks = self._server_state.tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+    async def _work(self, cycle: Cycle | None) -> None:
+        """Run one request after the other: a task for each connection costs less than one for each request.
+
+        An application that goes on after its answer holds nobody up: the next request gets a task of its own,
+        and one of the two ends.
+        """
+        while cycle is not None:
+            await cycle.run(self._app)
+            if self._worker is not None or self._lost:
+                return
+            self._worker = waiter = self.loop.create_future()
+            try:
+                cycle = await waiter
+            finally:
+                if self._worker is waiter:
+                    self._worker = None
 
     def answered(self, cycle: Cycle) -> None:
         """Go on after the end of a response; called by its cycle."""
