@@ -44,7 +44,8 @@ class _Bar:
                 return
             self._start()
         description = f"{workload}: {text}"
-        self._progress.update(self._task, description=description, completed=len(self._seen) - 1)
+        done = len(self._seen) - 1
+        self._progress.update(self._task, description=description, completed=done, refresh=True)
 
     def _start(self) -> None:
         from rich.console import Console

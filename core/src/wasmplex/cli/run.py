@@ -15,7 +15,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
-from wasmplex.errors import UsageError
+from wasmplex.errors import BackendError, FailureError, GuestError, UsageError
 
 if TYPE_CHECKING:
     import anyio
@@ -156,7 +156,13 @@ async def _run(config: HostConfig, drain_timeout: float, options: dict[str, Any]
                 stopping.serving = True
                 _announce(host)
 
-            await host.serve(stopping.stop, started=started, drain_timeout=drain_timeout)
+            try:
+                await host.serve(stopping.stop, started=started, drain_timeout=drain_timeout)
+            except FailureError as error:
+                if stopping.serving or isinstance(error, (BackendError, GuestError)):
+                    raise
+                # A trigger that cannot start, on a port in use say: what it was told to do is wrong.
+                raise UsageError(error.diagnostics) from error
         tasks.cancel_scope.cancel()
     if stopping.by and not stopping.serving:
         _leave(130 if stopping.by == signal.SIGINT else 0)

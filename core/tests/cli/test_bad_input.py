@@ -1,0 +1,192 @@
+"""Whatever is wrong: a few lines on standard error, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wasmplex.errors import Diagnostic
+
+Cli = Callable[..., Any]
+
+
+def refused(ended: Any, code: int = 2, problems: int = 1) -> str:
+    """Check what holds for every error; return its text."""
+    assert ended.code == code
+    assert "Traceback" not in ended.err
+    assert ended.err.count("error: ") == problems, ended.err
+    assert len(ended.err.splitlines()) <= 5 * problems
+    return str(ended.err)
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["explain", "host.toml", "x"]])
+def test_a_missing_component(cli: Cli, home: Path, command: list[str]) -> None:
+    (home / "kv.wasm").unlink()
+    text = refused(cli(*command))
+    assert 'component = "kv.wasm" cannot be used' in text
+    assert "host.toml:2 (workload.kv.component)" in text
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"\0asm\1\0\0\0", "core WebAssembly module"),
+        (b"hello", "not"),
+        (None, "ends"),
+    ],
+)
+def test_a_file_that_is_no_component(cli: Cli, home: Path, data: bytes | None, said: str) -> None:
+    if data is None:
+        data = (home / "kv.wasm").read_bytes()[:-100]
+    (home / "kv.wasm").unlink()
+    (home / "kv.wasm").write_bytes(data)
+    assert said in refused(cli("check"))
+    assert said in refused(cli("inspect", "kv.wasm"))
+
+
+def test_inspecting_what_is_not_there(cli: Cli) -> None:
+    assert refused(cli("inspect", "vk.wasm")) == (
+        "error: vk.wasm cannot be read\n"
+        "  because: no such file or directory\n"
+        "  try: did you mean 'kv.wasm'?\n"
+    )
+    assert "is a directory" in refused(cli("inspect", "."))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said", "problems"),
+    [
+        ('"memory"', '"memroy"', "did you mean 'memory'?", 1),
+        ("import.cache", "import.cahce", "did you mean", 2),  # a label without binding, and the reverse
+        ("path =", "pth =", "did you mean 'path'?", 2),  # and the path is missing
+        ('backend = "memory"\n', "", "cache", 1),
+        ("[workload.kv]", "[workload.kv]\nlimit = 1", "did you mean 'limits'?", 1),
+        ("[workload.kv]", "[workload.kv]\nlimits.memory = '1 lb'", "not a size", 1),
+        ("[workload.kv]", "[htpp]\n[workload.kv]", "did you mean 'http'?", 1),
+        ("[workload.kv]", "[workload.kv]\ntrigger.htpp = {}", "did you mean 'http'?", 1),
+        ("[workload.kv]", "[workload.kv", "not valid TOML", 1),
+        ('"store.db"', '{ env = "NO_SUCH_VARIABLE" }', "export NO_SUCH_VARIABLE=...", 1),
+    ],
+)
+def test_a_configuration_that_is_wrong(
+    cli: Cli, home: Path, old: str, new: str, said: str, problems: int
+) -> None:
+    text = (home / "host.toml").read_text()
+    (home / "host.toml").write_text(text.replace(old, new))
+    assert said in refused(cli("check"), problems=problems)
+
+
+def test_an_import_that_nobody_serves(cli: Cli, home: Path) -> None:
+    import wasmtime
+
+    wat = '(component (import "demo:a/b@1.0.0" (instance (export "f" (func)))))'
+    (home / "x.wasm").write_bytes(wasmtime.wat2wasm(wat))
+    (home / "host.toml").write_text("[workload.x]\ncomponent = 'x.wasm'\n")
+    assert "demo:a/b@1.0.0" in refused(cli("check"))
+
+
+def test_a_backend_that_cannot_be_opened(cli: Cli, home: Path) -> None:
+    text = (home / "host.toml").read_text().replace("store.db", "no/such/directory/store.db")
+    (home / "host.toml").write_text(text)
+    assert "sqlite" in refused(cli("check", "--connect"), code=1)
+    assert "sqlite" in refused(cli("invoke", "host.toml", "kv", "run", '"x"'), code=1)
+
+
+def test_a_port_in_use(cli: Cli, home: Path) -> None:
+    (home / "host.toml").write_text("[workload.hello]\ncomponent = 'hello.wasm'\ntrigger.http = {}\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert address in refused(cli("run", "--listen", address))
+
+
+def test_nothing_to_run(cli: Cli, home: Path) -> None:
+    assert "no workload has a trigger" in refused(cli("run"))
+    (home / "host.toml").write_text("")
+    assert "there is no workload to run" in refused(cli("run"))
+    (home / "host.toml").unlink()
+    assert "no configuration in the directory" in refused(cli("run"))
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["chekc"], "error: there is no command 'chekc'; did you mean 'check'?\n  try: wasmplex --help\n"),
+        (["check", "--jsn"], "error: no such option '--jsn'"),
+        (["explain", "host.toml"], "error: missing argument 'LABEL'\n  try: wasmplex explain --help\n"),
+        (["run", "--drain-timeout", "soon"], "error: --drain-timeout 'soon' is not a duration"),
+        (["run", "--listen", "nowhere"], 'listen = "nowhere" is not valid\n  at: the command line'),
+        (["run", "--log-level", "loud"], "error: invalid value for '--log-level'"),
+    ],
+)
+def test_a_command_line_that_is_wrong(cli: Cli, home: Path, args: list[str], said: str) -> None:
+    (home / "host.toml").write_text("[workload.hello]\ncomponent = 'hello.wasm'\ntrigger.http = {}\n")
+    assert said in refused(cli(*args))
+
+
+# ------------------------------------------------------------ plugins that are broken
+
+
+@pytest.fixture
+def broken(home: Path) -> dict[str, str]:
+    """A plugin that raises when it is imported, installed; returns the environment that has it."""
+    packages = home / "packages"
+    info = packages / "broken_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (packages / "broken_plugin.py").write_text("raise RuntimeError('wings fell off')\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[wasmplex.plugins]\nbroken = broken_plugin\n[wasmplex.commands]\nfly = broken_plugin\n"
+    )
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(packages), os.environ.get("PYTHONPATH"))))}
+
+
+def test_a_broken_plugin_that_nobody_uses_stops_nobody(process: Cli, broken: dict[str, str]) -> None:
+    assert process("check", env=broken).code == 0
+    listed = process("plugins", env=broken)
+    assert listed.code == 0
+    (line,) = [line for line in listed.out.splitlines() if line.startswith("broken ")]
+    assert "failed" in line
+    assert "wings fell off" in line
+    shown = process("plugins", "show", "broken", "--traceback", env=broken)
+    assert "broken_plugin.py" in shown.out
+    assert "(from broken-plugin==1.0)" in process("--help", env=broken).out
+
+
+def test_a_broken_plugin_that_is_used(process: Cli, home: Path, broken: dict[str, str]) -> None:
+    text = (home / "host.toml").read_text().replace('"memory"', '"broken"')
+    (home / "host.toml").write_text(text)
+    assert "wings fell off" in refused(process("check", env=broken))
+    assert "wings fell off" in refused(process("fly", env=broken))
+
+
+# ------------------------------------------------------------ mistakes of our own
+
+
+def test_a_mistake_of_our_own_is_said_to_be_one(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wasmplex.component
+
+    def fail(wasm: bytes) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(wasmplex.component, "read", fail)
+    text = refused(cli("inspect", "kv.wasm"), code=1)
+    assert text.startswith("error: wasmplex itself failed: ZeroDivisionError: division by zero\n")
+    monkeypatch.setenv("WASMPLEX_TRACEBACK", "1")
+    assert "Traceback" in cli("inspect", "kv.wasm").err
+
+
+def test_errors_of_a_group_are_all_said() -> None:
+    from wasmplex.cli.failure import Failure
+    from wasmplex.errors import BackendError, UsageError
+
+    group = ExceptionGroup("x", [UsageError("a"), ExceptionGroup("y", [BackendError("b")])])
+    found = Failure.of(group)
+    assert found.diagnostics == (Diagnostic("a"), Diagnostic("b"))
+    assert found.exit_code == 1
