@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from wasmplex.bridge.codec import HEADER, elements, reader, writer
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
 from wasmplex.values import Err, Ok, Some, Variant
@@ -66,7 +65,7 @@ def test_flat_slots_round_trip(pair: tuple[ValueType, Any], base: int) -> None:
 def test_runs_of_elements_round_trip(pair: tuple[ValueType, Any], base: int) -> None:
     type_, run = pair
     read, write = elements(type_, None)
-    assert read((bytes(write(run, base, None)), len(run)), base, None) == run
+    assert read((bytes(write(run, base, None)), 0, len(run)), base, None) == run
 
 
 def test_a_block_is_the_same_through_a_memoryview() -> None:

@@ -6,9 +6,9 @@ untouched guest; it turns them into plain functions, which a `Session` in Python
 
 from __future__ import annotations
 
-from wasmplex.bridge.bridging import Bridged, bridge, needing
+from wasmplex.bridge.bridging import Bridged, bridge, needing, wanted
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session
 
-__all__ = ["BridgeError", "Bridged", "BridgedInstance", "Session", "bridge", "needing"]
+__all__ = ["BridgeError", "Bridged", "BridgedInstance", "Session", "bridge", "needing", "wanted"]

@@ -18,7 +18,7 @@ from wasmplex.component.shape import Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
 
-__all__ = ["Bridged", "bridge", "needing"]
+__all__ = ["Bridged", "bridge", "needing", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Bridged:
         return {**passing, HOST: port(served, self.kinds)}
 
 
-def needing(shape: Shape) -> tuple[Import, ...]:
-    """Return the imports that only the bridge can serve, and those that share resources with them."""
+def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
+    """Return the imports that `want` chooses, and those that share resources with them."""
     instances = [item for item in shape.imports if isinstance(item.type, (InstanceType, FuncType))]
-    chosen = [item for item in instances if _needs(item)]
+    chosen = [item for item in instances if want(item)]
     while True:
         shared = {resource.id for item in chosen for resource in _resources(item)}
         more = [i for i in instances if i not in chosen and any(r.id in shared for r in _resources(i))]
@@ -65,8 +65,20 @@ def _functions(item: Import) -> dict[str, FuncType]:
     return item.type.functions if isinstance(item.type, InstanceType) else {}
 
 
-def _needs(item: Import) -> bool:
-    return any(function.is_async or _carries_streams(function) for function in _functions(item).values())
+def wanted(item: Import) -> bool:
+    """Say whether an import cannot be linked directly, or gains from the bridge: it moves ``list<u8>``.
+
+    The interfaces of WASI 0.2 share their resources with exports that the host calls directly.
+    """
+    functions = _functions(item).values()
+    if any(function.is_async or _carries_streams(function) for function in functions):
+        return True
+    return not item.interface.startswith(_DIRECT) and any(map(_carries_bytes, functions))
+
+
+_DIRECT = tuple(
+    f"wasi:{name}/" for name in ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
+)
 
 
 def _carries_streams(function: FuncType) -> bool:
@@ -74,8 +86,7 @@ def _carries_streams(function: FuncType) -> bool:
     return any(isinstance(p, (StreamType, FutureType)) for type_ in types for p in inner_types(type_))
 
 
-def carries_bytes(function: FuncType) -> bool:
-    """Say whether a function moves ``list<u8>``, which the bridge does far faster than a direct link."""
+def _carries_bytes(function: FuncType) -> bool:
     types = [*(param.type for param in function.params), function.result]
     octets = ListType(Primitive("u8"))
     return any(part == octets for type_ in types for part in inner_types(type_))
@@ -90,15 +101,20 @@ def _resources(item: Import) -> set[Resource]:
 
 
 def bridge(
-    wasm: bytes, shape: Shape, imports: Mapping[str, HostFunctions], assemble: Callable[[str], bytes]
+    wasm: bytes,
+    shape: Shape,
+    imports: Mapping[str, HostFunctions],
+    assemble: Callable[[str], bytes],
+    want: Callable[[Import], bool] = wanted,
 ) -> Bridged | None:
     """Build the adapter for a component, or return None if it needs none.
 
     :param imports: the functions that will serve its imports; only asked whether they are ``async def``
     :param assemble: turns component text into bytes
+    :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
-    chosen = needing(shape)
+    chosen = needing(shape, want)
     if not chosen:
         return None
     functions = [

@@ -86,27 +86,31 @@ def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> 
     types, scope.lines[:] = "\n".join(scope.lines), []
     instances = {item.name: f"i{number}" for number, item in enumerate(imports)}
     exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
-    needs_start = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
+    tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
     parts = [
         "(component $Imports",
         f'(import "host" (instance $host\n{host_instance()}))',
         MEMORY,
-        stream_memory("s", STREAM_HEAP),
-        stream_memory("h", STREAM_HEAP),
-        _lowers(),
+        *([stream_memory("s", STREAM_HEAP), stream_memory("h", STREAM_HEAP)] if tasks else []),
+        _lowers(tasks),
         _resources(kinds),
         types,
         builtins.canons,
         returns,
-        _FIXED,
-        machine(_imports(builtins, functions), _STREAMS, "\n".join(_core(f) for f in functions)),
-        _instantiate(builtins, functions),
+        _FIXED if tasks else "",
+        machine(
+            _imports(builtins, functions, tasks),
+            _STREAMS if tasks else "",
+            "\n".join(_core(f) for f in functions),
+            tasks=tasks,
+        ),
+        _instantiate(builtins, functions, tasks),
         "\n".join(lifted),
-        _START,
+        _START if tasks else "",
         "\n".join(exported),
         ")",
     ]
-    return ImportAdapter("\n".join(parts), tuple(functions), kinds, builtins, instances, needs_start)
+    return ImportAdapter("\n".join(parts), tuple(functions), kinds, builtins, instances, tasks)
 
 
 # ---------------------------------------------------------------- fixed parts of the component
@@ -117,14 +121,15 @@ _START = """(func (export "start") async
 _OPTIONS = "(memory $mem) (realloc $realloc) string-encoding=latin1+utf16"
 
 
-def _lowers() -> str:
+def _lowers(tasks: bool) -> str:
     options = {"next": "", "operands": "", "step": "", "drop": ""}
+    wanted = list(HOST_FUNCTIONS) if tasks else ["call", "call-wait", "resume", "drop"]
     lines = [
         f'(core func $h_{name} (canon lower (func $host "{name}") {options.get(name, _OPTIONS)}))'
-        for name in HOST_FUNCTIONS
+        for name in wanted
         if name not in ("chunk", "emit")
     ]
-    for memory in "sh":
+    for memory in "sh" if tasks else "":
         stream_options = f"(memory ${memory}mem) (realloc ${memory}realloc) string-encoding=latin1+utf16"
         lines += [
             f'(core func $h_{name}_{memory} (canon lower (func $host "{name}") {stream_options}))'
@@ -193,6 +198,15 @@ _STREAMS = """
 """.replace("HEAP", str(STREAM_HEAP))
 
 
+_CALL_IMPORTS = {name: _FIXED_IMPORTS[name] for name in ("h_call", "h_call_wait", "h_resume")}
+
+_STREAM_IMPORTS = """(import "s" "target" (global $starget (mut i32)))
+(import "s" "reserve" (func $sreserve (param i32)))
+(import "sh" "target" (global $htarget (mut i32)))
+(import "sh" "reserve" (func $hreserve (param i32)))
+(import "sh" "heap" (global $hheap (mut i32)))"""
+
+
 def _signature(text: str) -> str:
     params, _, result = text.partition("->")
     return (f"(param {params.strip()})" if params.strip() else "") + (
@@ -200,10 +214,9 @@ def _signature(text: str) -> str:
     )
 
 
-def _imports(builtins: Builtins, functions: Sequence[Function]) -> str:
-    lines = [
-        f'(import "f" "{name}" (func ${name} {_signature(text)}))' for name, text in _FIXED_IMPORTS.items()
-    ]
+def _imports(builtins: Builtins, functions: Sequence[Function], tasks: bool) -> str:
+    fixed = _FIXED_IMPORTS if tasks else _CALL_IMPORTS
+    lines = [f'(import "f" "{name}" (func ${name} {_signature(text)}))' for name, text in fixed.items()]
     returning = [f for f in functions if f.type.is_async]
     lines += [
         f'(import "r" "{f.number}" (func $ret{f.number} {_params(_return_cores(f))}))' for f in returning
@@ -214,11 +227,7 @@ def _imports(builtins: Builtins, functions: Sequence[Function]) -> str:
             '(import "m" "memory" (memory 1))',
             '(import "m" "top" (global $top (mut i32)))',
             '(import "m" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))',
-            '(import "s" "target" (global $starget (mut i32)))',
-            '(import "s" "reserve" (func $sreserve (param i32)))',
-            '(import "sh" "target" (global $htarget (mut i32)))',
-            '(import "sh" "reserve" (func $hreserve (param i32)))',
-            '(import "sh" "heap" (global $hheap (mut i32)))',
+            _STREAM_IMPORTS if tasks else "",
             *lines,
             builtins.imports,
             f"(table $results funcref (elem {names}))",
@@ -227,11 +236,13 @@ def _imports(builtins: Builtins, functions: Sequence[Function]) -> str:
     )
 
 
-def _instantiate(builtins: Builtins, functions: Sequence[Function]) -> str:
-    fixed = " ".join(f'(export "{n}" (func ${_LOWERED.get(n, n)}))' for n in _FIXED_IMPORTS)
+def _instantiate(builtins: Builtins, functions: Sequence[Function], tasks: bool) -> str:
+    names = _FIXED_IMPORTS if tasks else _CALL_IMPORTS
+    fixed = " ".join(f'(export "{n}" (func ${_LOWERED.get(n, n)}))' for n in names)
+    memories = '(with "s" (instance $smemory)) (with "sh" (instance $hmemory))' if tasks else ""
     returning = " ".join(f'(export "{f.number}" (func $ret{f.number}))' for f in functions if f.type.is_async)
     return f"""(core instance $machine (instantiate $Machine
-  (with "m" (instance $memory)) (with "s" (instance $smemory)) (with "sh" (instance $hmemory))
+  (with "m" (instance $memory)) {memories}
   (with "f" (instance {fixed}))
   (with "r" (instance {returning}))
   {builtins.exports}))"""
@@ -356,7 +367,7 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
     text: list[str] = []
 
     def put(scope: Scope, *lines: str) -> None:
-        text.extend(scope.lines)
+        text.extend(scope.lines)  # what the lines refer to was defined while they were made
         scope.lines.clear()
         text.extend(lines)
 
@@ -372,7 +383,8 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
                 x, y = before.fresh(), after.fresh()
                 body = before.define(type_)
                 put(before, f'(import "t{number}" (type {x} (eq {body})))')
-                put(after, f"(export {y} {quote(export)} (type {x}))")
+                # Ascribed in terms of what is exported: what it is made of must be named here, too.
+                put(after, f"(export {y} {quote(export)} (type {x}) (type (eq {after.define(type_)})))")
                 before.name(type_, x)
                 after.name(type_, y)
                 withs.append(f'(with "t{number}" (type {outer.ref(type_)}))')

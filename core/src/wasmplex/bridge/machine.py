@@ -155,13 +155,16 @@ _STRINGS = """
       (call $align)
       (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
       (i32.load (i32.const 16)))
+    (func $resume (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
+"""
+
+_STRINGS_TASKS = """
     (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
       (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (i32.const 16))
       (i32.load (i32.const 16)))
-    (func $resume (param $at i32) (param $size i32) (result i32)
-      (call $align)
-      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
     (func $take (param $task i32) (result i32)
       (call $align)
       (call $h_take (local.get $task) (i32.const 16)) (i32.load (i32.const 16)))
@@ -173,9 +176,6 @@ _CORE = """
     (type $new (func (result i64)))
     (type $copy (func (param i32 i32 i32) (result i32)))
     (type $copy1 (func (param i32 i32) (result i32)))
-
-    (global $free (mut i32) (i32.const 0))
-    (global $records (mut i32) (i32.const 64))
 
     (func $align
       (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16))))
@@ -199,8 +199,7 @@ _CORE = """
       (i32.store (local.get $entry) (i32.wrap_i64 (local.get $ends)))
       (i32.store offset=4 (local.get $entry) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))))
 
-    (func $rouse (param $task i32)
-      (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))
+    (func (export "post") (param i32) (global.set $top (i32.const ARENA)))
 
     ;; The host may ask for an exchange before it answers, and have the driver woken when it does.
     ;; Give what the host asks for until the block it returns is the result.
@@ -221,6 +220,17 @@ _CORE = """
         (local.set $at (call $resume (local.get $at) (i32.sub (local.get $end) (local.get $at))))
         (br $again))
       unreachable)
+"""
+
+# Without async functions and streams there are no tasks to rouse.
+_NO_TASKS = "(func $rouse (param i32) unreachable)"
+
+_TASKS = """
+    (global $free (mut i32) (i32.const 0))
+    (global $records (mut i32) (i32.const 64))
+
+    (func $rouse (param $task i32)
+      (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))
 
     (func $record (result i32)
       (local $task i32) (local $ends i64)
@@ -345,21 +355,23 @@ _CORE = """
       (call $started)
       (call $run (local.get $task) (i32.const EVENT_START) (i32.const 1) (i32.const 0)))
 
-    (func (export "post") (param i32) (global.set $top (i32.const ARENA)))
 """
 
 
-def machine(imports: str, streams: str, functions: str) -> str:
+def machine(imports: str, streams: str, functions: str, *, tasks: bool) -> str:
     """Return the core module of an adapter.
 
     :param imports: imports of the built-ins that this adapter uses, and their tables
+    :param tasks: False for an adapter of synchronous functions without streams and futures
     :param streams: the functions ``$fill``, ``$emit`` and ``$grow``
     :param functions: one core function for each lifted function, and one for each result
     """
     core = (
-        _CORE.replace("ARENA", str(ARENA))
+        (_CORE + (_TASKS if tasks else _NO_TASKS))
+        .replace("ARENA", str(ARENA))
         .replace("EVENT_OPERATION", str(EVENT_OPERATION))
         .replace("EVENT_RETURNED", str(EVENT_RETURNED))
         .replace("EVENT_START", str(EVENT_START))
     )
-    return f"(core module $Machine\n{imports}{core}{_STRINGS}{streams}{functions})"
+    strings = _STRINGS + (_STRINGS_TASKS if tasks else "")
+    return f"(core module $Machine\n{imports}{core}{strings}{streams}{functions})"

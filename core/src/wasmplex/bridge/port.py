@@ -5,7 +5,7 @@ A block crosses as a string whose code points are its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmplex.bridge.functions import AdapterKinds, Served
@@ -66,7 +66,9 @@ class _Port:
 def port(served: Sequence[Served], kinds: AdapterKinds) -> HostFunctions:
     """Return what to link an adapter's one import with."""
     to = _Port(served, kinds)
-    functions = {"call": to.call, "call-wait": to.call_wait, "submit": to.submit, "resume": to.resume,
-                 "take": to.take, "step": to.step, "next": to.next, "operands": to.operands, "chunk": to.chunk,
-                 "emit": to.emit, "drop": to.drop}  # fmt: skip
+    functions: dict[str, Callable[..., Any]] = {
+        "call": to.call, "call-wait": to.call_wait, "submit": to.submit, "resume": to.resume, "take": to.take,
+        "step": to.step, "next": to.next, "operands": to.operands, "chunk": to.chunk, "emit": to.emit,
+        "drop": to.drop,
+    }  # fmt: skip
     return {name: HostFunction(function, context=True) for name, function in functions.items()}

@@ -1,0 +1,48 @@
+"""A component that exports what it imports, for any type: what it is given, it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from wasmplex.bridge import BridgedInstance, bridge
+from wasmplex.bridge.kinds import inner_types
+from wasmplex.bridge.wat import Scope, instance_type
+from wasmplex.component import read
+from wasmplex.component.shape import InstanceType, NamedType
+from wasmplex.engine import Engine
+from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, VariantType
+
+
+def echo(*types: ValueType, asynchronous: bool = False) -> bytes:
+    """Return a component that imports ``f0: func(v: T0) -> T0`` and so on as ``in``, and exports it as ``out``."""
+    exports: dict[str, Any] = {}
+    for type_ in types:
+        for part in inner_types(type_):
+            named = isinstance(part, (Record, VariantType, Enum, Flags))
+            if named and NamedType(part) not in exports.values():
+                exports[f"t{len(exports)}"] = NamedType(part)
+    for number, type_ in enumerate(types):
+        exports[f"f{number}"] = FuncType((Param("v", type_),), type_, asynchronous)
+    text, _ = instance_type(InstanceType(exports), Scope("o"), "i")
+    return Engine.assemble(f'(component (import "in" (instance $i {text})) (export "out" (instance $i)))')
+
+
+@asynccontextmanager
+async def running(
+    engine: Engine, wasm: bytes, imports: Mapping[str, Mapping[str, Callable[..., Any]]]
+) -> AsyncIterator[BridgedInstance]:
+    """Run a component with everything that it imports served through the bridge."""
+    bridged = bridge(wasm, read(wasm), imports, engine.assemble, lambda item: True)
+    assert bridged is not None
+    linked = engine.link(
+        await engine.compile(bridged.wasm, read(bridged.wasm)), bridged.link(imports), "test"
+    )
+    instance = BridgedInstance(await linked.instantiate())
+    try:
+        if bridged.start is not None:
+            await instance.call(bridged.start)
+        yield instance
+    finally:
+        instance.close()

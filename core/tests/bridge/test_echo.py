@@ -1,0 +1,114 @@
+"""Values of any type, through a guest that gives back what it is given: the whole bridge, both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.values import Ok
+from wasmplex.wit.types import ListType, Option, Primitive, ResultType, TupleType, ValueType
+
+from .echo import echo, running
+from .witvalues import typed_values, values
+
+pytestmark = pytest.mark.anyio
+
+# Shrinking would compile hundreds of components; the failing types are small enough as they are.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+EIGHT = st.lists(typed_values(), min_size=8, max_size=8)
+
+
+def unwrapped(type_: ValueType, value: Any) -> Any:
+    """Return what a caller sees of a function's result: the ok value, for `Err` is raised."""
+    return value.value if isinstance(type_, ResultType) and isinstance(value, Ok) else value
+
+
+async def check(pairs: list[tuple[ValueType, Any]], serve: Any, *, asynchronous: bool) -> None:
+    seen: list[Any] = []
+
+    def served(value: Any) -> Any:
+        seen.append(value)
+        return value
+
+    functions = {f"f{n}": serve(served) for n in range(len(pairs))}
+    wasm = echo(*(type_ for type_, _ in pairs), asynchronous=asynchronous)
+    async with Engine(EngineSettings(use_cache=False)) as engine:
+        async with running(engine, wasm, {"in": functions}) as instance:
+            for number, (type_, value) in enumerate(pairs):
+                if isinstance(type_, ResultType):
+                    continue  # the echo would have to raise; results inside other types are carried below
+                with anyio.fail_after(10):
+                    assert await instance.call(f"out#f{number}", value) == value
+                assert seen.pop() == value
+
+
+def plainly(served: Any) -> Any:
+    return served
+
+
+def at_once(served: Any) -> Any:
+    async def serve(value: Any) -> Any:
+        return served(value)
+
+    return serve
+
+
+def after_waiting(served: Any) -> Any:
+    async def serve(value: Any) -> Any:
+        await asyncio.sleep(0)
+        return served(value)
+
+    return serve
+
+
+@settings(max_examples=40, deadline=None, phases=PHASES)
+@given(EIGHT)
+async def test_synchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]]) -> None:
+    await check(pairs, plainly, asynchronous=False)
+
+
+@settings(max_examples=15, deadline=None, phases=PHASES)
+@given(EIGHT)
+async def test_synchronous_functions_may_wait(pairs: list[tuple[ValueType, Any]]) -> None:
+    await check(pairs, after_waiting, asynchronous=False)
+
+
+@settings(max_examples=40, deadline=None, phases=PHASES)
+@given(EIGHT, st.sampled_from([at_once, after_waiting]))
+async def test_asynchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]], serve: Any) -> None:
+    await check(pairs, serve, asynchronous=True)
+
+
+U8S = ListType(Primitive("u8"))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 255, 65_535, 65_536, 1 << 20])
+async def test_bytes_of_any_size_and_value(size: int, asynchronous: bool) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    await check([(Option(U8S), data)], at_once if asynchronous else plainly, asynchronous=asynchronous)
+
+
+async def test_more_values_than_go_flat_pass_in_memory() -> None:
+    type_ = TupleType(tuple(Primitive(n) for n in ("u8", "f32", "string", "u64", "f64") * 5))  # type: ignore[arg-type]
+    value = (1, 0.5, "é", 2**64 - 1, 1e300) * 5
+    await check([(type_, value)], plainly, asynchronous=False)
+    await check([(type_, value)], after_waiting, asynchronous=True)
+
+
+@settings(max_examples=20, deadline=None, phases=PHASES)
+@given(typed_values(4).filter(lambda p: not isinstance(p[0], ResultType)), st.data())
+async def test_calls_leave_nothing_behind_for_the_next(
+    pair: tuple[ValueType, Any], data: st.DataObject
+) -> None:
+    type_, _ = pair
+    more = data.draw(st.lists(values(type_), min_size=3, max_size=6))
+    async with Engine(EngineSettings(use_cache=False)) as engine:
+        async with running(engine, echo(type_), {"in": {"f0": lambda v: v}}) as instance:
+            for value in more:
+                assert await instance.call("out#f0", value) == value
