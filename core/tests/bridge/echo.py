@@ -16,7 +16,7 @@ from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, 
 
 
 def echo(*types: ValueType, asynchronous: bool = False) -> bytes:
-    """Return a component that imports ``f0: func(v: T0) -> T0`` and so on as ``in``, and exports it as ``out``."""
+    """Return a component that imports ``f0: func(v: T0) -> T0`` ... as ``in``, and exports it as ``out``."""
     exports: dict[str, Any] = {}
     for type_ in types:
         for part in inner_types(type_):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from wasmplex.engine import Engine, EngineSettings
-from wasmplex.values import Ok
 from wasmplex.wit.types import ListType, Option, Primitive, ResultType, TupleType, ValueType
 
 from .echo import echo, running
@@ -23,11 +22,6 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 EIGHT = st.lists(typed_values(), min_size=8, max_size=8)
 
 
-def unwrapped(type_: ValueType, value: Any) -> Any:
-    """Return what a caller sees of a function's result: the ok value, for `Err` is raised."""
-    return value.value if isinstance(type_, ResultType) and isinstance(value, Ok) else value
-
-
 async def check(pairs: list[tuple[ValueType, Any]], serve: Any, *, asynchronous: bool) -> None:
     seen: list[Any] = []
 
@@ -37,14 +31,16 @@ async def check(pairs: list[tuple[ValueType, Any]], serve: Any, *, asynchronous:
 
     functions = {f"f{n}": serve(served) for n in range(len(pairs))}
     wasm = echo(*(type_ for type_, _ in pairs), asynchronous=asynchronous)
-    async with Engine(EngineSettings(use_cache=False)) as engine:
-        async with running(engine, wasm, {"in": functions}) as instance:
-            for number, (type_, value) in enumerate(pairs):
-                if isinstance(type_, ResultType):
-                    continue  # the echo would have to raise; results inside other types are carried below
-                with anyio.fail_after(10):
-                    assert await instance.call(f"out#f{number}", value) == value
-                assert seen.pop() == value
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, wasm, {"in": functions}) as instance,
+    ):
+        for number, (type_, value) in enumerate(pairs):
+            if isinstance(type_, ResultType):
+                continue  # the echo would have to raise; results inside other types are carried below
+            with anyio.fail_after(10):
+                assert await instance.call(f"out#f{number}", value) == value
+            assert seen.pop() == value
 
 
 def plainly(served: Any) -> Any:
@@ -108,7 +104,9 @@ async def test_calls_leave_nothing_behind_for_the_next(
 ) -> None:
     type_, _ = pair
     more = data.draw(st.lists(values(type_), min_size=3, max_size=6))
-    async with Engine(EngineSettings(use_cache=False)) as engine:
-        async with running(engine, echo(type_), {"in": {"f0": lambda v: v}}) as instance:
-            for value in more:
-                assert await instance.call("out#f0", value) == value
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, echo(type_), {"in": {"f0": lambda v: v}}) as instance,
+    ):
+        for value in more:
+            assert await instance.call("out#f0", value) == value
