@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dis
 import subprocess
 import sys
 from pathlib import Path
+from types import CodeType
 
 import pytest
+from wasmplex.engine.codec.generate import Codec
 from wasmplex.engine.entry import check_headroom, uninterrupted_entry
+from wasmplex.engine.linker import destructor
+from wasmplex.wit.types import FuncType, ListType, Option, Param, Primitive, ResultType
 
 SCRIPT = Path(__file__).parent / "interrupted.py"
 
@@ -40,3 +45,35 @@ def test_patched_functions_work_as_before() -> None:
 
     patched = uninterrupted_entry(divide)
     assert [patched(4), patched(4, b=0), patched(a=9, b=3)] == [2.0, 0.0, 3.0]
+
+
+def signal_checks_outside_of_try(code: CodeType) -> list[str]:
+    """Return the instructions that look for signals where no handler of the function can catch them."""
+    bytecode = dis.Bytecode(code)
+    covered = [range(entry.start, entry.end) for entry in bytecode.exception_entries]
+    return [
+        f"{instruction.offset} {instruction.opname} {instruction.arg}"
+        for instruction in bytecode
+        if instruction.opname.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
+        and not (instruction.opname == "RESUME" and instruction.arg == 3)
+        and instruction.opname != "JUMP_BACKWARD_NO_INTERRUPT"
+        and not any(instruction.offset in part for part in covered)
+    ]
+
+
+STRINGS = ListType(Primitive("string"))
+TYPES = [
+    FuncType((), None),
+    FuncType((Param("a", STRINGS),), Primitive("u32")),
+    FuncType((Param("a", Option(STRINGS)),), STRINGS),
+    FuncType((), ResultType(None, None)),
+    FuncType((), ResultType(Option(ListType(Primitive("u8"))), Primitive("string"))),
+]
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_no_path_through_a_callback_is_left_unprotected(type: FuncType) -> None:
+    codec = Codec({}, lambda ctx, name, error: 0)
+    for body in (codec.sync_import("f", type, print, False), codec.async_import("f", type, print, True)):
+        assert signal_checks_outside_of_try(body.__code__) == []
+    assert signal_checks_outside_of_try(destructor("r").__code__) == []

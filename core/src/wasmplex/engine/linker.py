@@ -134,7 +134,7 @@ class _Importer:
     def _resource(self, instance: int, name: str, resource: Resource) -> None:
         resource_type = capi.resource_type_new_host(resource.id)
         try:
-            drop = self._linked.keep(capi.DESTRUCTOR(_destructor(f"[resource-drop]{name}")))
+            drop = self._linked.keep(capi.DESTRUCTOR(destructor(f"[resource-drop]{name}")))
             text = name.encode()
             self._check(capi.add_resource(instance, text, len(text), resource_type, drop, 0, 0), name)
         finally:
@@ -179,7 +179,9 @@ class _Importer:
             self._problem(f"wasmtime refused {name!r}", take_error(error))
 
 
-def _destructor(name: str) -> Callable[[int, int, int], int]:
+def destructor(name: str) -> Callable[[int, int, int], int]:
+    """Return the body of a `capi.DESTRUCTOR` for the host's resources."""
+
     def destroy(data: int, ctx: int, rep: int) -> int:
         try:
             try:

@@ -87,9 +87,9 @@ class Codec:
                 arguments = _emit_arguments(source, type, context)
                 source.line(f"r=call({arguments})")
                 _emit_checked_result(source, type.result, "r")
-            _emit_err_clause(source, type)
+                source.line("return 0")
+            _emit_err_clause(source, type, "return 0")
             source.line("except BaseException as e: return fail(ctx,NAME,e)")
-            source.line("return 0")
         return uninterrupted_entry(source.build("callback"))
 
     def async_import(self, name: str, type: FuncType, call: Callable[..., Any], context: bool) -> Any:
@@ -102,13 +102,13 @@ class Codec:
         _emit_finish(source, type)
         with source.block("def callback(data,ctx,ty,args,nargs,res,nres,err,cont):"):
             source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
-            with _kept(source, "U64[err>>3]={}"):
+            with _kept(source, "U64[err>>3]={}; return"):
                 with source.block("try:"):
                     arguments = _emit_arguments(source, type, context, always_state=True)
                     source.line(f"co=call({arguments})")
                     _emit_first_step(source, type)
-                _emit_err_clause(source, type)
-                source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e)")
+                _emit_err_clause(source, type, "return")
+                source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e); return")
         return uninterrupted_entry(source.build("callback"))
 
     def _import_source(self, name: str, type: FuncType, call: Callable[..., Any]) -> Source:
@@ -181,6 +181,9 @@ def _emit_checked_result(source: Source, type: ValueType | None, value: str) -> 
 def _kept(source: Source, leave: str) -> Iterator[None]:
     """Wrap a callback's body, which handles what it raises, in a net for what its handlers raise.
 
+    Every path through the body must end in a ``return`` of its own: without one the compiler may join paths
+    by a backward jump that lies outside of the net, and a jump backward looks for signals.
+
     :param leave: the statement that tells wasmtime of an error
     """
     with source.block("try:"):
@@ -195,16 +198,19 @@ def _emit_first_step(source: Source, type: FuncType) -> None:
     with source.block("except StopIteration as stop:"):
         source.line("r=stop.value")
         _emit_checked_result(source, type.result, "r")
+        source.line("return")
     with source.block("else:"):
         source.line("state.waiting=(co,y,finish,finish_err,res,NAME)")
         source.line(f"U8[state.flag]=0;U64[c]={FLAG_CONTINUATION};U64[c+1]=state.flag")
+        source.line("return")
 
 
-def _emit_err_clause(source: Source, type: FuncType) -> None:
+def _emit_err_clause(source: Source, type: FuncType, leave: str) -> None:
     """Emit what makes a raised `Err` the err case, where the function's type has one."""
     if isinstance(type.result, ResultType):
         with source.block("except Err as e:"):
             _emit_checked_err(source, type.result, "e.value")
+            source.line(leave)
 
 
 def _emit_checked_err(source: Source, type: ResultType, value: str) -> None:
