@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from wasmplex.bridge.compose import START, compose, outer_text
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
-from wasmplex.bridge.imports import HOST, STREAM_HEAP, ImportAdapter, import_adapter
+from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
 from wasmplex.bridge.kinds import Function, inner_types
+from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import port
 from wasmplex.component.shape import Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from wasmplex.bridge.errors import BridgeError
-from wasmplex.bridge.imports import HOST, ImportAdapter, host_instance
+from wasmplex.bridge.imports import HOST, ImportAdapter
+from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.wat import Scope, instance_type, quote
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.wit.types import FuncType

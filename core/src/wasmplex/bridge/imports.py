@@ -8,34 +8,16 @@ from dataclasses import dataclass
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
-from wasmplex.bridge.machine import ARENA, MEMORY, machine, stream_memory
+from wasmplex.bridge.machine import ARENA
+from wasmplex.bridge.parts import GUEST_OPTIONS, START, Parts, host_instance
 from wasmplex.bridge.wat import Scope, quote
 from wasmplex.component.shape import Import, InstanceType, NamedType
-from wasmplex.wit.types import FuncType, Resource, TupleType
+from wasmplex.wit.types import FuncType, Primitive, Resource, TupleType
 
-__all__ = ["HOST", "HOST_FUNCTIONS", "STREAM_HEAP", "ImportAdapter", "import_adapter"]
+__all__ = ["HOST", "ImportAdapter", "import_adapter"]
 
 HOST = "wasmplex:bridge/imports"
 """The instance of plain functions that an import adapter imports."""
-
-STREAM_HEAP = 1 << 22
-"""Where data that stream elements point to begins in the second stream memory; buffers lie below."""
-
-_U32, _STRING = "u32", "string"
-HOST_FUNCTIONS: dict[str, tuple[tuple[tuple[str, str], ...], str | None]] = {
-    "call": ((("fn", _U32), ("block", _STRING)), _STRING),
-    "call-wait": ((("fn", _U32), ("block", _STRING)), _STRING),
-    "submit": ((("fn", _U32), ("task", _U32), ("block", _STRING)), _STRING),
-    "resume": ((("block", _STRING),), _STRING),
-    "take": ((("task", _U32),), _STRING),
-    "step": ((("task", _U32), ("event", _U32), ("a", _U32), ("b", _U32)), "u64"),
-    "next": ((), None),
-    "operands": ((("task", _U32),), "u64"),
-    "chunk": ((("task", _U32),), _STRING),
-    "emit": ((("task", _U32), ("block", _STRING)), None),
-    "drop": ((("kind", _U32), ("rep", _U32)), None),
-}
-"""What the host serves: parameters and result of each."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +36,6 @@ class ImportAdapter:
     builtins: Builtins
     instances: dict[str, str]
     needs_start: bool
-
-
-def host_instance() -> str:
-    """Return the type of the host's instance."""
-    lines = []
-    for name, (params, result) in HOST_FUNCTIONS.items():
-        texts = [f'(param "{param}" {type_})' for param, type_ in params]
-        texts += [] if result is None else [f"(result {result})"]
-        lines.append(f'(export "{name}" (func {" ".join(texts)}))')
-    return "\n".join(lines)
 
 
 def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> ImportAdapter:
@@ -87,55 +59,28 @@ def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> 
     instances = {item.name: f"i{number}" for number, item in enumerate(imports)}
     exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
-    parts = [
+    names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
+    parts = Parts(
+        builtins,
+        tasks,
+        {f"ret{f.number}": " ".join(_return_cores(f)) for f in functions if f.type.is_async},
+        [f"(table $results funcref (elem {names}))", "(func $nothing (param i32) unreachable)"],
+    )
+    lines = [
         "(component $Imports",
         f'(import "host" (instance $host\n{host_instance()}))',
-        MEMORY,
-        *([stream_memory("s", STREAM_HEAP), stream_memory("h", STREAM_HEAP)] if tasks else []),
-        _lowers(tasks),
+        parts.memories,
         _resources(kinds),
         types,
-        builtins.canons,
+        parts.canons,
         returns,
-        _FIXED if tasks else "",
-        machine(
-            _imports(builtins, functions, tasks),
-            _STREAMS if tasks else "",
-            "\n".join(_core(f) for f in functions),
-            tasks=tasks,
-        ),
-        _instantiate(builtins, functions, tasks),
+        parts.machine("\n".join(_core(f) for f in functions)),
         "\n".join(lifted),
-        _START if tasks else "",
+        START if tasks else "",
         "\n".join(exported),
         ")",
     ]
-    return ImportAdapter("\n".join(parts), tuple(functions), kinds, builtins, instances, tasks)
-
-
-# ---------------------------------------------------------------- fixed parts of the component
-
-_START = """(func (export "start") async
-  (canon lift (core func $machine "start") async (callback (core func $machine "callback"))))"""
-
-_OPTIONS = "(memory $mem) (realloc $realloc) string-encoding=latin1+utf16"
-
-
-def _lowers(tasks: bool) -> str:
-    options = {"next": "", "operands": "", "step": "", "drop": ""}
-    wanted = list(HOST_FUNCTIONS) if tasks else ["call", "call-wait", "resume", "drop"]
-    lines = [
-        f'(core func $h_{name} (canon lower (func $host "{name}") {options.get(name, _OPTIONS)}))'
-        for name in wanted
-        if name not in ("chunk", "emit")
-    ]
-    for memory in "sh" if tasks else "":
-        stream_options = f"(memory ${memory}mem) (realloc ${memory}realloc) string-encoding=latin1+utf16"
-        lines += [
-            f'(core func $h_{name}_{memory} (canon lower (func $host "{name}") {stream_options}))'
-            for name in ("chunk", "emit")
-        ]
-    return "\n".join(lines)
+    return ImportAdapter("\n".join(lines), tuple(functions), kinds, builtins, instances, tasks)
 
 
 def _resources(kinds: KindTable) -> str:
@@ -150,102 +95,6 @@ def _resources(kinds: KindTable) -> str:
     return f"""(core module $Dtor (import "h" "drop" (func $drop (param i32 i32))) {funcs})
 (core instance $dtor (instantiate $Dtor (with "h" (instance (export "drop" (func $h_drop))))))
 {types}"""
-
-
-_FIXED = """(type $wake (stream))
-(core func $wake_new (canon stream.new $wake))
-(core func $wake_read (canon stream.read $wake async))
-(core func $wake_write (canon stream.write $wake async))
-(core func $wake_cancel (canon stream.cancel-read $wake))
-(core func $set_new (canon waitable-set.new))
-(core func $poll (canon waitable-set.poll (memory $mem)))
-(core func $join (canon waitable.join))
-(core func $context (canon context.get i32 0))
-(core func $set_context (canon context.set i32 0))
-(core func $task_cancel (canon task.cancel))
-(core func $started (canon task.return))"""
-
-_FIXED_IMPORTS = {
-    "h_call": "i32 i32 i32 i32", "h_call_wait": "i32 i32 i32 i32", "h_submit": "i32 i32 i32 i32 i32",
-    "h_resume": "i32 i32 i32", "h_take": "i32 i32", "step": "i32 i32 i32 i32 -> i64", "next": "",
-    "operands": "i32 -> i64", "h_chunk_s": "i32 i32", "h_chunk_h": "i32 i32", "h_emit_s": "i32 i32 i32",
-    "h_emit_h": "i32 i32 i32", "wake_new": "-> i64", "wake_read": "i32 i32 i32 -> i32",
-    "wake_write": "i32 i32 i32 -> i32", "wake_cancel": "i32 -> i32", "set_new": "-> i32",
-    "poll": "i32 i32 -> i32", "join": "i32 i32", "context": "-> i32", "set_context": "i32",
-    "task_cancel": "", "started": "",
-}  # fmt: skip
-_LOWERED = {"h_call_wait": "h_call-wait", "step": "h_step", "next": "h_next", "operands": "h_operands"}
-
-# A size of -1 is up to the end of the heap; growing to 0 is emptying the heap.
-_STREAMS = """
-    (func $fill (param $which i32) (param $task i32) (param $at i32) (param $room i32)
-      (if (local.get $which)
-        (then (global.set $htarget (local.get $at))
-          (call $h_chunk_h (local.get $task) (i32.const 16)) (global.set $htarget (i32.const 0)))
-        (else (global.set $starget (local.get $at))
-          (call $h_chunk_s (local.get $task) (i32.const 16)) (global.set $starget (i32.const 0)))))
-    (func $emit (param $which i32) (param $task i32) (param $at i32) (param $size i32)
-      (if (i32.eq (local.get $size) (i32.const -1)) (then
-        (local.set $size (i32.sub (global.get $hheap) (local.get $at)))))
-      (if (local.get $which)
-        (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
-        (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
-    (func $grow (param $which i32) (param $end i32)
-      (if (i32.eqz (local.get $end)) (then (global.set $hheap (i32.const HEAP)) (return)))
-      (if (local.get $which)
-        (then (call $hreserve (local.get $end)))
-        (else (call $sreserve (local.get $end)))))
-""".replace("HEAP", str(STREAM_HEAP))
-
-
-_CALL_IMPORTS = {name: _FIXED_IMPORTS[name] for name in ("h_call", "h_call_wait", "h_resume")}
-
-_STREAM_IMPORTS = """(import "s" "target" (global $starget (mut i32)))
-(import "s" "reserve" (func $sreserve (param i32)))
-(import "sh" "target" (global $htarget (mut i32)))
-(import "sh" "reserve" (func $hreserve (param i32)))
-(import "sh" "heap" (global $hheap (mut i32)))"""
-
-
-def _signature(text: str) -> str:
-    params, _, result = text.partition("->")
-    return (f"(param {params.strip()})" if params.strip() else "") + (
-        f" (result {result.strip()})" if result.strip() else ""
-    )
-
-
-def _imports(builtins: Builtins, functions: Sequence[Function], tasks: bool) -> str:
-    fixed = _FIXED_IMPORTS if tasks else _CALL_IMPORTS
-    lines = [f'(import "f" "{name}" (func ${name} {_signature(text)}))' for name, text in fixed.items()]
-    returning = [f for f in functions if f.type.is_async]
-    lines += [
-        f'(import "r" "{f.number}" (func $ret{f.number} {_params(_return_cores(f))}))' for f in returning
-    ]
-    names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
-    return "\n".join(
-        [
-            '(import "m" "memory" (memory 1))',
-            '(import "m" "top" (global $top (mut i32)))',
-            '(import "m" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))',
-            _STREAM_IMPORTS if tasks else "",
-            *lines,
-            builtins.imports,
-            f"(table $results funcref (elem {names}))",
-            "(func $nothing (param i32) unreachable)",
-        ]
-    )
-
-
-def _instantiate(builtins: Builtins, functions: Sequence[Function], tasks: bool) -> str:
-    names = _FIXED_IMPORTS if tasks else _CALL_IMPORTS
-    fixed = " ".join(f'(export "{n}" (func ${_LOWERED.get(n, n)}))' for n in names)
-    memories = '(with "s" (instance $smemory)) (with "sh" (instance $hmemory))' if tasks else ""
-    returning = " ".join(f'(export "{f.number}" (func $ret{f.number}))' for f in functions if f.type.is_async)
-    return f"""(core instance $machine (instantiate $Machine
-  (with "m" (instance $memory)) {memories}
-  (with "f" (instance {fixed}))
-  (with "r" (instance {returning}))
-  {builtins.exports}))"""
 
 
 # ---------------------------------------------------------------- one function
@@ -269,14 +118,11 @@ def _return_cores(function: Function) -> tuple[Core, ...]:
 def _lifted(function: Function, scope: Scope) -> str:
     n = function.number
     if function.type.is_async:
-        how = f'async (callback (core func $machine "callback")) {_GUEST_OPTIONS}'
+        how = f'async (callback (core func $machine "callback")) {GUEST_OPTIONS}'
     else:
         flat = flatten(function.type.result) if function.type.result else ()
-        how = _GUEST_OPTIONS + (' (post-return (core func $machine "post"))' if len(flat) > 1 else "")
+        how = GUEST_OPTIONS + (' (post-return (core func $machine "post"))' if len(flat) > 1 else "")
     return f'(func $f{n} {scope.func(function.type)} (canon lift (core func $machine "f{n}") {how}))'
-
-
-_GUEST_OPTIONS = "(memory $mem) (realloc $realloc)"
 
 
 def _task_return_canon(function: Function, scope: Scope) -> str:
@@ -387,7 +233,9 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
                 put(after, f"(export {y} {quote(export)} (type {x}) (type (eq {after.define(type_)})))")
                 before.name(type_, x)
                 after.name(type_, y)
-                withs.append(f'(with "t{number}" (type {outer.ref(type_)}))')
+                # Only what has a definition can be passed: an alias of `string` gets one.
+                local = outer.define(type_) if isinstance(type_, Primitive) else outer.ref(type_)
+                withs.append(f'(with "t{number}" (type {local}))')
             case FuncType():
                 want, give = before.func(extern), after.func(extern)
                 put(before, f'(import "f{number}" (func $f{number} {want}))')

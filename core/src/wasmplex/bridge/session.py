@@ -17,8 +17,8 @@ from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import BridgedStream, Flow, IncomingFuture, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds, Served
-from wasmplex.bridge.imports import STREAM_HEAP
 from wasmplex.bridge.machine import ARENA, EVENT_OPERATION, EVENT_RETURNED, EVENT_START, Op
+from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.tables import Collector, Given, ResourceTable, Taken
 from wasmplex.values import Err, Ok
 
