@@ -29,7 +29,7 @@ MAX_CURSORS = 10_000
 _CASES = {"no-such-store", "access-denied"}
 
 
-def _refused(operation: str, error: KeyValueError) -> Err[Variant]:
+def refused(operation: str, error: KeyValueError) -> Err[Variant]:
     """Return the draft's ``error``, which has three cases: the others become text."""
     if error.case in _CASES:
         return Err(Variant(error.case))
@@ -75,7 +75,7 @@ class _Bound(BoundInterfaces):
             raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
         namespace = settings.namespace or request.namespace
         scope = Scope(self._workload, request.label, namespace, request.granted)
-        store = GuardedStore(backend, settings, scope, _refused)
+        store = GuardedStore(backend, settings, scope, refused)
         return {
             "open": store.open,
             "[method]bucket.get": GuardedBucket.get,
