@@ -22,6 +22,7 @@ from wasmplex.engine import proposals
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
+from wasmplex.engine.host_memory import MemoryCreator
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.settings import EngineSettings, check_python
 from wasmplex.engine.ticker import Ticker
@@ -44,11 +45,13 @@ class Variant:
 
     :ivar key: what distinguishes it, as part of the names of cached code
     :ivar engine: its address
+    :ivar creator: what gives memories to its instances, None if wasmtime does
     """
 
     key: str
     handle: wasmtime.Engine
     engine: int
+    creator: MemoryCreator | None
 
 
 class Engine:
@@ -65,7 +68,7 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.ticker = Ticker()
         weakref.finalize(self, self.ticker.close)
-        self._variants: dict[bool, Variant] = {}
+        self._variants: dict[tuple[bool, bool], Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
         self._locks: dict[tuple[str, str], anyio.Lock] = {}
@@ -84,17 +87,21 @@ class Engine:
 
     # ------------------------------------------------------------ compile
 
-    async def compile(self, wasm: bytes, shape: Shape, progress: Progress | None = None) -> Compiled:
+    async def compile(
+        self, wasm: bytes, shape: Shape, progress: Progress | None = None, *, host_memory: bool = False
+    ) -> Compiled:
         """Compile a component in another thread, or take it from the cache.
 
         One component is compiled once, however many ask for it at a time.
 
         :param shape: what `wasmplex.component.read` says about `wasm`
         :param progress: is told what is being done, in a few words
+        :param host_memory: True to let the host see the memories of instances (`Instance.memories`); such
+            instances are made more slowly, since memory images are copied instead of mapped
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
-        variant = self._variant(concurrency=_needs_concurrency(shape))
+        variant = self._variant(concurrency=_needs_concurrency(shape), host_memory=host_memory)
         digest = await anyio.to_thread.run_sync(_digest, wasm)
         key = (digest, variant.key)
         lock = self._locks.setdefault(key, anyio.Lock())
@@ -125,26 +132,28 @@ class Engine:
             await in_thread(cache.store, name, component)
         return component
 
-    def _variant(self, *, concurrency: bool) -> Variant:
-        if concurrency not in self._variants:
-            handle = wasmtime.Engine(self._config(concurrency=concurrency))
-            address = ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0
-            self._variants[concurrency] = Variant(self._key(concurrency=concurrency), handle, address)
-            self.ticker.add(address, handle)
-        return self._variants[concurrency]
-
-    def _config(self, *, concurrency: bool) -> wasmtime.Config:
+    def _variant(self, *, concurrency: bool, host_memory: bool) -> Variant:
+        if (found := self._variants.get((concurrency, host_memory))) is not None:
+            return found
         config = wasmtime.Config()
         config.epoch_interruption = True
         _ffi.wasmtime_config_concurrency_support_set(config.ptr(), concurrency)
         proposals.apply(config, self.settings.proposals, concurrency=concurrency)
-        return config
+        creator = MemoryCreator() if host_memory else None
+        if creator is not None:
+            creator.install(config)
+        handle = wasmtime.Engine(config)
+        address = ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0
+        key = self._key(concurrency=concurrency, host_memory=host_memory)
+        self.ticker.add(address, (handle, creator))
+        self._variants[concurrency, host_memory] = Variant(key, handle, address, creator)
+        return self._variants[concurrency, host_memory]
 
-    def _key(self, *, concurrency: bool) -> str:
+    def _key(self, *, concurrency: bool, host_memory: bool) -> str:
         chosen = ",".join(
             f"{'+' if on else '-'}{name}" for name, on in sorted(self.settings.proposals.items())
         )
-        return f"{'async' if concurrency else 'sync'}{chosen}"
+        return f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{chosen}"
 
     @staticmethod
     def assemble(text: str) -> bytes:
