@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.engine import Engine
+from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.linker import Linked
 from wasmplex.engine.resources import GuestResource
 from wasmplex.engine.settings import EngineSettings
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["Compiled", "Engine", "EngineSettings", "GuestResource", "Instance", "Linked", "ValueMismatch"]
+__all__ = [
+    "Compiled",
+    "Engine",
+    "EngineSettings",
+    "GuestResource",
+    "HostMemory",
+    "Instance",
+    "Linked",
+    "ValueMismatch",
+]

@@ -12,7 +12,7 @@ task, sees the task's context variables, and is cancelled with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from wasmplex.engine.capi import future_delete, future_poll
@@ -71,14 +71,15 @@ class _Resumed:
         self._coroutine.close()
 
 
-async def drive(state: StoreState, future: int) -> None:
+async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = future_poll) -> None:
     """Run a wasmtime call future to its end, and free it. Freeing it early cancels the call.
 
+    :param poll: polls it
     :raises HostFailure: if a host function that had suspended the guest failed
     """
     ticker, ticks, stalls = state.ticker, 0, 0
     try:
-        while not future_poll(future):
+        while not poll(future):
             if state.waiting is not None:
                 stalls = 0
                 await _wait(state)

@@ -17,7 +17,10 @@ from wasmplex.engine.traps import host_trap, trap
 from wasmplex.errors import GuestError, Trap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wasmplex.engine.compiled import ExportEntry
+    from wasmplex.engine.host_memory import HostMemory
     from wasmplex.engine.linker import Linked
 
 __all__ = ["Instance"]
@@ -33,6 +36,7 @@ class Instance:
     can run again, and it must be closed.
 
     :ivar state: room for what host functions keep per instance
+    :ivar memories: its linear memories in the order they were made, if it was compiled with ``host_memory``
     """
 
     def __init__(self, linked: Linked, store: StoreState) -> None:
@@ -46,6 +50,7 @@ class Instance:
         self._running = False
         self._closing = False
         self.state: dict[Any, Any] = {}
+        self.memories: list[HostMemory] = []
         store.bind(self)
         self._finalizer = weakref.finalize(self, _end, store, linked)
 
@@ -66,6 +71,7 @@ class Instance:
 
     async def start(self) -> None:
         """Run the component's start functions. Called once, by `Linked.instantiate`."""
+        check_headroom()
         arena = Arena.take(1)
         try:
             U64[arena.base] = 0
@@ -76,7 +82,7 @@ class Instance:
                 self._handle,
                 arena.base << 3,
             )
-            await self._run(future, arena.base, "instantiate")
+            await self._run(future, arena.base, "instantiate", self._poll_noting_memories())
         finally:
             arena.release()
 
@@ -129,14 +135,28 @@ class Instance:
                 store.end_loans()
             arena.release()
 
-    async def _run(self, future: int, error: int, name: str) -> None:
+    def _poll_noting_memories(self) -> Callable[[int], bool]:
+        creator = self._linked.compiled.variant.creator
+        if creator is None:
+            return capi.future_poll
+
+        def poll(future: int) -> bool:
+            creator.made = self.memories
+            done: bool = capi.future_poll(future)
+            return done
+
+        return poll
+
+    async def _run(
+        self, future: int, error: int, name: str, poll: Callable[[int], bool] = capi.future_poll
+    ) -> None:
         """Drive a future; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
         finished = False
         try:
             store.refresh_epoch()
-            await drive(store, future)
+            await drive(store, future, poll)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
             finished = True

@@ -1,0 +1,200 @@
+"""Linear memories that the host allocates, and so can read and write in place.
+
+With a memory creator (a public interface of wasmtime) the host knows where each memory of an instance lies:
+bytes are sliced out of it and into it without passing through vals. The price is that memory images are
+copied at instantiation instead of mapped, so this is an engine variant of its own, chosen per component.
+
+A memory is reserved whole when it is made and never moves; pages become accessible as it grows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import mmap
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, c_int, c_long, c_size_t, c_void_p
+from typing import Any, Final
+
+from wasmtime import _ffi
+
+from wasmplex.engine import capi
+from wasmplex.engine.entry import uninterrupted_entry
+from wasmplex.engine.memory import RAW, U8, U64
+
+__all__ = ["HostMemory", "MemoryCreator"]
+
+_P = c_size_t
+_GET: Final = CFUNCTYPE(_P, _P, _P, _P)
+_GROW: Final = CFUNCTYPE(_P, _P, _P)
+_FINALIZE: Final = CFUNCTYPE(None, _P)
+_NEW: Final = CFUNCTYPE(_P, _P, _P, _P, _P, _P, _P, _P)
+
+_READ_WRITE: Final = 1 | 2
+_MAP: Final = sum(getattr(mmap, name, 0) for name in ("MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_NORESERVE"))
+_FAILED: Final = 2**64 - 1
+_WHOLE_32_BIT_SPACE: Final = 2**32
+
+
+class HostMemory:
+    """One linear memory. Addresses in it are offsets from its start.
+
+    :ivar base: where it lies in the process
+    :ivar size: its size now, in bytes
+    :ivar maximum: the limit that the module declares, in bytes; the mark by which to tell memories
+    """
+
+    __slots__ = ("_mapped", "base", "capacity", "maximum", "size")
+
+    def __init__(self, size: int, maximum: int, capacity: int, guard: int) -> None:
+        self.size = size
+        self.maximum = maximum
+        self.capacity = capacity
+        self._mapped = capacity + guard
+        self.base = _map(self._mapped)
+        self.grow(size)
+
+    def grow(self, size: int) -> None:
+        """Make the first `size` bytes accessible.
+
+        :raises MemoryError: if it has not that much reserved, or the system has none
+        """
+        if size > self.capacity or (size and _libc.mprotect(self.base, size, _READ_WRITE)):
+            raise MemoryError
+        self.size = size
+
+    def unmap(self) -> None:
+        """Give the memory back; it is gone."""
+        base, self.base, self.size = self.base, 0, 0
+        if base:
+            _libc.munmap(base, self._mapped)
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return the bytes at [at, at + count).
+
+        :raises IndexError: if they are not all in the memory
+        """
+        if at < 0 or count < 0 or at + count > self.size:
+            raise IndexError(f"[{at}, {at + count}) is not within a memory of {self.size} bytes")
+        start = self.base + at
+        data: bytes = RAW[start : start + count]
+        return data
+
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at [at, at + len(data)).
+
+        :raises IndexError: if they do not all fit into the memory
+        """
+        if at < 0 or at + len(data) > self.size:
+            raise IndexError(f"[{at}, {at + len(data)}) is not within a memory of {self.size} bytes")
+        start = self.base + at
+        U8[start : start + len(data)] = data
+
+
+class MemoryCreator:
+    """Gives memories to all instances of one wasmtime engine.
+
+    :ivar made: where the next memories are noted; set before anything that may make some
+    """
+
+    def __init__(self) -> None:
+        self.made: list[HostMemory] = []
+        self._live: dict[int, HostMemory] = {}
+        self._numbers = itertools.count(1)
+        get, grow, finalize = _GET(self._get()), _GROW(self._grow()), _FINALIZE(self._finalize())
+        self._parts = tuple(capi.address(part) for part in (get, grow, finalize))
+        self._new = _NEW(self._create())
+        self._keep = (get, grow, finalize)
+
+    @property
+    def live(self) -> int:
+        """How many memories exist."""
+        return len(self._live)
+
+    def install(self, config: Any) -> None:
+        """Make a `wasmtime.Config` use this creator. It must outlive the engine."""
+        struct = (ctypes.c_uint64 * 3)(0, capi.address(self._new), 0)
+        _memory_creator_set(ctypes.cast(config.ptr(), c_void_p).value, ctypes.addressof(struct))
+        config.memory_init_cow = False  # wasmtime refuses the two together
+
+    def _create(self) -> Callable[..., int]:
+        def create(
+            env: int, type: int, minimum: int, maximum: int, reserved: int, guard: int, out: int
+        ) -> int:  # fmt: skip
+            try:
+                capacity = reserved or max(minimum, min(maximum, _WHOLE_32_BIT_SPACE))
+                memory = HostMemory(minimum, maximum, capacity, guard)
+                number = next(self._numbers)
+                self._live[number] = memory
+                self.made.append(memory)
+                at = out >> 3
+                U64[at], U64[at + 1], U64[at + 2], U64[at + 3] = number, *self._parts
+                return 0
+            except BaseException:  # noqa: BLE001  nothing may be raised through wasmtime
+                return _no_memory()
+
+        return uninterrupted_entry(create)
+
+    def _get(self) -> Callable[..., int]:
+        live = self._live
+
+        def get(number: int, size: int, capacity: int) -> int:
+            # No call in here: nothing that could raise, for there is no way to tell of it.
+            memory = live[number]
+            U64[size >> 3] = memory.size
+            U64[capacity >> 3] = memory.capacity
+            return memory.base
+
+        return uninterrupted_entry(get)
+
+    def _grow(self) -> Callable[..., int]:
+        def grow(number: int, size: int) -> int:
+            try:
+                self._live[number].grow(size)
+                return 0
+            except BaseException:  # noqa: BLE001  nothing may be raised through wasmtime
+                return _no_memory()
+
+        return uninterrupted_entry(grow)
+
+    def _finalize(self) -> Callable[..., None]:
+        def finalize(number: int) -> None:
+            self._live.pop(number).unmap()
+
+        return uninterrupted_entry(finalize)
+
+
+def _no_memory() -> int:
+    pointer: int = capi.error_new(b"out of memory")
+    return pointer
+
+
+def _map(size: int) -> int:
+    base: int | None = _libc.mmap(None, size, 0, _MAP, -1, 0)
+    if base is None or base == _FAILED:
+        raise MemoryError
+    return base
+
+
+class _Libc:
+    """The calls of the C library that make memory; bound when first used, for not every system has them."""
+
+    _ARGUMENTS: Final[dict[str, list[Any]]] = {
+        "mmap": [c_void_p, c_size_t, c_int, c_int, c_int, c_long],
+        "mprotect": [c_size_t, c_size_t, c_int],
+        "munmap": [c_size_t, c_size_t],
+    }
+
+    def __getattr__(self, name: str) -> Any:
+        function = ctypes.CDLL(None)[name]
+        function.argtypes = self._ARGUMENTS[name]
+        function.restype = c_void_p if name == "mmap" else c_int
+        setattr(self, name, function)
+        return function
+
+
+_libc = _Libc()
+
+_memory_creator_set = _ffi.dll["wasmtime_config_host_memory_creator_set"]
+_memory_creator_set.argtypes = [c_void_p, c_void_p]
+_memory_creator_set.restype = None
