@@ -49,6 +49,7 @@ class Scope:
     def __init__(self, prefix: str, outer: Scope | None = None) -> None:
         self.lines: list[str] = []
         self.resources: dict[int, str] = dict(outer.resources) if outer else {}
+        self.named: dict[int, str] = dict(outer.named) if outer else {}  # by the identity of a NamedType
         self._names: dict[ValueType, str] = {}
         self._prefix = prefix
         self._count = 0
@@ -142,14 +143,18 @@ def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[st
     A resource that the enclosing scope knows is that one; any other is introduced here.
     """
     inner = Scope(prefix, scope)
+    here: dict[int, str] = {}
     for name, extern in instance.exports.items():
         match extern:
             case Resource(id=number):
-                bound = f"(eq {scope.resources[number]})" if number in scope.resources else "(sub resource)"
-                inner.resources[number] = local = inner.fresh()
+                # `type headers = fields` is the resource again: functions go by the name it was given first.
+                known, local = here.get(number) or scope.resources.get(number), inner.fresh()
+                inner.resources[number] = here.setdefault(number, local)
+                bound = f"(eq {known})" if known else "(sub resource)"
                 inner.lines.append(f"(export {quote(name)} (type {local} {bound}))")
             case NamedType(type_):
-                body, local = inner.define(type_), inner.fresh()
+                # A type that is used from elsewhere is that one: what it is made of has its names there.
+                body, local = _origin(extern, scope) or inner.define(type_), inner.fresh()
                 inner.lines.append(f"(export {quote(name)} (type {local} (eq {body})))")
                 inner.name(type_, local)
             case FuncType():
@@ -158,3 +163,13 @@ def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[st
             case _:
                 raise BridgeError(f"export {name!r}: only types, resources and functions pass the bridge")
     return "\n".join(inner.lines), inner
+
+
+def _origin(named: NamedType, scope: Scope) -> str | None:
+    """Return what the enclosing scope calls the type that `named` is an alias of; None if it has none."""
+    source = named.source
+    while source is not None:
+        if id(source) in scope.named:
+            return scope.named[id(source)]
+        source = source.source
+    return None
