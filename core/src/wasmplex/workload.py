@@ -105,7 +105,7 @@ async def _link(
 
 
 async def _bridged_instance(linked: Linked, memory: int, bridged: Bridged) -> BridgedInstance:
-    instance = BridgedInstance(await linked.instantiate(memory))
+    instance = BridgedInstance(await linked.instantiate(memory), bridged)
     if bridged.start is not None:
         try:
             await instance.call(bridged.start)

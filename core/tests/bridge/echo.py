@@ -39,7 +39,7 @@ async def running(
     linked = engine.link(
         await engine.compile(bridged.wasm, read(bridged.wasm)), bridged.link(imports), "test"
     )
-    instance = BridgedInstance(await linked.instantiate())
+    instance = BridgedInstance(await linked.instantiate(), bridged)
     try:
         if bridged.start is not None:
             await instance.call(bridged.start)

@@ -10,16 +10,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wasmplex.bridge.compose import START, compose, outer_text
+from wasmplex.bridge.exporting import ExportCodec, export_codecs
+from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
 from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
 from wasmplex.bridge.kinds import Function, inner_types
 from wasmplex.bridge.parts import STREAM_HEAP
-from wasmplex.bridge.port import port
-from wasmplex.component.shape import Import, InstanceType, Shape
+from wasmplex.bridge.port import export_port, port
+from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
 
-__all__ = ["Bridged", "bridge", "needing", "wanted"]
+__all__ = ["Above", "Below", "Bridged", "bridge", "needing", "wanted"]
+
+
+@dataclass(frozen=True)
+class Below:
+    """The import adapter of a component, with its codecs."""
+
+    adapter: ImportAdapter
+    codecs: tuple[Codec, ...]
+    kinds: AdapterKinds
+
+
+@dataclass(frozen=True)
+class Above:
+    """The export adapter of a component, with its codecs by the names that a call gives."""
+
+    adapter: ExportAdapter
+    codecs: Mapping[str, ExportCodec]
+    kinds: AdapterKinds
 
 
 @dataclass(frozen=True)
@@ -27,25 +47,36 @@ class Bridged:
     """A component with its adapters.
 
     :ivar wasm: the composed component
-    :ivar start: the export to call once in every fresh instance, None if there is nothing to start
+    :ivar below: the import adapter, None without
+    :ivar above: the export adapter, None without
     """
 
     wasm: bytes
-    adapter: ImportAdapter
-    codecs: tuple[Codec, ...]
-    kinds: AdapterKinds
-    start: str | None
+    below: Below | None
+    above: Above | None
+
+    @property
+    def start(self) -> str | None:
+        """The export to call once in every fresh instance, None if there is nothing to start."""
+        return START if self.below is not None and self.below.adapter.needs_start else None
 
     def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, HostFunctions]:
-        """Return what to link the composed component with: the session in place of what it serves.
+        """Return what to link the composed component with: the sessions in place of what they serve.
 
         :param imports: the functions of every import of the component, as for a direct link
         """
-        passing = {
-            name: functions for name, functions in imports.items() if name not in self.adapter.instances
-        }
-        served = [serve(codec, imports[codec.function.owner][codec.function.name]) for codec in self.codecs]
-        return {**passing, HOST: port(served, self.kinds)}
+        linked = dict(imports)
+        if self.below is not None:
+            for name in self.below.adapter.instances:
+                linked.pop(name, None)
+            served = [
+                serve(codec, imports[codec.function.owner][codec.function.name])
+                for codec in self.below.codecs
+            ]
+            linked[HOST] = port(served, self.below.kinds)
+        if self.above is not None:
+            linked[HOST_EXPORTS] = export_port(self.above.kinds)
+        return linked
 
 
 def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
@@ -60,7 +91,7 @@ def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
         chosen += more
 
 
-def _functions(item: Import) -> dict[str, FuncType]:
+def _functions(item: Import | Export) -> dict[str, FuncType]:
     if isinstance(item.type, FuncType):
         return {item.name: item.type}
     return item.type.functions if isinstance(item.type, InstanceType) else {}
@@ -93,12 +124,15 @@ def _carries_bytes(function: FuncType) -> bool:
     return any(part == octets for type_ in types for part in inner_types(type_))
 
 
+def _mentioned(function: FuncType) -> set[Resource]:
+    types = [*(param.type for param in function.params), function.result]
+    parts = [part for type_ in types for part in inner_types(type_)]
+    return {resource for part in parts if (resource := getattr(part, "resource", None)) is not None}
+
+
 def _resources(item: Import) -> set[Resource]:
     found = set(item.type.resources.values()) if isinstance(item.type, InstanceType) else set()
-    for function in _functions(item).values():
-        for type_ in (*(param.type for param in function.params), function.result):
-            found |= {r for part in inner_types(type_) if (r := getattr(part, "resource", None)) is not None}
-    return found
+    return found.union(*(_mentioned(function) for function in _functions(item).values()))
 
 
 def bridge(
@@ -108,28 +142,59 @@ def bridge(
     assemble: Callable[[str], bytes],
     want: Callable[[Import], bool] = wanted,
 ) -> Bridged | None:
-    """Build the adapter for a component, or return None if it needs none.
+    """Build the adapters for a component, or return None if it needs none.
 
     :param imports: the functions that will serve its imports; only asked whether they are ``async def``
     :param assemble: turns component text into bytes
     :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
-    chosen = needing(shape, want)
+    below = _below(needing(shape, want), imports)
+    above = _above([(export, names) for export in shape.exports if (names := _bridged_functions(export))])
+    if below is None and above is None:
+        return None
+    text = outer_text(
+        shape, below.adapter if below else None, above.adapter if above else None, shape.exports
+    )
+    return Bridged(compose(assemble(text), {0: wasm}), below, above)
+
+
+def _below(chosen: tuple[Import, ...], imports: Mapping[str, HostFunctions]) -> Below | None:
     if not chosen:
         return None
+    found = [(item, name, type_) for item in chosen for name, type_ in _functions(item).items()]
     functions = [
         Function(number, item.name, name, type_, is_coroutine(imports[item.name][name]))
-        for number, (item, name, type_) in enumerate(
-            (item, name, type_) for item in chosen for name, type_ in _functions(item).items()
-        )
+        for number, (item, name, type_) in enumerate(found)
     ]
     adapter = import_adapter(chosen, functions)
-    outer = assemble(outer_text(shape, adapter, shape.exports))
-    return Bridged(
-        compose(outer, {0: wasm}),
-        adapter,
-        codecs(functions, adapter.kinds),
-        AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP),
-        START if adapter.needs_start else None,
-    )
+    kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
+    return Below(adapter, codecs(functions, adapter.kinds), kinds)
+
+
+def _above(chosen: list[tuple[Export, list[str]]]) -> Above | None:
+    """Build the export adapter for some functions of some exports."""
+    if not chosen:
+        return None
+    found = [
+        ("" if isinstance(export.type, FuncType) else export.name, name, _functions(export)[name])
+        for export, names in chosen
+        for name in names
+    ]
+    functions = [Function(number, *function) for number, function in enumerate(found)]
+    adapter = export_adapter([export for export, _ in chosen], functions)
+    kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
+    return Above(adapter, export_codecs(adapter), kinds)
+
+
+def _bridged_functions(export: Export) -> list[str]:
+    """Return the functions of an export that the host calls through the bridge.
+
+    Those that take resources of the host are called directly: the adapter above knows the guest's only.
+    """
+    return [
+        name
+        for name, function in _functions(export).items()
+        if (_carries_streams(function) or _carries_bytes(function))
+        and not any(resource.imported for resource in _mentioned(function))
+    ]

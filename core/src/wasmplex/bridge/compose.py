@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter, arguments
 from wasmplex.bridge.imports import HOST, ImportAdapter
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.wat import Scope, instance_type, quote
-from wasmplex.component.shape import Export, Import, InstanceType, Shape
+from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
 
 __all__ = ["compose", "outer_text"]
@@ -23,24 +24,43 @@ _EMPTY = _PREAMBLE
 _COMPONENT_SECTION = 4
 
 
-def outer_text(shape: Shape, adapter: ImportAdapter, exports: Iterable[Export]) -> str:
-    """Return the outer component: what passes by the adapter is imported, the rest comes from it."""
-    passing = [item for item in shape.imports if item.name not in adapter.instances]
+def outer_text(
+    shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, exports: Iterable[Export]
+) -> str:
+    """Return the outer component: what passes by the adapters is imported, the rest goes through them.
+
+    :param below: the import adapter, if the guest needs one
+    :param above: the export adapter, if the guest needs one
+    :param exports: what of the guest is exported as it is
+    """
+    served = {} if below is None else below.instances
+    passing = [item for item in shape.imports if item.name not in served]
     scope = Scope("o")
-    lines = ["(component", f'(import "{HOST}" (instance $host\n{host_instance()}))']
+    lines = ["(component"]
+    for name, adapter in (("$host", below), ("$above", above)):
+        if adapter is not None:
+            path = HOST if adapter is below else HOST_EXPORTS
+            lines.append(f'(import "{path}" (instance {name}\n{host_instance()}))')
     withs = []
     for number, item in enumerate(passing):
         lines += _import(item, number, scope)
         sort = "instance" if isinstance(item.type, InstanceType) else "func"
         withs.append(f"(with {quote(item.name)} ({sort} $p{number}))")
-    lines += [adapter.text, "(component)"]  # without a name, or it would not be empty
-    lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
-    for name, export in adapter.instances.items():
+    lines += [below.text if below else "", above.text if above else ""]
+    lines.append("(component)")  # the guest's place; without a name, or it would not be empty
+    if below is not None:
+        lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
+    for name, export in served.items():
         sort = "instance" if isinstance(_type_of(shape, name), InstanceType) else "func"
         withs.append(f"(with {quote(name)} ({sort} $adapter {quote(export)}))")
-    lines.append(f"(instance $guest (instantiate 1 {' '.join(withs)}))")
+    guest = (below is not None) + (above is not None)
+    lines.append(f"(instance $guest (instantiate {guest} {' '.join(withs)}))")
     lines += [_export(export) for export in exports]
-    if adapter.needs_start:
+    if above is not None:
+        given = " ".join(['(with "host" (instance $above))', *arguments(above)])
+        lines.append(f"(instance $calls (instantiate $Exports {given}))")
+        lines.append(f'(export "{CALL}" (func $calls "call"))')
+    if below is not None and below.needs_start:
         lines.append(f'(export "{START}" (func $adapter "start"))')
     return "\n".join([*lines, ")"])
 
@@ -66,6 +86,10 @@ def _import(item: Import, number: int, scope: Scope) -> list[str]:
     for name, resource in item.type.resources.items():
         if resource.id not in scope.resources:
             scope.resources[resource.id] = local = scope.fresh()
+            lines.append(f"(alias export $p{number} {quote(name)} (type {local}))")
+    for name, extern in item.type.exports.items():
+        if isinstance(extern, NamedType):
+            scope.named[id(extern)] = local = scope.fresh()
             lines.append(f"(alias export $p{number} {quote(name)} (type {local}))")
     return lines
 

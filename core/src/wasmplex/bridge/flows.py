@@ -18,7 +18,7 @@ from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
 
 if TYPE_CHECKING:
-    from wasmplex.bridge.session import Session
+    from wasmplex.bridge.side import Side
 
 __all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script"]
 
@@ -36,9 +36,7 @@ class Flow:
     :param single: True for a future
     """
 
-    def __init__(
-        self, session: Session, elements: Elements, first: int, handle: int, *, single: bool
-    ) -> None:
+    def __init__(self, session: Side, elements: Elements, first: int, handle: int, *, single: bool) -> None:
         self.session = session
         self.elements = elements
         self.handle = handle
@@ -97,7 +95,7 @@ class Outflow(Flow):
     """A stream or future from the host to the guest, fed by a task of its own."""
 
     def __init__(
-        self, session: Session, elements: Elements, first: int, handle: int, source: Any, *, single: bool
+        self, session: Side, elements: Elements, first: int, handle: int, source: Any, *, single: bool
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
@@ -192,9 +190,7 @@ async def _whole(value: Any) -> Any:
 class Inflow(Flow):
     """A stream or future from the guest to the host: one read at a time, when Python asks for it."""
 
-    def __init__(
-        self, session: Session, elements: Elements, first: int, handle: int, *, single: bool
-    ) -> None:
+    def __init__(self, session: Side, elements: Elements, first: int, handle: int, *, single: bool) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._wanted: asyncio.Future[Any] | None = None
         self._ended = False

@@ -64,7 +64,11 @@ def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> 
         builtins,
         tasks,
         {f"ret{f.number}": " ".join(_return_cores(f)) for f in functions if f.type.is_async},
-        [f"(table $results funcref (elem {names}))", "(func $nothing (param i32) unreachable)"],
+        [
+            f"(table $results funcref (elem {names}))",
+            "(func $nothing (param i32) unreachable)",
+            "(func $deliver (param i32 i32) unreachable)",
+        ],
     )
     lines = [
         "(component $Imports",
@@ -188,8 +192,7 @@ def _core_async(function: Function, cores: Sequence[Core], head: str, block: str
 (if (i32.load (local.get $at)) (then
   (call $return{n} (local.get $at))
   (global.set $top (i32.const {ARENA}))
-  (i32.store (local.get $task) (global.get $free))
-  (global.set $free (local.get $task))
+  (call $release (local.get $task))
   (return (i32.const 0))))
 (global.set $top (i32.const {ARENA}))
 (call $run (local.get $task) (i32.const 101) (i32.const 0) (i32.const 0)))"""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any, Protocol
 
-from wasmplex.bridge.session import Session
+from wasmplex.bridge.bridging import Bridged
+from wasmplex.bridge.exports import CALL
+from wasmplex.bridge.port import export_session
+from wasmplex.bridge.side import Pulse
+from wasmplex.errors import Trap
 
 __all__ = ["BridgedInstance", "EngineInstance"]
+
+log = logging.getLogger("wasmplex.bridge")
 
 
 class EngineInstance(Protocol):
@@ -30,12 +38,19 @@ class EngineInstance(Protocol):
 
 
 class BridgedInstance:
-    """An instance and its session, which end together."""
+    """An instance and its sessions, which end together.
 
-    def __init__(self, inner: EngineInstance) -> None:
+    :param inner: the instance of the composed component
+    :param bridged: what it is an instance of
+    """
+
+    def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
         self._inner = inner
+        self._above = bridged.above
         self.state = inner.state
-        self.call = inner.call
+        self._calls: set[asyncio.Task[None]] = set()
+        if bridged.above is None:
+            self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
     @property
     def workload(self) -> str:
@@ -44,12 +59,55 @@ class BridgedInstance:
 
     @property
     def poisoned(self) -> bool:
-        """True once it can run no more calls."""
-        return self._inner.poisoned
+        """True once it can run no more calls, and while streams of one are still moving."""
+        return self._inner.poisoned or bool(self._calls)
+
+    async def call(self, export: str, *args: Any) -> Any:
+        """Call an export; see `wasmplex.plugin.GuestInstance`.
+
+        Streams and futures in the result move until they end, or until the instance is closed.
+        """
+        above = self._above
+        codec = None if above is None else above.codecs.get(export)
+        if above is None or codec is None:
+            return await self._inner.call(export, *args)
+        session = export_session(self._inner, above.kinds)
+        block, result = session.begin(codec, args)
+        task = asyncio.get_running_loop().create_task(self._drive(codec.function.number, block, result))
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            value = await result
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        if not session.flows:
+            await asyncio.wait([task])
+        return value
+
+    async def _drive(self, number: int, block: bytes, result: asyncio.Future[Any]) -> None:
+        try:
+            await self._inner.call(CALL, number, block.decode("latin-1"))
+        except BaseException as error:
+            if not result.done():
+                result.set_exception(error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return
+            raise
+        if not result.done():
+            result.set_exception(Trap(f"workload {self.workload!r}: the guest returned nothing"))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a call of %s failed after it had returned: %s", self.workload, error)
 
     def close(self) -> None:
         """End the instance: what runs on the guest's behalf is cancelled, what it held is dropped."""
-        session: Session | None = self.state.get(Session)
-        if session is not None:
-            session.close()
+        for task in self._calls:
+            task.cancel()
+        for side in self.state[Pulse].sides if Pulse in self.state else ():
+            side.close()
         self._inner.close()

@@ -72,6 +72,10 @@ class Op(IntEnum):
     """Have at least `operand` bytes of stream memory `index`; 0 empties the heap of the second."""
     DOZE = 17
     """Wait like `WAIT`, where the wake stream is being read already."""
+    DELIVER = 18
+    """Hand the result of the guest's function to the host; drop its subtask `operand`, if there is one."""
+    FINISH = 19
+    """Return from ``call`` and exit."""
 
 
 MEMORY = f"""
@@ -248,6 +252,10 @@ _TASKS = """
       (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))
       (local.get $task))
 
+    (func $release (param $task i32)
+      (i32.store (local.get $task) (global.get $free))
+      (global.set $free (local.get $task)))
+
     ;; Read the wake stream and wait; a wake that came before completes the read at once.
     (func $sleep (param $task i32) (result i32)
       (drop (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
@@ -262,14 +270,14 @@ _TASKS = """
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
         (local.set $event (i32.const EVENT_OPERATION))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
-        (block $doze (block $grow (block $leave (block $join (block $emit (block $fill (block $copy_one
-        (block $copy (block $drop (block $one (block $new (block $cancelled (block $next
-        (block $wake (block $return (block $wait (block $yield (block $exit
+        (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
+        (block $emit (block $fill (block $copy_one (block $copy (block $drop
+        (block $one (block $new (block $cancelled (block $next (block $wake (block $return (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
-            $emit $join $leave $grow $doze (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
+            $emit $join $leave $grow $doze
+            $deliver $finish (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
           ;; exit
-          (i32.store (local.get $task) (global.get $free))
-          (global.set $free (local.get $task))
+          (call $release (local.get $task))
           (return (i32.const 0)))
           ;; yield
           (return (i32.const 1)))
@@ -333,6 +341,13 @@ _TASKS = """
         (br $again))
         ;; doze
         (return (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4)))))
+        ;; deliver
+        (call $deliver (local.get $task) (local.get $operand))
+        (br $again))
+        ;; finish
+        (call $started)
+        (call $release (local.get $task))
+        (return (i32.const 0)))
       unreachable)
 
     ;; A task that yielded looks first whether one of its waitables has an event.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.machine import MEMORY, machine, stream_memory
 
-__all__ = ["GUEST_OPTIONS", "START", "STREAM_HEAP", "Parts", "host_instance"]
+__all__ = ["GUEST_OPTIONS", "HOST_FUNCTIONS", "START", "STREAM_HEAP", "Parts", "host_instance"]
 
 STREAM_HEAP = 1 << 22
 """Where data that stream elements point to begins in the second stream memory; buffers lie below."""
@@ -26,6 +26,7 @@ HOST_FUNCTIONS: dict[str, tuple[tuple[tuple[str, str], ...], str | None]] = {
     "chunk": ((("task", _U32),), _STRING),
     "emit": ((("task", _U32), ("block", _STRING)), None),
     "drop": ((("kind", _U32), ("rep", _U32)), None),
+    "result": ((("task", _U32), ("at", _U32), ("block", _STRING)), None),
 }
 """What the host serves: parameters and result of each."""
 

@@ -1,0 +1,198 @@
+"""What the two sides of a session have in common: flows, exchanges of handles, a task that performs scripts.
+
+An instance has one `Pulse`, and a `Side` for each adapter. Whatever happens in Python for a guest ends in
+`Pulse.beat`; whatever an adapter waits for is `Pulse.next`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from wasmplex.bridge.codec import HEADER
+from wasmplex.bridge.elements import BufferMemory
+from wasmplex.bridge.flows import Flow, Inflow, Outflow, Script
+from wasmplex.bridge.functions import AdapterKinds
+from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START
+from wasmplex.bridge.parts import STREAM_HEAP
+
+__all__ = ["EXCHANGE", "Actor", "Pulse", "Side", "Then", "align16"]
+
+_ENTRY = struct.Struct("<II")
+EXCHANGE: Final = 2
+"""First word of a block that asks for an exchange of handles before the real one comes."""
+
+Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
+"""Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
+
+
+def align16(address: int) -> int:
+    """Return the least multiple of 16 that is not below."""
+    return (address + 15) & -16
+
+
+class Pulse:
+    """Ends the suspension of an instance's store when Python has something for it."""
+
+    def __init__(self) -> None:
+        self.sides: list[Side] = []
+        self.failure: BaseException | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    def beat(self) -> None:
+        """Let the store go on, if it is suspended."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Make the guest's call fail: what it waits for will not come."""
+        if self.failure is None:
+            self.failure = error
+        self.beat()
+
+    async def next(self) -> None:
+        """Wait until an adapter of the instance has something to do."""
+        if self.failure is not None or any(side.has_work() for side in self.sides):
+            return
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+
+class Actor:
+    """A task of an adapter that performs scripts, one order at a time."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.record = 0
+        self.armed = False
+        self._script: Script | None = None
+
+    def perform(self, event: int, a: int, b: int) -> int | None:
+        """Go on with the script under way, or begin the next; None when there is none left."""
+        order = None
+        if event == EVENT_OPERATION and self._script is not None:
+            order = self._continue((a, b))
+        else:
+            self.note(event, a, b)
+        while order is None and self.side.scripts:
+            self._script = self.side.scripts.popleft()
+            order = self._continue(None)
+        return order
+
+    def note(self, event: int, a: int, b: int) -> None:
+        """Take in an event of the task's waitables: a stream's or future's, or its own wake stream's."""
+        if event in (0, EVENT_OPERATION, EVENT_START):
+            return
+        flow = self.side.flows.get(a)
+        if flow is None:
+            self.armed = False
+        else:
+            self.side.scripts.append(flow.event(b))
+
+    def _continue(self, outcome: tuple[int, int] | None) -> int | None:
+        assert self._script is not None  # noqa: S101  both callers have one
+        try:
+            return next(self._script) if outcome is None else self._script.send(outcome)
+        except StopIteration:
+            self._script = None
+            return None
+
+
+class Side:
+    """The host's state for one adapter of one instance.
+
+    :param pulse: shared by the sides of an instance
+    :param kinds: the built-ins and element codecs of the adapter's kinds
+    """
+
+    handles: Any
+
+    def __init__(self, pulse: Pulse, kinds: AdapterKinds) -> None:
+        self.pulse = pulse
+        self.kinds = kinds
+        self.closed = False
+        self.flows: dict[int, Flow] = {}
+        """Streams and futures that the adapter holds an end of, by handle."""
+        self.scripts: deque[Script] = deque()
+        self.background: set[asyncio.Task[Any]] = set()
+        """Tasks that feed streams and futures to the guest."""
+        self.memories = (BufferMemory(64, 1 << 30), BufferMemory(64, STREAM_HEAP))
+        self.operands_next = 0
+        """Pointer and length for the operation that was ordered last."""
+        self.emitted: list[bytes] = []
+        """What came out of stream memory since the last `Op.EMIT` was ordered."""
+        self.pointed_reads = 0
+        self.chunk_next: bytes | bytearray = b""
+        self._then: Then | None = None
+        self._next_base = 0
+        pulse.sides.append(self)
+
+    def has_work(self) -> bool:
+        """Say whether there is anything for the adapter to do."""
+        return bool(self.scripts)
+
+    def script(self, script: Script) -> None:
+        """Have the adapter perform a script."""
+        self.scripts.append(script)
+        self.pulse.beat()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that feeds the guest. If it fails so does the guest's call: it has only a part."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.background.add(task)
+        task.add_done_callback(self._fed)
+        return task
+
+    def _fed(self, task: asyncio.Task[None]) -> None:
+        self.background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.pulse.fail(error)
+
+    def chunk(self) -> bytes | bytearray:
+        """Return the bytes to put into a buffer of the guest's stream."""
+        data, self.chunk_next = self.chunk_next, b""
+        return data
+
+    def incoming(self, sort: int, kind: int, handle: int) -> Inflow:
+        """Return the flow for a readable end that the guest gave away."""
+        elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
+        return Inflow(self, elements, first, handle, single=sort == 2)
+
+    # ------------------------------------------------------------ exchanges of handles
+
+    def exchange(self, entries: Sequence[tuple[int, int]], then: Then, base: int) -> bytearray:
+        """Ask the adapter to take handles apart or to make some, then go on with what it answers."""
+        block = bytearray(HEADER + _ENTRY.size * len(entries))
+        _ENTRY.pack_into(block, 0, EXCHANGE, len(entries))
+        for index, entry in enumerate(entries):
+            _ENTRY.pack_into(block, HEADER + _ENTRY.size * index, *entry)
+        self._then, self._next_base = then, align16(base + len(block))
+        return block
+
+    def resume(self, block: bytes) -> bytes | bytearray:
+        """Go on after an exchange."""
+        then, base, self._then = self._then, self._next_base, None
+        assert then is not None  # noqa: S101  the adapter resumes only what was begun
+        return then(list(_ENTRY.iter_unpack(block[HEADER:])), base)
+
+    def adopt(self, gifts: Sequence[tuple[int, int, Any]], entries: Sequence[tuple[int, int]]) -> list[int]:
+        """Return the handles that the adapter made for some gifts, and start feeding streams and futures."""
+        for (sort, kind, value), (_, writable) in zip(gifts, entries, strict=True):
+            if sort:
+                elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
+                Outflow(self, elements, first, writable, value, single=sort == 2)
+        return [handle for handle, _ in entries]
+
+    def close(self) -> None:
+        """End everything: feeding tasks are cancelled, readers are woken."""
+        self.closed = True
+        for flow in list(self.flows.values()):
+            flow.abandon()
+        self.flows.clear()
+        self.scripts.clear()

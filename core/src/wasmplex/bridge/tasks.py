@@ -1,0 +1,119 @@
+"""The tasks of an import adapter: one for each async call that waits, and the driver."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.bridge.functions import Served
+from wasmplex.bridge.machine import EVENT_RETURNED, Op
+from wasmplex.bridge.side import Actor
+
+if TYPE_CHECKING:
+    from wasmplex.bridge.session import Session
+
+__all__ = ["CallTask", "Driver", "spawn"]
+
+_EVENT_NONE, _EVENT_CANCELLED = 0, 6
+
+
+def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start a task; where Python can, it runs at once until it first waits."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)
+
+
+class CallTask:
+    """An async function that the guest has called and that has not finished at once."""
+
+    __slots__ = ("future", "record", "served", "session", "sleeping")
+
+    def __init__(self, session: Session, served: Served, record: int, future: asyncio.Task[Any]) -> None:
+        self.session = session
+        self.served = served
+        self.record = record
+        self.future = future
+        self.sleeping = False
+        session.running += 1
+        future.add_done_callback(self._done)
+
+    def _done(self, future: asyncio.Task[Any]) -> None:
+        self.session.running -= 1
+        if self.session.tasks.get(self.record) is self:
+            self.session.ready.append(self.record)
+            self.session.pulse.beat()
+        elif not future.cancelled():
+            future.exception()  # of a call that was cancelled: nobody is left to tell
+
+    def cancel(self) -> None:
+        """Stop the coroutine."""
+        self.future.cancel()
+
+    def step(self, event: int) -> int:
+        """Sleep, return, exit; or cancelled, exit."""
+        session = self.session
+        if event == EVENT_RETURNED:
+            del session.tasks[self.record]
+            return Op.EXIT
+        if event == _EVENT_CANCELLED:
+            self._forget()
+            self.cancel()
+            session.leaving.add(self.record)
+            return Op.CANCELLED
+        if self.sleeping or self.future.done():
+            session.driver.woken.discard(self.record)
+            return Op.RETURN | self.served.codec.function.number << 8
+        self.sleeping = True
+        return Op.WAIT
+
+    def _forget(self) -> None:
+        """Take the task out of all books: it was cancelled."""
+        session = self.session
+        session.driver.woken.discard(self.record)
+        if self.record in session.ready:
+            session.ready.remove(self.record)
+        del session.tasks[self.record]
+
+
+class Driver(Actor):
+    """The adapter's own task: it wakes the others and is the one that lets the store be suspended.
+
+    It yields, and yielded tasks run after all others; so when its turn comes without an event, nothing in
+    the instance can run, and it may wait for the host.
+    """
+
+    side: Session
+
+    def __init__(self, side: Session) -> None:
+        super().__init__(side)
+        self.woken: set[int] = set()
+        """Tasks that were woken and have not had their turn yet."""
+        self.dozing = False
+
+    def step(self, event: int, a: int, b: int) -> int:
+        """Perform scripts, wake, yield, wait for the host, or sleep."""
+        self.dozing = False
+        order = self.perform(event, a, b)
+        return self._decide(event) if order is None else order
+
+    def _decide(self, event: int) -> int:
+        side = self.side
+        while side.ready:
+            record = side.ready.popleft()
+            task = side.tasks.get(record)
+            if task is not None and task.sleeping:
+                self.woken.add(record)
+                return Op.WAKE | record << 32
+        if self.woken:
+            return Op.YIELD
+        if side.running or side.flows:
+            return Op.NEXT if event == _EVENT_NONE else Op.YIELD
+        self.dozing = True
+        if self.armed:
+            return Op.DOZE
+        self.armed = True
+        return Op.WAIT
