@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from wasmplex.settings import Duration, Settings, Size
 from wasmplex.wit.names import InterfaceId, SemVer, is_label
@@ -153,13 +153,19 @@ Version = Annotated[str, BeforeValidator(_version)]
 Interfaces = Annotated[tuple[Label, ...], AfterValidator(_granted)]
 
 
-class HostSection(Settings):
+class _Section(Settings):
+    """A table of the host's own, where a key has one spelling: ``import``, and not ``import_``."""
+
+    model_config = ConfigDict(populate_by_name=False)
+
+
+class HostSection(_Section):
     """``[host]``."""
 
     name: Text = "wasmplex"
 
 
-class EngineSection(Settings):
+class EngineSection(_Section):
     """``[engine]``."""
 
     wasm_proposals: tuple[Text, ...] = ()
@@ -167,13 +173,13 @@ class EngineSection(Settings):
     transport: Literal["auto", "strings", "memory"] = "auto"
 
 
-class PluginsSection(Settings):
+class PluginsSection(_Section):
     """``plugins``, which stands alone at the top."""
 
     plugins: tuple[Text, ...] = ()
 
 
-class Limits(Settings):
+class Limits(_Section):
     """``limits`` of a workload; the defaults are those of `LimitsConfig`."""
 
     memory: Annotated[Size, AfterValidator(_positive)] | None = None
@@ -181,7 +187,7 @@ class Limits(Settings):
     max_body: Size | None = None
 
 
-class Instances(Settings):
+class Instances(_Section):
     """``instances`` of a workload; the defaults are those of `InstancesConfig`."""
 
     max: Count | None = None
@@ -189,7 +195,7 @@ class Instances(Settings):
     queue: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] | None = None
 
 
-class WorkloadSection(Settings):
+class WorkloadSection(_Section):
     """``[workload.<name>]`` but for what is `NESTED` in it."""
 
     component: Text = Field(examples=["app.wasm"])
@@ -206,7 +212,7 @@ class WorkloadSection(Settings):
     host_interfaces: tuple[Any, ...] = ()
 
 
-class BindingSection(Settings):
+class BindingSection(_Section):
     """The keys of a binding that the host reads; all others are the backend's."""
 
     interface: Annotated[str, AfterValidator(_package_or_interface)] | None = None
@@ -216,7 +222,7 @@ class BindingSection(Settings):
     from_: Annotated[str, AfterValidator(_interface_id)] | None = Field(None, alias="from")
 
 
-class HostInterfaceSection(Settings):
+class HostInterfaceSection(_Section):
     """An entry of ``host_interfaces``, in wasmCloud's words. There, an empty list means every interface."""
 
     namespace: Annotated[str, AfterValidator(check_label)] = Field(examples=["wasi"])
