@@ -14,6 +14,7 @@ from wasmplex.component import read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Engine, Linked
 from wasmplex.engine.engine import Progress
+from wasmplex.engine.text import assemble
 from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import Backend, BoundInterfaces, HostFunctions, WorkloadContext
 from wasmplex.routing import Plan, Route
@@ -96,7 +97,7 @@ async def _link(
 ) -> Callable[[], Awaitable[PooledInstance]]:
     """Compile and link a component, with adapters if it needs them; return what makes instances."""
     name, memory = planned.config.name, planned.config.limits.memory
-    bridged = bridge(planned.wasm, planned.shape, imports, engine.assemble)
+    bridged = bridge(planned.wasm, planned.shape, imports, assemble)
     if bridged is None:
         linked = engine.link(await engine.compile(planned.wasm, planned.shape, progress), imports, name)
         return partial(linked.instantiate, memory)

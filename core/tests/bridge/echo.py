@@ -12,6 +12,7 @@ from wasmplex.bridge.wat import Scope, instance_type
 from wasmplex.component import read
 from wasmplex.component.shape import InstanceType, NamedType
 from wasmplex.engine import Engine
+from wasmplex.engine.text import assemble
 from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, VariantType
 
 
@@ -26,7 +27,7 @@ def echo(*types: ValueType, asynchronous: bool = False) -> bytes:
     for number, type_ in enumerate(types):
         exports[f"f{number}"] = FuncType((Param("v", type_),), type_, asynchronous)
     text, _ = instance_type(InstanceType(exports), Scope("o"), "i")
-    return Engine.assemble(f'(component (import "in" (instance $i {text})) (export "out" (instance $i)))')
+    return assemble(f'(component (import "in" (instance $i {text})) (export "out" (instance $i)))')
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def running(
     engine: Engine, wasm: bytes, imports: Mapping[str, Mapping[str, Callable[..., Any]]]
 ) -> AsyncIterator[BridgedInstance]:
     """Run a component with everything that it imports served through the bridge."""
-    bridged = bridge(wasm, read(wasm), imports, engine.assemble, lambda item: True)
+    bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True)
     assert bridged is not None
     linked = engine.link(
         await engine.compile(bridged.wasm, read(bridged.wasm)), bridged.link(imports), "test"

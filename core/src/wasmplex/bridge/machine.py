@@ -272,7 +272,8 @@ _TASKS = """
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
         (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
         (block $emit (block $fill (block $copy_one (block $copy (block $drop
-        (block $one (block $new (block $cancelled (block $next (block $wake (block $return (block $wait (block $yield (block $exit
+        (block $one (block $new (block $cancelled (block $next (block $wake (block $return
+        (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze
             $deliver $finish (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
