@@ -66,7 +66,7 @@ def wasmplex(*arguments: str | Path) -> None:
 def running_host(config: Path) -> Iterator[int]:
     """Run the host on a free port; drain and stop it at the end."""
     port = free_port()
-    print("\nstarting the host; its first start compiles the component, which takes a while ...", flush=True)
+    print("\nstarting the host; if the component is new to it, it compiles it first ...", flush=True)
     log = OUT / "host.log"
     with log.open("wb") as output:
         host = subprocess.Popen(
@@ -170,4 +170,10 @@ def show_bindings(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "python")
+    match sys.argv[1:]:
+        case []:
+            main("python")
+        case [language] if language in CONFIGS:
+            main(language)
+        case _:
+            sys.exit(__doc__)
