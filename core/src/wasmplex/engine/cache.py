@@ -15,6 +15,8 @@ import os
 import platform
 import stat
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,11 @@ from wasmtime.component import Component
 
 from wasmplex.engine.settings import default_cache_dir
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["CodeCache"]
 
 _log = logging.getLogger(__name__)
@@ -31,6 +38,7 @@ _log = logging.getLogger(__name__)
 _FORMAT: Final = 1
 _SUFFIX: Final = ".cwasm"
 _KEEP: Final = 64  # entries; a componentize-py component takes 32 MB
+_LOCK_SECONDS: Final = 120.0
 
 
 class CodeCache:
@@ -64,10 +72,21 @@ class CodeCache:
             return None
         return component
 
-    def store(self, name: str, component: Component) -> None:
-        """Keep a component under a name. A cache that cannot be written is no error."""
+    def build(self, name: str, engine: wasmtime.Engine, make: Callable[[], Component]) -> Component:
+        """Make a component and keep it, unless another process is making it: then wait, and take that one.
+
+        :param make: compiles it; what it raises is raised here
+        """
         if not self._usable():
-            return
+            return make()
+        with _locked(self.directory / f".lock-{_stem(name)[:1]}") as waited:
+            if waited and (found := self.load(name, engine)) is not None:
+                return found
+            component = make()
+            self._store(name, component)
+            return component
+
+    def _store(self, name: str, component: Component) -> None:
         code = component.serialize()
         target = self.directory / f"{_stem(name)}.{hashlib.sha256(code).hexdigest()}{_SUFFIX}"
         try:
@@ -108,6 +127,35 @@ class CodeCache:
                 self.directory, reason, self.directory,
             )  # fmt: skip
         return not reason
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock between processes; yield whether it had to be waited for.
+
+    Without locks on this system, or after `_LOCK_SECONDS`, go on without: the lock only saves work.
+    """
+    waited = False
+    with contextlib.ExitStack() as stack:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context(path.open("wb"))
+                waited = _lock(file.fileno())
+        yield waited
+
+
+def _lock(file: int) -> bool:
+    give_up = time.monotonic() + _LOCK_SECONDS
+    waited = False
+    while time.monotonic() < give_up:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            time.sleep(0.05)
+        else:
+            break
+    return waited
 
 
 def _stem(name: str) -> str:

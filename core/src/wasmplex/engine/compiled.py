@@ -18,7 +18,8 @@ from wasmplex.wit.types import FuncType
 if TYPE_CHECKING:
     from wasmtime.component import Component
 
-    from wasmplex.engine.engine import Engine, Variant
+    from wasmplex.engine.engine import Engine
+    from wasmplex.engine.variants import Variant
 
 __all__ = ["Compiled", "ExportEntry"]
 

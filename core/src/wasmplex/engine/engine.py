@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+import hashlib
 import sys
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,44 +13,27 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import anyio.to_thread
 import wasmtime
-from wasmtime import _ffi
 from wasmtime.component import Component
 
 from wasmplex.component.shape import Extern, InstanceType, Shape
-from wasmplex.engine import proposals
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
-from wasmplex.engine.host_memory import MemoryCreator
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.settings import EngineSettings, check_python
 from wasmplex.engine.ticker import Ticker
+from wasmplex.engine.traps import innermost_cause
+from wasmplex.engine.variants import Variant, check
 from wasmplex.errors import ComponentError
 from wasmplex.wit.types import FuncType
 
 if TYPE_CHECKING:
     from wasmplex.plugins.contracts import HostFunctions
 
-__all__ = ["Engine", "Variant"]
+__all__ = ["Engine", "Progress"]
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One wasmtime engine.
-
-    Components that use async types need concurrency support; to all others it is a cost.
-
-    :ivar key: what distinguishes it, as part of the names of cached code
-    :ivar engine: its address
-    :ivar creator: what gives memories to its instances, None if wasmtime does
-    """
-
-    key: str
-    handle: wasmtime.Engine
-    engine: int
-    creator: MemoryCreator | None
+"""Is told what is being done, in a few words."""
 
 
 class Engine:
@@ -101,7 +83,7 @@ class Engine:
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
-        variant = self._variant(concurrency=_needs_concurrency(shape), host_memory=host_memory)
+        variant = await self._variant(concurrency=_needs_concurrency(shape), host_memory=host_memory)
         digest = await anyio.to_thread.run_sync(_digest, wasm)
         key = (digest, variant.key)
         lock = self._locks.setdefault(key, anyio.Lock())
@@ -109,7 +91,8 @@ class Engine:
             try:
                 if (found := self._compiled.get(key)) is not None:
                     return found
-                component = await self._component(wasm, digest, variant, tell)
+                name = f"{digest}-{variant.key}"
+                component = await self._component(wasm, name, variant, shape, tell)
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
@@ -117,48 +100,30 @@ class Engine:
             self._compiled[key] = compiled
             return compiled
 
-    async def _component(self, wasm: bytes, digest: str, variant: Variant, tell: Progress) -> Component:
+    async def _component(
+        self, wasm: bytes, name: str, variant: Variant, shape: Shape, tell: Progress
+    ) -> Component:  # fmt: skip
+        # Given up, a thread goes on to its end: what it compiled is then at least in the cache.
         in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
-        cache, name = self._cache, f"{digest}-{variant.key}"
-        if cache is not None:
+        if self._cache is not None:
             tell("looking for compiled code")
-            component = await in_thread(cache.load, name, variant.handle)
-            if component is not None:
-                return component
+            if (found := await in_thread(self._cache.load, name, variant.handle)) is not None:
+                return found
         tell(f"compiling {len(wasm) / 2**20:.1f} MiB")
-        component = await in_thread(_compile, variant.handle, wasm)
-        if cache is not None:
-            tell("keeping the compiled code")
-            await in_thread(cache.store, name, component)
-        return component
+        make = partial(_compile, variant.handle, wasm, shape.proposals)
+        if self._cache is None:
+            return await in_thread(make)
+        return await in_thread(self._cache.build, name, variant.handle, make)
 
-    def _variant(self, *, concurrency: bool, host_memory: bool) -> Variant:
-        if (found := self._variants.get((concurrency, host_memory))) is not None:
-            return found
-        config = wasmtime.Config()
-        config.epoch_interruption = True
-        _ffi.wasmtime_config_concurrency_support_set(config.ptr(), concurrency)
-        proposals.apply(config, self.settings.proposals, concurrency=concurrency)
-        creator = MemoryCreator() if host_memory else None
-        if creator is not None:
-            creator.install(config)
-        handle = wasmtime.Engine(config)
-        address = ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0
-        key = self._key(concurrency=concurrency, host_memory=host_memory)
-        self.ticker.add(address, (handle, creator))
-        self._variants[concurrency, host_memory] = Variant(key, handle, address, creator)
-        return self._variants[concurrency, host_memory]
-
-    def _key(self, *, concurrency: bool, host_memory: bool) -> str:
-        chosen = ",".join(
-            f"{'+' if on else '-'}{name}" for name, on in sorted(self.settings.proposals.items())
-        )
-        return f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{chosen}"
-
-    @staticmethod
-    def assemble(text: str) -> bytes:
-        """Return the binary of a component in the text format. It is not validated: compiling does that."""
-        return bytes(wasmtime.wat2wasm(text))
+    async def _variant(self, *, concurrency: bool, host_memory: bool) -> Variant:
+        key, chosen = (concurrency, host_memory), self.settings.proposals
+        if key not in self._variants:
+            await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
+        if key not in self._variants:  # another task may have been faster
+            made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory)
+            self.ticker.add(made.engine, made)
+            self._variants[key] = made
+        return self._variants[key]
 
     # ------------------------------------------------------------ link
 
@@ -193,15 +158,16 @@ def _is_async(type: FuncType) -> bool:
 
 
 def _digest(wasm: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(wasm).hexdigest()
 
 
-def _compile(engine: wasmtime.Engine, wasm: bytes) -> Component:
+def _compile(engine: wasmtime.Engine, wasm: bytes, used: Iterable[str]) -> Component:
     try:
         return Component(engine, wasm)
     except wasmtime.WasmtimeError as error:
+        names = ", ".join(sorted(used))
         raise ComponentError(
-            "wasmtime cannot compile this component", why=str(error).splitlines()[0]
+            "wasmtime cannot compile this component",
+            why=innermost_cause(str(error)),
+            fix=f"switch on the wasm proposals that it uses: {names}" if names else "",
         ) from error

@@ -7,7 +7,7 @@ import re
 from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["host_trap", "trap"]
+__all__ = ["host_trap", "innermost_cause", "trap"]
 
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
 _FRAMES_SHOWN = 4
@@ -17,7 +17,7 @@ _LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceede
 def trap(workload: str, function: str, message: str) -> GuestError:
     """Return the error for a message of wasmtime."""
     frames = [match["name"].strip() for match in _FRAME.finditer(message)]
-    cause = _cause(message)
+    cause = innermost_cause(message)
     why = cause
     if frames:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
@@ -30,8 +30,8 @@ def trap(workload: str, function: str, message: str) -> GuestError:
     return Trap(f"workload {workload!r}: the guest trapped", where=function, why=why)
 
 
-def _cause(message: str) -> str:
-    """Return the innermost cause: the last line that is not part of a backtrace."""
+def innermost_cause(message: str) -> str:
+    """Return the last line of a message of wasmtime that is not part of a backtrace."""
     lines = [line.strip() for line in message.splitlines() if line.strip() and not _FRAME.match(line)]
     skip = ("error while executing", "Caused by:", "note:")
     causes = [re.sub(r"^\d+: ", "", line) for line in lines if not line.startswith(skip)]

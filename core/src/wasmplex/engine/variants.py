@@ -1,0 +1,82 @@
+"""wasmtime engines: one for each combination of what components need."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import wasmtime
+from wasmtime import _ffi
+
+from wasmplex.engine import proposals
+from wasmplex.engine.host_memory import MemoryCreator
+from wasmplex.errors import UsageError
+
+__all__ = ["Variant", "check", "new_config"]
+
+_PROBE: Final = """
+import json, sys, wasmtime
+from wasmplex.engine.variants import new_config
+wasmtime.Engine(new_config(json.loads(sys.argv[1]), concurrency=sys.argv[2] == "True"))
+"""
+_PROBE_SECONDS: Final = 60
+_REASON: Final = re.compile(r"an `Err` value: (?P<reason>.*)")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One wasmtime engine.
+
+    Components that use async types need concurrency support; to all others it is a cost.
+
+    :ivar key: what distinguishes it, as part of the names of cached code
+    :ivar engine: its address
+    :ivar creator: what gives memories to its instances, None if wasmtime does
+    """
+
+    key: str
+    handle: wasmtime.Engine
+    engine: int
+    creator: MemoryCreator | None
+
+    @classmethod
+    def new(cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool) -> Variant:
+        """Make an engine. Settings that do not go together would end the process: `check` them first."""
+        config = new_config(chosen, concurrency=concurrency)
+        creator = MemoryCreator() if host_memory else None
+        if creator is not None:
+            creator.install(config)
+        handle = wasmtime.Engine(config)
+        switches = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(chosen.items()))
+        key = f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{switches}"
+        return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator)
+
+
+def new_config(chosen: Mapping[str, bool], *, concurrency: bool) -> wasmtime.Config:
+    """Return the configuration that all engines share."""
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    _ffi.wasmtime_config_concurrency_support_set(config.ptr(), concurrency)
+    proposals.apply(config, chosen, concurrency=concurrency)
+    return config
+
+
+def check(chosen: Mapping[str, bool], *, concurrency: bool) -> None:
+    """Find out whether proposals go together, in another process: this one would not survive if not.
+
+    :raises UsageError: if they do not, with the reason that wasmtime gives
+    """
+    if not chosen or not sys.executable:
+        return
+    command = [sys.executable, "-c", _PROBE, json.dumps(dict(chosen)), str(concurrency)]
+    done = subprocess.run(  # noqa: S603  all of it is ours
+        command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+    )
+    if done.returncode and (match := _REASON.search(done.stderr)):
+        raise UsageError("these wasm proposals cannot be had together", why=match["reason"])

@@ -1,0 +1,207 @@
+"""Compiled code on disk: used when it is ours and whole, made anew when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import wasmtime
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine.cache import CodeCache
+from wasmplex.errors import ComponentError
+from wasmtime import wat2wasm
+
+from .test_calls import kv
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def wasm(guest_text: Any) -> bytes:
+    return bytes(wat2wasm(guest_text("kv")))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    directory = tmp_path / "cache"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted(cache.glob("*.cwasm"))
+
+
+def is_empty(cache: Path) -> bool:
+    return not any(cache.iterdir())
+
+
+async def phases(wasm: bytes, cache: Path | None, **settings: Any) -> list[str]:
+    """Compile in a fresh engine, run the guest, and return what progress said."""
+    told: list[str] = []
+    async with Engine(EngineSettings(cache_dir=cache, **settings)) as engine:
+        compiled = await engine.compile(wasm, read(wasm), told.append)
+        instance = await engine.link(compiled, kv(), "shop").instantiate()
+        assert await instance.call("run-add", 4) == 10
+        instance.close()
+    return [phase.split()[0] for phase in told]
+
+
+async def test_second_time_nothing_is_compiled(wasm: bytes, cache: Path) -> None:
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+    assert await phases(wasm, cache) == ["looking"]
+    (entry,) = entries(cache)
+    assert os.stat(entry).st_mode & 0o077 == 0  # noqa: PTH116
+
+
+async def test_other_settings_are_another_entry(wasm: bytes, cache: Path) -> None:
+    await phases(wasm, cache)
+    assert await phases(wasm, cache, proposals={"gc": True}) == ["looking", "compiling"]
+    assert len(entries(cache)) == 2
+
+
+def replace(entry: Path, code: bytes) -> None:
+    stem = entry.name.split(".")[0]
+    entry.unlink()
+    entry.with_name(f"{stem}.{hashlib.sha256(code).hexdigest()}.cwasm").write_bytes(code)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def open_to_others(path: Path) -> None:
+    path.chmod(0o666)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, open_to_others])
+async def test_damaged_entry_is_made_anew(wasm: bytes, cache: Path, damage: Any) -> None:
+    await phases(wasm, cache)
+    (entry,) = entries(cache)
+    damage(entry)
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+    assert await phases(wasm, cache) == ["looking"]
+
+
+async def test_entry_that_wasmtime_refuses_is_made_anew(wasm: bytes, cache: Path) -> None:
+    """An entry of another engine under the right name and with the right digest."""
+    await phases(wasm, cache)
+    (entry,) = entries(cache)
+    foreign = wasmtime.Module(wasmtime.Engine(), "(module)").serialize()
+    replace(entry, foreign)
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+    assert await phases(wasm, cache) == ["looking"]
+
+
+async def test_directory_that_others_may_write_is_not_used(wasm: bytes, cache: Path, caplog: Any) -> None:
+    os.chmod(cache, 0o777)  # noqa: PTH101
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+    assert is_empty(cache)
+    assert f"chmod 700 {cache}" in caplog.text
+    assert len([r for r in caplog.records if "not cached" in r.message]) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+async def test_directory_of_another_user_is_not_used(wasm: bytes, cache: Path) -> None:
+    os.chown(cache, 12345, 12345)
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+    assert is_empty(cache)
+
+
+async def test_directory_that_cannot_be_made(wasm: bytes, tmp_path: Path, caplog: Any) -> None:
+    blocked = tmp_path / "file"
+    empty(blocked)
+    assert await phases(wasm, blocked / "cache") == ["looking", "compiling"]
+    assert "not cached" in caplog.text
+
+
+async def test_one_component_is_compiled_once_at_a_time(wasm: bytes, cache: Path) -> None:
+    told: list[str] = []
+    async with Engine(EngineSettings(cache_dir=cache)) as engine:
+        shape = read(wasm)
+        found = await asyncio.gather(*(engine.compile(wasm, shape, told.append) for _ in range(5)))
+    assert len({id(compiled) for compiled in found}) == 1
+    assert len([text for text in told if text.startswith("compiling")]) == 1
+
+
+async def test_giving_up_leaves_the_engine_usable(wasm: bytes, cache: Path) -> None:
+    async with Engine(EngineSettings(cache_dir=cache)) as engine:
+        with anyio.move_on_after(0):
+            await engine.compile(wasm, read(wasm))
+        assert (await engine.compile(wasm, read(wasm))).size == len(wasm)
+
+
+async def test_loop_is_not_blocked_while_compiling(wasm: bytes) -> None:
+    threads: set[int] = set()
+    async with Engine(EngineSettings(use_cache=False)) as engine:
+        original = wasmtime.component.Component.__init__
+
+        def init(self: Any, *args: Any) -> None:
+            threads.add(threading.get_ident())
+            original(self, *args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wasmtime.component.Component, "__init__", init)
+            await engine.compile(wasm, read(wasm))
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_component_that_is_none(cache: Path, wasm: bytes) -> None:
+    shape = read(wasm)
+    async with Engine(EngineSettings(cache_dir=cache)) as engine:
+        with pytest.raises(ComponentError, match="cannot compile"):
+            await engine.compile(wasm[:-20], shape)
+    assert not entries(cache)
+
+
+def test_old_entries_go(cache: Path) -> None:
+    component = wasmtime.component.Component(wasmtime.Engine(), "(component)")
+    store = CodeCache(cache)
+    for number in range(70):
+        store._store(f"{number}", component)
+    assert len(entries(cache)) == 64
+    assert not list(cache.glob(".new-*"))
+
+
+COMPILE = """
+import asyncio, sys
+from pathlib import Path
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings
+async def main():
+    wasm = Path(sys.argv[1]).read_bytes()
+    async with Engine(EngineSettings(cache_dir=Path(sys.argv[2]))) as engine:
+        compiled = await engine.compile(wasm, read(wasm))
+        print(compiled.size)
+asyncio.run(main())
+"""
+
+
+def test_processes_share_a_cache(wasm: bytes, cache: Path, tmp_path: Path) -> None:
+    guest = tmp_path / "guest.wasm"
+    guest.write_bytes(wasm)
+    command = [sys.executable, "-c", COMPILE, guest, cache]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    results = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert results == [str(len(wasm))] * 4
+    assert len(entries(cache)) == 1
