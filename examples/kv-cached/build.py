@@ -83,7 +83,7 @@ def build_javascript(component: Path) -> None:
         sys.exit("npm is missing; install Node.js 20 or newer, https://nodejs.org")
     folder, raw = HERE / "javascript", OUT / "javascript.raw.wasm"
     if not (folder / "node_modules").exists():
-        run(npm, "ci", "--no-fund", "--no-audit", "--prefix", folder)
+        run(npm, "install", "--no-save", "--no-fund", "--no-audit", "--prefix", folder)
     run(npm, "run", "build", "--prefix", folder)
     run(
         PROGRAMS / "wasmplex", "label", raw,

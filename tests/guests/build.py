@@ -57,6 +57,7 @@ class Guest:
 
 
 SHAPES = HERE / "wit" / "shapes.wit"
+FORWARD = HERE / "wit" / "forward.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -64,6 +65,8 @@ GUESTS = {
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),
     "command": Guest("command", "0.2.3"),
+    "kvforward": Guest("kv-forward", wit=FORWARD),
+    "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),

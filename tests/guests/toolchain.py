@@ -85,7 +85,9 @@ def _componentize_qjs(guest: Guest, folder: Path, target: Path) -> None:
 def _componentize_js(guest: Guest, folder: Path, target: Path) -> None:
     """Compile with SpiderMonkey, if the example has installed it: 400 MB are too much to fetch unasked."""
     if not (EXAMPLE / "javascript" / "node_modules").exists():
-        raise ToolchainMissing("needs componentize-js: npm ci --prefix examples/kv-cached/javascript")
+        raise ToolchainMissing(
+            "needs componentize-js: npm install --no-save --prefix examples/kv-cached/javascript"
+        )
     _run(
         _node_program("componentize-js", EXAMPLE / "javascript"), HERE / guest.source,
         "--wit", folder / "wit", "-n", guest.world, "--disable", "http", "fetch-event", "-o", target,
@@ -99,7 +101,7 @@ def _node_program(name: str, folder: Path = HERE / "javascript") -> Path:
     program = folder / "node_modules" / ".bin" / name
     if not program.exists():
         done = subprocess.run(
-            [npm, "ci", "--no-fund", "--no-audit", "--prefix", folder],
+            [npm, "install", "--no-save", "--no-fund", "--no-audit", "--prefix", folder],
             capture_output=True,
             text=True,
             check=False,
