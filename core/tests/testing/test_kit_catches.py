@@ -16,7 +16,7 @@ from wasmplex.testing import KeyValueConformance
 from .wrong_backends import DEFECTS, SmallProvider, class_of
 
 MODEL = "test_the_store_agrees_with_a_model"
-FOUND_BY_MODEL = ["expiry-stays", "picky-delete", "packed-counter", "lost-updates", "one-namespace"]
+FOUND_BY_MODEL = ["expiry-stays", "picky-delete", "packed-counter", "lost-updates", "swap-creates"]
 
 # Without shrinking: that a defect is found matters here, not how small the example is.
 QUICK = """

@@ -29,6 +29,7 @@ from wasmplex.capabilities.keyvalue import (
 )
 from wasmplex.plugin import BackendProvider, OpenContext, SecretStr, Settings
 from wasmplex.testing import KeyValueConformance
+from wasmplex.testing.keyvalue import ContractDriver
 
 DEFECTS = {
     # defect: the tests of the kit that must notice it
@@ -277,12 +278,14 @@ class TestNone(KeyValueConformance):
     """The backend without a defect, which passes."""
 
     provider = SmallProvider()
+    drivers = (ContractDriver,)
 
 
 class TestSmallest(KeyValueConformance):
     """The backend without a feature, which passes."""
 
     provider = SmallestProvider()
+    drivers = (ContractDriver,)
 
 
 def class_of(defect: str) -> str:
@@ -292,6 +295,5 @@ def class_of(defect: str) -> str:
 for _defect in DEFECTS:
     _base = SmallestProvider if _defect == "served-undeclared" else SmallProvider
     _provider = type("_Provider", (_base,), {"defect": _defect})
-    globals()[class_of(_defect)] = type(
-        class_of(_defect), (KeyValueConformance,), {"provider": _provider(), "examples": 20}
-    )
+    _members = {"provider": _provider(), "drivers": (ContractDriver,), "examples": 20}
+    globals()[class_of(_defect)] = type(class_of(_defect), (KeyValueConformance,), _members)

@@ -343,9 +343,10 @@ def unseal_cursor(tag: bytes, sealed: str) -> str:
     :raises InvalidArgument: if it is malformed or belongs to another bucket, prefix or binding
     """
     try:
-        raw = b64decode(sealed.encode("ascii"), altchars=b"-_", validate=True)
-        if raw.startswith(tag):
-            return raw[len(tag) :].decode()
+        raw = b64decode(sealed, altchars=b"-_", validate=True)
+        cursor = raw[len(tag) :].decode()
+        if seal_cursor(tag, cursor) == sealed:
+            return cursor
     except ValueError:
         pass
     raise InvalidArgument("the cursor is not one that this listing returned")

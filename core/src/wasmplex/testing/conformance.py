@@ -72,7 +72,7 @@ class Conformance:
         """Skip what the backend does not declare, and expect the failures that are."""
         test = request.function
         if missing := set(getattr(test, "needs", ())) - self._supported(request):
-            pytest.skip(f"{self.provider.name} does not support {', '.join(sorted(missing))} here")
+            pytest.skip(f"{self.provider.name} does not declare {', '.join(sorted(missing))}")
         if reason := self.expected_failures.get(test.__name__):
             request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 

@@ -338,6 +338,7 @@ class AtomicsTests(Conformance):
 class BatchTests(Conformance):
     """``get-many``, ``set-many``, ``delete-many``."""
 
+    @needs("batch")
     async def test_get_many(self, bench: Bench) -> None:
         """get-many: positional, duplicates allowed; none for absent."""
         bucket = await bench.bucket()
@@ -348,6 +349,7 @@ class BatchTests(Conformance):
             (name, name.encode()) if name in names else None for name in asked
         ]
 
+    @needs("batch")
     async def test_empty_batches(self, bench: Bench) -> None:
         """Batches may be empty."""
         bucket = await bench.bucket()
@@ -356,6 +358,7 @@ class BatchTests(Conformance):
         await bucket.delete_many([])
         assert await keys_of(bucket) == []
 
+    @needs("batch")
     async def test_set_many_and_delete_many(self, bench: Bench) -> None:
         """set-many / delete-many: every item is attempted; absent keys are no error; the last of two wins."""
         bucket = await bench.bucket()
@@ -364,6 +367,7 @@ class BatchTests(Conformance):
         await bucket.delete_many(["a", "absent", "a", ""])
         assert await keys_of(bucket) == ["b"]
 
+    @needs("batch")
     async def test_an_item_that_fails_does_not_stop_the_others(self, bench: Bench) -> None:
         """set-many / delete-many: not atomic; every item is attempted; first error returned."""
         bucket = await bench.bucket(max_value=3)
@@ -372,6 +376,7 @@ class BatchTests(Conformance):
         await refused("invalid-argument", bucket.delete_many(["a", "k" * 1025, "c"]))
         assert await keys_of(bucket) == []
 
+    @needs("batch")
     async def test_limits_on_batches(self, bench: Bench) -> None:
         """limits: a batch of 1,000 items is taken, one more is quota-exceeded."""
         bucket = await bench.bucket()

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 from uuid import uuid4
 
 import anyio
@@ -95,28 +96,35 @@ class Probe(Protocol):
 
 
 class Driver(ABC):
-    """A way to use an open backend.
+    """A way to use an open backend; an asynchronous context manager.
 
-    :cvar expresses: what its interface has words for: features, ``prefix`` of listings, ``signed`` counts
+    :cvar expresses: what its interface has words for: features, ``prefix`` of listings, ``signed`` counts,
+        ``batch``, cursors that are ``text``
     """
 
     expresses: ClassVar[frozenset[str]]
 
-    @abstractmethod
-    async def store(self, backend: KeyValueBackend, scope: Scope, settings: KeyValueSettings) -> Store:
-        """Return one binding to `backend`."""
+    def __init__(self, backend: KeyValueBackend) -> None:
+        self.backend = backend
 
-    async def close(self) -> None:  # noqa: B027  a driver that holds nothing has nothing to close
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:  # noqa: B027  what holds nothing releases nothing
         """Release everything that `store` made."""
+
+    @abstractmethod
+    async def store(self, scope: Scope, settings: KeyValueSettings) -> Store:
+        """Return one binding to the backend."""
 
 
 class ContractDriver(Driver):
     """Straight through the Python contract."""
 
-    expresses = FEATURES | {"prefix", "signed"}
+    expresses = FEATURES | {"prefix", "signed", "batch", "text"}
 
-    async def store(self, backend: KeyValueBackend, scope: Scope, settings: KeyValueSettings) -> Store:
-        return GuardedStore(backend, settings, scope, _refused)
+    async def store(self, scope: Scope, settings: KeyValueSettings) -> Store:
+        return GuardedStore(self.backend, settings, scope, _refused)
 
 
 def _refused(operation: str, error: KeyValueError) -> Refused:
@@ -141,13 +149,18 @@ class Bench:
             backend.clock = self._clock
 
     @classmethod
+    @asynccontextmanager
     async def open(
-        cls, provider: BackendProvider[Any], settings: Mapping[str, Any], driver: Driver, base: Path
-    ) -> Bench:
+        cls, provider: BackendProvider[Any], settings: Mapping[str, Any], driver: type[Driver], base: Path
+    ) -> AsyncIterator[Self]:
         """Open a backend from settings as they would stand in a configuration beside `base`."""
-        opened = await provider.open(provider.settings(**settings), OpenContext(base, provider.name))
-        assert isinstance(opened, KeyValueBackend), f"{provider.name} opens no KeyValueBackend"
-        return cls(opened, driver)
+        backend = await provider.open(provider.settings(**settings), OpenContext(base, provider.name))
+        try:
+            assert isinstance(backend, KeyValueBackend), f"{provider.name} opens no KeyValueBackend"
+            async with driver(backend) as opened:
+                yield cls(backend, opened)
+        finally:
+            await backend.close()
 
     async def store(
         self,
@@ -159,7 +172,7 @@ class Bench:
     ) -> Store:
         """Return a binding; `settings` are those of `KeyValueSettings`."""
         scope = Scope(workload, label, self.namespace if namespace is None else namespace)
-        return await self._driver.store(self.backend, scope, KeyValueSettings(**settings))
+        return await self._driver.store(scope, KeyValueSettings(**settings))
 
     async def bucket(self, name: str = "bucket", **binding: Any) -> Handle:
         """Return an open bucket; see `store` for the other arguments."""
@@ -171,8 +184,3 @@ class Bench:
             self._clock.advance(milliseconds)
         else:
             await anyio.sleep((milliseconds + TOLERANCE_MS) / 1000)
-
-    async def close(self) -> None:
-        """Close everything."""
-        await self._driver.close()
-        await self.backend.close()

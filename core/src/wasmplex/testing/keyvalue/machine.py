@@ -29,7 +29,7 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
     next_count,
 )
-from wasmplex.testing.keyvalue.driver import Bench, Handle, Refused, outcome
+from wasmplex.testing.keyvalue.driver import Bench, Handle, Refused, Store, outcome
 from wasmplex.testing.keyvalue.store_tests import keys_of
 
 __all__ = ["run_machine"]
@@ -64,42 +64,43 @@ class _Place:
     versions: dict[str, dict[str, None]] = field(default_factory=dict)  # seen, in order
 
 
-def run_machine(bench: Bench, features: frozenset[str], examples: int) -> None:
-    """Run the machine; called in a worker thread of the event loop that `bench` belongs to."""
+async def run_machine(bench: Bench, features: frozenset[str], examples: int) -> None:
+    """Run the machine in a worker thread, its operations on this event loop."""
 
     class Machine(KeyValueMachine):
         pass
 
     Machine.bench, Machine.features, Machine.numbers = bench, features, count(1)
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=25,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+    Machine.stores = {client: await bench.store(workload=client) for client in CLIENTS}
+    profile = settings(
+        max_examples=examples,
+        stateful_step_count=25,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
+    await anyio.to_thread.run_sync(partial(run_state_machine_as_test, Machine, settings=profile))
 
 
 class KeyValueMachine(RuleBasedStateMachine):
     """The rules; every one compares with the model at once.
 
-    :cvar numbers: gives every run a namespace of its own
+    :cvar stores: each client's binding
+    :cvar numbers: gives every run buckets of its own
     """
 
     bench: ClassVar[Bench]
     features: ClassVar[frozenset[str]]
+    stores: ClassVar[dict[str, Store]]
     numbers: ClassVar[Iterator[int]]
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0
         self.places = {name: _Place() for name in set(CLIENTS.values())}
-        namespace = f"{self.bench.namespace}/{next(self.numbers)}"
+        number = next(self.numbers)
         self.buckets: dict[str, Handle] = {
-            client: self.run(partial(self.bench.bucket, place, workload=client, namespace=namespace))
+            client: self.run(partial(self.stores[client].open, f"{place} {number}"))
             for client, place in CLIENTS.items()
         }
 

@@ -1,0 +1,3 @@
+// wasi:keyvalue/store under the label `kit`, passed on.
+#define STORE "kit"
+#include "forward.h"
