@@ -67,7 +67,7 @@ def numbers(code: str, values: Any) -> array[Any]:
 
 
 _INFINITY = float("inf")
-_pack_f32 = struct.Struct("f").pack
+_pack_f32 = struct.Struct("<f").pack  # the native format would not refuse what is too large
 
 
 def _pack_f32s(items: tuple[Any, ...]) -> None:
