@@ -51,9 +51,9 @@ class Borrowing:
         self.scope.__enter__()
         return self.workload
 
-    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+    async def __aexit__(self, *raised: object) -> bool:
         self.workload.free += 1
-        if not self.scope.__exit__(kind, error, traceback):
+        if not self.scope.__exit__(*raised):
             return False
         if self.given_up:
             self.workload.cancelled += 1
@@ -98,7 +98,7 @@ async def serving_elsewhere(protocol: str, *bindings: TriggerBinding) -> AsyncIt
     server = Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [sock])
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
             await anyio.sleep(0.01)
         try:
             yield sock.getsockname()[1]

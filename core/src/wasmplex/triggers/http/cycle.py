@@ -113,7 +113,7 @@ class Cycle:
         if not self.started:
             transport.write(plain_answer(500, "no answer was made"))
         if self._framing is _UNTIL_CLOSE:
-            transport.abort()  # a plain close would say that this was all of it
+            self._protocol.reset()  # a plain close would say that this was all of it
         else:
             transport.close()
 

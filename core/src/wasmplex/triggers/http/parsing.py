@@ -25,6 +25,10 @@ class Refused(Exception):
         self.reason = reason
 
 
+class _Over(Exception):
+    """Raised in a callback for a request after the one that was to be the last."""
+
+
 class Head(NamedTuple):
     """A request's line and headers; `raw_path` is as sent, names are lower case."""
 
@@ -86,7 +90,8 @@ class RequestParser:
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, Refused):
                 raise error.__context__ from None
-            raise
+            if not isinstance(error.__context__, _Over):
+                raise
         except httptools.HttpParserError as error:
             if not self._over:
                 raise Refused(400, str(error) or "not a request") from None
@@ -110,6 +115,8 @@ class RequestParser:
     # ------------------------------------------------------------ llhttp's callbacks
 
     def on_message_begin(self) -> None:  # noqa: D102  httptools names and documents them
+        if self._over:
+            raise _Over
         self.in_head = True
         self._clear()
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
@@ -35,6 +37,7 @@ _UNWANTED = 256 * 1024
 """Bytes of a body nobody reads that are taken for the sake of keeping the connection."""
 _LINGER = 2.0
 """Seconds that a client gets to read an answer that came before the end of its request."""
+_RESET = struct.pack("ii", 1, 0)
 _LINGER_BYTES = 16 * 2**20
 
 
@@ -300,6 +303,13 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()
         else:
             last.keep_alive = False
+
+    def reset(self) -> None:
+        """Cut the connection in a way that the client takes for a failure."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what could not be parsed, after the answers that are due before, and close."""
