@@ -1,0 +1,20 @@
+"""Fixtures for the tests of the Redis plugin: one server for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from wasmplex.testing.servers import RedisServer
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    # Tests write thousands of keys: syncing each would measure the disk. The fault tests do sync.
+    with RedisServer("s3cr3t/p@ss", {"appendfsync": "no"}) as server:
+        yield server
