@@ -206,6 +206,13 @@ def test_labels_that_are_wrong(cli: Cli, home: Path, labels: list[str], said: st
     assert not (home / "out.wasm").exists()
 
 
+def test_label_writes_nothing_that_cannot_be_read(cli: Cli, home: Path) -> None:
+    (home / "odd.wasm").write_bytes((home / "hello.wasm").read_bytes() + b"\7\2\1\xff")
+    ended = cli("label", "odd.wasm", "wasi:io/error@0.2.0=a", "-o", "out.wasm")
+    assert ended.code == 2
+    assert not (home / "out.wasm").exists()
+
+
 def test_label_leaves_nothing_behind_where_it_cannot_write(cli: Cli, home: Path) -> None:
     before = set(home.iterdir())
     ended = cli("label", "hello.wasm", "wasi:io/error@0.2.0=a", "-o", "no/out.wasm")
