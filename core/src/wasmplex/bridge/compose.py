@@ -13,7 +13,7 @@ from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter, arguments
 from wasmplex.bridge.imports import HOST, ImportAdapter
 from wasmplex.bridge.parts import host_instance
-from wasmplex.bridge.wat import Scope, instance_type, quote
+from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
 
@@ -50,15 +50,17 @@ def outer_text(
     lines.append("(component)")  # the guest's place; without a name, or it would not be empty
     if below is not None:
         lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
-    for name, export in served.items():
+    for name, given in served.items():
         sort = "instance" if isinstance(_type_of(shape, name), InstanceType) else "func"
-        withs.append(f"(with {quote(name)} ({sort} $adapter {quote(export)}))")
+        withs.append(f"(with {quote(name)} ({sort} $adapter {quote(given)}))")
     guest = (below is not None) + (above is not None)
     lines.append(f"(instance $guest (instantiate {guest} {' '.join(withs)}))")
-    lines += [_export(export) for export in exports]
+    lines += _resources(served, shape, scope)
+    for number, export in enumerate(exports):
+        lines += _export(export, number, scope)
     if above is not None:
-        given = " ".join(['(with "host" (instance $above))', *arguments(above)])
-        lines.append(f"(instance $calls (instantiate $Exports {given}))")
+        to = " ".join(['(with "host" (instance $above))', *arguments(above)])
+        lines.append(f"(instance $calls (instantiate $Exports {to}))")
         lines.append(f'(export "{CALL}" (func $calls "call"))')
     if below is not None and below.needs_start:
         lines.append(f'(export "{START}" (func $adapter "start"))')
@@ -94,11 +96,48 @@ def _import(item: Import, number: int, scope: Scope) -> list[str]:
     return lines
 
 
-def _export(export: Export) -> str:
-    sort = "instance" if isinstance(export.type, InstanceType) else "func"
-    if not isinstance(export.type, (InstanceType, FuncType)):
-        return ""
-    return f"(export {quote(export.name)} ({sort} $guest {quote(export.name)}))"
+def _resources(served: Mapping[str, str], shape: Shape, scope: Scope) -> list[str]:
+    """Let the resources that the import adapter defines be known outside of it."""
+    lines = []
+    for item in shape.imports:
+        if item.name not in served or not isinstance(item.type, InstanceType):
+            continue
+        fresh = {name: r for name, r in item.type.resources.items() if r.id not in scope.resources}
+        if fresh:
+            instance = served[item.name]
+            lines.append(f"(alias export $adapter {quote(instance)} (instance ${instance}))")
+        for name, resource in fresh.items():
+            scope.resources[resource.id] = local = scope.fresh()
+            lines.append(f"(alias export ${instance} {quote(name)} (type {local}))")
+    return lines
+
+
+def _export(export: Export, number: int, scope: Scope) -> list[str]:
+    """Export something of the guest's.
+
+    An instance that uses types of an import is exported with a type of its own: what these types are made of
+    had a name in the guest, where the import is, and must have one here.
+    """
+    name = quote(export.name)
+    match export.type:
+        case FuncType():
+            return [f"(export {name} (func $guest {name}))"]
+        case InstanceType() if any(
+            isinstance(e, NamedType) and e.source for e in export.type.exports.values()
+        ):
+            lines = []
+            for part in nameless(export.type):
+                if part not in scope.exported:
+                    given = scope.fresh()
+                    body = scope.define(part)
+                    lines += [*scope.lines, f'(export {given} "wasmplex-type-{given[2:]}" (type {body}))']
+                    scope.lines.clear()
+                    scope.exported[part] = given
+            text, _ = instance_type(export.type, scope, f"e{number}x")
+            return [*lines, f"(export {name} (instance $guest {name}) (instance\n{text}))"]
+        case InstanceType():
+            return [f"(export {name} (instance $guest {name}))"]
+    return []
 
 
 def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:

@@ -131,6 +131,7 @@ class _CallActor(Actor):
     def begin(self) -> None:
         self.delivered = False
         self.armed = False
+        self._patience = 3
 
     def note(self, event: int, a: int, b: int) -> None:
         if event == _SUBTASK:
@@ -144,14 +145,15 @@ class _CallActor(Actor):
         if order is not None:
             return order
         if not self.side.flows:
-            return Op.FINISH if self.delivered else self._sleep()
+            return self._end() if self.delivered else Op.DOZE  # its set has the subtask; nobody wakes it
         return Op.NEXT if event == 0 else Op.YIELD
 
-    def _sleep(self) -> int:
-        if self.armed:
-            return Op.DOZE
-        self.armed = True
-        return Op.WAIT
+    def _end(self) -> int:
+        """Finish, but let the other adapter take note first of what this one has read last."""
+        if self._patience and any(side.flows for side in self.side.pulse.sides if side is not self.side):
+            self._patience -= 1
+            return Op.YIELD
+        return Op.FINISH
 
 
 def _deliver(subtask: int) -> Any:

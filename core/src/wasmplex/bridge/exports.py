@@ -76,6 +76,7 @@ def export_adapter(exports: Sequence[Export], functions: Sequence[Function]) -> 
             "(table $results funcref (elem))",
             "(global $ret (mut i32) (i32.const 0))",
         ],
+        " (memory $mem) string-encoding=latin1+utf16",
     )
     lowers = [
         f"(core func $g{f.number} (canon lower (func $f{f.number}){' async' if f.type.is_async else ''}"

@@ -112,8 +112,9 @@ class Outflow(Flow):
                 if len(chunk) and not await self._send(chunk):
                     return
         finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
+            if isinstance(iterator, IncomingStream):
+                iterator.close()
+            elif (close := getattr(iterator, "aclose", None)) is not None:
                 await close()
         self._closing = True
         self.session.script(self._close())
@@ -129,7 +130,6 @@ class Outflow(Flow):
                 raise
             value = error
         await self._send([value])
-        self.session.script(self._close())
 
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
@@ -159,6 +159,8 @@ class Outflow(Flow):
             yield from self._stop()
             return
         self._rest = self._rest[code >> 4 if self._copy is Op.COPY else 1 :]
+        if self._copy is Op.COPY_ONE:
+            yield from self.finish(DROP_WRITABLE)
         if not len(self._rest) and self._sent is not None and not self._sent.done():
             self._sent.set_result(True)
 
@@ -200,6 +202,8 @@ class Inflow(Flow):
         """Return the next chunk (of a future: a list with its value), None at the end."""
         if self._wanted is not None:
             raise RuntimeError("two tasks read one stream at a time")
+        if self.session.pulse.failure is not None:
+            raise self.session.pulse.failure
         if self._ended or self.done:
             return None
         self._wanted = asyncio.get_running_loop().create_future()
@@ -219,6 +223,7 @@ class Inflow(Flow):
 
     def _read(self) -> Script:
         if self.done:
+            self._deliver(None)
             return
         count = 1 if self._single else self.elements.room
         yield from self.acquire(max(self.elements.size * count, 1))
@@ -229,8 +234,12 @@ class Inflow(Flow):
             yield from self._took(code)
 
     def event(self, code: int) -> Script:
-        """Deliver what the guest has written."""
-        yield from self._took(code)
+        """Deliver what the guest has written; without a read under way it says that there is no more."""
+        if self.buffer:
+            yield from self._took(code)
+        elif code & 0xF == DROPPED:
+            self._ended = True
+            yield from self.finish(DROP_READABLE)
 
     def _took(self, code: int) -> Script:
         count = 1 if self._single and code & 0xF != CANCELLED else code >> 4
@@ -246,6 +255,9 @@ class Inflow(Flow):
         if code & 0xF == DROPPED or self._single:
             self._ended = True
             yield from self.finish(DROP_READABLE)
+        self._deliver(chunk)
+
+    def _deliver(self, chunk: Any) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(chunk)
 
@@ -276,7 +288,11 @@ class Inflow(Flow):
     def abandon(self) -> None:
         """Wake the reader: there will be nothing more."""
         if self._wanted is not None and not self._wanted.done():
-            self._wanted.cancel()
+            failure = self.session.pulse.failure
+            if failure is None:
+                self._wanted.cancel()
+            else:
+                self._wanted.set_exception(failure)
 
 
 class BridgedStream(IncomingStream[Any]):

@@ -10,7 +10,7 @@ from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.machine import ARENA
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, Parts, host_instance
-from wasmplex.bridge.wat import Scope, quote
+from wasmplex.bridge.wat import Scope, nameless, quote
 from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.wit.types import FuncType, Primitive, Resource, TupleType
 
@@ -220,6 +220,15 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
         scope.lines.clear()
         text.extend(lines)
 
+    hidden = nameless(item.type)
+    for number, part in enumerate(hidden):
+        x, given, label = before.fresh(), outer.fresh(), quote(f"{name}h{number}")
+        put(before, f"(import {label} (type {x} (eq {before.define(part)})))")
+        before.name(part, x)
+        after.name(part, x)
+        outer.lines.append(f"(export {given} {label} (type {outer.define(part)}))")
+        outer.name(part, given)
+        withs.append(f"(with {label} (type {given}))")
     for number, (export, extern) in enumerate(item.type.exports.items()):
         match extern:
             case Resource():
@@ -237,7 +246,8 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
                 before.name(type_, x)
                 after.name(type_, y)
                 # Only what has a definition can be passed: an alias of `string` gets one.
-                local = outer.define(type_) if isinstance(type_, Primitive) else outer.ref(type_)
+                anew = hidden or isinstance(type_, Primitive)
+                local = outer.define(type_) if anew else outer.ref(type_)
                 withs.append(f'(with "t{number}" (type {local}))')
             case FuncType():
                 want, give = before.func(extern), after.func(extern)

@@ -103,6 +103,9 @@ class BridgedInstance:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a call of %s failed after it had returned: %s", self.workload, error)
+            self.state[Pulse].fail(error)
+            for side in self.state[Pulse].sides:
+                side.close()
 
     def close(self) -> None:
         """End the instance: what runs on the guest's behalf is cancelled, what it held is dropped."""

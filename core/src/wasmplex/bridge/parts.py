@@ -76,8 +76,7 @@ _FIXED = """(type $wake (stream))
 (core func $join (canon waitable.join))
 (core func $context (canon context.get i32 0))
 (core func $set_context (canon context.set i32 0))
-(core func $task_cancel (canon task.cancel))
-(core func $started (canon task.return))"""
+(core func $task_cancel (canon task.cancel))"""
 
 _FIXED_IMPORTS = {
     "h_call": "i32 i32 i32 i32", "h_call_wait": "i32 i32 i32 i32", "h_submit": "i32 i32 i32 i32 i32",
@@ -101,6 +100,7 @@ _STREAMS = """
     (func $emit (param $which i32) (param $task i32) (param $at i32) (param $size i32)
       (if (i32.eq (local.get $size) (i32.const -1)) (then
         (local.set $size (i32.sub (global.get $hheap) (local.get $at)))))
+      (if (i32.eqz (local.get $size)) (then (local.set $at (i32.const 0))))
       (if (local.get $which)
         (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
         (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
@@ -135,12 +135,14 @@ class Parts:
     :ivar tasks: False for an adapter of synchronous functions without streams and futures
     :ivar extra: core functions that the machine imports besides: name and signature, as ``$name``
     :ivar tables: further tables and functions of the machine
+    :ivar return_options: options of the ``task.return`` of ``start`` or ``call``; those of its lift
     """
 
     builtins: Builtins
     tasks: bool
     extra: dict[str, str] = field(default_factory=dict)
     tables: Sequence[str] = ()
+    return_options: str = ""
 
     @property
     def memories(self) -> str:
@@ -151,7 +153,8 @@ class Parts:
     @property
     def canons(self) -> str:
         """The built-ins."""
-        return "\n".join([self.builtins.canons, _FIXED if self.tasks else ""])
+        started = f"(core func $started (canon task.return{self.return_options}))"
+        return "\n".join([self.builtins.canons, *([_FIXED, started] if self.tasks else [])])
 
     def machine(self, functions: str) -> str:
         """Return the core module, with the core functions of the adapter's functions, and its instance."""

@@ -93,7 +93,7 @@ class Actor:
         if flow is None:
             self.armed = False
         else:
-            self.side.scripts.append(flow.event(b))
+            self.side.scripts.appendleft(flow.event(b))  # before what was planned without knowing of it
 
     def _continue(self, outcome: tuple[int, int] | None) -> int | None:
         assert self._script is not None  # noqa: S101  both callers have one

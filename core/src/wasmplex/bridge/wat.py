@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 
 from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.kinds import inner_types
 from wasmplex.component.shape import InstanceType, NamedType
 from wasmplex.wit.types import (
     Borrow,
@@ -31,7 +32,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-__all__ = ["Scope", "instance_type", "quote"]
+__all__ = ["Scope", "instance_type", "nameless", "quote"]
 
 
 def quote(name: str) -> str:
@@ -50,6 +51,8 @@ class Scope:
         self.lines: list[str] = []
         self.resources: dict[int, str] = dict(outer.resources) if outer else {}
         self.named: dict[int, str] = dict(outer.named) if outer else {}  # by the identity of a NamedType
+        # Types that the enclosing component has exported under a name for their own sake.
+        self.exported: dict[ValueType, str] = dict(outer.exported) if outer else {}
         self._names: dict[ValueType, str] = {}
         self._prefix = prefix
         self._count = 0
@@ -74,6 +77,8 @@ class Scope:
         """Return the text that refers to a type, defining it first if need be."""
         if isinstance(type_, Primitive):
             return type_.name
+        if type_ not in self._names and type_ in self.exported:
+            return self.exported[type_]
         if type_ not in self._names:
             self._names[type_] = self.define(type_)
         return self._names[type_]
@@ -163,6 +168,22 @@ def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[st
             case _:
                 raise BridgeError(f"export {name!r}: only types, resources and functions pass the bridge")
     return "\n".join(inner.lines), inner
+
+
+def nameless(instance: InstanceType) -> list[ValueType]:
+    """Return what the named types of an instance are made of that needs a name and has none there.
+
+    Records, variants, enums and flags may be used in imported and exported functions only under a name. What
+    an interface uses of another is made of types that only that other one may name.
+    """
+    named: set[ValueType] = set()
+    found: list[ValueType] = []
+    for extern in instance.exports.values():
+        if isinstance(extern, NamedType):
+            named.add(extern.type)
+            parts = [p for p in inner_types(extern.type) if isinstance(p, (Record, VariantType, Enum, Flags))]
+            found += [part for part in parts if part not in named and part not in found]
+    return found
 
 
 def _origin(named: NamedType, scope: Scope) -> str | None:

@@ -1,0 +1,279 @@
+"""Streams and futures through a guest, in both directions at once: what goes in comes out, nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from wasmplex.bridge import BridgedInstance
+from wasmplex.bridge.side import Pulse
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.errors import Trap
+from wasmplex.streams import StreamClosed, channel
+from wasmplex.values import Err, Ok
+from wasmplex.wit.types import (
+    Field,
+    FutureType,
+    ListType,
+    Option,
+    Primitive,
+    Record,
+    ResultType,
+    StreamType,
+    TupleType,
+    ValueType,
+)
+
+from .echo import echo, running
+from .witvalues import types, values
+
+pytestmark = pytest.mark.anyio
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+U8, U32, STRING = Primitive("u8"), Primitive("u32"), Primitive("string")
+
+
+@asynccontextmanager
+async def guest(*types_: ValueType, serve: Any, asynchronous: bool = True) -> AsyncIterator[BridgedInstance]:
+    """Run a guest whose exports are its imports, served by `serve`."""
+    functions = {f"f{n}": serve for n in range(len(types_))}
+    async with Engine(EngineSettings(use_cache=False)) as engine:
+        async with running(engine, echo(*types_, asynchronous=asynchronous), {"in": functions}) as instance:
+            with anyio.fail_after(30):
+                yield instance
+
+
+def assert_nothing_left(instance: BridgedInstance) -> None:
+    for side in instance.state[Pulse].sides:
+        assert not side.flows
+        assert not side.scripts
+        assert not side.background
+        assert not len(side.memories[0])
+        assert not len(side.memories[1])
+
+
+async def settled(instance: BridgedInstance) -> None:
+    """Let a call whose streams have ended come to its end."""
+    while instance.poisoned or any(side.background for side in instance.state[Pulse].sides):
+        await asyncio.sleep(0)
+
+
+async def chunks(*items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+async def back(value: Any) -> Any:
+    return value
+
+
+def back_at_once(value: Any) -> Any:
+    return value
+
+
+async def collect(stream: Any) -> list[Any]:
+    found: list[Any] = []
+    async for chunk in stream:
+        found.extend(chunk)
+    return found
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+@pytest.mark.parametrize("sizes", [[], [1], [65_536], [65_537, 1], [300_000], [10, 0, 20], [1] * 50])
+async def test_bytes_come_back_in_order(sizes: list[int], asynchronous: bool) -> None:
+    data = [bytes((n + i) % 256 for i in range(size)) for n, size in enumerate(sizes)]
+    serve = back if asynchronous else back_at_once
+    async with guest(StreamType(U8), serve=serve, asynchronous=asynchronous) as instance:
+        stream = await instance.call("out#f0", chunks(*data))
+        assert bytes(await collect(stream)) == b"".join(data)
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+@settings(max_examples=25, deadline=None, phases=PHASES)
+@given(
+    types(5)
+    .filter(lambda t: t != Primitive("char"))  # refused by the component model, so far
+    .flatmap(lambda t: st.tuples(st.just(t), st.lists(st.lists(values(t), max_size=5), max_size=4)))
+)
+async def test_elements_of_any_type_come_back(pair: tuple[ValueType, list[list[Any]]]) -> None:
+    type_, parts = pair
+    async with guest(StreamType(type_), serve=back) as instance:
+        stream = await instance.call("out#f0", chunks(*parts))
+        assert await collect(stream) == [item for part in parts for item in part]
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+@settings(max_examples=20, deadline=None, phases=PHASES)
+@given(types(5).flatmap(lambda t: st.tuples(st.just(t), values(t))))
+async def test_futures_of_any_type_come_back(pair: tuple[ValueType, Any]) -> None:
+    type_, value = pair
+    async with guest(FutureType(type_), serve=back) as instance:
+        future = await instance.call("out#f0", _soon(value))
+        if isinstance(value, Err):
+            with pytest.raises(Err) as caught:
+                await future
+            assert caught.value == value
+        else:
+            assert await future == (value.value if isinstance(value, Ok) else value)
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def _soon(value: Any) -> Any:
+    await asyncio.sleep(0)
+    if isinstance(value, Err):
+        raise value
+    return value.value if isinstance(value, Ok) else value
+
+
+async def test_streams_without_elements_count() -> None:
+    async with guest(StreamType(None), serve=back) as instance:
+        stream = await instance.call("out#f0", chunks([None] * 3, [None]))
+        assert await collect(stream) == [None] * 4
+
+
+async def test_streams_stand_in_records_tuples_and_lists() -> None:
+    pair = TupleType((StreamType(U8), FutureType(ResultType(None, STRING))))
+    body = Record((Field("name", STRING), Field("body", Option(StreamType(U8)))))
+    async with guest(pair, body, ListType(StreamType(U32)), serve=back) as instance:
+        stream, done = await instance.call("out#f0", (chunks(b"abc"), _soon(Err("broken"))))
+        assert await collect(stream) == list(b"abc")
+        with pytest.raises(Err, match="broken"):
+            await done
+        await settled(instance)
+        record = await instance.call("out#f1", {"name": "é", "body": chunks(b"x")})
+        assert record["name"] == "é"
+        assert await collect(record["body"]) == [120]
+        await settled(instance)
+        several = await instance.call("out#f2", [chunks([n, 2**32 - 1]) for n in range(5)])
+        assert [await collect(s) for s in several] == [[n, 2**32 - 1] for n in range(5)]
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_a_slow_reader_pauses_the_producer() -> None:
+    produced = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal produced
+        while True:
+            produced += 1
+            yield bytes(65_536)
+
+    async with guest(StreamType(U8), serve=back) as instance:
+        stream = await instance.call("out#f0", endless())
+        await stream.read()
+        await asyncio.sleep(0.05)
+        assert produced < 12
+        stream.close()
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_dropping_the_end_stops_the_producer() -> None:
+    stopped = anyio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(1000)
+        finally:
+            stopped.set()
+
+    async def ignore(stream: Any) -> Any:
+        await stream.read()
+        stream.close()
+        return chunks(b"done")
+
+    async with guest(StreamType(U8), serve=ignore) as instance:
+        stream = await instance.call("out#f0", endless())
+        assert bytes(await collect(stream)) == b"done"
+        await stopped.wait()
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_a_stream_that_nobody_holds_is_closed() -> None:
+    async def forget(stream: Any) -> Any:
+        return chunks(b"done")
+
+    async with guest(StreamType(U8), serve=forget) as instance:
+        stream = await instance.call("out#f0", chunks(b"never read"))
+        assert bytes(await collect(stream)) == b"done"
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_a_channel_sends_closes_and_notices_that_nobody_reads() -> None:
+    async with guest(StreamType(U8), serve=back) as instance:
+        writer, readable = channel()
+        stream = await instance.call("out#f0", readable)
+        async with anyio.create_task_group() as tasks:
+
+            async def send() -> None:
+                async with writer:
+                    for n in range(3):
+                        await writer.send(bytes([n]))
+
+            tasks.start_soon(send)
+            assert bytes(await collect(stream)) == b"\0\1\2"
+        await settled(instance)
+        writer, readable = channel()
+        stream = await instance.call("out#f0", readable)
+        await writer.send(b"x")
+        stream.close()
+        with pytest.raises(StreamClosed):
+            while True:
+                await writer.send(b"y")
+        writer.close()
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_a_source_that_fails_fails_the_call() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"part"
+        raise OSError("disk on fire")
+
+    async def read_all(stream: Any) -> Any:
+        return chunks(bytes(await collect(stream)))
+
+    async with guest(StreamType(U8), serve=read_all) as instance:
+        with pytest.raises(Trap, match="OSError"):
+            await instance.call("out#f0", broken())
+        assert instance.poisoned
+
+
+async def test_a_chunk_of_the_wrong_type_fails_the_call() -> None:
+    async with guest(StreamType(U8), serve=back) as instance:
+        with pytest.raises((Trap, asyncio.CancelledError)):
+            stream = await instance.call("out#f0", chunks("text"))
+            await collect(stream)
+            await settled(instance)
+            raise Trap("unreachable")
+
+
+async def test_megabytes_keep_their_checksum_and_need_no_memory() -> None:
+    size, piece = 32 << 20, bytes(range(256)) * 256
+    wanted = hashlib.sha256(piece * (size // len(piece))).hexdigest()
+
+    async def source() -> AsyncIterator[bytes]:
+        for _ in range(size // len(piece)):
+            yield piece
+
+    async with guest(StreamType(U8), serve=back) as instance:
+        stream = await instance.call("out#f0", source())
+        found = hashlib.sha256()
+        async for chunk in stream:
+            found.update(chunk)
+        assert found.hexdigest() == wanted
+        await settled(instance)
+        assert_nothing_left(instance)
