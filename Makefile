@@ -42,5 +42,9 @@ check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in .build/bench
+	@mkdir -p .build/bench
+	@$(BIN)/python benchmarks/host_calls.py --json .build/bench/host_calls.json
+
 oracle: $(STAMP)  ## compare the example guests with what wash, the reference host, makes of them (optional)
 	@$(BIN)/python tests/oracle/compare.py

@@ -152,7 +152,7 @@ class _Importer:
             error = capi.add_func_async(instance, text, len(text), callback, 0, 0)
         else:
             body = codec.sync_import(full_name, type, function.call, function.context)
-            callback = self._linked.keep(capi.SYNC_CALLBACK(body))
+            callback = self._linked.keep(capi.sync_callback(body))
             error = capi.add_func(instance, text, len(text), callback, 0, 0)
         self._check(error, name)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from wasmplex.engine.capi import FLAG_CONTINUATION, READY_CONTINUATION
+from wasmplex.engine.capi import FLAG_CONTINUATION, READY_CONTINUATION, SYNC_PARAMETERS
 from wasmplex.engine.codec.layout import VAL, fixed_words
 from wasmplex.engine.codec.reader import emit_read, emit_side
 from wasmplex.engine.codec.results import emit_err, emit_result
@@ -76,13 +76,15 @@ class Codec:
     # ------------------------------------------------------------ imports
 
     def sync_import(self, name: str, type: FuncType, call: Callable[..., Any], context: bool) -> Any:
-        """Return the body of a `capi.SYNC_CALLBACK` that serves an import with a ``def``.
+        """Return the body of a `capi.sync_callback` that serves an import with a ``def``.
 
         :param name: the import's full name, for error messages
         :param context: whether `call` takes the instance as first argument
         """
         source = self._import_source(name, type, call)
-        with source.block("def callback(data,ctx,ty,args,nargs,res,nres):"), _kept(source, "return {}"):
+        needed = 6 if type.result is not None else 4 if type.params else 2
+        parameters = ",".join(SYNC_PARAMETERS[:needed])
+        with source.block(f"def callback({parameters}):"), _kept(source, "return {}"):
             with source.block("try:"):
                 arguments = _emit_arguments(source, type, context)
                 source.line(f"r=call({arguments})")

@@ -1,0 +1,247 @@
+"""Host calls through our linker against `LinkerInstance.add_func` of wasmtime-py, in one run.
+
+Run it with the interpreter of the development environment: ``python benchmarks/host_calls.py [--json FILE]``.
+All arms of a row are measured in turn, in short slices, many times. The ratio given is the median of the
+ratios of neighbouring slices: absolute times say more about the machine, and what else it does, than about
+the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from rich.console import Console
+from rich.table import Table
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings, Instance
+from wasmtime.component import Component, Linker, ResourceHost, ResourceType
+
+GUEST = Path(__file__).parents[1] / "core" / "tests" / "engine" / "guests" / "kv.wat"
+KIND = 7  # the resource type's number, for the baseline
+MINIMUM = {"no argument": 8.0, "get 16 B": 20.0, "get 1 KiB": 40.0}
+"""How many times faster than the baseline the synchronous arm must be."""
+
+Run = Callable[[int], Awaitable[object]]
+
+
+@dataclass
+class Value:
+    """What ``get`` returns now."""
+
+    data: bytes = b""
+
+
+class Bucket:
+    """What the guest holds a handle of."""
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    export: str
+    args: tuple[int, ...]
+    size: int
+    calls: int
+    """Calls in a slice of our arms; the baseline makes a tenth."""
+
+
+ROWS = (
+    Row("no argument", "run-noop", (), 0, 2000),
+    Row("add(u32, u32)", "run-add", (), 0, 1500),
+    Row("string, 16 B", "run-strlen", (16,), 0, 1500),
+    Row("get none", "run-get", (16,), -1, 400),
+    Row("get 16 B", "run-get", (16,), 16, 400),
+    Row("get 1 KiB", "run-get", (16,), 1024, 60),
+    Row("get 64 KiB", "run-get", (16,), 65536, 1),
+    Row("set 16 B", "run-set", (16,), 0, 400),
+    Row("set 1 KiB", "run-set", (1024,), 0, 60),
+    Row("set 64 KiB", "run-set", (65536,), 0, 1),
+)
+
+
+# ---------------------------------------------------------------- arms
+
+
+def baseline(wasm: bytes, value: Value) -> Callable[[str, tuple[int, ...]], Run]:
+    """Link with wasmtime-py's own functions."""
+    engine = wasmtime.Engine()
+    linker = Linker(engine)
+
+    def get(store: Any, self: Any, key: str) -> bytes | None:
+        self.to_host(store).rep  # noqa: B018  a borrowed handle must be taken
+        return None if value.data is None else value.data
+
+    def put(store: Any, self: Any, key: str, data: bytes) -> None:
+        self.to_host(store).rep  # noqa: B018
+
+    with linker.root() as root, root.add_instance("test:kv/store") as instance:
+        instance.add_resource("bucket", ResourceType.host(KIND), lambda store, rep: None)
+        instance.add_func("noop", lambda store: None)
+        instance.add_func("add", lambda store, a, b: (a + b) & 0xFFFFFFFF)
+        instance.add_func("strlen", lambda store, text: len(text))
+        instance.add_func("open", lambda store, name: ResourceHost.own(1, KIND))
+        instance.add_func("[method]bucket.get", get)
+        instance.add_func("[method]bucket.set", put)
+    store = wasmtime.Store(engine)
+    guest = linker.instantiate(store, Component(engine, wasm))
+    exported(guest, store, "init")(store)
+
+    def arm(export: str, args: tuple[int, ...]) -> Run:
+        function = exported(guest, store, export)
+
+        async def run(calls: int) -> object:
+            return function(store, calls, *args)
+
+        return run
+
+    return arm
+
+
+def exported(guest: Any, store: Any, name: str) -> Any:
+    function = guest.get_func(store, name)
+    assert function is not None, name
+    return function
+
+
+async def ours(engine: Engine, wasm: bytes, value: Value, kind: str) -> Callable[[str, tuple[int, ...]], Run]:
+    """Link with our engine; `kind` says how the host's functions answer."""
+    bucket = Bucket()
+    functions: dict[str, Callable[..., Any]] = {
+        "noop": lambda: None,
+        "add": lambda a, b: (a + b) & 0xFFFFFFFF,
+        "strlen": len,
+        "[method]bucket.get": lambda self, key: value.data,
+        "[method]bucket.set": lambda self, key, data: None,
+    }
+    wrapped = {name: WRAPPERS[kind](function) for name, function in functions.items()}
+    compiled = await engine.compile(wasm, read(wasm))
+    linked = engine.link(compiled, {"test:kv/store": {**wrapped, "open": lambda name: bucket}}, "benchmark")
+    instance: Instance = await linked.instantiate()
+    await instance.call("init")
+
+    def arm(export: str, args: tuple[int, ...]) -> Run:
+        async def run(calls: int) -> object:
+            return await instance.call(export, calls, *args)
+
+        return run
+
+    return arm
+
+
+def immediate(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def answer(*args: Any) -> Any:
+        return function(*args)
+
+    return answer
+
+
+def suspended(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def answer(*args: Any) -> Any:
+        await asyncio.sleep(0)
+        return function(*args)
+
+    return answer
+
+
+WRAPPERS = {"sync": lambda function: function, "async": immediate, "suspended": suspended}
+
+
+# ---------------------------------------------------------------- measuring
+
+
+async def measure(row: Row, arms: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Return the times of a call for each arm, round by round, in microseconds."""
+    times: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(rounds + 1):
+        for name, run in arms.items():
+            calls = max(row.calls // 10, 1) if name == "wasmtime-py" else row.calls
+            start = time.perf_counter()
+            await run(calls)
+            spent = time.perf_counter() - start
+            if turn:  # the first round warms up
+                times[name].append(spent / calls * 1e6)
+    return times
+
+
+def ratio(baseline_times: list[float], times: list[float]) -> float:
+    """Return how many times faster an arm is than the baseline."""
+    return statistics.median(slow / fast for slow, fast in zip(baseline_times, times, strict=True))
+
+
+async def benchmark(rounds: int) -> list[dict[str, Any]]:
+    wasm = bytes(wasmtime.wat2wasm(GUEST.read_text()))
+    value = Value()
+    async with Engine(EngineSettings(use_cache=False)) as engine:
+        makers = {"wasmtime-py": baseline(wasm, value)}
+        for kind in WRAPPERS:
+            makers[kind] = await ours(engine, wasm, value, kind)
+        results = []
+        for row in ROWS:
+            value.data = None if row.size < 0 else b"v" * row.size  # type: ignore[assignment]
+            arms = {name: make(row.export, row.args) for name, make in makers.items()}
+            times = await measure(row, arms, rounds)
+            ratios = {name: ratio(times["wasmtime-py"], spent) for name, spent in times.items()}
+            medians = {name: statistics.median(spent) for name, spent in times.items()}
+            results.append({"name": row.name, "microseconds": medians, "ratios": ratios})
+        return results
+
+
+# ---------------------------------------------------------------- reporting
+
+
+def table(results: list[dict[str, Any]]) -> Table:
+    shown = Table(title="host calls: microseconds and times faster than wasmtime-py")
+    names = list(results[0]["microseconds"])
+    for column in ("call", *names):
+        shown.add_column(column, justify="left" if column == "call" else "right")
+    for result in results:
+        cells = [f"{result['microseconds'][n]:.2f} {result['ratios'][n]:>5.1f}x" for n in names[1:]]
+        shown.add_row(result["name"], f"{result['microseconds']['wasmtime-py']:.2f}", *cells)
+    return shown
+
+
+def missed(results: list[dict[str, Any]]) -> list[str]:
+    """Return the rows that are slower than they must be."""
+    ratios = {result["name"]: result["ratios"]["sync"] for result in results}
+    return [
+        f"{name}: {ratios[name]:.1f}x, must be {least:.0f}x"
+        for name, least in MINIMUM.items()
+        if ratios[name] < least
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--rounds", type=int, default=25, help="slices of each arm")
+    options = parser.parse_args()
+    results = asyncio.run(benchmark(options.rounds))
+    Console().print(table(results))
+    if options.json:
+        about = {
+            "python": platform.python_version(),
+            "wasmtime": version("wasmtime"),
+            "machine": platform.machine(),
+        }
+        options.json.write_text(json.dumps({**about, "host_calls": results}, indent=2) + "\n")
+    for line in missed(results):
+        print(f"too slow: {line}", file=sys.stderr)
+    return 1 if missed(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
