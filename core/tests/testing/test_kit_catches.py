@@ -15,7 +15,10 @@ from wasmplex.testing import KeyValueConformance
 
 from .wrong_backends import DEFECTS, SmallProvider, class_of
 
+pytestmark = pytest.mark.timeout(240)  # the first one runs a pytest of its own
+
 MODEL = "test_the_store_agrees_with_a_model"
+REAL_TIME = ["test_expiry", "test_set_clears_expiry", "test_if_not_exists_after_expiry", MODEL]
 FOUND_BY_MODEL = ["expiry-stays", "picky-delete", "packed-counter", "lost-updates", "swap-creates"]
 
 # Without shrinking: that a defect is found matters here, not how small the example is.
@@ -31,14 +34,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     """Run the kit on the small backend and its wrong versions: class, test, ``passed`` or else."""
     folder = tmp_path_factory.mktemp("kit")
     (folder / "quick.py").write_text(QUICK)
-    wanted = ["TestNone", "TestSmallest", *(f"{class_of(defect)}::{MODEL}" for defect in FOUND_BY_MODEL)]
+    wanted = ["TestNone", "TestSmallest", *(f"TestRealTime::{test}" for test in REAL_TIME)]
+    wanted += [*(f"{class_of(defect)}::{MODEL}" for defect in FOUND_BY_MODEL)]
     wanted += [f"{class_of(defect)}::{test}" for defect, tests in DEFECTS.items() for test in tests]
     here = Path(__file__).parent
     options = ["-p", "quick", "-p", "no:cacheprovider", "-o", "python_files=wrong_backends.py", "--tb=no"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, f"--junitxml={folder / 'report.xml'}",
          *(f"wrong_backends.py::{test}" for test in wanted)],
-        check=False, timeout=55, capture_output=True, text=True, cwd=here, env={"PYTHONPATH": str(folder)},
+        check=False, timeout=220, capture_output=True, text=True, cwd=here, env={"PYTHONPATH": str(folder)},
     )  # fmt: skip
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     found: dict[str, dict[str, str]] = defaultdict(dict)
@@ -57,6 +61,12 @@ def failed(tests: dict[str, str]) -> set[str]:
 def test_what_is_right_passes(outcomes: dict[str, dict[str, str]], name: str) -> None:
     assert len(outcomes[name]) > 50
     assert failed(outcomes[name]) == set()
+
+
+def test_expiry_is_tested_in_real_time_where_the_clock_cannot_be_turned(
+    outcomes: dict[str, dict[str, str]],
+) -> None:
+    assert outcomes["TestRealTime"] == dict.fromkeys(REAL_TIME, "passed")
 
 
 @pytest.mark.parametrize("defect", sorted(DEFECTS))

@@ -76,6 +76,7 @@ class SmallBackend(KeyValueBackend):
         self.defect = defect
         self.features = features
         self.clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
+        self.now: Callable[[], int] = lambda: self.clock()
         self.items: dict[Any, Item] = {}
         self.versions = count(1)
         self.lock = anyio.Lock()
@@ -112,7 +113,7 @@ class SmallBucket(Bucket):
     def find(self, key: str) -> Item | None:
         item = self.store.items.get(self.at(key))
         late = 1 if self.has("late-expiry") else 0
-        if item is None or (item.expires is not None and self.store.clock() >= item.expires + late):
+        if item is None or (item.expires is not None and self.store.now() >= item.expires + late):
             return None
         return item
 
@@ -160,7 +161,7 @@ class SmallBucket(Bucket):
             raise PreconditionFailed
         if self.has("two-winners") and if_not_exists:
             await self.turn()
-        self.put(key, value, None if ttl_ms is None else self.store.clock() + ttl_ms)
+        self.put(key, value, None if ttl_ms is None else self.store.now() + ttl_ms)
 
     async def delete(self, key: str) -> None:
         await self.turn()
@@ -286,6 +287,23 @@ class TestSmallest(KeyValueConformance):
 
     provider = SmallestProvider()
     drivers = (ContractDriver,)
+
+
+class RealTimeProvider(SmallProvider):
+    """Its backend keeps the time to itself, as a server does."""
+
+    async def open(self, settings: SmallSettings, context: OpenContext) -> KeyValueBackend:
+        backend = SmallBackend(self.defect, self.features)
+        backend.now, backend.clock = backend.clock, None  # type: ignore[assignment]
+        return backend
+
+
+class TestRealTime(KeyValueConformance):
+    """The backend without a defect, whose clock cannot be turned, which passes."""
+
+    provider = RealTimeProvider()
+    drivers = (ContractDriver,)
+    examples = 5
 
 
 def class_of(defect: str) -> str:
