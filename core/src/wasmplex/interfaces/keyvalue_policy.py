@@ -36,7 +36,9 @@ from wasmplex.capabilities.keyvalue import (
     Timeout,
     Unsupported,
 )
+from wasmplex.errors import PluginError
 from wasmplex.interfaces.deadline import within
+from wasmplex.plugins.contracts import ImportRequest
 from wasmplex.settings import Duration, Settings, Size
 
 __all__ = [
@@ -148,6 +150,18 @@ class GuardedStore:
         self.dialect = dialect
         self.granted = scope.granted
         self.timeout = settings.timeout
+
+    @classmethod
+    def bind(cls, request: ImportRequest, workload: str, dialect: Dialect) -> GuardedStore:
+        """Return the store for one import of a ``store`` interface.
+
+        :raises wasmplex.errors.PluginError: if the binding's backend has not the contract that it claims
+        """
+        backend, settings = request.backend, request.settings
+        if not isinstance(backend, KeyValueBackend) or not isinstance(settings, KeyValueSettings):
+            raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
+        namespace = settings.namespace or request.namespace
+        return cls(backend, settings, Scope(workload, request.label, namespace, request.granted), dialect)
 
     @_guarded("open")
     async def open(self, identifier: str) -> GuardedBucket:

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from wasmplex.capabilities.keyvalue import KeyValueBackend, KeyValueError
+from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.component.shape import InstanceType
-from wasmplex.errors import PluginError
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings, Scope
+from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     HostFunctions,
@@ -70,14 +69,8 @@ class _Bound(BoundInterfaces):
         return {"store": self._store, "atomics": self._atomics, "batch": self._batch}[request.name](request)
 
     def _store(self, request: ImportRequest) -> HostFunctions:
-        backend, settings = request.backend, request.settings
-        if not isinstance(backend, KeyValueBackend) or not isinstance(settings, KeyValueSettings):
-            raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
-        namespace = settings.namespace or request.namespace
-        scope = Scope(self._workload, request.label, namespace, request.granted)
-        store = GuardedStore(backend, settings, scope, refused)
         return {
-            "open": store.open,
+            "open": GuardedStore.bind(request, self._workload, refused).open,
             "[method]bucket.get": GuardedBucket.get,
             "[method]bucket.set": GuardedBucket.set,
             "[method]bucket.delete": GuardedBucket.delete,

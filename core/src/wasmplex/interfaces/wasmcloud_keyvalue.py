@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from wasmplex.capabilities.keyvalue import Entry, KeyValueBackend, KeyValueError, Swapped
+from wasmplex.capabilities.keyvalue import Entry, KeyValueError, Swapped
 from wasmplex.component.shape import InstanceType
-from wasmplex.errors import PluginError
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings, Scope
+from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     HostFunctions,
@@ -85,15 +84,9 @@ class _Bound(BoundInterfaces):
         self._workload = workload
 
     def serve(self, request: ImportRequest) -> HostFunctions:
-        return self._store(request) if request.name == "store" else _BY_RESOURCE[request.name]
-
-    def _store(self, request: ImportRequest) -> HostFunctions:
-        backend, settings = request.backend, request.settings
-        if not isinstance(backend, KeyValueBackend) or not isinstance(settings, KeyValueSettings):
-            raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
-        namespace = settings.namespace or request.namespace
-        scope = Scope(self._workload, request.label, namespace, request.granted)
-        return {"open": GuardedStore(backend, settings, scope, _refused).open}
+        if request.name != "store":
+            return _BY_RESOURCE[request.name]
+        return {"open": GuardedStore.bind(request, self._workload, _refused).open}
 
 
 class WasmcloudKeyValue(InterfaceProvider):
