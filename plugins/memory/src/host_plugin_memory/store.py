@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice, takewhile
 from typing import NamedTuple, TypeAlias
 
-from cachetools import TLRUCache
+from cachetools import Cache, TLRUCache
 from sortedcontainers import SortedList
 from wasmplex.capabilities.keyvalue import (
     S64_MIN,
@@ -50,6 +50,16 @@ class Item(NamedTuple):
     size: int
 
 
+class Entries(TLRUCache[Place, Item]):
+    """The cache. Its size and length count what has expired until `MemoryBackend.expire` removes it.
+
+    Those of `TLRUCache` look for expired entries each time, which here has been done already.
+    """
+
+    currsize = Cache.currsize
+    __len__ = Cache.__len__
+
+
 class MemoryBackend(KeyValueBackend):
     """All buckets of one open store."""
 
@@ -58,7 +68,7 @@ class MemoryBackend(KeyValueBackend):
     def __init__(self, settings: MemorySettings, features: frozenset[str]) -> None:
         self.features = features
         self.clock = lambda: time.monotonic_ns() // 1_000_000
-        self.cache: TLRUCache[Place, Item] = TLRUCache(
+        self.cache = Entries(
             settings.max_size,
             ttu=lambda place, item, now: item.expires,
             timer=lambda: self.clock(),
