@@ -361,7 +361,9 @@ _TASKS = """
         (local.set $p2 (i32.load (i32.const 36)))))
       ;; A cancelled task was asleep: nobody may wake its record for the next task that has it.
       (if (i32.eq (local.get $event) (i32.const 6)) (then
-        (drop (call $wake_cancel (i32.load offset=8 (local.get $task))))))
+        (call $join (i32.load offset=8 (local.get $task)) (i32.const 0))  ;; in a set it cannot be cancelled
+        (drop (call $wake_cancel (i32.load offset=8 (local.get $task))))
+        (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))))
       (call $run (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
 
     (func (export "start") (result i32)
