@@ -90,7 +90,7 @@ def _componentize_js(guest: Guest, folder: Path, target: Path) -> None:
         )
     _run(
         _node_program("componentize-js", EXAMPLE / "javascript"), HERE / guest.source,
-        "--wit", folder / "wit", "-n", guest.world, "--disable", "http", "fetch-event", "-o", target,
+        "--wit", folder / "wit", "-n", guest.world, "--disable", "fetch-event", "-o", target,
     )  # fmt: skip
 
 

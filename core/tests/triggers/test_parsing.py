@@ -38,7 +38,7 @@ REQUESTS = [
     b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
     b"GET /a%20b/../c?x=%2F&y HTTP/1.1\r\nHost: a:1\r\nX-A: 1\r\nx-a: 2\r\n\r\n",
     b"POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
-    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;e\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;e\r\nabcde\r\n0\r\nX-T: 1\r\n\r\n",
     b"POST /u HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\nok",
     b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
     b"GET http://u@other:8/p?q HTTP/1.1\r\nhost: a\r\n\r\n",
