@@ -53,11 +53,14 @@ class Guest:
     @property
     def deps(self) -> list[Path]:
         """The packages that the world's file refers to."""
+        if self.wit == WASMCLOUD:
+            return [ROOT / "wit" / "wasmcloud" / "keyvalue.wit"]
         return WASI_WIT if self.wit.stem == "worlds" else [*WASI_WIT, *OTHER_WIT]
 
 
 SHAPES = HERE / "wit" / "shapes.wit"
 FORWARD = HERE / "wit" / "forward.wit"
+WASMCLOUD = HERE / "wit" / "wasmcloud.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -67,6 +70,10 @@ GUESTS = {
     "command": Guest("command", "0.2.3"),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
+    "kvaforward": Guest("kva-forward", wit=WASMCLOUD),
+    "kvaforward-labelled": Guest("kva-forward-labelled", wit=WASMCLOUD),
+    "kvamany": Guest("kva-many", wit=WASMCLOUD),
+    "kvawatch": Guest("kva-watch", wit=WASMCLOUD),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),
