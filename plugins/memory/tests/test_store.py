@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from host_plugin_memory import MemoryProvider, MemorySettings
-from host_plugin_memory.store import MemoryBackend, MemoryBucket
-from wasmplex.capabilities.keyvalue import QuotaExceeded
+from host_plugin_memory.store import MAX_UNTOLD, MemoryBackend, MemoryBucket
+from wasmplex.capabilities.keyvalue import Change, QuotaExceeded, StoreUnavailable
 from wasmplex.plugin import OpenContext
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +100,40 @@ async def test_closing_forgets_everything() -> None:
     await bucket.set("k", b"1")
     await backend.close()
     assert len(backend.cache) == 0
+
+
+async def test_a_watcher_is_told_what_expires_and_what_is_evicted() -> None:
+    backend, bucket = await opened(max_entries=2, eviction="lru")
+    now = 0
+    backend.clock = lambda: now
+    async with bucket.watch() as changes:
+        await bucket.set("expires", b"", ttl_ms=5)
+        await bucket.set("old", b"")
+        now = 5
+        await bucket.set("new", b"")
+        await bucket.set("newest", b"")
+        told = [await anext(changes) for _ in range(6)]
+    assert told == [
+        Change("expires", b""), Change("old", b""), Change("expires", None), Change("new", b""),
+        Change("old", None), Change("newest", b""),
+    ]  # fmt: skip
+    assert backend._watchers == {}
+
+
+async def test_a_watcher_that_is_too_slow_is_told_so() -> None:
+    _, bucket = await opened()
+    async with bucket.watch() as changes:
+        for _ in range(MAX_UNTOLD + 1):
+            await bucket.set("k", b"")
+        for _ in range(MAX_UNTOLD):
+            await anext(changes)
+        with pytest.raises(StoreUnavailable, match="late"):
+            await anext(changes)
+
+
+async def test_closing_ends_a_watch() -> None:
+    backend, bucket = await opened()
+    async with bucket.watch() as changes:
+        await backend.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await anext(changes)

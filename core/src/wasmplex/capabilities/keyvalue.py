@@ -145,7 +145,10 @@ class Stale:
 
 
 class Change(NamedTuple):
-    """One change that a watcher is told: a value that was set, or None for a key that was deleted."""
+    """One change that a watcher is told: a value that was set, or None for a key that was deleted.
+
+    A key that expired, or was evicted, counts as deleted when the backend gets to know of it.
+    """
 
     key: str
     value: bytes | None
@@ -227,7 +230,12 @@ class Bucket(ABC):
         raise Unsupported("cas")
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """Return the changes from entry on, each at least once, in order per key. Feature ``watch``."""
+        """Return the changes from entry on, each at least once, in order per key. Feature ``watch``.
+
+        Of writes in quick succession to one key the last is told, the ones before may have its value.
+
+        :raises StoreUnavailable: from the iterator, if changes are lost from here on
+        """
         raise Unsupported("watch")
 
     # Backends override these three where their store takes a batch in one go.
@@ -248,7 +256,7 @@ class Bucket(ABC):
 class KeyValueBackend(Backend):
     """An open key-value store.
 
-    :ivar features: which of `FEATURES` it honours, the same as its provider's
+    :ivar features: which of `FEATURES` it honours: its provider's, or fewer where the server lacks some
     :ivar clock: milliseconds now, for a backend that computes expiry itself: it calls ``self.clock()``
         whenever it needs the time, and tests replace it. None if a server keeps the time
     """

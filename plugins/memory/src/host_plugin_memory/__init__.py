@@ -31,7 +31,7 @@ class MemoryProvider(BackendProvider[MemorySettings]):
     name = "memory"
     capability = "keyvalue"
     settings = MemorySettings
-    features = frozenset({"ttl", "if-not-exists", "increment", "cas"})
+    features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
     durability = "until the host process ends"
 
     async def open(self, settings: MemorySettings, context: OpenContext) -> MemoryBackend:

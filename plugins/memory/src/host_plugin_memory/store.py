@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, islice, takewhile
 from typing import NamedTuple, TypeAlias
 
+import anyio
 from cachetools import Cache, TLRUCache
 from sortedcontainers import SortedList
 from wasmplex.capabilities.keyvalue import (
     S64_MIN,
     Bucket,
+    Change,
     Entry,
     KeyValueBackend,
     Page,
     PreconditionFailed,
     QuotaExceeded,
     Stale,
+    StoreUnavailable,
     Swapped,
     next_count,
 )
@@ -34,6 +38,9 @@ __all__ = ["MemoryBackend"]
 
 ENTRY_OVERHEAD = 512
 """Bytes that an entry takes besides its key and value; measured with CPython 3.11 and rounded down."""
+
+MAX_UNTOLD = 10_000
+"""Changes that wait for a watcher."""
 
 Scope: TypeAlias = tuple[str, str]
 """Namespace and name of a bucket."""
@@ -76,6 +83,7 @@ class MemoryBackend(KeyValueBackend):
         )
         self._settings = settings
         self._order: dict[Scope, SortedList] = {}
+        self._watchers: dict[Scope, list[Watcher]] = {}
         self._versions = count(1)
 
     def __repr__(self) -> str:
@@ -85,6 +93,9 @@ class MemoryBackend(KeyValueBackend):
         """Forget everything."""
         self.cache.clear()
         self._order.clear()
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.end()
 
     async def open_bucket(self, namespace: str, name: str) -> MemoryBucket:
         """Return the bucket; it takes no memory until a key is written."""
@@ -115,6 +126,7 @@ class MemoryBackend(KeyValueBackend):
             if old is None:
                 self._order.setdefault(place[0], SortedList()).add(place[1])
             self.cache[place] = Item(value, next(self._versions), expires, size)
+            self._tell(place[0], Change(place[1], value))
 
     def remove(self, place: Place) -> None:
         """Remove what may exist at `place`."""
@@ -154,6 +166,54 @@ class MemoryBackend(KeyValueBackend):
         order.remove(key)
         if not order:
             del self._order[scope]
+        self._tell(scope, Change(key, None))
+
+    def _tell(self, scope: Scope, change: Change) -> None:
+        for watcher in self._watchers.get(scope, ()):
+            watcher.tell(change)
+
+    @asynccontextmanager
+    async def watch(self, scope: Scope) -> AsyncIterator[AsyncIterator[Change]]:
+        """Return the changes of a bucket while the context lasts."""
+        watcher = Watcher()
+        self._watchers.setdefault(scope, []).append(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[scope].remove(watcher)
+            if not self._watchers[scope]:
+                del self._watchers[scope]
+            watcher.close()
+
+
+class Watcher(AsyncIterator[Change]):
+    """The changes of a bucket, for somebody who watches it."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Change](MAX_UNTOLD)
+
+    async def __anext__(self) -> Change:
+        try:
+            return await self._receive.receive()
+        except anyio.EndOfStream:
+            reason = f"the store was closed, or the watcher was {MAX_UNTOLD} changes late"
+            raise StoreUnavailable(reason) from None
+
+    def tell(self, change: Change) -> None:
+        """Hand over a change; who is too slow for so many is told no more."""
+        try:
+            self._send.send_nowait(change)
+        except (anyio.WouldBlock, anyio.ClosedResourceError):
+            self.end()
+
+    def end(self) -> None:
+        """End the changes, once those handed over are told."""
+        self._send.close()
+
+    def close(self) -> None:
+        """Release everything."""
+        self._send.close()
+        self._receive.close()
 
 
 class MemoryBucket(Bucket):
@@ -188,6 +248,9 @@ class MemoryBucket(Bucket):
     async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
         keys = list(islice(self._store.keys(self._scope, prefix, cursor), limit + 1))
         return Page(keys) if len(keys) <= limit else Page(keys[:limit], keys[limit - 1])
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return self._store.watch(self._scope)
 
     async def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> int:
         old = self._store.find((self._scope, key))

@@ -27,7 +27,13 @@ import pytest
 from wasmplex.capabilities.keyvalue import FEATURES
 from wasmplex.settings import SecretStr
 from wasmplex.testing.conformance import needs
-from wasmplex.testing.keyvalue.atomics_tests import AtomicsTests, BatchTests, ExpiryTests, FeatureTests
+from wasmplex.testing.keyvalue.atomics_tests import (
+    AtomicsTests,
+    BatchTests,
+    ExpiryTests,
+    FeatureTests,
+    WatchTests,
+)
 from wasmplex.testing.keyvalue.driver import Bench, ContractDriver, Driver, Handle, Probe, Refused, Store
 from wasmplex.testing.keyvalue.guests import GuestDriver, LabelledGuestDriver
 from wasmplex.testing.keyvalue.machine import run_machine
@@ -39,7 +45,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-class KeyValueConformance(StoreTests, ExpiryTests, AtomicsTests, BatchTests, FeatureTests, kit=True):
+class KeyValueConformance(
+    StoreTests, ExpiryTests, AtomicsTests, BatchTests, WatchTests, FeatureTests, kit=True
+):
     """Tests that a provider keeps the key-value contract; subclass it once and set `provider`.
 
     Two fixtures may be defined. ``settings`` returns the binding's settings as they would stand in a
@@ -85,8 +93,10 @@ class KeyValueConformance(StoreTests, ExpiryTests, AtomicsTests, BatchTests, Fea
     def _supported(self, request: pytest.FixtureRequest) -> frozenset[str]:
         if "driver_type" not in request.fixturenames:
             return self.provider.features
+        bench: Bench | None = request.getfixturevalue("bench") if "bench" in request.fixturenames else None
+        features = bench.backend.features if bench else self.provider.features
         expresses: frozenset[str] = request.getfixturevalue("driver_type").expresses
-        return (self.provider.features & expresses) | (expresses - FEATURES)
+        return (features & expresses) | (expresses - FEATURES)
 
     async def test_the_store_agrees_with_a_model(
         self, bench: Bench, driver_type: type[Driver], request: pytest.FixtureRequest
