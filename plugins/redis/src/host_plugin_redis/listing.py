@@ -1,102 +1,39 @@
-"""Listing in pages: every key exactly once, from a server that scans in no order and returns keys twice.
-
-A page is cut out of a window: the sorted keys of one scan after the cursor. The cursor is the last key of a
-page, so it is good for ever: while the window is remembered, the next page costs no scan; when it is not, a
-new scan makes one. Keys of a remembered window are looked up before they are returned.
-"""
+"""Listing a bucket by scanning the database."""
 
 from __future__ import annotations
 
-import time
-from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 
-from wasmplex.capabilities.keyvalue import Page
+from host_plugin_redis.batches import Batches
+from host_plugin_redis.layout import Places
 
-__all__ = ["Window", "Windows"]
-
-WINDOW = 50_000
-"""Keys that a window holds; a longer listing scans once for so many keys."""
-WINDOWS = 8
-"""Windows that a store remembers; the one longest unused is forgotten."""
-LIFETIME = 60.0
-"""Seconds after which a window is forgotten."""
-
-Scan = Callable[[], AsyncIterator[Sequence[str]]]
-Alive = Callable[[Sequence[str]], Awaitable[Sequence[bool]]]
+__all__ = ["BucketListing"]
 
 
-@dataclass
-class Window:
-    """Sorted keys: all there are after `after`, or the first of them."""
+class BucketListing:
+    """One bucket and prefix; see `wasmplex.capabilities.keyvalue_listing.Listing`."""
 
-    after: str | None
-    keys: list[str]
-    complete: bool
-    made: float = field(default_factory=time.monotonic)
+    __slots__ = ("_batches", "_places", "_prefix")
 
-    @classmethod
-    async def fill(cls, scan: AsyncIterator[Sequence[str]], after: str | None, size: int) -> Window:
-        """Gather the first `size` keys after a key, in memory for twice as many."""
-        kept: set[str] = set()
-        complete = True
-        async for keys in scan:
-            kept.update(keys if after is None else (key for key in keys if key > after))
-            if len(kept) > 2 * size:
-                kept, complete = set(sorted(kept)[:size]), False
-        keys = sorted(kept)
-        return cls(after, keys[:size], complete and len(keys) <= size)
+    def __init__(self, batches: Batches, places: Places, prefix: str) -> None:
+        self._batches = batches
+        self._places = places
+        self._prefix = prefix
 
-    def covers(self, cursor: str) -> bool:
-        """Return whether what follows the cursor is in it."""
-        if self.after is not None and cursor < self.after:
-            return False
-        return self.complete or bool(self.keys and cursor < self.keys[-1])
+    @property
+    def place(self) -> tuple[bytes, str]:
+        """The bucket and the prefix."""
+        return self._places.stem, self._prefix
 
-    def page(self, cursor: str | None, limit: int) -> Page:
-        """Return the keys after the cursor."""
-        start = 0 if cursor is None else bisect_right(self.keys, cursor)
-        keys = self.keys[start : start + limit]
-        more = start + limit < len(self.keys) or not self.complete
-        return Page(keys, keys[-1] if keys and more else None)
+    async def begin(self) -> None:
+        """Note nothing: existence is asked for."""
 
+    async def scan(self, moment: None) -> AsyncIterator[Sequence[str]]:
+        """Return the bucket's keys, some perhaps twice."""
+        async for found in self._batches.scan(self._places.pattern(self._prefix)):
+            keys = (self._places.key(place) for place in found)
+            yield [key for key in keys if key is not None]
 
-class Windows:
-    """The windows that one store remembers, by bucket and prefix."""
-
-    def __init__(self, size: int = WINDOW) -> None:
-        self._size = size
-        self._windows: OrderedDict[tuple[bytes, str], Window] = OrderedDict()
-
-    async def page(
-        self, place: tuple[bytes, str], cursor: str | None, limit: int, scan: Scan, alive: Alive
-    ) -> Page:
-        """Return a page of the listing at `place`, scanning if no window has it."""
-        window = None if cursor is None else self._find(place, cursor)
-        if window is not None:
-            page = window.page(cursor, limit)
-            found = await alive(page.keys) if page.keys else ()
-            return Page([key for key, lives in zip(page.keys, found, strict=True) if lives], page.cursor)
-        window = await Window.fill(scan(), cursor, self._size)
-        page = window.page(cursor, limit)
-        if page.cursor is not None:
-            self._remember(place, window)
-        return page
-
-    def _find(self, place: tuple[bytes, str], cursor: str) -> Window | None:
-        window = self._windows.get(place)
-        if window is None or not window.covers(cursor):
-            return None
-        if time.monotonic() - window.made > LIFETIME:
-            del self._windows[place]
-            return None
-        self._windows.move_to_end(place)
-        return window
-
-    def _remember(self, place: tuple[bytes, str], window: Window) -> None:
-        self._windows[place] = window
-        self._windows.move_to_end(place)
-        if len(self._windows) > WINDOWS:
-            self._windows.popitem(last=False)
+    async def alive(self, keys: Sequence[str], moment: None) -> Sequence[bool]:
+        """Return which of the keys exist."""
+        return await self._batches.exist([self._places.value(key) for key in keys])

@@ -24,12 +24,13 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
     Unsupported,
 )
+from wasmplex.capabilities.keyvalue_listing import Windows
 
 from host_plugin_redis import RedisSettings
 from host_plugin_redis.batches import Batches, ClusterBatches, SingleBatches, run
 from host_plugin_redis.failures import DRIVER_ERRORS, operation_failed
 from host_plugin_redis.layout import Places
-from host_plugin_redis.listing import Windows
+from host_plugin_redis.listing import BucketListing
 from host_plugin_redis.scripts import CURRENT, INCREMENT, SET, SWAP, Script
 from host_plugin_redis.urls import Target
 from host_plugin_redis.watching import watch
@@ -148,17 +149,8 @@ class RedisBucket(Bucket):
         await self._store.command("DEL", *self._places.both(key))
 
     async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
-        store, places = self._store, self._places
-
-        async def scan() -> AsyncIterator[Sequence[str]]:
-            async for found in store.batches.scan(places.pattern(prefix)):
-                keys = (places.key(place) for place in found)
-                yield [key for key in keys if key is not None]
-
-        async def alive(keys: Sequence[str]) -> Sequence[bool]:
-            return await store.batches.exist([places.value(key) for key in keys])
-
-        return await store.guarded(store.windows.page((places.stem, prefix), cursor, limit, scan, alive))
+        listing = BucketListing(self._store.batches, self._places, prefix)
+        return await self._store.guarded(self._store.windows.page(listing, cursor, limit))
 
     async def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> int:
         low = "" if minimum <= S64_MIN else str(minimum)

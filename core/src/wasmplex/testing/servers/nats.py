@@ -19,6 +19,7 @@ class NatsServer(Server):
 
     :param password: of the user ``wasmplex``
     :param token: instead of user and password
+    :param sync: ``sync_interval``; None leaves it to the operating system when to write
     :param jetstream: more lines of the ``jetstream`` block: ``"max_file_store: 4MB"``
     :param config: more lines of the configuration
     """
@@ -28,6 +29,7 @@ class NatsServer(Server):
         password: str | None = None,
         *,
         token: str | None = None,
+        sync: str | None = "always",
         jetstream: str = "",
         config: str = "",
     ) -> None:
@@ -35,6 +37,7 @@ class NatsServer(Server):
         super().__init__()
         self.password = password
         self.token = token
+        self._sync = "" if sync is None else f"sync_interval: {sync}"
         self._jetstream = jetstream
         self._config = config
 
@@ -51,7 +54,7 @@ class NatsServer(Server):
         lines = [
             f"listen: {json.dumps(self.address)}",
             f"jetstream {{ store_dir: {json.dumps(str(self.data))}",
-            f"sync_interval: always\n{self._jetstream} }}",
+            f"{self._sync}\n{self._jetstream} }}",
         ]
         if self.password:
             lines.append(f"authorization {{ user: wasmplex, password: {json.dumps(self.password)} }}")

@@ -1,0 +1,91 @@
+"""Key-value on NATS JetStream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, Settings, Size, hookimpl
+
+if TYPE_CHECKING:
+    from host_plugin_nats.store import NatsBackend
+
+__all__ = ["NatsProvider", "NatsSettings"]
+
+
+class NatsSettings(Settings):
+    """The settings of a ``nats`` binding."""
+
+    url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    """``nats://`` or ``tls://``, several with commas between; may hold user and password, or a token."""
+    bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] = "wasmplex"
+    """The JetStream key-value bucket that holds all buckets of guests, as prefixes of its keys."""
+    create: bool = True
+    """Whether to make it if it is missing."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Servers that keep a copy, when it is made."""
+    storage: Literal["file", "memory"] = "file"
+    """Where they keep it, when it is made."""
+    max_bytes: Annotated[Size, Field(ge=1)] | None = None
+    """What it may take, when it is made."""
+    domain: Annotated[str, Field(pattern=r"^[^\s.*>$]+$")] | None = None
+    """The JetStream domain."""
+    user: str | None = None
+    """Wins over the one in the URL."""
+    password: SecretStr | None = None
+    """Of the user."""
+    token: SecretStr | None = None
+    """Instead of user and password."""
+    creds: Path | None = None
+    """A credentials file, relative to the directory of the configuration."""
+    timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """How long connecting may take; the binding's timeout for one operation."""
+    tls_ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    tls_cert_file: Path | None = None
+    """The certificate that this host shows."""
+    tls_key_file: Path | None = None
+    """Its key."""
+    tls_verify: bool = True
+    """Whether the server's certificate and name are checked."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        for one in url.get_secret_value().split(","):
+            try:
+                parts = urlsplit(one.strip())
+                good = parts.scheme in ("nats", "tls", "ws", "wss") and parts.hostname and parts.port != 0
+            except ValueError:
+                good = False
+            if not good:
+                raise ValueError("the URL must be nats://host:port, tls://host:port or several with commas")
+        return url
+
+
+class NatsProvider(BackendProvider[NatsSettings]):
+    """Opens stores on NATS servers."""
+
+    name = "nats"
+    capability = "keyvalue"
+    settings = NatsSettings
+    features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
+    durability = "a crash of the server's process; of its machine too, with sync_interval always or replicas"
+
+    async def open(self, settings: NatsSettings, context: OpenContext) -> NatsBackend:
+        """Connect, and make the JetStream bucket if it is missing.
+
+        :raises wasmplex.errors.BackendError: if the server cannot be reached, refuses us, or has no JetStream
+        """
+        from host_plugin_nats.store import NatsBackend
+
+        return await NatsBackend.open(settings, context.base, self.features)
+
+
+@hookimpl
+def wasmplex_backends() -> Iterable[BackendProvider[Any]]:
+    """Register the provider."""
+    return [NatsProvider()]

@@ -1,0 +1,83 @@
+"""What the client library is told of the settings."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from wasmplex.plugin import BackendError
+
+from host_plugin_nats import NatsSettings
+
+__all__ = ["address", "options"]
+
+
+def address(settings: NatsSettings) -> str:
+    """Return where the servers are, without credentials."""
+    return ",".join(_place(parts) for parts in _urls(settings))
+
+
+def _urls(settings: NatsSettings) -> list[SplitResult]:
+    return [urlsplit(url.strip()) for url in settings.url.get_secret_value().split(",")]
+
+
+def _place(parts: SplitResult) -> str:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or 4222}"
+
+
+def options(settings: NatsSettings, base: Path) -> dict[str, Any]:
+    """Return the options of ``nats.connect`` that depend on the settings.
+
+    Credentials are taken out of the URLs: the library's messages quote those.
+
+    :raises wasmplex.errors.BackendError: if a file cannot be used
+    """
+    urls = _urls(settings)
+    found: dict[str, Any] = {
+        "servers": [_place(parts) for parts in urls],
+        "connect_timeout": settings.timeout,
+        "name": "wasmplex",
+        **_credentials(settings, urls[0]),
+    }
+    if settings.creds is not None:
+        file = base / settings.creds
+        if not file.is_file():
+            raise BackendError(f"the credentials file {file} does not exist", fix="creds = ...")
+        found["user_credentials"] = str(file)
+    files = settings.tls_ca_file or settings.tls_cert_file or not settings.tls_verify
+    if files or any(parts.scheme in ("tls", "wss") for parts in urls):
+        found["tls"] = _tls(settings, base)
+    return found
+
+
+def _credentials(settings: NatsSettings, parts: SplitResult) -> dict[str, str]:
+    token = settings.token.get_secret_value() if settings.token else None
+    user = settings.user or (unquote(parts.username) if parts.username else None)
+    password = settings.password.get_secret_value() if settings.password else None
+    if password is None and parts.password:
+        password = unquote(parts.password)
+    if token is None and user is not None and password is None:  # nats://token@host
+        token, user = user, None
+    if token is not None:
+        return {"token": token}
+    return {} if user is None else {"user": user, "password": password or ""}
+
+
+def _tls(settings: NatsSettings, base: Path) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cafile=base / settings.tls_ca_file if settings.tls_ca_file else None
+        )
+        if settings.tls_cert_file:
+            key = base / settings.tls_key_file if settings.tls_key_file else None
+            context.load_cert_chain(base / settings.tls_cert_file, key)
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror or type(error).__name__
+        raise BackendError("the TLS files of the NATS store cannot be used", why=why) from error
+    if not settings.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,311 @@
+"""The connection: one at a time, replaced by a new one when it is lost.
+
+The client library could reconnect by itself; it would also send later what was published while the server was
+away, go on waiting for answers that were lost, and stay closed after some errors. Here a lost connection
+fails what is under way at once, and what is asked before the next one is there fails at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Any
+
+import anyio
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from wasmplex.capabilities.keyvalue import AccessDenied, KeyValueError, QuotaExceeded, StoreUnavailable
+
+__all__ = ["Inbox", "Link"]
+
+logger = logging.getLogger("wasmplex.backends.nats")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
+
+Lost = StoreUnavailable
+Headers = Mapping[str, str]
+
+
+class Inbox:
+    """Messages for somebody who waits for more than one."""
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self._messages: asyncio.Queue[Msg | KeyValueError] = asyncio.Queue()
+
+    def put(self, message: Msg | KeyValueError) -> None:
+        """Add a message, or the error that ends them."""
+        self._messages.put_nowait(message)
+
+    async def next(self) -> Msg:
+        """Return the next message.
+
+        :raises StoreUnavailable: if the connection was lost
+        """
+        message = await self._messages.get()
+        if isinstance(message, KeyValueError):
+            self._messages.put_nowait(message)
+            raise message
+        return message
+
+
+class Link:
+    """A connection that comes back.
+
+    :param options: for ``nats.connect``
+    :param prepare: awaited with each new connection before anybody else uses it
+    """
+
+    def __init__(self, options: Mapping[str, Any], prepare: Callable[[], Awaitable[None]]) -> None:
+        self._options = options
+        self._prepare = prepare
+        self._client: Client | None = None
+        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._inboxes: set[Inbox] = set()
+        self._tokens = count(1)
+        self._prefix = ""
+        self._up = asyncio.Event()
+        self._denied = False
+        self._closed = False
+        self._reconnecting: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection that is ready for use."""
+        return self._up.is_set()
+
+    @property
+    def server(self) -> str:
+        """The server's version, ``2.11.4``."""
+        return "" if self._client is None else str(self._client._server_info.get("version", ""))  # noqa: SLF001
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of headers and value that the server takes."""
+        return 0 if self._client is None else self._client.max_payload
+
+    async def open(self) -> None:
+        """Connect.
+
+        :raises wasmplex.capabilities.keyvalue.KeyValueError: typed, if that is not possible
+        """
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection for good."""
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            if self._reconnecting is not None:
+                self._reconnecting.cancel()
+                await asyncio.wait([self._reconnecting])
+            client = self._client
+            self._lost(client, "the store is closed")
+            if client is not None:
+                await client.close()
+                await anyio.lowlevel.checkpoint()
+
+    async def wait_up(self) -> None:
+        """Wait until there is a connection."""
+        await self._up.wait()
+
+    # ------------------------------------------------------------ asking
+
+    async def request(self, subject: str, payload: bytes = b"", headers: Headers | None = None) -> Msg:
+        """Publish, and return the first answer. The caller brings the deadline.
+
+        :raises StoreUnavailable: if there is no connection, it is lost, or nobody answers there
+        :raises QuotaExceeded: if the message is longer than the server takes
+        """
+        token, answer = await self.send(subject, payload, headers)
+        try:
+            return await answer
+        finally:
+            self._answers.pop(token, None)
+
+    async def send(
+        self, subject: str, payload: bytes = b"", headers: Headers | None = None
+    ) -> tuple[str, asyncio.Future[Msg]]:
+        """Publish, and return the token and the future of the answer; `forget` the token at the end."""
+        client = self._usable()
+        token = str(next(self._tokens))
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._answers[token] = subject, answer
+        try:
+            await self._publish(client, subject, payload, self._prefix + token, headers)
+        except BaseException:
+            del self._answers[token]
+            raise
+        return token, answer
+
+    def forget(self, token: str) -> None:
+        """Want no answer any more."""
+        self._answers.pop(token, None)
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Publish, and wait for nothing."""
+        await self._publish(self._usable(), subject, payload, reply, None)
+
+    @asynccontextmanager
+    async def inbox(self) -> AsyncIterator[Inbox]:
+        """Return an inbox with a subject of its own."""
+        client = self._usable()
+        inbox = Inbox(client.new_inbox())
+
+        async def put(message: Msg) -> None:
+            inbox.put(message)
+
+        subscription = await client.subscribe(
+            inbox.subject, cb=put, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        self._inboxes.add(inbox)
+        try:
+            yield inbox
+        finally:
+            self._inboxes.discard(inbox)
+            with suppress(errors.Error, OSError), anyio.CancelScope(shield=True):
+                await subscription.unsubscribe()
+
+    def _usable(self) -> Client:
+        if self._client is None or not self._client.is_connected:
+            if self._denied:
+                raise AccessDenied("the server refuses the credentials")
+            raise Lost("the connection is lost" if not self._closed else "the store is closed")
+        return self._client
+
+    async def _publish(
+        self, client: Client, subject: str, payload: bytes, reply: str, headers: Headers | None
+    ) -> None:
+        try:
+            await client.publish(subject, payload, reply, None if headers is None else dict(headers))
+        except errors.MaxPayloadError:
+            raise self.too_long() from None
+        except (errors.Error, OSError) as error:
+            raise Lost("the connection is lost") from error
+
+    def too_long(self) -> QuotaExceeded:
+        """Return the error for a message over the server's limit."""
+        return QuotaExceeded(f"the server takes messages of at most {self.max_payload} bytes")
+
+    # ------------------------------------------------------------ connecting
+
+    async def _connect(self) -> None:
+        reasons: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            if self._up.is_set():
+                self._complained(error)
+            else:
+                reasons.append(error)
+
+        client = Client()
+
+        async def lost() -> None:
+            self._lost(client, "the connection is lost")
+
+        try:
+            await client.connect(
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                ping_interval=_PING_INTERVAL,
+                max_outstanding_pings=2,
+                pending_size=64 * 2**20,
+                error_cb=note,
+                disconnected_cb=lost,
+                **self._options,
+            )
+            subscription = client.new_inbox()
+            self._prefix = f"{subscription}."
+            await client.subscribe(
+                f"{subscription}.*", cb=self._answered, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+            self._client, self._denied = client, False
+            await self._prepare()
+        except (errors.Error, OSError) as error:
+            await self._abandon(client)
+            raise self._refusal([error, *reasons]) from error
+        except BaseException:
+            await self._abandon(client)
+            raise
+        self._up.set()
+
+    async def _abandon(self, client: Client) -> None:
+        self._client = None
+        with anyio.CancelScope(shield=True):
+            await client.close()
+
+    def _refusal(self, reasons: list[Exception]) -> KeyValueError:
+        text = " ".join(str(reason) for reason in reasons).lower()
+        if (
+            any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
+            or "authorization" in text
+        ):
+            self._denied = True
+            return AccessDenied("the server refuses the credentials")
+        causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
+        cause = causes[-1] if causes else reasons[0]
+        if isinstance(cause, OSError) and cause.strerror:
+            return Lost(cause.strerror)
+        return Lost(str(cause) or type(cause).__name__)
+
+    def _lost(self, client: Client | None, why: str) -> None:
+        if client is not self._client:
+            return
+        self._client = None
+        self._up.clear()
+        error = Lost(why)
+        answers, self._answers = self._answers, {}
+        for _, answer in answers.values():
+            _fail(answer, error)
+        for inbox in self._inboxes:
+            inbox.put(error)
+        if not self._closed and self._reconnecting is None:
+            self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        longest = _FIRST_PAUSE
+        while True:
+            await anyio.sleep(random.uniform(longest / 2, longest))  # noqa: S311  spreads attempts
+            longest = min(2 * longest, _LONGEST_PAUSE)
+            try:
+                await self._connect()
+            except KeyValueError as error:
+                logger.debug("nats: still no connection: %s", error)
+            except Exception as error:  # noqa: BLE001  whatever it is, the next attempt may succeed
+                logger.warning("nats: cannot use the new connection: %s", type(error).__name__)
+            else:
+                self._reconnecting = None
+                return
+
+    async def _answered(self, message: Msg) -> None:
+        _, answer = self._answers.get(message.subject[len(self._prefix) :], _NOBODY)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _complained(self, error: Exception) -> None:
+        """Tell those who wait for an answer to what the server does not let us publish."""
+        text = str(error)
+        if "permissions violation" not in text.lower():
+            return
+        for subject, answer in self._answers.values():
+            if f'"{subject}"' in text:
+                _fail(answer, AccessDenied("the user lacks a permission"))
+
+
+_NOBODY: tuple[str, asyncio.Future[Msg] | None] = ("", None)
+
+
+def _fail(answer: asyncio.Future[Msg], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # whoever was to wait for it may be gone

@@ -1,0 +1,383 @@
+"""The stream behind the bucket: its configuration, and requests to JetStream about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from base64 import b64decode
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple
+
+import anyio
+from nats.aio.msg import Msg
+from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
+from wasmplex.plugin import BackendError
+
+from host_plugin_nats import NatsSettings
+from host_plugin_nats.failures import NO_STREAM, WRONG_SEQUENCE, ApiError, api_failed
+from host_plugin_nats.link import Inbox, Link
+
+__all__ = ["Message", "Stream"]
+
+EXPIRES = "Wasmplex-Expires"
+"""The header that says, in Unix milliseconds, from when on a value does not exist."""
+OPERATION = "KV-Operation"
+_PULL = 2000
+_MARKER_TTL = 300
+_ABSENT = {"DEL", "PURGE"}
+
+
+class Message(NamedTuple):
+    """The last message of a subject. `value` is None for a deletion, or if it was not asked for.
+
+    :ivar expires: Unix milliseconds, None for never
+    """
+
+    subject: str
+    sequence: int
+    value: bytes | None
+    exists: bool
+    expires: int | None
+
+    def lives(self, now: int) -> bool:
+        """Return whether the key exists."""
+        return self.exists and (self.expires is None or self.expires > now)
+
+
+class Stream:
+    """One JetStream key-value bucket.
+
+    :ivar cleans: whether the server removes what has expired (2.11 and newer)
+    """
+
+    def __init__(self, link: Link, settings: NatsSettings) -> None:
+        self.name = f"KV_{settings.bucket}"
+        self.prefix = f"$KV.{settings.bucket}."
+        self.cleans = False
+        self._link = link
+        self._settings = settings
+        self._api = f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
+        self._put = f"{self._api}.{self.prefix}" if settings.domain else self.prefix
+        self._direct = False
+        self._consumers = 0
+
+    # ------------------------------------------------------------ making it
+
+    async def prepare(self) -> None:
+        """Find the stream or make it; done with every new connection."""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                config = await self._found()
+        except TimeoutError:
+            raise StoreUnavailable("JetStream does not answer") from None
+        self.cleans = bool(config.get("allow_msg_ttl"))
+        # Any replica answers a direct get, and one that lags would not show what was just written.
+        self._direct = bool(config.get("allow_direct")) and config.get("num_replicas", 1) == 1
+
+    async def _found(self) -> Mapping[str, Any]:
+        try:
+            config = (await self.ask(f"STREAM.INFO.{self.name}"))["config"]
+        except ApiError as error:
+            if error.code != NO_STREAM:
+                raise api_failed(error) from error
+            return await self._made()
+        wanted = self._lasting()
+        if all(config.get(key) == value for key, value in wanted.items()):
+            return dict(config)
+        try:  # a bucket made by somebody else, or by an older server
+            answer = await self.ask(f"STREAM.UPDATE.{self.name}", {**config, **wanted})
+        except (ApiError, KeyValueError):
+            return dict(config)
+        return dict(answer["config"])
+
+    async def _made(self) -> Mapping[str, Any]:
+        settings = self._settings
+        if not settings.create:
+            raise BackendError(
+                f"the JetStream key-value bucket {settings.bucket!r} does not exist",
+                why="create is false",
+                fix=f"nats kv add {settings.bucket}, or create = true",
+            )
+        config = {
+            "name": self.name,
+            "subjects": [f"{self.prefix}>"],
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "storage": settings.storage,
+            "num_replicas": settings.replicas,
+            "max_bytes": settings.max_bytes or -1,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+            "allow_direct": True,
+            **self._lasting(),
+        }
+        try:
+            return dict((await self.ask(f"STREAM.CREATE.{self.name}", config))["config"])
+        except ApiError as error:
+            raise BackendError(
+                f"cannot make the JetStream bucket {settings.bucket!r}", why=str(error)
+            ) from error
+
+    def _lasting(self) -> dict[str, Any]:
+        if self.version < (2, 11):
+            return {}
+        return {"allow_msg_ttl": True, "subject_delete_marker_ttl": _MARKER_TTL * 10**9}
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The server's version."""
+        parts = self._link.server.partition("-")[0].split(".")
+        return tuple(int(part) for part in parts if part.isdigit())
+
+    # ------------------------------------------------------------ asking
+
+    async def ask(self, what: str, body: Any = None) -> Any:
+        """Send a request to the JetStream API and return the answer.
+
+        :raises ApiError: if it is an error
+        """
+        payload = b"" if body is None else json.dumps(body).encode()
+        answer = await self._link.request(f"{self._api}.{what}", payload)
+        return _parsed(answer)
+
+    async def get(self, subject: str) -> Message | None:
+        """Return the last message of a subject, None if there is none."""
+        if not self._direct:
+            return await self._get_from_leader(subject)
+        answer = await self._answer(f"{self._api}.DIRECT.GET.{self.name}.{subject}")
+        return _direct_message(answer)
+
+    async def _get_from_leader(self, subject: str) -> Message | None:
+        try:
+            answer = await self.ask(f"STREAM.MSG.GET.{self.name}", {"last_by_subj": subject})
+        except ApiError as error:
+            if error.code == 10037:
+                return None
+            raise api_failed(error) from error
+        message = answer["message"]
+        headers = _headers(b64decode(message.get("hdrs", "")))
+        return _message(subject, message["seq"], b64decode(message.get("data", "")), headers)
+
+    async def get_many(self, subjects: Sequence[str]) -> dict[str, Message]:
+        """Return the last messages of many subjects; those without one are missing."""
+        if not self._direct:
+            found = {subject: await self._get_from_leader(subject) for subject in dict.fromkeys(subjects)}
+        elif self.version >= (2, 11):
+            return await self._get_batch(list(dict.fromkeys(subjects)))
+        else:
+            found = {}
+            sent = []
+            try:
+                for subject in dict.fromkeys(subjects):
+                    name = f"{self._api}.DIRECT.GET.{self.name}.{subject}"
+                    sent.append((subject, *await self._link.send(name)))
+                for subject, _, answer in sent:
+                    found[subject] = _direct_message(self._checked(await answer))
+            finally:
+                for _, token, _ in sent:
+                    self._link.forget(token)
+        return {subject: message for subject, message in found.items() if message is not None}
+
+    async def _get_batch(self, subjects: list[str]) -> dict[str, Message]:
+        found: dict[str, Message] = {}
+        async with self._link.inbox() as inbox:
+            while subjects:
+                body = json.dumps({"multi_last": subjects}).encode()
+                await self._link.publish(f"{self._api}.DIRECT.GET.{self.name}", body, inbox.subject)
+                pending = await self._read_batch(inbox, found)
+                if not pending:
+                    break
+                subjects = [subject for subject in subjects if subject not in found]
+        return found
+
+    async def _read_batch(self, inbox: Inbox, found: dict[str, Message]) -> int:
+        """Read one answer to the end; return how many messages the server left out of it."""
+        before = len(found)
+        while True:
+            message = await inbox.next()
+            status = (message.headers or {}).get("Status")
+            if status == "204":
+                left = int((message.headers or {}).get("Nats-Num-Pending", 0))
+                return left if len(found) > before else 0
+            if status is not None:
+                if status == "404":
+                    return 0
+                self._checked(message)
+                raise Other(f"JetStream answers {status}")
+            one = _direct_message(message)
+            if one is not None:
+                found[one.subject] = one
+
+    async def _answer(self, subject: str) -> Msg:
+        return self._checked(await self._link.request(subject))
+
+    def _checked(self, answer: Msg) -> Msg:
+        if answer.headers and answer.headers.get("Status") == "503":
+            raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
+        return answer
+
+    # ------------------------------------------------------------ writing
+
+    async def write(self, subject: str, value: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Publish and return the sequence.
+
+        :raises ApiError: if the expected last sequence is another
+        """
+        return self.written(await self._link.request(self._target(subject), value, self._fit(value, headers)))
+
+    async def write_later(
+        self, subject: str, value: bytes, headers: Mapping[str, str] | None = None
+    ) -> tuple[str, asyncio.Future[Msg]]:
+        """Publish; the answer is for `written`."""
+        return await self._link.send(self._target(subject), value, self._fit(value, headers))
+
+    def forget(self, token: str) -> None:
+        """Want no answer any more."""
+        self._link.forget(token)
+
+    def _target(self, subject: str) -> str:
+        return self._put + subject[len(self.prefix) :]
+
+    def _fit(self, value: bytes, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        if headers is None:
+            return None
+        size = 14 + sum(len(name) + len(text) + 4 for name, text in headers.items())
+        if len(value) + size > self._link.max_payload:  # the server would close the connection
+            raise self._link.too_long()
+        return headers
+
+    def written(self, answer: Msg) -> int:
+        """Return the sequence that an answer to a write tells.
+
+        :raises ApiError: if the expected last sequence is another
+        """
+        try:
+            return int(_parsed(self._checked(answer))["seq"])
+        except ApiError as error:
+            if error.code in WRONG_SEQUENCE:
+                raise
+            raise api_failed(error) from error
+
+    async def purge(self, subject: str, before: int) -> None:
+        """Remove what a subject holds before a sequence."""
+        await self.ask(f"STREAM.PURGE.{self.name}", {"filter": subject, "seq": before})
+
+    # ------------------------------------------------------------ reading on
+
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last message."""
+        try:
+            return int((await self.ask(f"STREAM.INFO.{self.name}"))["state"]["last_seq"])
+        except ApiError as error:
+            raise api_failed(error) from error
+
+    async def read(
+        self, filter_: str, *, after: int | None = None, values: bool = False
+    ) -> AsyncGenerator[list[Message], None]:
+        """Return the last message of each subject, or all messages after a sequence, in order, in batches."""
+        policy = {"deliver_policy": "last_per_subject"}
+        if after is not None:
+            policy = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}  # type: ignore[dict-item]
+        async with self._consumer(filter_, policy, headers_only=not values) as (name, pending):
+            if not pending:
+                return
+            async with self._link.inbox() as inbox:
+                more = True
+                while more:
+                    batch, more = await self._pull(name, inbox, {"batch": _PULL, "no_wait": True})
+                    yield batch
+
+    async def follow(self, filter_: str, after: int) -> AsyncGenerator[list[Message], None]:
+        """Return all messages after a sequence, and wait for more."""
+        policy = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        async with (
+            self._consumer(filter_, policy, headers_only=False, threshold=60) as (name, _),
+            self._link.inbox() as inbox,
+        ):
+            while True:
+                batch, _ = await self._pull(name, inbox, {"batch": 1, "expires": 20 * 10**9})
+                if batch:
+                    yield batch
+
+    async def _pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> tuple[list[Message], bool]:
+        subject = f"{self._api}.CONSUMER.MSG.NEXT.{self.name}.{name}"
+        await self._link.publish(subject, json.dumps(request).encode(), inbox.subject)
+        batch: list[Message] = []
+        while len(batch) < request["batch"]:
+            message = await inbox.next()
+            if message.headers and "Status" in message.headers:
+                self._checked(message)
+                return batch, False
+            batch.append(_message(message.subject, _sequence(message.reply), message.data, message.headers))
+        return batch, True
+
+    @asynccontextmanager
+    async def _consumer(
+        self, filter_: str, policy: Mapping[str, Any], *, headers_only: bool, threshold: int = 10
+    ) -> AsyncIterator[tuple[str, int]]:
+        self._consumers += 1
+        name = f"wasmplex-{id(self):x}-{self._consumers}-{secrets.token_hex(4)}"
+        config = {
+            "name": name,
+            "ack_policy": "none",
+            "filter_subject": filter_,
+            "headers_only": headers_only,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": threshold * 10**9,
+            **policy,
+        }
+        what = f"CONSUMER.CREATE.{self.name}.{name}.{filter_}"
+        try:
+            made = await self.ask(what, {"stream_name": self.name, "config": config})
+        except ApiError as error:
+            raise api_failed(error) from error
+        try:
+            yield name, int(made.get("num_pending", 0))
+        finally:
+            # The server forgets it by itself if this gets lost.
+            with suppress(KeyValueError), anyio.CancelScope(shield=True):
+                await self._link.publish(f"{self._api}.CONSUMER.DELETE.{self.name}.{name}", b"")
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def _parsed(answer: Msg) -> Any:
+    if answer.headers and answer.headers.get("Status") == "503":
+        raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
+    parsed = json.loads(answer.data or b"{}")
+    if error := parsed.get("error"):
+        raise ApiError(error)
+    return parsed
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    lines = raw.decode(errors="replace").split("\r\n")[1:]
+    return {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines) if name}
+
+
+def _sequence(reply: str) -> int:
+    """Return the stream sequence in the reply subject of a delivered message."""
+    tokens = reply.split(".")
+    return int(tokens[5] if len(tokens) == 9 else tokens[7])
+
+
+def _direct_message(answer: Msg) -> Message | None:
+    headers = answer.headers or {}
+    status = headers.get("Status")
+    if status == "404":
+        return None
+    if status is not None:
+        raise Other(f"JetStream answers {status}")
+    return _message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), answer.data, headers)
+
+
+def _message(subject: str, sequence: int, value: bytes, headers: Mapping[str, str] | None) -> Message:
+    if not headers:
+        return Message(subject, sequence, value, exists=True, expires=None)
+    exists = headers.get(OPERATION) not in _ABSENT and "Nats-Marker-Reason" not in headers
+    expires = headers.get(EXPIRES)
+    return Message(subject, sequence, value, exists, int(expires) if expires else None)
