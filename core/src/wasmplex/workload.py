@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ from wasmplex.backends import BackendPool
 from wasmplex.bridge import Bridged, BridgedInstance, bridge
 from wasmplex.component import read
 from wasmplex.component.shape import Shape
-from wasmplex.engine import Engine, Linked
+from wasmplex.engine import Compiled, Engine, Linked
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
+from wasmplex.errors import ComponentError
 from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import Backend, BoundInterfaces, HostFunctions, WorkloadContext
 from wasmplex.routing import Plan, Route
@@ -25,11 +27,17 @@ __all__ = ["RunningWorkload", "open_workload"]
 class RunningWorkload:
     """A workload whose backends are open and whose component is linked. Made by `open_workload`."""
 
-    def __init__(self, planned: PlannedWorkload, create: Callable[[], Awaitable[PooledInstance]]) -> None:
+    def __init__(
+        self,
+        planned: PlannedWorkload,
+        imports: Mapping[str, HostFunctions],
+        create: Callable[[], Awaitable[PooledInstance]],
+    ) -> None:
         config = planned.config
         self.planned = planned
         self.name = config.name
         self.shape: Shape = planned.shape
+        self.imports = imports
         self.timeout = config.limits.timeout
         self.max_body = config.limits.max_body
 
@@ -85,7 +93,7 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        workload = RunningWorkload(planned, await _link(planned, engine, imports, progress))
+        workload = RunningWorkload(planned, imports, await _link(planned, engine, imports, progress))
         try:
             yield workload
         finally:
@@ -99,10 +107,22 @@ async def _link(
     name, memory = planned.config.name, planned.config.limits.memory
     bridged = bridge(planned.wasm, planned.shape, imports, assemble)
     if bridged is None:
-        linked = engine.link(await engine.compile(planned.wasm, planned.shape, progress), imports, name)
-        return partial(linked.instantiate, memory)
-    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), progress)
+        compiled = await _compile(planned, engine, planned.wasm, planned.shape, progress)
+        return partial(engine.link(compiled, imports, name).instantiate, memory)
+    compiled = await _compile(planned, engine, bridged.wasm, read(bridged.wasm), progress)
     return partial(_bridged_instance, engine.link(compiled, bridged.link(imports), name), memory, bridged)
+
+
+async def _compile(
+    planned: PlannedWorkload, engine: Engine, wasm: bytes, shape: Shape, progress: Progress | None
+) -> Compiled:
+    """Compile a component; what is wrong with it is said with the file and the workload."""
+    try:
+        return await engine.compile(wasm, shape, progress)
+    except ComponentError as error:
+        config = planned.config
+        where = f"{config.component}, {config.table.where('component')}"
+        raise ComponentError([replace(d, where=d.where or where) for d in error.diagnostics]) from error
 
 
 async def _bridged_instance(linked: Linked, memory: int, bridged: Bridged) -> BridgedInstance:

@@ -6,10 +6,10 @@ adapter, and one instance of plain functions that a `Session` serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from wasmplex.bridge.compose import START, compose, outer_text
+from wasmplex.bridge.compose import GIVEN, START, compose, outer_text
 from wasmplex.bridge.exporting import ExportCodec, export_codecs
 from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
@@ -19,7 +19,7 @@ from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, port
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions
-from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
+from wasmplex.wit.types import FuncType, FutureType, ListType, Own, Param, Primitive, Resource, StreamType
 
 __all__ = ["Above", "Below", "Bridged", "bridge", "needing", "wanted"]
 
@@ -49,11 +49,14 @@ class Bridged:
     :ivar wasm: the composed component
     :ivar below: the import adapter, None without
     :ivar above: the export adapter, None without
+    :ivar takes: for each export that takes resources of the host: the positions of these parameters, and the
+        exports that make their handles
     """
 
     wasm: bytes
     below: Below | None
     above: Above | None
+    takes: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
 
     @property
     def start(self) -> str | None:
@@ -149,17 +152,40 @@ def bridge(
     :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
-    below = _below(needing(shape, want), imports)
+    given = {part.resource for _, _, param in _export_params(shape) if isinstance(part := param.type, Own)}
+    below = _below(needing(shape, want), imports, given)
     above = _above([(export, names) for export in shape.exports if (names := _bridged_functions(export))])
     if below is None and above is None:
         return None
     text = outer_text(
         shape, below.adapter if below else None, above.adapter if above else None, shape.exports
     )
-    return Bridged(compose(assemble(text), {0: wasm}), below, above)
+    return Bridged(compose(assemble(text), {0: wasm}), below, above, _takes(shape, below))
 
 
-def _below(chosen: tuple[Import, ...], imports: Mapping[str, HostFunctions]) -> Below | None:
+def _export_params(shape: Shape) -> Iterator[tuple[str, int, Param]]:
+    """Yield every parameter of every exported function, by the name that a call gives."""
+    for export in shape.exports:
+        prefix = "" if isinstance(export.type, FuncType) else f"{export.name}#"
+        for name, function in _functions(export).items():
+            for position, param in enumerate(function.params):
+                yield prefix + name, position, param
+
+
+def _takes(shape: Shape, below: Below | None) -> dict[str, list[tuple[int, str]]]:
+    """Find the parameters that take ownership of a resource that the import adapter defines."""
+    takes: dict[str, list[tuple[int, str]]] = {}
+    givers = {} if below is None else below.adapter.givers
+    for name, position, param in _export_params(shape):
+        if isinstance(param.type, Own) and param.type.resource.id in givers:
+            function, _ = givers[param.type.resource.id]
+            takes.setdefault(name, []).append((position, GIVEN + function))
+    return takes
+
+
+def _below(
+    chosen: tuple[Import, ...], imports: Mapping[str, HostFunctions], given: Collection[Resource]
+) -> Below | None:
     if not chosen:
         return None
     found = [(item, name, type_) for item in chosen for name, type_ in _functions(item).items()]
@@ -167,7 +193,7 @@ def _below(chosen: tuple[Import, ...], imports: Mapping[str, HostFunctions]) -> 
         Function(number, item.name, name, type_, is_coroutine(imports[item.name][name]))
         for number, (item, name, type_) in enumerate(found)
     ]
-    adapter = import_adapter(chosen, functions)
+    adapter = import_adapter(chosen, functions, given)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Below(adapter, codecs(functions, adapter.kinds), kinds)
 

@@ -17,7 +17,7 @@ from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
 
-__all__ = ["compose", "outer_text"]
+__all__ = ["GIVEN", "START", "compose", "outer_text"]
 
 _PREAMBLE = b"\0asm\x0d\0\x01\0"
 _EMPTY = _PREAMBLE
@@ -62,11 +62,18 @@ def outer_text(
         to = " ".join(['(with "host" (instance $above))', *arguments(above)])
         lines.append(f"(instance $calls (instantiate $Exports {to}))")
         lines.append(f'(export "{CALL}" (func $calls "call"))')
+    for function, name in below.givers.values() if below is not None else ():
+        lines.append(f'(alias export $adapter "{name}" (type ${name}))')
+        lines.append(f'(export $x{name} "{GIVEN}{name}" (type ${name}))')
+        type_ = f'(func (param "rep" u32) (result (own $x{name})))'
+        lines.append(f'(export "{GIVEN}{function}" (func $adapter "{function}") {type_})')
     if below is not None and below.needs_start:
         lines.append(f'(export "{START}" (func $adapter "start"))')
     return "\n".join([*lines, ")"])
 
 
+GIVEN = "wasmplex-"
+"""What the names of `ImportAdapter.givers` are exported with in front."""
 START = "wasmplex-start"
 """Name of the export that must be called once in a fresh instance, where the adapter has one."""
 

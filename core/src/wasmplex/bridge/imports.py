@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wasmplex.bridge.builtins import Builtins
@@ -27,6 +27,8 @@ class ImportAdapter:
     :ivar text: the component ``$Imports`` in the text format
     :ivar functions: what it carries, by number
     :ivar instances: the export that stands for each import, by the import's external name
+    :ivar givers: for each resource that the host may give to the guest's exports, by its id: the function
+        that makes an owned handle of a representation, and the name of the resource
     :ivar needs_start: whether its ``start`` must be called once in every instance
     """
 
@@ -36,13 +38,17 @@ class ImportAdapter:
     builtins: Builtins
     instances: dict[str, str]
     needs_start: bool
+    givers: dict[int, tuple[str, str]]
 
 
-def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> ImportAdapter:
+def import_adapter(
+    imports: Sequence[Import], functions: Sequence[Function], given: Collection[Resource] = ()
+) -> ImportAdapter:
     """Generate the adapter for some imports.
 
     :param imports: instances, closed over the resources they share
     :param functions: their functions, numbered
+    :param given: their resources that the guest's exports take
     :raises BridgeError: if a type cannot be carried
     """
     kinds, scope = KindTable.of(functions), Scope("t")
@@ -57,6 +63,7 @@ def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> 
     returns = "\n".join(_task_return_canon(f, scope) for f in functions if f.type.is_async)
     types, scope.lines[:] = "\n".join(scope.lines), []
     instances = {item.name: f"i{number}" for number, item in enumerate(imports)}
+    givers = {r.id: (f"give{n}", f"given{n}") for n, r in enumerate(kinds.resources) if r in given}
     exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
     names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
@@ -82,9 +89,18 @@ def import_adapter(imports: Sequence[Import], functions: Sequence[Function]) -> 
         "\n".join(lifted),
         START if tasks else "",
         "\n".join(exported),
+        *(_giver(scope.resources[id_], *names) for id_, names in givers.items()),
         ")",
     ]
-    return ImportAdapter("\n".join(lines), tuple(functions), kinds, builtins, instances, tasks)
+    return ImportAdapter("\n".join(lines), tuple(functions), kinds, builtins, instances, tasks, givers)
+
+
+def _giver(resource: str, function: str, name: str) -> str:
+    """Export what makes handles of a resource for the host."""
+    return f"""(export ${name} "{name}" (type {resource}))
+(core func $new_{name} (canon resource.new {resource}))
+(func ${function} (param "rep" u32) (result (own ${name})) (canon lift (core func $new_{name})))
+(export "{function}" (func ${function}))"""
 
 
 def _resources(kinds: KindTable) -> str:

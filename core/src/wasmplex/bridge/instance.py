@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.side import Pulse
+from wasmplex.bridge.tables import ResourceTable
 from wasmplex.errors import Trap
 
 __all__ = ["BridgedInstance", "EngineInstance"]
@@ -47,9 +49,10 @@ class BridgedInstance:
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
         self._inner = inner
         self._above = bridged.above
+        self._takes = bridged.takes
         self.state = inner.state
         self._calls: set[asyncio.Task[None]] = set()
-        if bridged.above is None:
+        if bridged.above is None and not bridged.takes:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
     @property
@@ -70,7 +73,7 @@ class BridgedInstance:
         above = self._above
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
-            return await self._inner.call(export, *args)
+            return await self._inner.call(export, *await self._handles(export, args))
         session = export_session(self._inner, above.kinds)
         block, result = session.begin(codec, args)
         task = asyncio.get_running_loop().create_task(self._drive(codec.function.number, block, result))
@@ -85,6 +88,16 @@ class BridgedInstance:
         if not session.flows:
             await asyncio.wait([task])
         return value
+
+    async def _handles(self, export: str, args: tuple[Any, ...]) -> Sequence[Any]:
+        """Put handles in the place of the host's resources that an export takes ownership of."""
+        if export not in self._takes:
+            return args
+        table, given = ResourceTable.of(self._inner), list(args)
+        for position, maker in self._takes[export]:
+            if position < len(given):
+                given[position] = await self._inner.call(maker, table.add(given[position]))
+        return given
 
     async def _drive(self, number: int, block: bytes, result: asyncio.Future[Any]) -> None:
         try:
@@ -113,4 +126,5 @@ class BridgedInstance:
             task.cancel()
         for side in self.state[Pulse].sides if Pulse in self.state else ():
             side.close()
+        ResourceTable.of(self._inner).close()
         self._inner.close()

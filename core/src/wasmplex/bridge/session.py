@@ -34,13 +34,11 @@ class Session(Side):
     :param instance: given to functions that want their context
     """
 
-    def __init__(
-        self, pulse: Pulse, kinds: AdapterKinds, functions: Sequence[Served], instance: Any = None
-    ) -> None:
+    def __init__(self, pulse: Pulse, kinds: AdapterKinds, functions: Sequence[Served], instance: Any) -> None:
         super().__init__(pulse, kinds)
         self._functions = functions
         self._instance = instance
-        self.table = ResourceTable()
+        self.table = ResourceTable.of(instance)
         self.handles = _Handles(self)
         self.ready: deque[int] = deque()
         """Records of tasks whose coroutine has finished."""

@@ -15,6 +15,12 @@ class ResourceTable:
         self._objects: dict[int, Any] = {}
         self._last = 0
 
+    @classmethod
+    def of(cls, instance: Any) -> ResourceTable:
+        """Return the table of an instance, made when it is first asked for."""
+        found: ResourceTable = instance.state.setdefault(cls, cls())
+        return found
+
     def __len__(self) -> int:
         return len(self._objects)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from wasmplex.plugins.circuit import Circuit
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,12 @@ class OpenContext:
 
 
 class Backend(ABC):
-    """An open backend. Each capability derives its own contract from it (`wasmplex.capabilities`)."""
+    """An open backend. Each capability derives its own contract from it (`wasmplex.capabilities`).
+
+    :ivar circuit: whether its server is known to be down; the host's, None where nobody watches over it
+    """
+
+    circuit: Circuit | None = None
 
     @abstractmethod
     async def close(self) -> None:
@@ -265,6 +271,10 @@ class Workload(Protocol):
     @property
     def shape(self) -> Shape:
         """What its component imports and exports."""
+
+    @property
+    def imports(self) -> Mapping[str, HostFunctions]:
+        """The functions that serve each import, by its name: triggers may use what the component uses."""
 
     @property
     def timeout(self) -> float:
