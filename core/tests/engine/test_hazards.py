@@ -11,9 +11,12 @@ from typing import Any
 
 import anyio
 import pytest
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.store import STATES
 from wasmplex.errors import Trap
 from wasmplex.plugins.contracts import HostFunction
+from wasmtime import wat2wasm
 
 from .test_calls import Bucket, kv
 
@@ -125,6 +128,30 @@ async def test_calls_of_one_instance_take_turns(new_instance: Any) -> None:
     assert most == 1
 
 
+def test_another_event_loop(guest_text: Any) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def noop() -> None:
+        await asyncio.sleep(0.001)
+        with anyio.move_on_after(0.001):
+            await asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        wasm = bytes(wat2wasm(guest_text("kv")))
+        async with Engine(EngineSettings(use_cache=False)) as engine:
+            linked = engine.link(await engine.compile(wasm, read(wasm)), kv(noop=noop), "shop")
+            instance = await linked.instantiate()
+            with anyio.move_on_after(0.05) as spun:
+                await (spinning := await linked.instantiate()).call("spin", FOREVER)
+            assert spun.cancelled_caught
+            spinning.close()
+            await instance.call("run-noop", 2)
+            instance.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
 async def test_instances_run_concurrently(link_wat: Any) -> None:
     gate = asyncio.Event()
     waiting = 0
@@ -156,14 +183,14 @@ async def test_waiting_call_ends_when_the_running_one_traps(new_instance: Any) -
     assert "gone" in str(results[1])
 
 
-async def test_host_function_that_calls_its_own_instance_does_not_hang_for_ever(new_instance: Any) -> None:
+async def test_host_function_that_calls_its_own_instance_is_told(new_instance: Any) -> None:
     async def noop(instance: Any) -> None:
         await instance.call("run-add", 1)
 
     guest = await new_instance("kv", kv(noop=HostFunction(noop, context=True)))
-    with anyio.move_on_after(0.05) as scope:
+    with pytest.raises(Trap) as caught:
         await guest.call("run-noop", 1)
-    assert scope.cancelled_caught
+    assert "the instance that waits for it" in str(caught.value.__cause__)
 
 
 async def test_close_during_a_call_waits_for_its_end(new_instance: Any) -> None:
@@ -206,6 +233,26 @@ async def test_failing_drop_does_not_stop_the_others(new_instance: Any, caplog: 
     guest.close()
     assert good.drops == 1
     assert len(caplog.records) == 2
+
+
+async def test_drop_that_is_async_is_refused(new_instance: Any) -> None:
+    class Slow:
+        async def drop(self) -> None: ...
+
+    guest = await new_instance("kv", kv(open=lambda identifier: Slow()))
+    await guest.call("init")
+    with pytest.raises(Trap) as caught:
+        await guest.call("fini")
+    assert "Slow.drop() must not be async" in str(caught.value.__cause__)
+
+
+async def test_coroutine_from_a_plain_function_is_explained(new_instance: Any) -> None:
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    guest = await new_instance("kv", kv(add=lambda a, b: add(a, b)))
+    with pytest.raises(Trap, match="async def"):
+        await guest.call("run-add", 1)
 
 
 async def test_forgotten_instance_is_closed_by_the_garbage_collector(link_wat: Any) -> None:

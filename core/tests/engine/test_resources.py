@@ -181,6 +181,15 @@ async def test_resource_of_the_guest(new_instance: Any, host: Host) -> None:
     assert not guest.poisoned
 
 
+async def test_resource_of_the_guest_given_up(new_instance: Any, host: Host) -> None:
+    guest = await new_instance("resources", host.imports)
+    counter = await guest.call("[constructor]counter", 5)
+    await counter.drop()
+    await counter.drop()
+    assert not counter.alive
+    assert "gone" in repr(counter)
+
+
 async def test_resource_of_another_instance_is_refused(new_instance: Any, host: Host) -> None:
     guest = await new_instance("resources", host.imports)
     other = await new_instance("resources", host.imports)

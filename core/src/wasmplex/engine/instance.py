@@ -49,6 +49,7 @@ class Instance:
         self._poisoned = False
         self._running = False
         self._closing = False
+        self._task: asyncio.Task[Any] | None = None
         self.state: dict[Any, Any] = {}
         self.memories: list[HostMemory] = []
         store.bind(self)
@@ -94,6 +95,8 @@ class Instance:
         :raises wasmplex.errors.UsageError: if there is no such export
         :raises wasmplex.errors.Trap: if the guest trapped, a host function failed, or the instance is gone
         """
+        if self._task is not None and self._task is _current_task():
+            raise RuntimeError(f"a host function called {export} of the instance that waits for it")
         async with self._lock:
             if self.poisoned:
                 raise Trap(
@@ -153,6 +156,7 @@ class Instance:
         """Drive a future; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
+        self._task = _current_task()
         finished = False
         try:
             store.refresh_epoch()
@@ -166,6 +170,7 @@ class Instance:
             raise host_trap(self.workload, name, failure.function, failure.error) from failure.error
         finally:
             self._running = False
+            self._task = None
             store.error = None
             if not finished:  # the guest was left in the middle of something
                 self._poisoned = True
@@ -205,6 +210,13 @@ class Instance:
             raise Trap(f"workload {self.workload!r}: export {export!r} is not a function of the instance")
         self._functions[export] = (entry, function)
         return entry, function
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # driven by hand, without an event loop
+        return None
 
 
 def _end(store: StoreState, linked: Linked) -> None:

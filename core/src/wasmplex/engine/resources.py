@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.engine import capi
@@ -39,8 +40,11 @@ class HostObjects:
         """Remove an object because its handle was dropped; call its ``drop()`` if no other handle is left."""
         value = self.entries.pop(rep)
         drop = getattr(value, "drop", None)
-        if drop is not None and id(value) not in map(id, self.entries.values()):
-            drop()
+        if drop is None or id(value) in map(id, self.entries.values()):
+            return
+        if inspect.iscoroutine(result := drop()):
+            result.close()
+            raise TypeError(f"{type(value).__name__}.drop() must not be async: a guest does not wait for it")
 
     def clear(self) -> list[Exception]:
         """Remove all objects, the newest first; return what their ``drop()`` raised."""
@@ -82,6 +86,15 @@ class GuestResource:
         if state is not self._state or type != self.type or not self.alive:
             raise TypeError("not a live handle of this resource")
         return self._pointer
+
+    async def drop(self) -> None:
+        """Give the handle up. Idempotent.
+
+        wasmtime's C API has no way to run a guest's destructor in a store that may suspend, so what the guest
+        keeps for the resource is freed with the instance. Where that is too late, pass the handle to a
+        function of the guest that takes it as ``own``.
+        """
+        self.forget()
 
     def forget(self) -> None:
         """Give up the handle without dropping the resource: it has moved to the guest."""

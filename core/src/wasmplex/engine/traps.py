@@ -27,6 +27,8 @@ def trap(workload: str, function: str, message: str) -> GuestError:
             f"workload {workload!r}: an instance needs more than its limits allow",
             where=function, why=why, fix="raise limits.memory of the workload",
         )  # fmt: skip
+    if function == "instantiate" and not frames and "wasm trap" not in message:
+        return Trap(f"workload {workload!r}: no instance can be made", where=function, why=why)
     return Trap(f"workload {workload!r}: the guest trapped", where=function, why=why)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from wasmplex.wit.mismatch import ValueMismatch, mismatch
@@ -16,6 +17,9 @@ def refusal(type: ValueType | None, value: Any, path: str, function: str, cause:
     :param path: what the value is called as a whole, ``result`` or the parameter's name
     :param cause: what the generated code raised
     """
+    if inspect.iscoroutine(value):
+        value.close()
+        return ValueMismatch(path, "a coroutine; declare the function with `async def`", function)
     try:
         found = mismatch(type, value, path)
     except Exception as error:  # noqa: BLE001  a value whose own methods raise does not fit either
