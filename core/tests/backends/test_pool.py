@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from wasmplex.backends import BackendPool
+from wasmplex.backends.health import pauses
 from wasmplex.errors import BackendError
 from wasmplex.plugin import Backend, BackendProvider, OpenContext, SecretStr, Settings
 
@@ -259,7 +261,7 @@ async def test_a_backend_that_does_not_open_is_given_up(tmp_path: Path) -> None:
         with pytest.raises(BackendError, match=r"no answer within 0\.03 s"):
             async with pool.lease(Stores(anyio.sleep_forever), SETTINGS):
                 pass
-        assert pool.statistics().total == (0, 0, 0, 0, 1, 0)
+        assert pool.statistics().total == (0, 0, 0, 0, 1, 0, 0, 0)
 
 
 async def test_a_backend_that_opens_in_spite_of_its_deadline_is_closed(tmp_path: Path) -> None:
@@ -453,18 +455,134 @@ async def test_an_error_of_the_caller_comes_out_as_it_is(tmp_path: Path) -> None
     assert provider.live == []
 
 
+# ---------------------------------------------------------------- idle backends
+
+
+async def test_an_idle_backend_is_kept_for_the_next_binding(tmp_path: Path) -> None:
+    provider = Stores()
+    async with BackendPool(tmp_path, idle_ttl=60) as pool:
+        async with pool.lease(provider, SETTINGS) as first:
+            pass
+        assert provider.live == [first]
+        async with pool.lease(provider, SETTINGS) as second:
+            assert second is first
+    assert provider.live == []
+
+
+async def test_an_idle_backend_is_closed_in_the_end(tmp_path: Path) -> None:
+    provider = Stores()
+    async with BackendPool(tmp_path, idle_ttl=0.03) as pool:
+        async with pool.lease(provider, SETTINGS):
+            await anyio.sleep(0.05)
+            assert len(provider.live) == 1
+        async with pool.lease(provider, SETTINGS):
+            pass
+        assert provider.attempts == 1
+        with anyio.fail_after(5):
+            await until(lambda: not provider.live)
+
+
+async def test_a_binding_in_time_keeps_it_open_again(tmp_path: Path) -> None:
+    provider = Stores()
+    async with BackendPool(tmp_path, idle_ttl=0.05) as pool:
+        for _ in range(5):
+            async with pool.lease(provider, SETTINGS):
+                await anyio.sleep(0.03)
+        assert provider.attempts == 1
+
+
+async def test_the_longest_idle_of_a_provider_is_closed_first(tmp_path: Path) -> None:
+    provider = Stores()
+    async with BackendPool(tmp_path, idle_ttl=60, max_idle=2) as pool:
+        opened = []
+        for number in range(4):
+            async with pool.lease(provider, StoreSettings(url=f"store://{number}")) as backend:
+                opened.append(backend)
+        with anyio.fail_after(5):
+            await until(lambda: len(provider.live) == 2)
+        assert provider.live == opened[2:]
+
+
+# ---------------------------------------------------------------- servers that go and come
+
+
+class Server(Store):
+    """A backend whose server the test switches off, and on again."""
+
+    def __init__(self, owner: Stores) -> None:
+        super().__init__(owner)
+        self.failure: Exception | None = None
+        self.probes = 0
+
+    async def probe(self) -> None:
+        await checkpoint()
+        self.probes += 1
+        if self.failure is not None:
+            raise self.failure
+
+
+class Servers(Stores):
+    async def open(self, settings: StoreSettings, context: OpenContext) -> Store:
+        server = Server(self)
+        self.live.append(server)
+        return server
+
+
+async def test_a_circuit_opens_when_the_server_is_down_and_closes_when_it_is_back(
+    pool: BackendPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool.lease(Servers(), SETTINGS) as backend:
+        assert isinstance(backend, Server)
+        circuit = backend.circuit
+        assert circuit is not None
+        backend.failure = ConnectionRefusedError("no")
+        assert not circuit.is_open
+        circuit.suspect()
+        with anyio.fail_after(5):
+            await until(lambda: circuit.is_open)
+            assert pool.statistics().total.down == 1
+            backend.failure = None
+            await until(lambda: not circuit.is_open)
+        assert pool.statistics().total[-2:] == (0, 1)
+        assert [record.getMessage() for record in caplog.records] == [
+            "backend store: the server cannot be reached", "backend store: the server answers again"
+        ]  # fmt: skip
+    assert pool.statistics().total.outages == 1
+
+
+async def test_a_server_that_answers_is_not_suspected_for_long(pool: BackendPool) -> None:
+    async with pool.lease(Servers(), SETTINGS) as backend:
+        assert isinstance(backend, Server)
+        assert backend.circuit is not None
+        for failure in (None, PermissionError("it is there, and says no")):
+            backend.failure, backend.probes = failure, 0
+            backend.circuit.suspect()
+            with anyio.fail_after(5):
+                await until(lambda: backend.probes == 1)
+            await anyio.sleep(0.02)
+            assert backend.probes == 1
+        assert backend.circuit.opened == 0
+
+
+def test_probes_back_off() -> None:
+    found = list(islice(pauses(), 12))
+    assert all(0.025 <= pause <= 0.5 for pause in found)
+    assert all(pause >= 0.25 for pause in found[5:])
+
+
 # ---------------------------------------------------------------- statistics
 
 
 async def test_statistics_tell_what_happened(pool: BackendPool) -> None:
-    assert pool.statistics().total == (0, 0, 0, 0, 0, 0)
+    assert pool.statistics().total == (0, 0, 0, 0, 0, 0, 0, 0)
     async with pool.lease(Stores(), SETTINGS):
         pass
     provider = Stores()
     async with pool.lease(provider, SETTINGS), pool.lease(provider, SETTINGS):
         total = pool.statistics().total
         assert total._asdict() == {
-            "open": 1, "bindings": 2, "opened": 2, "shared": 1, "failed": 0, "closed": 1,
+            "open": 1, "bindings": 2, "opened": 2, "shared": 1, "failed": 0, "closed": 1, "down": 0,
+            "outages": 0,
         }  # fmt: skip
         assert pool.statistics().providers["store"] == total
         assert repr(pool) == "<BackendPool open=1 opening=0 bindings=2>"

@@ -23,8 +23,10 @@ from typing import Any, NamedTuple, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from wasmplex.backends.health import watch_over
 from wasmplex.backends.redaction import scrub, scrub_diagnostic, secrets_in
 from wasmplex.errors import BackendError, Diagnostic
+from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
 
@@ -51,6 +53,10 @@ class ProviderStatistics(NamedTuple):
     failed: int
     #: backends closed since the start
     closed: int
+    #: backends that are open, and whose server is known to be down
+    down: int = 0
+    #: times that a server was found to be down
+    outages: int = 0
 
 
 class PoolStatistics(NamedTuple):
@@ -70,6 +76,8 @@ class _Entry:
         self.backend: Backend | None = None
         self.failure: tuple[Diagnostic, ...] = ()
         self.ending = False
+        self.idle_since = inf  # when the last binding went, if it is kept open without any
+        self.circuit = Circuit()
         self.scope = anyio.CancelScope()
         self.ready = anyio.Event()  # open, or failed to
         self.unwanted = anyio.Event()  # the last binding is gone
@@ -87,12 +95,25 @@ class BackendPool:
     :param base: the directory of the configuration, where relative paths in settings start
     :param open_timeout: seconds that a backend may take to open
     :param close_timeout: seconds that a backend may take to close; after them it is cancelled
+    :param idle_ttl: seconds that a backend stays open without a binding; 0: it is closed with the last one
+    :param max_idle: how many backends of one provider may stay open without a binding; the one that was
+        idle longest is closed
     """
 
-    def __init__(self, base: Path, *, open_timeout: float = 10.0, close_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        open_timeout: float = 10.0,
+        close_timeout: float = 10.0,
+        idle_ttl: float = 0.0,
+        max_idle: int = 8,
+    ) -> None:
         self._base = base
         self._open_timeout = open_timeout
         self._close_timeout = close_timeout
+        self._idle_ttl = idle_ttl
+        self._max_idle = max_idle
         self._entries: list[_Entry] = []
         self._counts: dict[str, dict[str, int]] = {}
         self._tasks: TaskGroup | None = None
@@ -176,6 +197,7 @@ class BackendPool:
             else:
                 self._count(entry, "shared")
             entry.bindings += 1
+            entry.idle_since = inf
             return entry
 
     async def _opened(self, entry: _Entry, where: str, plugin: str) -> Backend:
@@ -189,9 +211,27 @@ class BackendPool:
         entry.bindings -= 1
         if entry.bindings:
             return
+        if self._idle_ttl > 0 and entry.backend is not None and not entry.ending and self._tasks is not None:
+            entry.idle_since = anyio.current_time()
+            self._tasks.start_soon(self._expire, entry, entry.idle_since, name="idle backend")
+            self._evict(entry.provider)
+            return
         self._dismiss(entry)
         with anyio.move_on_after(self._close_timeout + _GRACE, shield=True):
             await entry.gone.wait()
+
+    async def _expire(self, entry: _Entry, idle_since: float) -> None:
+        with anyio.move_on_after(self._idle_ttl):
+            await entry.unwanted.wait()
+        if entry.idle_since == idle_since:
+            self._dismiss(entry)
+
+    def _evict(self, provider: BackendProvider[Any]) -> None:
+        """Close the backends of a provider that are idle longest, but for as many as may be."""
+        idle = [e for e in self._entries if e.provider is provider and e.idle_since < inf and not e.ending]
+        idle.sort(key=lambda entry: entry.idle_since)
+        for entry in idle[: max(0, len(idle) - self._max_idle)]:
+            self._dismiss(entry)
 
     def _dismiss(self, entry: _Entry) -> None:
         entry.ending = True
@@ -209,7 +249,7 @@ class BackendPool:
                 if backend is not None:
                     try:
                         if self._publish(entry, backend):
-                            await entry.unwanted.wait()
+                            await _watched(entry, backend)
                     finally:
                         await self._close(entry, backend, secrets)
         finally:
@@ -217,6 +257,8 @@ class BackendPool:
                 entry.failure = _cannot(entry, "it was cancelled")
             entry.ending = True
             self._entries.remove(entry)
+            for _ in range(entry.circuit.opened):
+                self._count(entry, "outages")
             entry.ready.set()
             entry.gone.set()
 
@@ -247,6 +289,7 @@ class BackendPool:
             return False
         entry.scope.deadline = inf
         entry.backend = backend
+        backend.circuit = entry.circuit
         self._count(entry, "opened")
         entry.ready.set()
         return True
@@ -297,11 +340,21 @@ class BackendPool:
         return ProviderStatistics(
             open=sum(entry.backend is not None for entry in entries),
             bindings=sum(entry.bindings for entry in entries),
+            down=sum(entry.circuit.is_open for entry in entries),
+            outages=counts.get("outages", 0) + sum(entry.circuit.opened for entry in entries),
             **{event: counts.get(event, 0) for event in ("opened", "shared", "failed", "closed")},
         )
 
 
 _NOTHING = ProviderStatistics(0, 0, 0, 0, 0, 0)
+
+
+async def _watched(entry: _Entry, backend: Backend) -> None:
+    """Watch over a backend until nobody wants it."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_over, backend, entry.circuit, entry.provider.name)
+        await entry.unwanted.wait()
+        tasks.cancel_scope.cancel()
 
 
 def _cannot(entry: _Entry, why: str, fix: str = "") -> tuple[Diagnostic, ...]:

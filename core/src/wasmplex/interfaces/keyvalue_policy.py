@@ -38,6 +38,7 @@ from wasmplex.capabilities.keyvalue import (
 )
 from wasmplex.errors import PluginError
 from wasmplex.interfaces.deadline import within
+from wasmplex.plugins.circuit import UNAVAILABLE, Circuit
 from wasmplex.plugins.contracts import ImportRequest
 from wasmplex.settings import Duration, Settings, Size
 
@@ -99,6 +100,8 @@ class _Guarded(Protocol):
     def granted(self) -> frozenset[str] | None: ...
     @property
     def refusal(self) -> Callable[[str, Exception], Exception]: ...
+    @property
+    def circuit(self) -> Circuit | None: ...
 
 
 G = TypeVar("G", bound=_Guarded)
@@ -123,6 +126,8 @@ def _guarded(
             if self.granted is not None and interface not in self.granted:
                 denied = AccessDenied(f"the configuration does not grant {interface} for this bucket")
                 raise self.refusal(operation, denied)
+            if self.circuit is not None and self.circuit.is_open:
+                raise self.refusal(operation, StoreUnavailable("the server is known to be down"))
             try:
                 return await within(self.timeout, checked(self, *args, **kwargs))
             except Exception as error:
@@ -139,12 +144,13 @@ class GuardedStore:
     :param dialect: how errors look to the guest
     """
 
-    __slots__ = ("backend", "dialect", "granted", "scope", "settings", "timeout")
+    __slots__ = ("backend", "circuit", "dialect", "granted", "scope", "settings", "timeout")
 
     def __init__(
         self, backend: KeyValueBackend, settings: KeyValueSettings, scope: Scope, dialect: Dialect
     ) -> None:
         self.backend = backend
+        self.circuit = backend.circuit
         self.settings = settings
         self.scope = scope
         self.dialect = dialect
@@ -182,18 +188,21 @@ class GuardedStore:
         """Return what to raise to the guest for `error`, whatever it is."""
         if not isinstance(error, KeyValueError):
             error = typed(operation, error)
+        if self.circuit is not None and error.case in UNAVAILABLE:
+            self.circuit.suspect()
         return self.dialect(operation, error)
 
 
 class GuardedBucket:
     """A bucket as guests hold it: the operations of `Bucket`, checked, timed, errors in the dialect."""
 
-    __slots__ = ("bucket", "granted", "name", "refusal", "store", "timeout")
+    __slots__ = ("bucket", "circuit", "granted", "name", "refusal", "store", "timeout")
 
     def __init__(self, store: GuardedStore, name: str, bucket: Bucket) -> None:
         self.store = store
         self.name = name
         self.bucket = bucket
+        self.circuit = store.circuit
         self.granted = store.granted
         self.timeout = store.timeout
         self.refusal = store.refusal
