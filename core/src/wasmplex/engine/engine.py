@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +16,7 @@ import wasmtime
 from wasmtime.component import Component
 
 from wasmplex.component.shape import Extern, InstanceType, Shape
+from wasmplex.engine import proposals
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
@@ -110,10 +111,14 @@ class Engine:
             if (found := await in_thread(self._cache.load, name, variant.handle)) is not None:
                 return found
         tell(f"compiling {len(wasm) / 2**20:.1f} MiB")
-        make = partial(_compile, variant.handle, wasm, shape.proposals)
+        make = partial(_compile, variant.handle, wasm, self._not_switched_on(shape))
         if self._cache is None:
             return await in_thread(make)
         return await in_thread(self._cache.build, name, variant.handle, make)
+
+    def _not_switched_on(self, shape: Shape) -> list[str]:
+        on = {name for name, switched_on in self.settings.proposals.items() if switched_on}
+        return sorted(shape.proposals - {proposals.ALWAYS} - on)
 
     async def _variant(self, *, concurrency: bool, host_memory: bool) -> Variant:
         key, chosen = (concurrency, host_memory), self.settings.proposals
@@ -161,11 +166,11 @@ def _digest(wasm: bytes) -> str:
     return hashlib.sha256(wasm).hexdigest()
 
 
-def _compile(engine: wasmtime.Engine, wasm: bytes, used: Iterable[str]) -> Component:
+def _compile(engine: wasmtime.Engine, wasm: bytes, not_on: Sequence[str]) -> Component:
     try:
         return Component(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        names = ", ".join(sorted(used))
+        names = ", ".join(not_on)
         raise ComponentError(
             "wasmtime cannot compile this component",
             why=innermost_cause(str(error)),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wasmplex.errors import UsageError, nearest
 
-__all__ = ["KNOWN", "apply", "parse"]
+__all__ = ["ALWAYS", "KNOWN", "apply", "parse"]
 
 _SETTERS: Final = {
     "branch-hinting": "branch_hinting",
@@ -42,7 +42,9 @@ _ALIASES: Final = {"exceptions": "exception-handling"}
 KNOWN: Final = frozenset(_SETTERS)
 """The names of all proposals that can be switched."""
 
-_ALWAYS: Final = "component-model-implements"
+ALWAYS: Final = "component-model-implements"
+"""The proposal that is on whatever anybody says: labelled imports rest on it."""
+
 _NEEDS_CONCURRENCY: Final = frozenset(name for name in _SETTERS if "async" in name)
 
 
@@ -64,7 +66,7 @@ def parse(names: Iterable[str]) -> dict[str, bool]:
             raise UsageError(
                 f"unknown wasm proposal {written!r}", why=nearest(name, KNOWN), fix=f"one of: {known}"
             )
-        if name == _ALWAYS and not enable:
+        if name == ALWAYS and not enable:
             raise UsageError(f"{name} cannot be switched off", why="labelled imports rest on it")
         chosen[name] = enable
     return chosen
@@ -85,7 +87,7 @@ def apply(config: Any, proposals: Mapping[str, bool], *, concurrency: bool) -> N
     """
     from wasmtime import _ffi
 
-    chosen = {_ALWAYS: True, **proposals}
+    chosen = {ALWAYS: True, **proposals}
     if chosen.get("simd") is False:
         chosen.setdefault("relaxed-simd", False)
     for name, enable in chosen.items():
