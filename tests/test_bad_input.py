@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import gc
-import http.client
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,7 @@ import guests
 import pytest
 import wasmtime
 from host_plugin_memory import MemoryProvider
+from serving import COMMAND, serving
 from wasmplex.capabilities.keyvalue import KeyValueBackend
 from wasmplex.errors import BackendError, ComponentError, FailureError, LinkError, WasmplexError
 from wasmplex.host import Host
@@ -28,7 +27,6 @@ from wasmplex.testing import FaultyKeyValue, plugin
 pytestmark = pytest.mark.anyio
 
 WORKERS = ("AnyIO worker", "asyncio_")
-COMMAND = Path(sys.executable).with_name("wasmplex")
 CONFIG = """\
 [http]
 listen = "127.0.0.1:0"
@@ -209,23 +207,11 @@ def test_a_plugin_that_raises_when_it_is_imported(home: Path, broken: dict[str, 
 
 
 def test_a_broken_plugin_that_is_not_named_stops_nobody(home: Path, broken: dict[str, str]) -> None:
-    host = subprocess.Popen(
-        [COMMAND, "run"], cwd=home, env={**os.environ, **broken}, stderr=subprocess.PIPE, text=True
-    )
-    assert host.stderr is not None
-    try:
-        url = next(line for line in host.stderr if " serves " in line).split()[-1]
-        connection = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
-        connection.request("GET", "/k")
-        assert connection.getresponse().status == 200
-        connection.close()
-        host.send_signal(signal.SIGTERM)
-        assert host.wait(timeout=40) == 0
-        assert "wings" not in host.stderr.read()
-    finally:
-        host.kill()
-        host.wait()
-        host.stderr.close()
+    with (
+        serving(home / "host.toml", **broken) as url,
+        urllib.request.urlopen(f"{url}k", timeout=30) as answer,
+    ):
+        assert answer.status == 200
     listed = wasmplex(home, "plugins", env=broken)
     assert listed.code == 0
     (line,) = [line for line in listed.out.splitlines() if line.startswith("broken ")]
