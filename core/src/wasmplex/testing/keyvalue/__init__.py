@@ -86,7 +86,8 @@ class KeyValueConformance(
         """Run each test with every driver that has words for what it needs."""
         if "driver_type" in metafunc.fixturenames:
             needed = set(getattr(metafunc.function, "needs", ()))
-            drivers = [driver for driver in self.drivers if driver.expresses >= needed]
+            usable = [driver for driver in self.drivers if driver.requires <= self.provider.features]
+            drivers = [driver for driver in usable if driver.expresses >= needed]
             names = [driver.__name__.removesuffix("Driver") for driver in drivers]
             metafunc.parametrize("driver_type", drivers, ids=names)
 

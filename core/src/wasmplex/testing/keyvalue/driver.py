@@ -100,9 +100,11 @@ class Driver(ABC):
 
     :cvar expresses: what its interface has words for: features, ``prefix`` of listings, ``signed`` counts,
         ``batch``, cursors that are ``text``
+    :cvar requires: features that a backend must have for it to work at all
     """
 
     expresses: ClassVar[frozenset[str]]
+    requires: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, backend: KeyValueBackend) -> None:
         self.backend = backend

@@ -31,6 +31,7 @@ class GuestDriver(Driver):
     """Through a guest that imports store, atomics and batch without labels."""
 
     expresses = frozenset({"increment", "batch"})
+    requires = frozenset({"increment"})  # it imports atomics, which a host binds to no lesser backend
     component: ClassVar[str] = "keyvalue.wasm"
     label: ClassVar[str | None] = None
 
@@ -91,6 +92,7 @@ class LabelledGuestDriver(GuestDriver):
     """Through a guest that imports the store under a label; atomics and batch have buckets of their own."""
 
     expresses = frozenset()
+    requires = frozenset()
     component = "keyvalue-labelled.wasm"
     label = "kit"
 
