@@ -209,7 +209,7 @@ def test_a_plugin_that_raises_when_it_is_imported(home: Path, broken: dict[str, 
 def test_a_broken_plugin_that_is_not_named_stops_nobody(home: Path, broken: dict[str, str]) -> None:
     with (
         serving(home / "host.toml", **broken) as url,
-        urllib.request.urlopen(f"{url}k", timeout=30) as answer,
+        urllib.request.urlopen(f"{url}/k", timeout=30) as answer,
     ):
         assert answer.status == 200
     listed = wasmplex(home, "plugins", env=broken)
