@@ -15,25 +15,34 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import wasmtime
 from rich.console import Console
 from rich.table import Table
+from wasmplex.bridge import BridgedInstance, bridge
 from wasmplex.component import read
-from wasmplex.engine import Engine, EngineSettings, Instance
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine.text import assemble
 from wasmtime.component import Component, Linker, ResourceHost, ResourceType
 
 GUEST = Path(__file__).parents[1] / "core" / "tests" / "engine" / "guests" / "kv.wat"
 KIND = 7  # the resource type's number, for the baseline
 MINIMUM = {"no argument": 8.0, "get 16 B": 20.0, "get 1 KiB": 40.0}
-"""How many times faster than the baseline the synchronous arm must be."""
+"""How many times faster than the baseline the better of the two ways to link must be: ``sync``, ``bridged``."""
 
 Run = Callable[[int], Awaitable[object]]
+"""Makes a number of calls."""
+
+
+class Callee(Protocol):
+    """An instance, bridged or not."""
+
+    async def call(self, export: str, *args: Any) -> Any: ...
 
 
 @dataclass
@@ -126,9 +135,8 @@ async def ours(engine: Engine, wasm: bytes, value: Value, kind: str) -> Callable
         "[method]bucket.set": lambda self, key, data: None,
     }
     wrapped = {name: WRAPPERS[kind](function) for name, function in functions.items()}
-    compiled = await engine.compile(wasm, read(wasm))
-    linked = engine.link(compiled, {"test:kv/store": {**wrapped, "open": lambda name: bucket}}, "benchmark")
-    instance: Instance = await linked.instantiate()
+    imports = {"test:kv/store": {**wrapped, "open": lambda name: bucket}}
+    instance = await (through_bridge if kind == "bridged" else directly)(engine, wasm, imports)
     await instance.call("init")
 
     def arm(export: str, args: tuple[int, ...]) -> Run:
@@ -138,6 +146,20 @@ async def ours(engine: Engine, wasm: bytes, value: Value, kind: str) -> Callable
         return run
 
     return arm
+
+
+async def directly(engine: Engine, wasm: bytes, imports: Mapping[str, Any]) -> Callee:
+    return await engine.link(await engine.compile(wasm, read(wasm)), imports, "benchmark").instantiate()
+
+
+async def through_bridge(engine: Engine, wasm: bytes, imports: Mapping[str, Any]) -> Callee:
+    """Link as a workload is linked whose imports move bytes."""
+    bridged = bridge(wasm, read(wasm), imports, assemble)
+    assert bridged is not None
+    instance = BridgedInstance(await directly(engine, bridged.wasm, bridged.link(imports)), bridged)
+    if bridged.start is not None:
+        await instance.call(bridged.start)
+    return instance
 
 
 def immediate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,7 +177,11 @@ def suspended(function: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
-WRAPPERS = {"sync": lambda function: function, "async": immediate, "suspended": suspended}
+def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+WRAPPERS = {"bridged": plain, "sync": plain, "async": immediate, "suspended": suspended}
 
 
 # ---------------------------------------------------------------- measuring
@@ -214,12 +240,9 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 def missed(results: list[dict[str, Any]]) -> list[str]:
     """Return the rows that are slower than they must be."""
-    ratios = {result["name"]: result["ratios"]["sync"] for result in results}
-    return [
-        f"{name}: {ratios[name]:.1f}x, must be {least:.0f}x"
-        for name, least in MINIMUM.items()
-        if ratios[name] < least
-    ]
+    ratios = {result["name"]: result["ratios"] for result in results}
+    best = {name: max(ratios[name]["sync"], ratios[name]["bridged"]) for name in MINIMUM}
+    return [f"{n}: {best[n]:.1f}x, must be {least:.0f}x" for n, least in MINIMUM.items() if best[n] < least]
 
 
 def main() -> int:
@@ -230,7 +253,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=25, help="slices of each arm")
     options = parser.parse_args()
     results = asyncio.run(benchmark(options.rounds))
-    Console().print(table(results))
+    Console(width=110).print(table(results))
     if options.json:
         about = {
             "python": platform.python_version(),
