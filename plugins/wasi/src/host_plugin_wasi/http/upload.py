@@ -67,7 +67,7 @@ class Upload:
     async def _follow(self) -> AsyncIterator[bytes]:
         ended = False
         try:
-            yield self._take()  # aiohttp holds the request's head back until there is a piece, if an empty one
+            yield self._take()  # empty or not: aiohttp holds the head back until there is a piece
             while not ended:
                 if self._abandoned:
                     raise HttpError(internal("the guest gave up the body of its request"))
