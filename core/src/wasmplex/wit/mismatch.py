@@ -64,8 +64,15 @@ _Found = tuple[str, str] | None
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+    """Describe a value by its class; numbers are shown. Text and bytes may be secret, and end up in logs."""
+    name = type(value).__name__
+    return f"{name} {value!r}" if isinstance(value, (bool, int, float)) else name
+
+
+def _tag(value: Any) -> str:
+    """Show what stands for the name of a case or flag."""
+    text = repr(value) if isinstance(value, str) else _show(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _find(type_: ValueType, value: Any, path: str) -> _Found:
@@ -180,7 +187,7 @@ def _record(type_: Record, value: Any, path: str) -> _Found:
 def _enum(names: tuple[str, ...], value: Any, path: str) -> _Found:
     if value in names:
         return None
-    return path, f"{_show(value)} is not a case of the enum; {nearest(str(value), names)}"
+    return path, f"{_tag(value)} is not a case of the enum; {nearest(str(value), names)}"
 
 
 def _flags(names: tuple[str, ...], value: Any, path: str) -> _Found:
@@ -188,7 +195,7 @@ def _flags(names: tuple[str, ...], value: Any, path: str) -> _Found:
         return path, f"a set of flag names is wanted, not {_show(value)}"
     for name in value:
         if name not in names:
-            return path, f"{_show(name)} is not one of the flags; {nearest(str(name), names)}"
+            return path, f"{_tag(name)} is not one of the flags; {nearest(str(name), names)}"
     return None
 
 
@@ -208,7 +215,7 @@ def _variant(type_: VariantType, value: Any, path: str) -> _Found:
     tag, payload = value
     cases = {case.name: case.type for case in type_.cases}
     if tag not in cases:
-        return path, f"{_show(tag)} is not a case of the variant; {nearest(str(tag), cases)}"
+        return path, f"{_tag(tag)} is not a case of the variant; {nearest(str(tag), cases)}"
     return _payload(cases[tag], payload, f"{path}.{tag}".lstrip("."))
 
 

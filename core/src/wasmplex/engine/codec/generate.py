@@ -202,6 +202,9 @@ def _emit_first_step(source: Source, type: FuncType) -> None:
         _emit_checked_result(source, type.result, "r")
         source.line("return")
     with source.block("else:"):
+        source.line(
+            "if state.waiting is not None: raise Unfit('another host function has suspended the guest')"
+        )
         source.line("state.waiting=(co,y,finish,finish_err,res,NAME)")
         source.line(f"U8[state.flag]=0;U64[c]={FLAG_CONTINUATION};U64[c+1]=state.flag")
         source.line("return")
