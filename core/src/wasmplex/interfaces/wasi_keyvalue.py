@@ -1,4 +1,4 @@
-"""``wasi:keyvalue@0.2.0-draft``: store, atomics, batch."""
+"""``wasi:keyvalue@0.2.0-draft``: store, atomics, batch; and watcher, which components export."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.component.shape import InstanceType
 from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue_watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
+    ExportAdapter,
     HostFunctions,
     ImportRequest,
     InterfaceProvider,
@@ -117,6 +119,18 @@ class WasiKeyValue(InterfaceProvider):
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
         """Bind for one workload; listings under way are kept with it."""
         yield _Bound(workload.name)
+
+
+class WasiWatcher(Watcher):
+    """Calls ``wasi:keyvalue/watcher``."""
+
+    interface = "wasi:keyvalue/watcher@0.2.0-draft"
+
+
+@hookimpl
+def wasmplex_export_adapters() -> Iterable[ExportAdapter]:
+    """Register what the trigger ``watch`` calls."""
+    return [WasiWatcher()]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""``wasmcloud:keyvalue@0.2.0``: types, store, atomics, cas, batch.
+"""``wasmcloud:keyvalue@0.2.0``: types, store, atomics, cas, batch; and watcher, which components export.
 
 A bucket is one resource in all of them, with its methods in ``types``. It comes from a ``store``, under
 whatever label, and remembers the backend it was opened through; everything else goes where its bucket leads.
@@ -13,8 +13,10 @@ from typing import Any
 from wasmplex.capabilities.keyvalue import Entry, KeyValueError, Swapped
 from wasmplex.component.shape import InstanceType
 from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue_watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
+    ExportAdapter,
     HostFunctions,
     ImportRequest,
     InterfaceProvider,
@@ -107,6 +109,18 @@ class WasmcloudKeyValue(InterfaceProvider):
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
         """Bind for one workload."""
         yield _Bound(workload.name)
+
+
+class WasmcloudWatcher(Watcher):
+    """Calls ``wasmcloud:keyvalue/watcher``."""
+
+    interface = "wasmcloud:keyvalue/watcher@0.2.0"
+
+
+@hookimpl
+def wasmplex_export_adapters() -> Iterable[ExportAdapter]:
+    """Register what the trigger ``watch`` calls."""
+    return [WasmcloudWatcher()]
 
 
 @hookimpl

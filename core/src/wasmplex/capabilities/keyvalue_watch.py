@@ -1,0 +1,43 @@
+"""What the trigger ``watch`` and the exports that it calls have in common.
+
+The trigger knows when to watch, what to do again and in which order; a handler knows which bucket a name
+stands for and how the component is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from wasmplex.capabilities.keyvalue import Change
+from wasmplex.plugins.contracts import Workload
+
+__all__ = ["WatchHandler", "Watched"]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A bucket that is watched for a component.
+
+    :ivar changes: see `wasmplex.capabilities.keyvalue.Bucket.watch`
+    :ivar deliver: calls the component; raises what the call raised
+    """
+
+    changes: Callable[[], AbstractAsyncContextManager[AsyncIterator[Change]]]
+    deliver: Callable[[Change], Awaitable[None]]
+
+
+class WatchHandler(Protocol):
+    """What an `ExportAdapter` for the trigger ``watch`` returns."""
+
+    async def __call__(self, workload: Workload, label: str | None, bucket: str, where: str) -> Watched:
+        """Open the bucket as the component itself would.
+
+        :param label: of the import to open it through; None for the one without a label
+        :param where: the place in the configuration, for errors
+        :raises wasmplex.errors.ConfigError: if there is no such import, the bucket is not granted, or its
+            backend cannot be watched
+        :raises wasmplex.errors.FailureError: if it cannot be opened now
+        """

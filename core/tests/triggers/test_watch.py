@@ -1,0 +1,271 @@
+"""The trigger ``watch``: a component is told of changes at least once, in order for each key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from wasmplex.capabilities.keyvalue import Change, StoreUnavailable
+from wasmplex.capabilities.keyvalue_watch import Watched
+from wasmplex.errors import ConfigError, LimitExceeded, Trap
+from wasmplex.host import Host
+from wasmplex.plugins.contracts import TriggerBinding
+from wasmplex.triggers.watch import WatchSettings, WatchTrigger, deliveries
+
+pytestmark = pytest.mark.anyio
+
+GUEST = Path(__file__).parents[3] / "tests" / "guests" / "built" / "kvawatch.wasm"
+
+
+# ---------------------------------------------------------------- deliveries, the component being Python
+
+
+class Named:
+    name = "w"
+
+
+class Source:
+    """A bucket whose changes are handed over by the test; `breaks` is raised when they are used up."""
+
+    def __init__(self, *changes: Change, breaks: Exception | None = None) -> None:
+        self.changes = list(changes)
+        self.breaks = breaks
+        self.watched = 0
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[Change]]:
+        self.watched += 1
+        yield self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Change]:
+        while self.changes:
+            yield self.changes.pop(0)
+        if self.breaks is not None and self.watched == 1:
+            raise self.breaks
+        await anyio.sleep_forever()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    source: Source, deliver: Callable[[Change], Any], **settings: Any
+) -> AsyncIterator[WatchTrigger]:
+    async def handler(*args: Any) -> Watched:
+        return Watched(source.watch, deliver)
+
+    trigger = WatchTrigger()
+    binding = TriggerBinding(Named(), WatchSettings(bucket="b", **settings), handler)  # type: ignore[arg-type]
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(10):
+            await tasks.start(trigger.serve, [binding], None)
+            yield trigger
+        tasks.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("wasmplex.triggers.watch.trigger.FIRST_PAUSE", 0.001)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    while not done():  # noqa: ASYNC110  what is waited for is no event
+        await anyio.sleep(0.001)
+
+
+def sets(key: str, count: int) -> list[Change]:
+    return [Change(key, b"%d" % n) for n in range(count)]
+
+
+async def test_changes_of_a_key_are_told_in_order_also_when_calls_fail() -> None:
+    told: list[Change] = []
+    failures = {b"1": 2, b"3": 1}
+
+    async def deliver(change: Change) -> None:
+        await anyio.lowlevel.checkpoint()
+        if change.value is not None and failures.get(change.value, 0):
+            failures[change.value] -= 1
+            raise Trap("the guest trapped")
+        told.append(change)
+
+    source = Source(*sets("k", 5), Change("k", None))
+    async with serving(source, deliver) as trigger:
+        await until(lambda: not source.changes)
+        await trigger.drain()
+    assert told == [*sets("k", 5), Change("k", None)]
+
+
+async def test_keys_do_not_wait_for_each_other_but_no_more_calls_than_allowed_run() -> None:
+    told: list[str] = []
+    running = most = 0
+    gate = anyio.Event()
+
+    async def deliver(change: Change) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if change.key == "slow":
+            await gate.wait()
+        await anyio.sleep(0.001)
+        running -= 1
+        told.append(change.key)
+        if len(told) == 20:
+            gate.set()
+
+    source = Source(Change("slow", b""), *(Change(f"k{n}", b"") for n in range(20)))
+    async with serving(source, deliver, max_in_flight=3) as trigger:
+        await gate.wait()
+        await trigger.drain()
+    assert told[-1] == "slow"
+    assert most == 3
+
+
+async def test_a_change_that_always_fails_is_given_up_and_the_next_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attempts: list[bytes | None] = []
+
+    async def deliver(change: Change) -> None:
+        attempts.append(change.value)
+        if change.value == b"0":
+            raise Trap("the guest trapped")
+
+    source = Source(*sets("k", 2))
+    async with serving(source, deliver, max_deliver=3) as trigger:
+        await until(lambda: len(attempts) == 4)
+        await trigger.drain()
+        assert [d.given_up for d in trigger._deliveries] == [1]
+    assert attempts == [b"0", b"0", b"0", b"1"]
+    assert "given up after 3 attempts" in caplog.text
+
+
+async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "LONGEST_PAUSE", 0.001)
+    refusals = 20
+
+    async def deliver(change: Change) -> None:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise LimitExceeded("the workload is full")
+        done.set()
+
+    done = anyio.Event()
+    async with serving(Source(Change("k", b"")), deliver, max_deliver=1):
+        await done.wait()
+
+
+async def test_no_more_is_taken_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "MAX_WAITING", 10)
+    source = Source(*sets("k", 100))
+
+    async def deliver(change: Change) -> None:
+        await anyio.sleep_forever()
+
+    async with serving(source, deliver):
+        for _ in range(200):
+            await anyio.lowlevel.checkpoint()
+        assert len(source.changes) == 100 - 10 - 1  # one is in hand
+
+
+async def test_a_watch_that_breaks_is_begun_again(caplog: pytest.LogCaptureFixture) -> None:
+    source = Source(Change("k", b""), breaks=StoreUnavailable("connection lost"))
+    done = anyio.Event()
+
+    async def deliver(change: Change) -> None:
+        if source.watched == 2:
+            done.set()
+
+    async with serving(source, deliver):
+        await until(lambda: source.watched == 2)
+        source.changes.append(Change("k", b"again"))
+    assert "changes may have been lost: connection lost" in caplog.text
+
+
+# ---------------------------------------------------------------- through a host, with a guest
+
+CONFIG = f"""
+[workload.w]
+component = "{GUEST}"
+trigger.watch = {{ bucket = "b", WATCH }}
+[workload.w.default."wasmcloud:keyvalue"]
+backend = "memory"
+[workload.w.import.watched]
+backend = "memory"
+BINDING
+"""
+
+
+def config(folder: Path, watch: str = 'label = "watched"', binding: str = "") -> Path:
+    path = folder / "host.toml"
+    path.write_text(CONFIG.replace("WATCH", watch).replace("BINDING", binding))
+    return path
+
+
+async def noted(host: Host, count: int) -> list[str]:
+    """Wait until the guest has noted so much, and return it."""
+    found: list[str] = []
+    with anyio.fail_after(20):
+        while len(found) < count:
+            note = await host.call("w", "noted", str(len(found) + 1))
+            if note is None:
+                await anyio.sleep(0.005)
+            else:
+                found.append(note)
+    return found
+
+
+async def serve_and(host: Host, do: Callable[[], Any]) -> None:
+    stop, started = anyio.Event(), anyio.Event()
+
+    async def serve() -> None:
+        await host.serve(stop, started=started.set)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        with anyio.fail_after(20):
+            await started.wait()
+        await do()
+        stop.set()
+
+
+async def test_a_guest_is_told_with_the_bucket_that_changed(tmp_path: Path) -> None:
+    async with Host.from_config(config(tmp_path)) as host:
+
+        async def do() -> None:
+            for value in ("one", "two", None):
+                await host.call("w", "write", "b", "k", value)
+                await host.call("w", "write", "unwatched", "k", value)
+            await host.call("w", "write", "b", "fail once", "v")
+            notes = await noted(host, 4)
+            assert [note.partition(" now ")[0] for note in notes if " k" in note] == [
+                "set k one", "set k two", "delete k",
+            ]  # fmt: skip
+            assert "set fail once v now v" in notes
+
+        await serve_and(host, do)
+
+
+@pytest.mark.parametrize(
+    ("watch", "binding", "message"),
+    [
+        ('label = "watch"', "", "no wasmcloud:keyvalue/store under the label 'watch'"),
+        (
+            'label = "watched"',
+            'buckets = ["a"]',
+            "the bucket 'b' of watched cannot be watched: no-such-store",
+        ),
+    ],
+)
+async def test_a_bucket_that_cannot_be_watched_is_refused(
+    tmp_path: Path, watch: str, binding: str, message: str
+) -> None:
+    async with Host.from_config(config(tmp_path, watch, binding)) as host:
+        with pytest.raises(ConfigError) as refused:
+            await host.serve(anyio.Event())
+    assert message in str(refused.value)
+    assert "host.toml" in str(refused.value)
