@@ -21,11 +21,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import AccessDenied, KeyValueError, QuotaExceeded, StoreUnavailable
 
+from host_plugin_nats.client import bury, on_end, server_version
+
 __all__ = ["Inbox", "Link"]
 
 logger = logging.getLogger("wasmplex.backends.nats")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
 
 Lost = StoreUnavailable
@@ -83,7 +85,7 @@ class Link:
     @property
     def server(self) -> str:
         """The server's version, ``2.11.4``."""
-        return "" if self._client is None else str(self._client._server_info.get("version", ""))  # noqa: SLF001
+        return "" if self._client is None else server_version(self._client)
 
     @property
     def max_payload(self) -> int:
@@ -109,10 +111,10 @@ class Link:
                 self._reconnecting.cancel()
                 await asyncio.wait([self._reconnecting])
             client = self._client
-            self._lost(client, "the store is closed")
             if client is not None:
                 await client.close()
-                await anyio.lowlevel.checkpoint()
+            self._lost(client, "the store is closed")
+            await anyio.lowlevel.checkpoint()  # what was cancelled ends
 
     async def wait_up(self) -> None:
         """Wait until there is a connection."""
@@ -209,9 +211,6 @@ class Link:
 
         client = Client()
 
-        async def lost() -> None:
-            self._lost(client, "the connection is lost")
-
         try:
             await client.connect(
                 allow_reconnect=False,
@@ -221,7 +220,6 @@ class Link:
                 max_outstanding_pings=2,
                 pending_size=64 * 2**20,
                 error_cb=note,
-                disconnected_cb=lost,
                 **self._options,
             )
             subscription = client.new_inbox()
@@ -230,6 +228,7 @@ class Link:
                 f"{subscription}.*", cb=self._answered, pending_msgs_limit=0, pending_bytes_limit=0
             )
             self._client, self._denied = client, False
+            on_end(client, lambda: self._lost(client, "the connection is lost"))
             await self._prepare()
         except (errors.Error, OSError) as error:
             await self._abandon(client)
@@ -243,6 +242,7 @@ class Link:
         self._client = None
         with anyio.CancelScope(shield=True):
             await client.close()
+            bury(client)
 
     def _refusal(self, reasons: list[Exception]) -> KeyValueError:
         text = " ".join(str(reason) for reason in reasons).lower()
@@ -263,6 +263,8 @@ class Link:
             return
         self._client = None
         self._up.clear()
+        if client is not None:
+            bury(client)
         error = Lost(why)
         answers, self._answers = self._answers, {}
         for _, answer in answers.values():

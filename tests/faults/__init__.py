@@ -1,0 +1,1 @@
+"""What the fault tests share: a way to each server, and traffic that notes what it was told."""
