@@ -11,7 +11,9 @@ from wasmplex.engine.memory import U8, U64
 __all__ = ["Arena", "put_byte_list"]
 
 _CHUNK: Final = 16384  # bytes of payload that one template holds
-_VAL = 32
+_SMALL: Final = 256
+_VAL: Final = 32
+_U8_KINDS: Final = bytes([KINDS["u8"]]) * _SMALL
 
 
 class _ByteVals:
@@ -65,8 +67,8 @@ class Arena:
     :ivar keep: append to it what must stay alive until `release`
     """
 
-    WORDS: Final = 4096
-    __slots__ = ("_block", "_boxes", "_end", "_lists", "_top", "base", "keep")
+    WORDS: Final = 512
+    __slots__ = ("_block", "_boxes", "_end", "_top", "base", "keep")
 
     _free: ClassVar[list[Arena]] = []
 
@@ -75,7 +77,6 @@ class Arena:
         self.base = ctypes.addressof(self._block) >> 3
         self._end = self.base + self.WORDS
         self._top = self._end
-        self._lists: list[_ByteVals] = []
         self._boxes: list[int] = []
         self.keep: list[Any] = []
 
@@ -110,11 +111,16 @@ class Arena:
     def byte_vals(self, data: bytes) -> int:
         """Return the address of vals of kind u8 with the bytes of `data`."""
         count = len(data)
-        vals = _ByteVals(count) if count > _CHUNK else (_byte_vals.pop() if _byte_vals else _ByteVals())
+        if count > _SMALL:  # a block of its own size: this one may be held for as long as a call waits
+            vals = _ByteVals(count)
+            vals.block[8::_VAL] = data
+            self.keep.append(vals)
+            return vals.address
+        address = self.alloc(_VAL // 8 * count) << 3
         if count:
-            vals.block[8 : _VAL * count : _VAL] = data
-        self._lists.append(vals)
-        return vals.address
+            U8[address : address + _VAL * count : _VAL] = _U8_KINDS[:count]
+            U8[address + 8 : address + 8 + _VAL * count : _VAL] = data
+        return address
 
     def own_box(self, pointer: int) -> None:
         """Free a ``resource_any`` on `release`."""
@@ -125,10 +131,6 @@ class Arena:
         self.base = ctypes.addressof(self._block) >> 3
         if self.keep:
             self.keep.clear()
-        if self._lists:
-            _byte_vals.extend(vals for vals in self._lists if len(vals.block) == _VAL * _CHUNK)
-            self._lists.clear()
-            del _byte_vals[8:]
         while self._boxes:
             any_delete(self._boxes.pop())
         if len(self._free) < 16:

@@ -9,10 +9,10 @@ from wasmplex.engine.capi import increment_epoch
 
 __all__ = ["TICK_SECONDS", "Ticker"]
 
-TICK_SECONDS = 0.005
+TICK_SECONDS = 0.002
 """A guest runs at most this long before the event loop gets its turn."""
 
-_IDLE_TICKS = 200
+_IDLE_TICKS = 500
 
 
 class Ticker:
