@@ -1,0 +1,45 @@
+"""The example as its README has it: built, served by `wasmplex run`, asked by curl."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import serving
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A copy with a database of its own, and with the component that `build.py` makes or has made."""
+    subprocess.run(
+        [sys.executable, EXAMPLE / "build.py", "python"], check=True, capture_output=True, timeout=400
+    )
+    (tmp_path / ".build").mkdir()
+    (tmp_path / ".build" / "python.wasm").symlink_to(EXAMPLE / ".build" / "python.wasm")
+    return Path(shutil.copy(EXAMPLE / "host.toml", tmp_path))
+
+
+def curl(url: str, *args: str) -> tuple[str, str, str | None]:
+    """Return status and body of an answer, and its header `x-cache`."""
+    command = ["curl", "--silent", "--show-error", "--include", "--max-time", "50", *args, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stderr
+    head, _, body = done.stdout.partition("\n\n")
+    first, *lines = head.splitlines()
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return first.split()[1], body, headers.get("x-cache")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.timeout(500)  # the first run compiles the guest, and then the component
+def test_curl_writes_reads_and_reads_again_after_a_restart(example: Path) -> None:
+    with serving(example, "--listen", "127.0.0.1:0") as url:
+        assert curl(f"{url}/greeting", "-X", "PUT", "--data", "hello") == ("204", "", None)
+        assert curl(f"{url}/greeting") == ("200", "hello", "miss")
+        assert curl(f"{url}/greeting") == ("200", "hello", "hit")
+    with serving(example, "--listen", "127.0.0.1:0") as url:
+        assert curl(f"{url}/greeting") == ("200", "hello", "miss")
+        assert curl(f"{url}/greeting") == ("200", "hello", "hit")
