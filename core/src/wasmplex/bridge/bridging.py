@@ -17,6 +17,7 @@ from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
 from wasmplex.bridge.kinds import Function, inner_types
 from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, port
+from wasmplex.bridge.transport import MEMORY, STRINGS, Transport, TransportName
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.wit.types import FuncType, FutureType, ListType, Own, Param, Primitive, Resource, StreamType
@@ -51,12 +52,19 @@ class Bridged:
     :ivar above: the export adapter, None without
     :ivar takes: for each export that takes resources of the host: the positions of these parameters, and the
         exports that make their handles
+    :ivar transport: how blocks cross
     """
 
     wasm: bytes
     below: Below | None
     above: Above | None
     takes: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
+    transport: Transport = STRINGS
+
+    @property
+    def host_memory(self) -> bool:
+        """Whether the engine must show the host the memories of instances."""
+        return self.transport is MEMORY
 
     @property
     def start(self) -> str | None:
@@ -76,9 +84,9 @@ class Bridged:
                 serve(codec, imports[codec.function.owner][codec.function.name])
                 for codec in self.below.codecs
             ]
-            linked[HOST] = port(served, self.below.kinds)
+            linked[HOST] = port(served, self.below.kinds, self.transport)
         if self.above is not None:
-            linked[HOST_EXPORTS] = export_port(self.above.kinds)
+            linked[HOST_EXPORTS] = export_port(self.above.kinds, self.transport)
         return linked
 
 
@@ -144,23 +152,28 @@ def bridge(
     imports: Mapping[str, HostFunctions],
     assemble: Callable[[str], bytes],
     want: Callable[[Import], bool] = wanted,
+    transport: TransportName = "strings",
 ) -> Bridged | None:
     """Build the adapters for a component, or return None if it needs none.
 
     :param imports: the functions that will serve its imports; only asked whether they are ``async def``
     :param assemble: turns component text into bytes
+    :param transport: how blocks cross; ``memory`` needs an engine that shows the host its memories
     :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
     given = {part.resource for _, _, param in _export_params(shape) if isinstance(part := param.type, Own)}
-    below = _below(needing(shape, want), imports, given)
-    above = _above([(export, names) for export in shape.exports if (names := _bridged_functions(export))])
+    way = MEMORY if transport == "memory" else STRINGS
+    below = _below(needing(shape, want), imports, given, way)
+    above = _above(
+        [(export, names) for export in shape.exports if (names := _bridged_functions(export))], way
+    )
     if below is None and above is None:
         return None
     text = outer_text(
-        shape, below.adapter if below else None, above.adapter if above else None, shape.exports
+        shape, below.adapter if below else None, above.adapter if above else None, shape.exports, way
     )
-    return Bridged(compose(assemble(text), {0: wasm}), below, above, _takes(shape, below))
+    return Bridged(compose(assemble(text), {0: wasm}), below, above, _takes(shape, below), way)
 
 
 def _export_params(shape: Shape) -> Iterator[tuple[str, int, Param]]:
@@ -184,7 +197,10 @@ def _takes(shape: Shape, below: Below | None) -> dict[str, list[tuple[int, str]]
 
 
 def _below(
-    chosen: tuple[Import, ...], imports: Mapping[str, HostFunctions], given: Collection[Resource]
+    chosen: tuple[Import, ...],
+    imports: Mapping[str, HostFunctions],
+    given: Collection[Resource],
+    transport: Transport,
 ) -> Below | None:
     if not chosen:
         return None
@@ -193,12 +209,12 @@ def _below(
         Function(number, item.name, name, type_, is_coroutine(imports[item.name][name]))
         for number, (item, name, type_) in enumerate(found)
     ]
-    adapter = import_adapter(chosen, functions, given)
+    adapter = import_adapter(chosen, functions, given, transport)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Below(adapter, codecs(functions, adapter.kinds), kinds)
 
 
-def _above(chosen: list[tuple[Export, list[str]]]) -> Above | None:
+def _above(chosen: list[tuple[Export, list[str]]], transport: Transport) -> Above | None:
     """Build the export adapter for some functions of some exports."""
     if not chosen:
         return None
@@ -208,7 +224,7 @@ def _above(chosen: list[tuple[Export, list[str]]]) -> Above | None:
         for name in names
     ]
     functions = [Function(number, *function) for number, function in enumerate(found)]
-    adapter = export_adapter([export for export, _ in chosen], functions)
+    adapter = export_adapter([export for export, _ in chosen], functions, transport)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Above(adapter, export_codecs(adapter), kinds)
 

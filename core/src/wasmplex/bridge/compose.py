@@ -13,6 +13,7 @@ from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter, arguments
 from wasmplex.bridge.imports import HOST, ImportAdapter
 from wasmplex.bridge.parts import host_instance
+from wasmplex.bridge.transport import Transport
 from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
@@ -25,7 +26,11 @@ _COMPONENT_SECTION = 4
 
 
 def outer_text(
-    shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, exports: Iterable[Export]
+    shape: Shape,
+    below: ImportAdapter | None,
+    above: ExportAdapter | None,
+    exports: Iterable[Export],
+    transport: Transport,
 ) -> str:
     """Return the outer component: what passes by the adapters is imported, the rest goes through them.
 
@@ -40,7 +45,7 @@ def outer_text(
     for name, adapter in (("$host", below), ("$above", above)):
         if adapter is not None:
             path = HOST if adapter is below else HOST_EXPORTS
-            lines.append(f'(import "{path}" (instance {name}\n{host_instance()}))')
+            lines.append(f'(import "{path}" (instance {name}\n{host_instance(transport)}))')
     withs = []
     for number, item in enumerate(passing):
         lines += _import(item, number, scope)

@@ -15,6 +15,7 @@ from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.machine import ARENA, EVENT_START
 from wasmplex.bridge.parts import Parts, host_instance
+from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import Scope, quote
 from wasmplex.component.shape import Export, InstanceType, NamedType
 from wasmplex.wit.types import FuncType, Resource
@@ -51,7 +52,9 @@ class ExportAdapter:
     arguments: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def export_adapter(exports: Sequence[Export], functions: Sequence[Function]) -> ExportAdapter:
+def export_adapter(
+    exports: Sequence[Export], functions: Sequence[Function], transport: Transport
+) -> ExportAdapter:
     """Generate the adapter for some exports.
 
     :param exports: instances and functions
@@ -67,9 +70,10 @@ def export_adapter(exports: Sequence[Export], functions: Sequence[Function]) -> 
     calls = " ".join(f"$call{f.number}" for f in functions)
     parts = Parts(
         builtins,
+        transport,
+        CALL_MARKS["exports"],
         True,
-        {f"g{f.number}": _lowered_signature(f) for f in functions}
-        | {"h_result": "i32 i32 i32 i32", "sub_drop": "i32"},
+        {f"g{f.number}": _lowered_signature(f) for f in functions} | {"sub_drop": "i32"},
         [
             "(type $called (func (param i32) (result i32)))",
             f"(table $calls funcref (elem {calls}))",
@@ -85,7 +89,7 @@ def export_adapter(exports: Sequence[Export], functions: Sequence[Function]) -> 
     ]
     lines = [
         "(component $Exports",
-        f'(import "host" (instance $host\n{host_instance()}))',
+        f'(import "host" (instance $host\n{host_instance(transport)}))',
         *imported.lines,
         types,
         parts.memories,
@@ -216,8 +220,8 @@ _CALL = f"""
     (func $deliver (param $task i32) (param $subtask i32)
       (if (local.get $subtask) (then
         (call $join (local.get $subtask) (i32.const 0)) (call $sub_drop (local.get $subtask))))
-      (call $h_result (local.get $task) (global.get $ret)
-        (global.get $ret) (i32.sub (global.get $top) (global.get $ret)))
+      (call $put_result (local.get $task) (global.get $ret)
+        (i32.sub (global.get $top) (global.get $ret)))
       (global.set $top (i32.const {ARENA})))
 
     (func (export "call") (param $fn i32) (param $at i32) (param $size i32) (result i32)

@@ -145,9 +145,7 @@ class Outflow(Flow):
                 data = self.elements.encode(self._rest[:count], 0, self.session.handles)
                 yield from self.acquire(len(data))
                 data = self.elements.encode(self._rest[:count], self.buffer, self.session.handles)
-                self.session.chunk_next = data
-                self.session.operands_next = self.buffer | len(data) << 32
-                yield Op.FILL | self.elements.memory << 8
+                yield from self.session.fill(self.elements.memory, self.buffer, data)
             code = yield from self.copy(WRITE, count)
             if code == BLOCKED:
                 return
@@ -265,11 +263,9 @@ class Inflow(Flow):
         session, size = self.session, self.elements.size * count
         session.emitted = []
         if size:
-            session.operands_next = self.buffer | size << 32
-            yield Op.EMIT | self.elements.memory << 8
+            yield from session.fetch(self.elements.memory, self.buffer, size)
             if self.elements.points:
-                session.operands_next = self.elements.heap | 0xFFFFFFFF << 32
-                yield Op.EMIT | self.elements.memory << 8
+                yield from session.fetch(self.elements.memory, self.elements.heap, -1)
 
     def _release_heap(self) -> Script:
         self.session.pointed_reads -= 1

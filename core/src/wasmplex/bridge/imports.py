@@ -10,6 +10,7 @@ from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.machine import ARENA
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, Parts, host_instance
+from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import Scope, nameless, quote
 from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.wit.types import FuncType, Primitive, Resource, TupleType
@@ -42,7 +43,10 @@ class ImportAdapter:
 
 
 def import_adapter(
-    imports: Sequence[Import], functions: Sequence[Function], given: Collection[Resource] = ()
+    imports: Sequence[Import],
+    functions: Sequence[Function],
+    given: Collection[Resource],
+    transport: Transport,
 ) -> ImportAdapter:
     """Generate the adapter for some imports.
 
@@ -69,6 +73,8 @@ def import_adapter(
     names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
     parts = Parts(
         builtins,
+        transport,
+        CALL_MARKS["imports"],
         tasks,
         {f"ret{f.number}": " ".join(_return_cores(f)) for f in functions if f.type.is_async},
         [
@@ -79,7 +85,7 @@ def import_adapter(
     )
     lines = [
         "(component $Imports",
-        f'(import "host" (instance $host\n{host_instance()}))',
+        f'(import "host" (instance $host\n{host_instance(transport)}))',
         parts.memories,
         _resources(kinds),
         types,

@@ -49,6 +49,7 @@ class BridgedInstance:
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
         self._inner = inner
         self._above = bridged.above
+        self._transport = bridged.transport
         self._takes = bridged.takes
         self.state = inner.state
         self._calls: set[asyncio.Task[None]] = set()
@@ -74,7 +75,7 @@ class BridgedInstance:
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
             return await self._inner.call(export, *await self._handles(export, args))
-        session = export_session(self._inner, above.kinds)
+        session = export_session(self._inner, above.kinds, self._transport)
         block, result = session.begin(codec, args)
         task = asyncio.get_running_loop().create_task(self._drive(codec.function.number, block, result))
         self._calls.add(task)

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from wasmplex.bridge.transport import Transport
+
 __all__ = [
     "ARENA",
     "EVENT_OPERATION",
     "EVENT_RETURNED",
     "EVENT_START",
-    "MEMORY",
     "Op",
+    "call_memory",
     "machine",
     "stream_memory",
 ]
@@ -78,11 +80,11 @@ class Op(IntEnum):
     """Return from ``call`` and exit."""
 
 
-MEMORY = f"""
+_MEMORY = f"""
   (core module $Memory
-    (memory (export "memory") {ARENA // 65536 + 2})
+    (memory (export "memory") {ARENA // 65536 + 2} MAXIMUM)
     (global $top (export "top") (mut i32) (i32.const {ARENA}))
-    (func $reserve (param $end i32)
+    (func $reserve (export "reserve") (param $end i32)
       (local $have i32)
       (local.set $have (i32.shl (memory.size) (i32.const 16)))
       (if (i32.gt_u (local.get $end) (local.get $have)) (then
@@ -111,15 +113,24 @@ MEMORY = f"""
   (alias core export $memory "realloc" (core func $realloc))"""
 
 
-def stream_memory(name: str, heap: int) -> str:
+def call_memory(maximum: int) -> str:
+    """Return the module that holds the arena and the task records.
+
+    :param maximum: the maximum that it declares, in pages; the mark by which the host tells memories
+    """
+    return _MEMORY.replace("MAXIMUM", str(maximum))
+
+
+def stream_memory(name: str, heap: int, maximum: int) -> str:
     """Return the module that holds the buffers of streams: chunks the host hands out, a heap above.
 
     :param name: prefix of the names it defines
+    :param maximum: the maximum that it declares, in pages; the mark by which the host tells memories
     :param heap: address from which data that stream elements point to is put
     """
     return f"""
   (core module $StreamMemory_{name}
-    (memory (export "memory") 1)
+    (memory (export "memory") 1 {maximum})
     (global $target (export "target") (mut i32) (i32.const 0))
     (global $heap (export "heap") (mut i32) (i32.const {heap}))
     (func $reserve (export "reserve") (param $end i32)
@@ -147,32 +158,6 @@ def stream_memory(name: str, heap: int) -> str:
   (alias core export ${name}memory "memory" (core memory ${name}mem))
   (alias core export ${name}memory "realloc" (core func ${name}realloc))"""
 
-
-# How a block crosses: as a string whose code points are the bytes. The host's block is put at the top of the
-# arena by `realloc`, and its address is returned through address 16.
-_STRINGS = """
-    (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
-      (call $align)
-      (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
-    (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
-      (call $align)
-      (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
-    (func $resume (param $at i32) (param $size i32) (result i32)
-      (call $align)
-      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
-"""
-
-_STRINGS_TASKS = """
-    (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
-      (call $align)
-      (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
-    (func $take (param $task i32) (result i32)
-      (call $align)
-      (call $h_take (local.get $task) (i32.const 16)) (i32.load (i32.const 16)))
-"""
 
 _CORE = """
     (type $one (func (param i32) (result i32)))
@@ -323,8 +308,7 @@ _TASKS = """
           (br $again))
           ;; fill
           (local.set $ends (call $operands (local.get $task)))
-          (call $fill (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends))
-            (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+          (call $fill (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends)))
           (br $again))
           ;; emit
           (local.set $ends (call $operands (local.get $task)))
@@ -376,13 +360,12 @@ _TASKS = """
 """
 
 
-def machine(imports: str, streams: str, functions: str, *, tasks: bool) -> str:
+def machine(imports: str, transport: Transport, functions: str, *, tasks: bool) -> str:
     """Return the core module of an adapter.
 
     :param imports: imports of the built-ins that this adapter uses, and their tables
-    :param tasks: False for an adapter of synchronous functions without streams and futures
-    :param streams: the functions ``$fill``, ``$emit`` and ``$grow``
     :param functions: one core function for each lifted function, and one for each result
+    :param tasks: False for an adapter of synchronous functions without streams and futures
     """
     core = (
         (_CORE + (_TASKS if tasks else _NO_TASKS))
@@ -391,5 +374,5 @@ def machine(imports: str, streams: str, functions: str, *, tasks: bool) -> str:
         .replace("EVENT_RETURNED", str(EVENT_RETURNED))
         .replace("EVENT_START", str(EVENT_START))
     )
-    strings = _STRINGS + (_STRINGS_TASKS if tasks else "")
-    return f"(core module $Machine\n{imports}{core}{strings}{streams}{functions})"
+    calls = transport.calls + (transport.tasks if tasks else "")
+    return f"(core module $Machine\n{imports}{core}{calls}{functions})"

@@ -1,21 +1,21 @@
-"""The plain functions that an adapter imports: each finds the session of its instance and passes blocks on.
-
-A block crosses as a string whose code points are its bytes.
-"""
+"""The plain functions that an adapter imports: each finds its instance's session and passes blocks on."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.functions import AdapterKinds, Served
-from wasmplex.bridge.parts import HOST_FUNCTIONS
 from wasmplex.bridge.session import Session
-from wasmplex.bridge.side import Pulse
+from wasmplex.bridge.side import Memory, Pulse, Side
+from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
 
 __all__ = ["export_port", "export_session", "port", "pulse_of"]
+
+_GROW = struct.Struct("<II8x")
 
 
 def pulse_of(instance: Any) -> Pulse:
@@ -24,69 +24,12 @@ def pulse_of(instance: Any) -> Pulse:
     return found
 
 
-class _Port:
-    """The host's side of one linked adapter; shared by all its instances."""
+class _Common:
+    """What both kinds of adapters ask for, by either transport."""
 
-    def __init__(self, served: Sequence[Served], kinds: AdapterKinds) -> None:
-        self._served = served
-        self._kinds = kinds
-
-    def _session(self, instance: Any) -> Session:
-        found: Session | None = instance.state.get(Session)
-        if found is None:
-            instance.state[Session] = found = Session(pulse_of(instance), self._kinds, self._served, instance)
-        return found
-
-    def call(self, instance: Any, fn: int, block: str) -> str:
-        return self._session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
-
-    async def call_wait(self, instance: Any, fn: int, block: str) -> str:
-        answer = await self._session(instance).call_wait(fn, block.encode("latin-1"))
-        return answer.decode("latin-1")
-
-    def submit(self, instance: Any, fn: int, task: int, block: str) -> str:
-        return self._session(instance).submit(fn, task, block.encode("latin-1")).decode("latin-1")
-
-    def resume(self, instance: Any, block: str) -> str:
-        return self._session(instance).resume(block.encode("latin-1")).decode("latin-1")
-
-    def take(self, instance: Any, task: int) -> str:
-        return self._session(instance).take(task).decode("latin-1")
-
-    def step(self, instance: Any, task: int, event: int, a: int, b: int) -> int:
-        return self._session(instance).step(task, event, a, b)
-
-    async def next(self, instance: Any) -> None:
-        await self._session(instance).pulse.next()
-
-    def operands(self, instance: Any, task: int) -> int:
-        return self._session(instance).operands_next
-
-    def chunk(self, instance: Any, task: int) -> str:
-        return self._session(instance).chunk().decode("latin-1")
-
-    def emit(self, instance: Any, task: int, block: str) -> None:
-        self._session(instance).emitted.append(block.encode("latin-1"))
-
-    def drop(self, instance: Any, kind: int, rep: int) -> None:
-        self._session(instance).drop(rep)
-
-
-class _ExportPort:
-    """The same for an export adapter: fewer functions, another session."""
-
-    def __init__(self, kinds: AdapterKinds) -> None:
-        self._kinds = kinds
-
-    def session(self, instance: Any) -> ExportSession:
-        found: ExportSession | None = instance.state.get(ExportSession)
-        if found is None:
-            found = ExportSession(pulse_of(instance), self._kinds)
-            instance.state[ExportSession] = found
-        return found
-
-    def resume(self, instance: Any, block: str) -> str:
-        return self.session(instance).resume(block.encode("latin-1")).decode("latin-1")
+    def session(self, instance: Any) -> Side:
+        """Return the session of an instance, made when it is first asked for."""
+        raise NotImplementedError
 
     def step(self, instance: Any, task: int, event: int, a: int, b: int) -> int:
         return self.session(instance).step(task, event, a, b)
@@ -103,43 +46,153 @@ class _ExportPort:
     def emit(self, instance: Any, task: int, block: str) -> None:
         self.session(instance).emitted.append(block.encode("latin-1"))
 
+    def emit_memory(self, instance: Any, task: int, which: int, at: int, size: int) -> None:
+        side = self.session(instance)
+        side.emitted.append(side.buffers[which].read(at, size))
+
+    def resume(self, instance: Any, block: str) -> str:
+        return self.session(instance).resume(block.encode("latin-1")).decode("latin-1")
+
+    def resume_memory(self, instance: Any, at: int, size: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, side.resume(side.calls.read(at, size)))
+
+    def refill(self, instance: Any, to: int) -> int:
+        side = self.session(instance)
+        data, side.kept_back = side.kept_back, b""
+        side.calls.write(to, data)
+        return len(data)
+
+
+def place(side: Side, to: int, block: bytes | bytearray) -> int:
+    """Put an answer where the adapter wants it, or keep it back until there is room."""
+    if len(block) > ROOM:
+        side.kept_back = block
+        block = _GROW.pack(GROW, len(block))
+    side.calls.write(to, block)
+    return len(block)
+
+
+class _Port(_Common):
+    """The host's side of one linked import adapter; shared by all its instances."""
+
+    def __init__(self, served: Sequence[Served], kinds: AdapterKinds, transport: Transport) -> None:
+        self._served = served
+        self._kinds = kinds
+        self._transport = transport
+
+    def session(self, instance: Any) -> Session:
+        found: Session | None = instance.state.get(Session)
+        if found is None:
+            instance.state[Session] = found = Session(pulse_of(instance), self._kinds, self._served, instance)
+            show_memories(found, instance, self._transport, "imports")
+        return found
+
+    def call(self, instance: Any, fn: int, block: str) -> str:
+        return self.session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
+
+    def call_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, side.call(fn, side.calls.read(at, size)))
+
+    async def call_wait(self, instance: Any, fn: int, block: str) -> str:
+        answer = await self.session(instance).call_wait(fn, block.encode("latin-1"))
+        return answer.decode("latin-1")
+
+    async def call_wait_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, await side.call_wait(fn, side.calls.read(at, size)))
+
+    def submit(self, instance: Any, fn: int, task: int, block: str) -> str:
+        return self.session(instance).submit(fn, task, block.encode("latin-1")).decode("latin-1")
+
+    def submit_memory(self, instance: Any, fn: int, task: int, at: int, size: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, side.submit(fn, task, side.calls.read(at, size)))
+
+    def take(self, instance: Any, task: int) -> str:
+        return self.session(instance).take(task).decode("latin-1")
+
+    def take_memory(self, instance: Any, task: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, side.take(task))
+
+    def drop(self, instance: Any, kind: int, rep: int) -> None:
+        self.session(instance).drop(rep)
+
+
+class _ExportPort(_Common):
+    """The same for an export adapter: fewer functions, another session."""
+
+    def __init__(self, kinds: AdapterKinds, transport: Transport) -> None:
+        self._kinds = kinds
+        self._transport = transport
+
+    def session(self, instance: Any) -> ExportSession:
+        found: ExportSession | None = instance.state.get(ExportSession)
+        if found is None:
+            found = ExportSession(pulse_of(instance), self._kinds)
+            instance.state[ExportSession] = found
+            show_memories(found, instance, self._transport, "exports")
+        return found
+
     def result(self, instance: Any, task: int, at: int, block: str) -> None:
         self.session(instance).result(at, block.encode("latin-1"))
+
+    def result_memory(self, instance: Any, task: int, at: int, size: int) -> None:
+        side = self.session(instance)
+        side.result(at, side.calls.read(at, size))
+
+
+def show_memories(side: Side, instance: Any, transport: Transport, which: str) -> None:
+    """Let a session see its adapter's memories, told by the maxima that they declare."""
+    if transport is not MEMORY:
+        return
+    marks = CALL_MARKS[which]
+    found: dict[int, Memory] = {}
+    for memory in instance.memories:
+        found.setdefault(memory.maximum >> 16, memory)
+    side.calls = found[marks.calls]
+    if marks.buffers in found:
+        side.buffers = (found[marks.buffers], found[marks.pointed])
 
 
 def _never(*args: Any) -> Any:
     raise AssertionError("this adapter does not call that")
 
 
-def _complete(functions: dict[str, Callable[..., Any]]) -> HostFunctions:
+def _complete(functions: dict[str, Callable[..., Any]], transport: Transport) -> HostFunctions:
     """Add the functions of the common host instance that this kind of adapter never calls."""
-    every = {name: functions.get(name, _never) for name in HOST_FUNCTIONS}
+    every = {name: functions.get(name, _never) for name in transport.functions}
     return {name: HostFunction(function, context=True) for name, function in every.items()}
 
 
-def export_port(kinds: AdapterKinds) -> HostFunctions:
+def _common(to: _Common, transport: Transport) -> dict[str, Callable[..., Any]]:
+    functions: dict[str, Callable[..., Any]] = {"step": to.step, "next": to.next, "operands": to.operands}
+    if transport is MEMORY:
+        return functions | {"resume": to.resume_memory, "emit": to.emit_memory, "refill": to.refill}
+    return functions | {"resume": to.resume, "emit": to.emit, "chunk": to.chunk}
+
+
+def export_port(kinds: AdapterKinds, transport: Transport) -> HostFunctions:
     """Return what to link an export adapter's host import with."""
-    to = _ExportPort(kinds)
-    return _complete(
-        {
-            "resume": to.resume, "step": to.step, "next": to.next, "operands": to.operands,
-            "chunk": to.chunk, "emit": to.emit, "result": to.result,
-        }
-    )  # fmt: skip
+    to = _ExportPort(kinds, transport)
+    result = to.result_memory if transport is MEMORY else to.result
+    return _complete({**_common(to, transport), "result": result}, transport)
 
 
-def port(served: Sequence[Served], kinds: AdapterKinds) -> HostFunctions:
-    """Return what to link an adapter's one import with."""
-    to = _Port(served, kinds)
-    return _complete(
-        {
-            "call": to.call, "call-wait": to.call_wait, "submit": to.submit, "resume": to.resume,
-            "take": to.take, "step": to.step, "next": to.next, "operands": to.operands,
-            "chunk": to.chunk, "emit": to.emit, "drop": to.drop,
-        }
-    )  # fmt: skip
-
-
-def export_session(instance: Any, kinds: AdapterKinds) -> ExportSession:
+def export_session(instance: Any, kinds: AdapterKinds, transport: Transport) -> ExportSession:
     """Return the session of an instance's export adapter."""
-    return _ExportPort(kinds).session(instance)
+    return _ExportPort(kinds, transport).session(instance)
+
+
+def port(served: Sequence[Served], kinds: AdapterKinds, transport: Transport) -> HostFunctions:
+    """Return what to link an import adapter's host import with."""
+    to = _Port(served, kinds, transport)
+    own: dict[str, Callable[..., Any]]
+    if transport is MEMORY:
+        own = {"call": to.call_memory, "call-wait": to.call_wait_memory, "submit": to.submit_memory,
+               "take": to.take_memory}  # fmt: skip
+    else:
+        own = {"call": to.call, "call-wait": to.call_wait, "submit": to.submit, "take": to.take}
+    return _complete({**_common(to, transport), **own, "drop": to.drop}, transport)

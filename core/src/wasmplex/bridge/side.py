@@ -10,16 +10,16 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START
+from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START, Op
 from wasmplex.bridge.parts import STREAM_HEAP
 
-__all__ = ["EXCHANGE", "Actor", "Pulse", "Side", "Then", "align16"]
+__all__ = ["EXCHANGE", "Actor", "Memory", "Pulse", "Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
 EXCHANGE: Final = 2
@@ -32,6 +32,16 @@ Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 def align16(address: int) -> int:
     """Return the least multiple of 16 that is not below."""
     return (address + 15) & -16
+
+
+class Memory(Protocol):
+    """A linear memory that the host sees."""
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return the bytes at [at, at + count)."""
+
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at [at, at + len(data))."""
 
 
 class Pulse:
@@ -129,6 +139,12 @@ class Side:
         """What came out of stream memory since the last `Op.EMIT` was ordered."""
         self.pointed_reads = 0
         self.chunk_next: bytes | bytearray = b""
+        self.calls: Memory
+        """The memory of calls, where the host sees it."""
+        self.kept_back: bytes | bytearray = b""
+        """An answer for which the adapter has to make room first."""
+        self.buffers: Sequence[Memory] = ()
+        """The two stream memories, where the host sees them."""
         self._then: Then | None = None
         self._next_base = 0
         pulse.sides.append(self)
@@ -136,6 +152,10 @@ class Side:
     def has_work(self) -> bool:
         """Say whether there is anything for the adapter to do."""
         return bool(self.scripts)
+
+    def step(self, record: int, event: int, a: int, b: int) -> int:
+        """Tell a task of the adapter what to do next."""
+        raise NotImplementedError
 
     def script(self, script: Script) -> None:
         """Have the adapter perform a script."""
@@ -158,6 +178,22 @@ class Side:
         """Return the bytes to put into a buffer of the guest's stream."""
         data, self.chunk_next = self.chunk_next, b""
         return data
+
+    def fill(self, which: int, address: int, data: bytes | bytearray) -> Script:
+        """Put bytes into a stream memory."""
+        if self.buffers:
+            self.buffers[which].write(address, data)
+        elif data:
+            self.chunk_next, self.operands_next = data, address
+            yield Op.FILL | which << 8
+
+    def fetch(self, which: int, address: int, size: int) -> Script:
+        """Get bytes out of a stream memory into `emitted`; a size of -1 is up to the end of the heap."""
+        if self.buffers and size >= 0:
+            self.emitted.append(self.buffers[which].read(address, size))
+        else:
+            self.operands_next = address | (size & 0xFFFFFFFF) << 32
+            yield Op.EMIT | which << 8
 
     def incoming(self, sort: int, kind: int, handle: int) -> Inflow:
         """Return the flow for a readable end that the guest gave away."""

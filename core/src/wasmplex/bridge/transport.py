@@ -1,0 +1,217 @@
+"""How blocks cross between an adapter and the host: two ways, everything else is the same.
+
+``strings``
+    A block is a string whose code points are its bytes. The host's block is put at the top of the arena by
+    ``realloc``, and its address is returned through address 16. Works with any engine; every byte above 127
+    is transcoded twice.
+``memory``
+    The host sees the adapter's memories (the engine gives it `Instance.memories`) and is told where a block
+    lies, and where to put its answer: at the top of the arena, where `ROOM` bytes are free. A larger answer
+    is kept back until the adapter has made room. Costs nothing per byte but the copy; instances of big guests
+    are made more slowly, for their memory images cannot be mapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["CALL_MARKS", "GROW", "MEMORY", "ROOM", "STRINGS", "Marks", "Transport", "TransportName"]
+
+TransportName: TypeAlias = Literal["strings", "memory"]
+
+ROOM: Final = 1 << 16
+"""Bytes that are free behind the arena for an answer that the host puts in place itself."""
+GROW: Final = 3
+"""First word of an answer that was kept back; the second says how many bytes it has."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The maxima, in pages, that the memories of an adapter declare; the host tells them by these."""
+
+    calls: int
+    buffers: int
+    pointed: int
+
+
+CALL_MARKS: Final = {"imports": Marks(65_001, 65_003, 65_005), "exports": Marks(65_011, 65_013, 65_015)}
+
+_U32, _STRING = "u32", "string"
+Functions: TypeAlias = dict[str, tuple[tuple[tuple[str, str], ...], str | None]]
+
+
+def _u32s(*names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _U32) for name in names)
+
+
+_SAME: Functions = {
+    "step": (_u32s("task", "event", "a", "b"), "u64"),
+    "next": ((), None),
+    "operands": (_u32s("task"), "u64"),
+    "drop": (_u32s("kind", "rep"), None),
+}
+
+
+@dataclass(frozen=True)
+class Transport:
+    """One way.
+
+    :ivar functions: what the host serves: parameters and result of each
+    :ivar lowered: the core functions they are lowered to, by name: host function, signature, which memory
+        (``m`` the arena's, ``s`` and ``h`` those of streams, empty for none)
+    :ivar calls: core functions that pass blocks, for any adapter
+    :ivar tasks: the same for an adapter with tasks
+    """
+
+    name: TransportName
+    functions: Functions
+    lowered: dict[str, tuple[str, str, str]]
+    calls: str
+    tasks: str
+
+    def wanted(self, *, tasks: bool) -> dict[str, tuple[str, str, str]]:
+        """Return the part of `lowered` that an adapter needs."""
+        if tasks:
+            return self.lowered
+        return {name: self.lowered[name] for name in self.lowered if name in _WITHOUT_TASKS}
+
+
+_WITHOUT_TASKS = ("h_call", "h_call_wait", "h_resume", "h_refill", "h_drop")
+_LOWERED_SAME = {
+    "step": ("step", "i32 i32 i32 i32 -> i64", ""),
+    "next": ("next", "", ""),
+    "operands": ("operands", "i32 -> i64", ""),
+    "h_drop": ("drop", "i32 i32", ""),
+}
+
+STRINGS: Final = Transport(
+    "strings",
+    {
+        "call": ((("fn", _U32), ("block", _STRING)), _STRING),
+        "call-wait": ((("fn", _U32), ("block", _STRING)), _STRING),
+        "submit": ((("fn", _U32), ("task", _U32), ("block", _STRING)), _STRING),
+        "resume": ((("block", _STRING),), _STRING),
+        "take": ((("task", _U32),), _STRING),
+        "chunk": ((("task", _U32),), _STRING),
+        "emit": ((("task", _U32), ("block", _STRING)), None),
+        "result": ((("task", _U32), ("at", _U32), ("block", _STRING)), None),
+        **_SAME,
+    },
+    {
+        "h_call": ("call", "i32 i32 i32 i32", "m"),
+        "h_call_wait": ("call-wait", "i32 i32 i32 i32", "m"),
+        "h_submit": ("submit", "i32 i32 i32 i32 i32", "m"),
+        "h_resume": ("resume", "i32 i32 i32", "m"),
+        "h_take": ("take", "i32 i32", "m"),
+        "h_chunk_s": ("chunk", "i32 i32", "s"),
+        "h_chunk_h": ("chunk", "i32 i32", "h"),
+        "h_emit_s": ("emit", "i32 i32 i32", "s"),
+        "h_emit_h": ("emit", "i32 i32 i32", "h"),
+        "h_result": ("result", "i32 i32 i32 i32", "m"),
+        **_LOWERED_SAME,
+    },
+    """
+    (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $resume (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
+    """,
+    """
+    (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
+      (call $align)
+      (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (i32.const 16))
+      (i32.load (i32.const 16)))
+    (func $take (param $task i32) (result i32)
+      (call $align)
+      (call $h_take (local.get $task) (i32.const 16)) (i32.load (i32.const 16)))
+    (func $put_result (param $task i32) (param $at i32) (param $size i32)
+      (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))
+    (func $fill (param $which i32) (param $task i32) (param $at i32)
+      (if (local.get $which)
+        (then (global.set $htarget (local.get $at))
+          (call $h_chunk_h (local.get $task) (i32.const 16)) (global.set $htarget (i32.const 0)))
+        (else (global.set $starget (local.get $at))
+          (call $h_chunk_s (local.get $task) (i32.const 16)) (global.set $starget (i32.const 0)))))
+    (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
+      (if (local.get $which)
+        (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
+        (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
+    """,
+)
+
+MEMORY: Final = Transport(
+    "memory",
+    {
+        "call": (_u32s("fn", "at", "size", "to"), _U32),
+        "call-wait": (_u32s("fn", "at", "size", "to"), _U32),
+        "submit": (_u32s("fn", "task", "at", "size", "to"), _U32),
+        "resume": (_u32s("at", "size", "to"), _U32),
+        "take": (_u32s("task", "to"), _U32),
+        "refill": (_u32s("to"), _U32),
+        "emit": (_u32s("task", "which", "at", "size"), None),
+        "result": (_u32s("task", "at", "size"), None),
+        **_SAME,
+    },
+    {
+        "h_call": ("call", "i32 i32 i32 i32 -> i32", ""),
+        "h_call_wait": ("call-wait", "i32 i32 i32 i32 -> i32", ""),
+        "h_submit": ("submit", "i32 i32 i32 i32 i32 -> i32", ""),
+        "h_resume": ("resume", "i32 i32 i32 -> i32", ""),
+        "h_take": ("take", "i32 i32 -> i32", ""),
+        "h_refill": ("refill", "i32 -> i32", ""),
+        "h_emit": ("emit", "i32 i32 i32 i32", ""),
+        "h_result": ("result", "i32 i32 i32", ""),
+        **_LOWERED_SAME,
+    },
+    f"""
+    ;; The place of the host's answer: at the top, where there is room for most.
+    (func $room (result i32)
+      (call $align)
+      (call $reserve (i32.add (global.get $top) (i32.const {ROOM})))
+      (global.get $top))
+    (func $placed (param $to i32) (param $size i32) (result i32)
+      (if (i32.eq (i32.load (local.get $to)) (i32.const {GROW})) (then
+        (call $reserve (i32.add (local.get $to) (i32.load offset=4 (local.get $to))))
+        (local.set $size (call $h_refill (local.get $to)))))
+      (global.set $top (i32.add (local.get $to) (local.get $size)))
+      (local.get $to))
+    (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (local $to i32)
+      (local.set $to (call $room))
+      (call $placed (local.get $to)
+        (call $h_call (local.get $fn) (local.get $at) (local.get $size) (local.get $to))))
+    (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
+      (local $to i32)
+      (local.set $to (call $room))
+      (call $placed (local.get $to)
+        (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (local.get $to))))
+    (func $resume (param $at i32) (param $size i32) (result i32)
+      (local $to i32)
+      (local.set $to (call $room))
+      (call $placed (local.get $to) (call $h_resume (local.get $at) (local.get $size) (local.get $to))))
+    """,
+    """
+    (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
+      (local $to i32)
+      (local.set $to (call $room))
+      (call $placed (local.get $to)
+        (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (local.get $to))))
+    (func $take (param $task i32) (result i32)
+      (local $to i32)
+      (local.set $to (call $room))
+      (call $placed (local.get $to) (call $h_take (local.get $task) (local.get $to))))
+    (func $put_result (param $task i32) (param $at i32) (param $size i32)
+      (call $h_result (local.get $task) (local.get $at) (local.get $size)))
+    (func $fill (param $which i32) (param $task i32) (param $at i32) unreachable)
+    (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
+      (call $h_emit (local.get $task) (local.get $which) (local.get $at) (local.get $size)))
+    """,
+)
