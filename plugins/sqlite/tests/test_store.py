@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ import pytest
 from blockbuster import blockbuster_ctx
 from host_plugin_sqlite import SqliteProvider, SqliteSettings, statements
 from host_plugin_sqlite.store import SqliteBackend
-from wasmplex.capabilities.keyvalue import Bucket, QuotaExceeded, StoreUnavailable, Swapped, Timeout
+from wasmplex.capabilities.keyvalue import (
+    Bucket,
+    InvalidArgument,
+    KeyValueError,
+    QuotaExceeded,
+    StoreUnavailable,
+    Swapped,
+    Timeout,
+)
 from wasmplex.plugin import OpenContext
 from wasmplex.testing import FakeClock
 
@@ -207,3 +216,90 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
     for operation in (bucket.get("k"), bucket.set("k", b""), backend.probe()):
         with pytest.raises(StoreUnavailable):
             await operation
+
+
+# ---------------------------------------------------------------- writes that wait together
+
+
+async def _together(operations: list[Callable[[], Awaitable[Any]]]) -> list[Any]:
+    """Run operations at once; return results or exceptions, in their order."""
+    results: list[Any] = [None] * len(operations)
+
+    async def run(place: int) -> None:
+        try:
+            results[place] = await operations[place]()
+        except KeyValueError as error:
+            results[place] = error
+
+    async with anyio.create_task_group() as group:
+        for place in range(len(operations)):
+            group.start_soon(run, place)
+    return results
+
+
+async def test_writes_that_wait_together_are_committed_together(
+    backend: SqliteBackend, bucket: Bucket
+) -> None:
+    statements: list[str] = []
+    await backend._connections[0].set_trace_callback(statements.append)
+    await _together([partial(bucket.set, f"k{number}", b"v") for number in range(100)])
+    assert len((await bucket.list_keys("", None, 1000)).keys) == 100
+    assert sum(statement == "COMMIT" for statement in statements) <= 2
+
+
+async def test_a_write_that_fails_does_not_take_others_along(bucket: Bucket) -> None:
+    await bucket.set("text", b"no number")
+    operations = [partial(bucket.increment, key, 1) for key in ("a", "text", "b", "text", "a")]
+    results = await _together(operations)
+    assert [type(result) if isinstance(result, Exception) else result for result in results] == [
+        1, InvalidArgument, 1, InvalidArgument, 2,
+    ]  # fmt: skip
+    assert await bucket.get_many(["a", "b", "text"]) == [b"2", b"1", b"no number"]
+
+
+async def test_a_full_disk_is_told_to_all_whose_writes_are_undone(
+    backend: SqliteBackend, bucket: Bucket
+) -> None:
+    await bucket.set("k", b"before")
+    pages = (await backend.write("PRAGMA page_count", ()))[0][0]
+    await backend.write(f"PRAGMA max_page_count = {pages + 2}", ())
+    results = await _together([partial(bucket.set, f"k{number}", b"x" * 5000) for number in range(20)])
+    refused = [number for number, result in enumerate(results) if isinstance(result, QuotaExceeded)]
+    written = [key for key in (await bucket.list_keys("k", None, 1000)).keys if key != "k"]
+    assert len(refused) + len(written) == 20
+    assert len(refused) >= 15
+    assert not {f"k{number}" for number in refused} & set(written)
+    await bucket.set("k", b"after")
+
+
+async def test_what_is_cancelled_before_it_begins_never_happens(tmp_path: Path) -> None:
+    backend = await opened(tmp_path)
+    bucket = await backend.open_bucket("n", "b")
+    with closing(sqlite3.connect(tmp_path / "kv.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(bucket.set, "first", b"waits for the lock")
+            await anyio.sleep(0.02)
+            with anyio.move_on_after(0.02):
+                await bucket.set("second", b"waits for the first")
+            other.execute("COMMIT")
+    assert (await bucket.list_keys("", None, 10)).keys == ["first"]
+    await backend.close()
+
+
+async def test_closing_tells_those_who_wait(tmp_path: Path) -> None:
+    backend = await opened(tmp_path)
+    bucket = await backend.open_bucket("n", "b")
+    with closing(sqlite3.connect(tmp_path / "kv.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        results: list[Any] = []
+
+        async def write() -> None:
+            results.extend(await _together([partial(bucket.set, f"k{n}", b"") for n in range(5)]))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(write)
+                await anyio.sleep(0.05)
+                await backend.close()
+    assert [type(result) for result in results] == [StoreUnavailable] * 5

@@ -1,7 +1,7 @@
 """The layout of the file, and every statement that an operation runs.
 
-Each operation is one statement outside of any transaction, so SQLite itself makes it atomic, and cancelling
-whoever waits for it leaves nothing open. Each is one or a few searches of the unique index on
+Each operation is one statement, so SQLite itself makes it atomic, and cancelling whoever waits for it leaves
+nothing open. Each is one or a few searches of the unique index on
 ``(namespace, bucket, key)``; none scans the table.
 
 A row's version is its ``AUTOINCREMENT`` row id. Every write replaces the row by a new one, so a version is

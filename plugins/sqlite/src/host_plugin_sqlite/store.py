@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from host_plugin_sqlite import SqliteSettings, statements
 from host_plugin_sqlite.contention import patiently, pauses
 from host_plugin_sqlite.failures import is_busy, opening_failed, operation_failed
 from host_plugin_sqlite.opening import check_file, connect, connect_reader
+from host_plugin_sqlite.writer import Parameters, Rows, Writer, fetch
 
 __all__ = ["SqliteBackend"]
 
@@ -39,9 +40,6 @@ SWAP_ATTEMPTS = 16
 """How often a swap is tried when the value changes between the attempt and reading why it failed."""
 PURGE_BATCH = 500
 """Rows that one statement of the purge deletes, so that writers never wait long for it."""
-
-Parameters = Mapping[str, Any] | Sequence[Any]
-Rows = list[tuple[Any, ...]]
 
 
 class SqliteBackend(KeyValueBackend):
@@ -61,15 +59,17 @@ class SqliteBackend(KeyValueBackend):
         self.clock = lambda: time.time_ns() // 1_000_000
         self._path = path
         self._patience = settings.busy_timeout
-        self._writer = writer
-        self._readers = readers
+        self._connections = [writer, *readers]
+        self._writer = Writer(writer, settings.busy_timeout)
         self._next_reader = cycle(readers)
         self._closed = False
-        # The task lives as long as the backend, which no task group of the caller's does.
+        # The task lives as long as the backend, which no task group of a caller does.
         self._purging = asyncio.create_task(self._purge_forever(settings.purge_every))
 
     def __repr__(self) -> str:
-        return f"sqlite: {self._path}, {'closed' if self._closed else f'{len(self._readers)} readers'}"
+        return (
+            f"sqlite: {self._path}, {'closed' if self._closed else f'{len(self._connections) - 1} readers'}"
+        )
 
     @classmethod
     async def open(cls, settings: SqliteSettings, path: Path, features: frozenset[str]) -> SqliteBackend:
@@ -96,7 +96,8 @@ class SqliteBackend(KeyValueBackend):
         self._purging.cancel()
         with anyio.CancelScope(shield=True):
             await asyncio.wait([self._purging])
-        await _close_all([self._writer, *self._readers])
+            await self._writer.close()
+        await _close_all(self._connections)
 
     async def probe(self) -> None:
         """Ask whether the file can be read."""
@@ -113,20 +114,24 @@ class SqliteBackend(KeyValueBackend):
 
     async def read(self, statement: str, parameters: Parameters) -> Rows:
         """Run a statement on one of the connections that read, beside any write that is under way."""
-        return await self._run(next(self._next_reader), statement, parameters)
+        connection = next(self._next_reader)
+
+        async def run() -> Rows:
+            return await fetch(connection, statement, parameters)
+
+        return await self._guarded(patiently(run, self._patience))
 
     async def write(self, statement: str, parameters: Parameters) -> Rows:
         """Run a statement on the connection that writes; returns when the disk has it."""
-        return await self._run(self._writer, statement, parameters)
+        return await self._guarded(self._writer.run(statement, parameters))
 
-    async def _run(self, connection: aiosqlite.Connection, statement: str, parameters: Parameters) -> Rows:
+    async def _guarded(self, operation: Coroutine[Any, Any, Rows]) -> Rows:
+        """Await an operation, unless the store is closed; its errors become those of the contract."""
         if self._closed:
+            operation.close()
             raise StoreUnavailable("the store is closed")
         try:
-            return await patiently(
-                lambda: connection.execute_fetchall(statement, parameters),  # type: ignore[arg-type,return-value]
-                self._patience,
-            )
+            return await operation
         except sqlite3.Error as error:
             if is_busy(error):
                 raise Timeout("other processes keep the store locked") from error
