@@ -68,6 +68,7 @@ GUESTS = {
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),
     "command": Guest("command", "0.2.3"),
+    "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
     "kvaforward": Guest("kva-forward", wit=WASMCLOUD),
