@@ -4,6 +4,9 @@ The components (``guests/``, their sources in ``tests/guests``) do one operation
 passes the guest's side of the canonical ABI, the import, the interface, the policy and the backend.
 """
 
+# The methods of a bucket are those of `wasmplex.capabilities.keyvalue`, documented there.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ from wasmplex.testing.doubles import plugin
 from wasmplex.testing.keyvalue.driver import Driver, Refused, Store
 from wasmplex.values import Err, Variant
 
-__all__ = ["GuestDriver", "LabelledGuestDriver"]
+__all__ = ["GuestDriver", "GuestHandle", "LabelledGuestDriver"]
 
 
 class GuestDriver(Driver):
@@ -33,7 +36,8 @@ class GuestDriver(Driver):
     expresses = frozenset({"increment", "batch"})
     requires = frozenset({"increment"})  # it imports atomics, which a host binds to no lesser backend
     component: ClassVar[str] = "keyvalue.wasm"
-    label: ClassVar[str | None] = None
+    package: ClassVar[str] = "wasi:keyvalue"
+    labels: ClassVar[tuple[str | None, ...]] = (None,)
 
     def __init__(self, backend: KeyValueBackend) -> None:
         super().__init__(backend)
@@ -62,9 +66,9 @@ class GuestDriver(Driver):
         return self._stores[scope, settings]
 
     @property
-    def handle(self) -> type[_GuestHandle]:
+    def handle(self) -> type[GuestHandle]:
         """How a bucket of this guest is used."""
-        return _GuestHandle
+        return GuestHandle
 
     async def _run(self, config: HostConfig, provider: _Opened, *, task_status: TaskStatus[Host]) -> None:
         """Keep a host open in a task of its own: whoever asks for a store need not be there at its end."""
@@ -74,17 +78,20 @@ class GuestDriver(Driver):
 
     def _config(self, component: Path, scope: Scope, settings: KeyValueSettings) -> HostConfig:
         table = settings.model_dump(exclude_unset=True) | {"namespace": scope.namespace}
-        binding = BindingConfig(
-            label=self.label,
-            package="wasi:keyvalue",
-            version=None,
-            interfaces=None,
-            backend=_Opened.name,
-            from_=None,
-            settings=Table(table),
+        bindings = tuple(
+            BindingConfig(
+                label=label,
+                package=self.package,
+                version=None,
+                interfaces=None,
+                backend=_Opened.name,
+                from_=None,
+                settings=Table(table),
+            )
+            for label in self.labels
         )
         place = Location("kit.toml", 1, f"workload.{scope.workload}")
-        workload = WorkloadConfig(scope.workload, component, place, bindings=(binding,))
+        workload = WorkloadConfig(scope.workload, component, place, bindings=bindings)
         return HostConfig(Path("kit.toml"), workloads={scope.workload: workload})
 
 
@@ -94,10 +101,10 @@ class LabelledGuestDriver(GuestDriver):
     expresses = frozenset()
     requires = frozenset()
     component = "keyvalue-labelled.wasm"
-    label = "kit"
+    labels = ("kit",)
 
     @property
-    def handle(self) -> type[_GuestHandle]:
+    def handle(self) -> type[GuestHandle]:
         """How a bucket of this guest is used."""
         return _LabelledHandle
 
@@ -137,12 +144,12 @@ class _Borrowed(KeyValueBackend):
 class _GuestStore:
     """One guest, and through it one binding."""
 
-    def __init__(self, host: Host, workload: str, handle: type[_GuestHandle]) -> None:
+    def __init__(self, host: Host, workload: str, handle: type[GuestHandle]) -> None:
         self._host = host
         self._workload = workload
         self._handle = handle
 
-    async def open(self, identifier: str) -> _GuestHandle:
+    async def open(self, identifier: str) -> GuestHandle:
         bucket = self._handle(self, identifier)
         await self.call("forward#open", identifier)
         return bucket
@@ -164,7 +171,7 @@ def _refused(error: Any) -> Refused:
     return Refused(error.tag, text)
 
 
-class _GuestHandle:
+class GuestHandle:
     """A bucket, which the guest opens anew for every operation."""
 
     def __init__(self, store: _GuestStore, name: str) -> None:
@@ -202,7 +209,14 @@ class _GuestHandle:
     async def current(self, key: str) -> Entry | None:
         raise AssertionError("the draft has no words for it")
 
-    async def swap(self, key: str, value: bytes, **conditions: Any) -> Swapped | Stale:
+    async def swap(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        require_version: str | None = None,
+        require_value: bytes | None = None,
+    ) -> Swapped | Stale:
         raise AssertionError("the draft has no words for it")
 
     async def get_many(self, keys: Sequence[str]) -> list[tuple[str, bytes] | None]:
@@ -216,7 +230,7 @@ class _GuestHandle:
         await self._call("forward-more#delete-many", list(keys))
 
 
-class _LabelledHandle(_GuestHandle):
+class _LabelledHandle(GuestHandle):
     """A bucket of a guest without atomics and batch: several keys are one after the other."""
 
     async def get_many(self, keys: Sequence[str]) -> list[tuple[str, bytes] | None]:

@@ -1,0 +1,17 @@
+"""The guests that come with the kit are those that are built from the sources in this repository."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+BUILT = Path(__file__).parents[3] / "tests" / "guests" / "built"
+
+
+@pytest.mark.parametrize("suffix", ["", "-labelled"])
+@pytest.mark.parametrize(("kind", "guest"), [("keyvalue", "kvforward"), ("keyvalue-async", "kvaforward")])
+def test_guests_of_the_kit_are_the_built_ones(kind: str, guest: str, suffix: str) -> None:
+    bundled = files("wasmplex.testing") / "guests" / f"{kind}{suffix}.wasm"
+    assert bundled.read_bytes() == (BUILT / f"{guest}{suffix}.wasm").read_bytes()
