@@ -10,8 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings, Linked
-from wasmplex.values import Err, Ok
-from wasmplex.wit.types import ListType, Option, Primitive, ResultType, ValueType
+from wasmplex.values import Err, Ok, Some, Variant
+from wasmplex.wit.types import (
+    Case,
+    Field,
+    ListType,
+    Option,
+    Primitive,
+    Record,
+    ResultType,
+    TupleType,
+    ValueType,
+    VariantType,
+)
 from wasmtime import wat2wasm
 
 from .identity import identity_guest
@@ -95,6 +106,34 @@ def test_plain_results_come_back(data: st.DataObject, leaf: Primitive, shape: in
     )[shape]
     samples = data.draw(st.lists(values(wrapped), min_size=1, max_size=4))
     asyncio.run(check(wrapped, samples, whole=True, suspend=False))
+
+
+def nested(wrap: Any, depth: int) -> ValueType:
+    return wrap(nested(wrap, depth - 1)) if depth else Primitive("u32")
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_deeply_nested_types(suspend: bool) -> None:
+    some: Any = 7
+    for _ in range(29):
+        some = Some(some)
+    lists: Any = 7
+    for _ in range(30):
+        lists = [lists]
+    tuples: Any = 7
+    for _ in range(30):
+        tuples = (tuples,)
+    for wrap, value in ((Option, some), (ListType, lists), (lambda t: TupleType((t,)), tuples)):
+        asyncio.run(check(nested(wrap, 30), [value], whole=True, suspend=suspend))
+
+
+def test_wide_types() -> None:
+    fields = tuple(Field(f"f{i}", Primitive("u32")) for i in range(200))
+    cases = tuple(Case(f"c{i}", Record(fields) if i % 2 else None) for i in range(30))
+    value = {field.name: i for i, field in enumerate(fields)}
+    asyncio.run(check(Record(fields), [value], whole=True, suspend=False))
+    samples = [[Variant("c0"), Variant("c29", value), Variant("c20")]]
+    asyncio.run(check(VariantType(cases), samples, whole=False, suspend=False))
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 16384, 16385, 40000, 300_000])

@@ -19,7 +19,7 @@ from wasmplex.wit.types import (
 )
 from wasmplex.wit.walk import children
 
-__all__ = ["ENTRY", "MAP_ENTRY", "NAME", "VAL", "fixed_words", "uncarried", "weight"]
+__all__ = ["ENTRY", "MAP_ENTRY", "NAME", "VAL", "fixed_words", "is_heavy", "uncarried"]
 
 VAL = 4
 """Words of a val."""
@@ -70,10 +70,25 @@ def _(type: Flags) -> int:
     return NAME * len(type.names)
 
 
-def weight(type: ValueType) -> int:
-    """Return a measure of the code that reading or writing the type takes: 1 for a primitive."""
+def is_heavy(type: ValueType) -> bool:
+    """Tell whether the code for a type is better kept in a function of its own.
+
+    Python refuses more than 20 nested loops, and code for a big variant should exist once.
+    """
+    return _weight(type) > _MAX_WEIGHT or _depth(type) > _MAX_DEPTH
+
+
+_MAX_WEIGHT = 24
+_MAX_DEPTH = 10
+
+
+def _weight(type: ValueType) -> int:
     cases = len(type.cases) if isinstance(type, (VariantType, Enum)) else 0
-    return 1 + cases + sum(weight(part) for part in children(type))
+    return 1 + cases + sum(_weight(part) for part in children(type))
+
+
+def _depth(type: ValueType) -> int:
+    return 1 + max((_depth(part) for part in children(type)), default=0)
 
 
 def uncarried(type: ValueType) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, weight
+from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, is_heavy
 from wasmplex.engine.codec.source import Source, index
 from wasmplex.values import Variant
 from wasmplex.wit.types import (
@@ -32,8 +32,6 @@ from wasmplex.wit.types import (
 
 __all__ = ["emit_read"]
 
-_INLINE_WEIGHT = 24
-
 # view and number of its units in a 64-bit word
 _SCALARS = {
     "u8": ("U8", 8), "u16": ("U16", 4), "u32": ("U32", 2), "u64": ("U64", 1),
@@ -48,7 +46,7 @@ def emit_read(source: Source, type: ValueType, base: str, offset: int = 0, *, to
     :param top: True for a whole parameter or result; a heavy type elsewhere becomes a function of its own,
         made once per component
     """
-    if not top and weight(type) > _INLINE_WEIGHT:
+    if not top and is_heavy(type):
         helper = source.namespace["readers"](type)
         return f"{source.constant(helper)}({index(base, offset)},ctx,state)"
     return _emit(type, source, base, offset)

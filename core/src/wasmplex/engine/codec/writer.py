@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from wasmplex.engine.capi import KINDS
-from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, fixed_words, weight
+from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, fixed_words, is_heavy
 from wasmplex.engine.codec.source import Source, index, name_literal
 from wasmplex.wit.types import (
     Borrow,
@@ -35,8 +35,6 @@ from wasmplex.wit.types import (
 )
 
 __all__ = ["SCALARS", "Place", "emit_write"]
-
-_INLINE_WEIGHT = 24
 
 # view, number of its units in a 64-bit word, type code of `array`
 SCALARS = {
@@ -75,7 +73,7 @@ def emit_write(source: Source, type: ValueType, place: Place, value: str, *, top
     :param top: True for a whole parameter or result; a heavy type elsewhere becomes a function of its own,
         made once per component
     """
-    if not top and weight(type) > _INLINE_WEIGHT:
+    if not top and is_heavy(type):
         helper = source.constant(source.namespace["writers"](type))
         source.line(f"{helper}({place.at(0)},{place.payload},{value},ar,ctx,state)")
         return
