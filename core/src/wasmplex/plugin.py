@@ -28,6 +28,7 @@ from wasmplex.plugins.contracts import (
     WorkloadContext,
 )
 from wasmplex.plugins.hooks import hookimpl
+from wasmplex.plugins.plain_classes import wit_package
 from wasmplex.settings import Duration, SecretStr, Settings, Size
 from wasmplex.values import Err, Ok, Some, Variant
 
@@ -36,5 +37,5 @@ __all__ = [
     "Diagnostic", "Duration", "Err", "Export", "ExportAdapter", "FailureError", "Grants", "GuestExit",
     "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest", "InstanceType",
     "InterfaceProvider", "Ok", "OpenContext", "SecretStr", "Settings", "Shape", "Size", "Some", "Trigger",
-    "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl",
+    "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl", "wit_package",
 ]  # fmt: skip

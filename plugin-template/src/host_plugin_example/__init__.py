@@ -1,4 +1,4 @@
-"""The backend ``example``: what the host imports when a configuration names it, and no more than that."""
+"""The backend ``example``: imported as soon as a configuration names it."""
 
 from __future__ import annotations
 

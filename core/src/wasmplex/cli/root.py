@@ -18,7 +18,7 @@ from wasmplex.plugins.identity import Group as Entries
 
 __all__ = ["root"]
 
-_ORDER = ("run", "check", "explain", "inspect", "label", "invoke", "plugins")
+_ORDER = ("run", "check", "explain", "inspect", "label", "invoke", "plugins", "doctor", "new")
 _log = logging.getLogger("wasmplex.plugins")
 
 

@@ -1,4 +1,4 @@
-"""What plugin authors and their tests use: conformance kits, test doubles, a fake clock.
+"""What plugin authors and their tests use: conformance kits, test doubles, a fake clock, a host for tests.
 
 The kits need pytest and Hypothesis (``pip install wasmplex[testing]``); the doubles need nothing more.
 """
@@ -9,12 +9,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.testing.clock import FakeClock
-from wasmplex.testing.doubles import DelayedKeyValue, FaultyKeyValue, plugin
+from wasmplex.testing.doubles import DelayedKeyValue, FaultyKeyValue, Hang, plugin
 
 if TYPE_CHECKING:
+    from wasmplex.testing.hosting import HostFactory, WasmHost
     from wasmplex.testing.keyvalue import KeyValueConformance
 
-__all__ = ["DelayedKeyValue", "FakeClock", "FaultyKeyValue", "KeyValueConformance", "plugin"]
+__all__ = [
+    "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "WasmHost",
+    "plugin",
+]  # fmt: skip
 
 _KEYVALUE = "wasmplex.testing.keyvalue"
 
@@ -28,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from wasmplex.testing.keyvalue import KeyValueConformance
 
         return KeyValueConformance
+    if name in ("HostFactory", "WasmHost"):  # imported late: they need the engine
+        from wasmplex.testing import hosting
+
+        return getattr(hosting, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""``wasmplex new plugin``: a plugin to start from, with tests that pass."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from wasmplex.cli.command import Command, Group
+from wasmplex.errors import UsageError
+
+__all__ = ["command"]
+
+_NAME = re.compile(r"(?!.{33})[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_LEFT_OUT = {"__pycache__", ".venv", ".hypothesis", "dist", "variants"}
+_VARIANTS = {"keyvalue": ".", "interface": "variants/interface"}
+"""What a plugin may be, and where its template stands."""
+
+
+@click.group("new", cls=Group, examples=["wasmplex new plugin acme"])
+def command() -> None:
+    """Make something to start from."""
+
+
+@command.command(
+    "plugin",
+    cls=Command,
+    examples=["wasmplex new plugin acme", "wasmplex new plugin geo --capability interface"],
+)
+@click.argument("name")
+@click.option("--capability", type=click.Choice(list(_VARIANTS)), default="keyvalue", show_default=True,
+              help="A backend for key-value, or a WIT interface of your own.")  # fmt: skip
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
+              help="The directory to make it in, by default the current one.")  # fmt: skip
+def plugin_command(name: str, capability: str, into: Path) -> None:
+    """Make a plugin: the folder host-plugin-NAME, installable, with tests that pass.
+
+    NAME is what a configuration will write: backend = "NAME", or the namespace of your WIT package.
+    Nothing is downloaded.
+    """
+    target = into / f"host-plugin-{_check(name)}"
+    if target.exists():
+        raise UsageError(f"{target} exists already", fix="choose another name, or another --into")
+    template = _template() / _VARIANTS[capability]
+    made = 0
+    for source in _files(template):
+        path = target / _renamed(str(source.relative_to(template)), name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_renamed(source.read_text("utf-8"), name), "utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written", why=(error.strerror or str(error)).lower()
+            ) from None
+        made += 1
+    click.echo(f"made {target}: {made} files. Next:")
+    for line in (
+        f"cd {shlex.quote(str(target))}",
+        f"{_python()} -m pip install -e .[dev]",
+        f"{_python()} -m pytest",
+    ):
+        click.echo(f"  {line}")
+
+
+def _check(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name for a plugin",
+            why="it has lower-case words joined by '-', at most 32 letters",
+            fix="wasmplex new plugin my-store",
+        )
+    if keyword.iskeyword(name) or name.startswith("host-plugin-"):
+        fix = f"wasmplex new plugin {name.removeprefix('host-plugin-')}" if "-" in name else ""
+        raise UsageError(f"{name!r} is no name for a plugin", fix=fix or f"wasmplex new plugin my-{name}")
+    return name
+
+
+def _template() -> Path:
+    """Return where the template stands: in the installed package, or beside it in a clone."""
+    here = Path(__file__).resolve()
+    places = [here.with_name("template"), *(parent / "plugin-template" for parent in here.parents[3:5])]
+    for place in places:
+        if (place / "pyproject.toml").is_file():
+            return place
+    raise UsageError("this installation has no plugin template", fix="pip install --force-reinstall wasmplex")
+
+
+def _files(template: Path) -> Iterator[Path]:
+    for path in sorted(template.rglob("*")):
+        parts = path.relative_to(template).parts
+        if path.is_file() and not any(part in _LEFT_OUT or part.endswith("_cache") for part in parts):
+            yield path
+
+
+def _renamed(text: str, name: str) -> str:
+    """Put `name` where the template says ``example``, spelt as it has to be in each place."""
+    words = name.split("-")
+    camel = "".join(word.capitalize() for word in words)
+    text = text.replace("host_plugin_example", f"host_plugin_{'_'.join(words)}").replace("Example", camel)
+    return re.sub(r"\bexample\b", name, text)
+
+
+def _python() -> str:
+    """Return how this Python is called from a shell."""
+    inside = sys.prefix != sys.base_prefix
+    return "python" if inside else "python3"
