@@ -57,7 +57,7 @@ class Table:
         items of an array by their index, ``("servers", 0)``
     """
 
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a literal password may be in them
     location: Location = Location("", 0, "")
     locations: Mapping[KeyPath, Location] = field(default_factory=dict)
 
