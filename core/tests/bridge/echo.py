@@ -8,12 +8,16 @@ from typing import Any
 
 from wasmplex.bridge import BridgedInstance, bridge
 from wasmplex.bridge.kinds import inner_types
+from wasmplex.bridge.transport import TransportName
 from wasmplex.bridge.wat import Scope, instance_type
 from wasmplex.component import read
 from wasmplex.component.shape import InstanceType, NamedType
 from wasmplex.engine import Engine
 from wasmplex.engine.text import assemble
 from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, VariantType
+
+TRANSPORT: TransportName = "strings"
+"""Set by the fixture `transport`."""
 
 
 def echo(*types: ValueType, asynchronous: bool = False) -> bytes:
@@ -35,11 +39,10 @@ async def running(
     engine: Engine, wasm: bytes, imports: Mapping[str, Mapping[str, Callable[..., Any]]]
 ) -> AsyncIterator[BridgedInstance]:
     """Run a component with everything that it imports served through the bridge."""
-    bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True)
+    bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True, TRANSPORT)
     assert bridged is not None
-    linked = engine.link(
-        await engine.compile(bridged.wasm, read(bridged.wasm)), bridged.link(imports), "test"
-    )
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
+    linked = engine.link(compiled, bridged.link(imports), "test")
     instance = BridgedInstance(await linked.instantiate(), bridged)
     try:
         if bridged.start is not None:

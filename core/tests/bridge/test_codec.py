@@ -44,7 +44,7 @@ def through_slots(type_: ValueType, value: Any, base: int) -> Any:
     return reader([type_], None)(bytes(block + slots), base, None)[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(typed_values(), BASES)
 def test_memory_layout_round_trips(pair: tuple[ValueType, Any], base: int) -> None:
     type_, value = pair
@@ -52,7 +52,7 @@ def test_memory_layout_round_trips(pair: tuple[ValueType, Any], base: int) -> No
     assert through_memory(type_, value, base) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(typed_values(), BASES)
 def test_flat_slots_round_trip(pair: tuple[ValueType, Any], base: int) -> None:
     type_, value = pair
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_named_by_its_path(type_: ValueType, value: Any, te
     assert text in str(caught.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(typed_values(4), typed_values(4))
 def test_a_value_of_another_type_is_written_right_or_refused(
     one: tuple[ValueType, Any], other: tuple[ValueType, Any]

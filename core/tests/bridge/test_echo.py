@@ -15,7 +15,7 @@ from wasmplex.wit.types import ListType, Option, Primitive, ResultType, TupleTyp
 from .echo import echo, running
 from .witvalues import typed_values, values
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 # Shrinking would compile hundreds of components; the failing types are small enough as they are.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -62,19 +62,19 @@ def after_waiting(served: Any) -> Any:
     return serve
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES)
+@settings(max_examples=12, deadline=None, phases=PHASES)
 @given(EIGHT)
 async def test_synchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]]) -> None:
     await check(pairs, plainly, asynchronous=False)
 
 
-@settings(max_examples=15, deadline=None, phases=PHASES)
+@settings(max_examples=6, deadline=None, phases=PHASES)
 @given(EIGHT)
 async def test_synchronous_functions_may_wait(pairs: list[tuple[ValueType, Any]]) -> None:
     await check(pairs, after_waiting, asynchronous=False)
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES)
+@settings(max_examples=12, deadline=None, phases=PHASES)
 @given(EIGHT, st.sampled_from([at_once, after_waiting]))
 async def test_asynchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]], serve: Any) -> None:
     await check(pairs, serve, asynchronous=True)
@@ -97,7 +97,7 @@ async def test_more_values_than_go_flat_pass_in_memory() -> None:
     await check([(type_, value)], after_waiting, asynchronous=True)
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@settings(max_examples=6, deadline=None, phases=PHASES)
 @given(typed_values(4).filter(lambda p: not isinstance(p[0], ResultType)), st.data())
 async def test_calls_leave_nothing_behind_for_the_next(
     pair: tuple[ValueType, Any], data: st.DataObject

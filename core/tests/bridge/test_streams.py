@@ -34,7 +34,7 @@ from wasmplex.wit.types import (
 from .echo import echo, running
 from .witvalues import types, values
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 U8, U32, STRING = Primitive("u8"), Primitive("u32"), Primitive("string")
 
@@ -101,7 +101,7 @@ async def test_bytes_come_back_in_order(sizes: list[int], asynchronous: bool) ->
         assert_nothing_left(instance)
 
 
-@settings(max_examples=25, deadline=None, phases=PHASES)
+@settings(max_examples=10, deadline=None, phases=PHASES)
 @given(
     types(5)
     .filter(lambda t: t != Primitive("char"))  # refused by the component model, so far
@@ -116,7 +116,7 @@ async def test_elements_of_any_type_come_back(pair: tuple[ValueType, list[list[A
         assert_nothing_left(instance)
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@settings(max_examples=6, deadline=None, phases=PHASES)
 @given(types(5).flatmap(lambda t: st.tuples(st.just(t), values(t))))
 async def test_futures_of_any_type_come_back(pair: tuple[ValueType, Any]) -> None:
     type_, value = pair
