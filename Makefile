@@ -43,8 +43,12 @@ check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/lint-imports
 
 bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in .build/bench
-	@mkdir -p .build/bench
-	@$(BIN)/python benchmarks/host_calls.py --json .build/bench/host_calls.json
+	@mkdir -p .build/bench; missed=""; \
+	for file in benchmarks/*.py; do \
+		name=$$(basename $$file .py); \
+		$(BIN)/python $$file --json .build/bench/$$name.json || missed="$$missed $$name"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "below what is required:$$missed" >&2; exit 1; fi
 
 oracle: $(STAMP)  ## compare the example guests with what wash, the reference host, makes of them (optional)
 	@$(BIN)/python tests/oracle/compare.py
