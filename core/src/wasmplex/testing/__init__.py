@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from wasmplex.testing.keyvalue import KeyValueConformance
 
 __all__ = [
-    "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "WasmHost",
-    "plugin",
+    "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance",
+    "WasmHost", "plugin",
 ]  # fmt: skip
 
 _KEYVALUE = "wasmplex.testing.keyvalue"
