@@ -64,10 +64,10 @@ class CallTask:
             self.cancel()
             session.leaving.add(self.record)
             return Op.CANCELLED
-        if self.sleeping or self.future.done():
-            session.driver.woken.discard(self.record)
+        session.driver.woken.discard(self.record)
+        if self.future.done():
             return Op.RETURN | self.served.codec.function.number << 8
-        self.sleeping = True
+        self.sleeping = True  # perhaps again: the wake may have been for the task that had the record before
         return Op.WAIT
 
     def _forget(self) -> None:

@@ -1,0 +1,51 @@
+"""The tasks of an import adapter, without an adapter: which orders they give, whatever wakes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from wasmplex.bridge.machine import EVENT_RETURNED, EVENT_START, Op
+from wasmplex.bridge.tasks import CallTask, Driver
+
+pytestmark = pytest.mark.anyio
+
+RECORD, NUMBER, STREAM_READ = 64, 7, 2
+
+
+def books() -> Any:
+    """Return what tasks ask of a session."""
+    session = SimpleNamespace(
+        tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
+        pulse=SimpleNamespace(beat=lambda: None),
+    )  # fmt: skip
+    session.driver = Driver(session)  # type: ignore[arg-type]
+    return session
+
+
+def call(session: Any, future: asyncio.Future[Any]) -> CallTask:
+    served: Any = SimpleNamespace(codec=SimpleNamespace(function=SimpleNamespace(number=NUMBER)))
+    session.tasks[RECORD] = task = CallTask(session, served, RECORD, future)  # type: ignore[arg-type]
+    return task
+
+
+async def test_a_wake_meant_for_the_record_s_last_task_does_not_end_the_next() -> None:
+    session, loop = books(), asyncio.get_running_loop()
+    first = call(session, loop.create_future())
+    first.future.set_result(None)
+    await asyncio.sleep(0)  # the store may yield before the task's first step: the loop turns
+    assert first.step(EVENT_START) == Op.RETURN | NUMBER << 8
+    assert first.step(EVENT_RETURNED) == Op.EXIT
+
+    second = call(session, loop.create_future())
+    assert second.step(EVENT_START) == Op.WAIT
+    while session.driver.step(0, 0, 0) & 0xFF == Op.WAKE:
+        assert second.step(STREAM_READ) == Op.WAIT
+    second.future.set_result(None)
+    await asyncio.sleep(0)
+    assert session.driver.step(0, 0, 0) == Op.WAKE | RECORD << 32
+    assert second.step(STREAM_READ) == Op.RETURN | NUMBER << 8
+    assert (session.running, session.driver.woken) == (0, set())
