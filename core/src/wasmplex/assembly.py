@@ -31,12 +31,14 @@ class PlannedWorkload:
 
     :ivar wasm: the component's bytes, its imports under the labels that the configuration gives them
     :ivar shape: what `wasm` imports and exports
+    :ivar transport: how bytes cross the bridge, as the configuration says
     """
 
     config: WorkloadConfig
     plan: Plan
     wasm: bytes = field(repr=False)
     shape: Shape = field(repr=False)
+    transport: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ async def _plan(
     planned = plan(workload, shape, registry, environ, base=config.base)
     if planned.relabels:
         wasm = relabel(wasm, dict(planned.relabels))
-    return PlannedWorkload(workload, planned, wasm, planned.shape)
+    return PlannedWorkload(workload, planned, wasm, planned.shape, config.engine.transport)
 
 
 async def _read_file(workload: WorkloadConfig) -> bytes:

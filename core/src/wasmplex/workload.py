@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
-from wasmplex.bridge import Bridged, BridgedInstance, bridge
+from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
 from wasmplex.component import read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Compiled, Engine, Linked
@@ -100,25 +100,48 @@ async def open_workload(
             workload.close()
 
 
+_SMALL, _MEDIUM = 1 << 18, 1 << 22
+
+
+def transport_for(planned: PlannedWorkload) -> TransportName:
+    """Return how bytes cross the bridge of a workload: as the configuration says, or by what it costs.
+
+    Memories that the host sees cannot be mapped copy-on-write. For a guest of up to 256 KiB that is nothing,
+    for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes megabytes
+    and milliseconds more.
+    """
+    if planned.transport in ("strings", "memory"):
+        return cast(TransportName, planned.transport)
+    reused = planned.config.instances.reuse > 1
+    return "memory" if len(planned.wasm) <= (_MEDIUM if reused else _SMALL) else "strings"
+
+
 async def _link(
     planned: PlannedWorkload, engine: Engine, imports: Mapping[str, HostFunctions], progress: Progress | None
 ) -> Callable[[], Awaitable[PooledInstance]]:
     """Compile and link a component, with adapters if it needs them; return what makes instances."""
     name, memory = planned.config.name, planned.config.limits.memory
-    bridged = bridge(planned.wasm, planned.shape, imports, assemble)
+    bridged = bridge(planned.wasm, planned.shape, imports, assemble, transport=transport_for(planned))
     if bridged is None:
         compiled = await _compile(planned, engine, planned.wasm, planned.shape, progress)
         return partial(engine.link(compiled, imports, name).instantiate, memory)
-    compiled = await _compile(planned, engine, bridged.wasm, read(bridged.wasm), progress)
+    shape = read(bridged.wasm)
+    compiled = await _compile(planned, engine, bridged.wasm, shape, progress, host_memory=bridged.host_memory)
     return partial(_bridged_instance, engine.link(compiled, bridged.link(imports), name), memory, bridged)
 
 
 async def _compile(
-    planned: PlannedWorkload, engine: Engine, wasm: bytes, shape: Shape, progress: Progress | None
+    planned: PlannedWorkload,
+    engine: Engine,
+    wasm: bytes,
+    shape: Shape,
+    progress: Progress | None,
+    *,
+    host_memory: bool = False,
 ) -> Compiled:
     """Compile a component; what is wrong with it is said with the file and the workload."""
     try:
-        return await engine.compile(wasm, shape, progress)
+        return await engine.compile(wasm, shape, progress, host_memory=host_memory)
     except ComponentError as error:
         config = planned.config
         where = f"{config.component}, {config.table.where('component')}"

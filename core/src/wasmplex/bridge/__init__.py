@@ -10,5 +10,15 @@ from wasmplex.bridge.bridging import Bridged, bridge, needing, wanted
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session
+from wasmplex.bridge.transport import TransportName
 
-__all__ = ["BridgeError", "Bridged", "BridgedInstance", "Session", "bridge", "needing", "wanted"]
+__all__ = [
+    "BridgeError",
+    "Bridged",
+    "BridgedInstance",
+    "Session",
+    "TransportName",
+    "bridge",
+    "needing",
+    "wanted",
+]
