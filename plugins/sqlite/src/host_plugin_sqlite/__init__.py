@@ -26,6 +26,8 @@ class SqliteSettings(Settings):
     """Connections for reading, a thread each, besides the one for writing."""
     busy_timeout: Annotated[Duration, Field(gt=0)] = 4.0
     """How long an operation waits for other processes that write; then it fails with a timeout."""
+    watch_every: Annotated[Duration, Field(gt=0)] = 0.05
+    """How often a watcher looks for changes."""
     purge_every: Annotated[Duration, Field(gt=0)] = 60.0
     """How often rows whose time to live has passed are deleted. They are invisible before that."""
 
@@ -36,7 +38,7 @@ class SqliteProvider(BackendProvider[SqliteSettings]):
     name = "sqlite"
     capability = "keyvalue"
     settings = SqliteSettings
-    features = frozenset({"ttl", "if-not-exists", "increment", "cas"})
+    features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
     durability = "a crash of the process and of the machine"
 
     async def open(self, settings: SqliteSettings, context: OpenContext) -> SqliteBackend:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import anyio
 from wasmplex.capabilities.keyvalue import (
     S64_MIN,
     Bucket,
+    Change,
     Entry,
     KeyValueBackend,
     Page,
@@ -30,6 +32,7 @@ from host_plugin_sqlite import SqliteSettings, statements
 from host_plugin_sqlite.contention import patiently, pauses
 from host_plugin_sqlite.failures import is_busy, opening_failed, operation_failed
 from host_plugin_sqlite.opening import check_file, connect, connect_reader
+from host_plugin_sqlite.watching import watch
 from host_plugin_sqlite.writer import Parameters, Rows, Writer, fetch
 
 __all__ = ["SqliteBackend"]
@@ -57,6 +60,7 @@ class SqliteBackend(KeyValueBackend):
     ) -> None:
         self.features = features
         self.clock = lambda: time.time_ns() // 1_000_000
+        self.watch_every = settings.watch_every
         self._path = path
         self._patience = settings.busy_timeout
         self._connections = [writer, *readers]
@@ -197,6 +201,9 @@ class SqliteBucket(Bucket):
 
     async def delete(self, key: str) -> None:
         await self._store.write(statements.DELETE, self._at(key))
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        return watch(self._store, self._namespace, self._name, self._store.watch_every)
 
     async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
         rows = await self._store.read(
