@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wasmplex.triggers.http.parsing import Head, Refused, RequestParser
+from wasmplex.triggers.http.parsing import Refused, RequestParser
+
+
+class Found(NamedTuple):
+    """A request, as far as it was parsed."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    keep_alive: bool
+    expects_continue: bool
+    body: bytes = b""
+    trailers: list[tuple[bytes, bytes]] | None = None
 
 
 class Sink:
     def __init__(self) -> None:
-        self.found: list[tuple[Head, bytes, list[tuple[bytes, bytes]] | None]] = []
+        self.found: list[Found] = []
 
-    def on_head(self, head: Head) -> None:
-        self.found.append((head, b"", None))
+    def on_head(self, *args: Any, **flags: bool) -> None:
+        self.found.append(Found(*args, **flags))
 
     def on_piece(self, body: bytes) -> None:
-        head, before, _ = self.found[-1]
-        self.found[-1] = (head, before + body, None)
+        self.found[-1] = self.found[-1]._replace(body=self.found[-1].body + body)
 
     def on_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        head, body, _ = self.found[-1]
-        self.found[-1] = (head, body, trailers)
+        self.found[-1] = self.found[-1]._replace(trailers=trailers)
 
 
-def parse(*pieces: bytes, max_head: int = 4096) -> list[Any]:
+def parse(*pieces: bytes, max_head: int = 4096) -> list[Found]:
     sink = Sink()
     parser = RequestParser(sink, max_head)
     for piece in pieces:
@@ -54,32 +66,39 @@ def test_cuts_between_the_bytes_do_not_matter(requests: list[bytes], data: st.Da
     found = parse(*pieces)
     assert found == parse(raw)
     assert len(found) == len(requests)
-    assert all(trailers is not None for _, _, trailers in found)
+    assert all(request.trailers is not None for request in found)
 
 
 def test_heads_are_as_they_were_sent() -> None:
-    [(head, body, trailers)] = parse(REQUESTS[1])
-    assert head == Head(
-        "GET", b"/a%20b/../c", b"x=%2F&y", "1.1", [(b"host", b"a:1"), (b"x-a", b"1"), (b"x-a", b"2")], True
+    [request] = parse(REQUESTS[1])
+    headers = [(b"host", b"a:1"), (b"x-a", b"1"), (b"x-a", b"2")]
+    assert request == Found(
+        "GET",
+        b"/a%20b/../c",
+        b"x=%2F&y",
+        "1.1",
+        headers,
+        keep_alive=True,
+        expects_continue=False,
+        trailers=[],
     )
-    assert (body, trailers) == (b"", [])
 
 
 def test_trailers_are_no_headers() -> None:
-    [(head, body, trailers)] = parse(REQUESTS[3])
-    assert b"x-t" not in dict(head.headers)
-    assert (body, trailers) == (b"abcde", [(b"x-t", b"1")])
+    [request] = parse(REQUESTS[3])
+    assert b"x-t" not in dict(request.headers)
+    assert (request.body, request.trailers) == (b"abcde", [(b"x-t", b"1")])
 
 
 def test_a_wish_to_upgrade_is_ignored_and_the_body_kept() -> None:
-    [(head, body, _), (after, _, _)] = parse(REQUESTS[4] + REQUESTS[0])
-    assert (head.raw_path, body) == (b"/u", b"ok")
-    assert b"upgrade" not in dict(head.headers)
+    [request, after] = parse(REQUESTS[4] + REQUESTS[0])
+    assert (request.raw_path, request.body) == (b"/u", b"ok")
+    assert b"upgrade" not in dict(request.headers)
     assert after.raw_path == b"/"
 
 
 def test_the_host_in_an_absolute_target_counts() -> None:
-    [(head, _, _)] = parse(REQUESTS[6])
+    [head] = parse(REQUESTS[6])
     assert (head.raw_path, head.query) == (b"/p", b"q")
     assert [v for n, v in head.headers if n == b"host"] == [b"other:8"]
 
@@ -89,7 +108,7 @@ def test_the_host_in_an_absolute_target_counts() -> None:
     [(b"http://h", b"/", b""), (b"http://h?q", b"/", b"q"), (b"HTTPS://h/", b"/", b"")],
 )
 def test_absolute_targets_without_a_path(target: bytes, path: bytes, query: bytes) -> None:
-    [(head, _, _)] = parse(b"GET %s HTTP/1.1\r\nhost: a\r\n\r\n" % target)
+    [head] = parse(b"GET %s HTTP/1.1\r\nhost: a\r\n\r\n" % target)
     assert (head.raw_path, head.query) == (path, query)
 
 
@@ -147,14 +166,14 @@ def test_trailers_have_the_same_limit() -> None:
     ],
 )
 def test_what_follows_the_last_request_is_ignored(raw: bytes) -> None:
-    [(head, _, _)] = parse(raw + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n", b"\x00garbage")
+    [head] = parse(raw + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n", b"\x00garbage")
     assert not head.keep_alive
 
 
 def test_the_body_of_the_last_request_is_not() -> None:
     raw = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\n"
-    [(_, body, trailers)] = parse(raw, b"bo", b"dy", b"GET /")
-    assert (body, trailers) == (b"body", [])
+    [request] = parse(raw, b"bo", b"dy", b"GET /")
+    assert (request.body, request.trailers) == (b"body", [])
 
 
 @given(st.binary(max_size=300), st.data())

@@ -100,9 +100,15 @@ class HttpApplication:
             _answer(exchange, 413, f"a request body may have {target.max_body} bytes", _CLOSE)
         else:
             await self._call(target, exchange, scope)
-        await _send_rest(exchange)
+        if exchange.finished and not exchange.complete and not exchange.disconnected:
+            try:
+                await exchange.flush()
+            except OSError:
+                log.debug("%r: the client went away", exchange)
 
     def _find(self, scope: Scope) -> _Target | None:
+        if self._router.everything is not None:
+            return self._router.everything
         path, root = scope["path"], scope.get("root_path")
         if root and path.startswith(root):
             path = path[len(root) :] or "/"
@@ -208,15 +214,6 @@ def _status_of(error: Exception) -> tuple[int, bool]:
     if isinstance(error, HttpFailure):
         return error.status, True
     return 502, isinstance(error, WasmplexError)
-
-
-async def _send_rest(exchange: Exchange) -> None:
-    if exchange.disconnected or not exchange.finished:
-        return
-    try:
-        await exchange.flush()
-    except OSError:
-        log.debug("%r: the client went away", exchange)
 
 
 async def _not_http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -45,7 +45,9 @@ class Cycle:
         "on_disconnect", "scope", "started", "trailers",
     )  # fmt: skip
 
-    def __init__(self, protocol: HttpProtocol, scope: Scope, *, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: HttpProtocol, scope: Scope, *, keep_alive: bool, expects_continue: bool
+    ) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
@@ -58,7 +60,7 @@ class Cycle:
         self._told_end = False
         self.trailers: Headers | None = None
         self._waiter: Future[None] | None = None
-        self._continue = _expects_continue(scope["headers"])
+        self._continue = expects_continue
         # the response
         self._head = b""
         self._framing = _CHUNKED
@@ -82,7 +84,8 @@ class Cycle:
         """Take the end of the request."""
         self.ended = True
         self.trailers = trailers or None
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def disconnect(self) -> None:
         """Take note that the client is gone."""
@@ -246,7 +249,8 @@ class Cycle:
 
     def _complete(self) -> None:
         self.complete = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
         self._protocol.answered(self)
 
 
@@ -254,13 +258,6 @@ def _check(lines: list[bytes]) -> None:
     text = b"".join(lines)
     if text.count(b"\n") != len(lines) or text.count(b"\r") != len(lines) or b"\0" in text:
         raise RuntimeError("a header has a line break or a NUL in it")
-
-
-def _expects_continue(headers: Headers) -> bool:
-    for name, value in headers:
-        if name == b"expect":
-            return bool(value.lower() == b"100-continue")
-    return False
 
 
 def plain_answer(status: int, text: str, more: bytes = b"") -> bytes:

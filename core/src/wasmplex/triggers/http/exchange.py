@@ -22,12 +22,15 @@ class Exchange(HttpExchange):
     """See `HttpExchange`. Not more than one task reads, and one writes, at a time.
 
     :param max_body: bytes that the request's body may have
+    :ivar started: some of the response has left
+    :ivar finished: the response has got its end
+    :ivar complete: all of the response has left
     """
 
     __slots__ = (
-        "_announced", "_bodiless", "_body_ended", "_broken", "_can_trail", "_finished",
+        "_announced", "_bodiless", "_body_ended", "_broken", "_can_trail",
         "_flusher", "_head", "_kept", "_lookahead", "_receive", "_received", "_response", "_scope", "_send",
-        "_trailers", "_writing", "complete", "connection", "disconnected", "max_body", "method",
+        "_trailers", "_writing", "complete", "connection", "disconnected", "finished", "max_body", "method",
         "on_disconnect", "on_room", "scheme", "started", "status", "too_large",
     )  # fmt: skip
 
@@ -54,7 +57,7 @@ class Exchange(HttpExchange):
         self._head: list[tuple[bytes, bytes]] = []
         self._response: list[bytes] = []
         self._writing = 0  # bytes that are held, or that the server has not taken yet
-        self._finished = False
+        self.finished = False
         self._trailers: Headers | None = None
         self._can_trail = TRAILERS in extensions
         self._announced = False  # that trailers follow, if only an empty list of them
@@ -196,17 +199,12 @@ class Exchange(HttpExchange):
         self._response = [body]
         self._writing = len(body)
         self._trailers = None
-        self._finished = True
+        self.finished = True
         return True
-
-    @property
-    def finished(self) -> bool:
-        """True if the response has got its end, sent or not."""
-        return self._finished
 
     def finish(self, trailers: Headers | None = None) -> None:
         """Mark the end of the response."""
-        self._finished = True
+        self.finished = True
         self._trailers = trailers
 
     def nudge(self) -> None:
@@ -217,7 +215,7 @@ class Exchange(HttpExchange):
     def _has_news(self) -> bool:
         if not self.started:
             return not self.too_large
-        return not self.complete and (bool(self._response) or self._finished)
+        return not self.complete and (bool(self._response) or self.finished)
 
     async def _flush_while_any(self) -> None:
         try:
@@ -250,7 +248,7 @@ class Exchange(HttpExchange):
     async def _flush(self) -> None:
         pieces, self._response = self._response, []
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        size, finished = len(data), self._finished
+        size, finished = len(data), self.finished
         if not self.started:
             self.started = True
             await self._send(self._start_message(size, finished))

@@ -6,11 +6,11 @@ to upgrade, trailers. https://www.rfc-editor.org/rfc/rfc9112
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import httptools
 
-__all__ = ["Head", "Refused", "RequestParser", "RequestSink"]
+__all__ = ["Refused", "RequestParser", "RequestSink"]
 
 
 class Refused(Exception):
@@ -29,22 +29,21 @@ class _Over(Exception):
     """Raised in a callback for a request after the one that was to be the last."""
 
 
-class Head(NamedTuple):
-    """A request's line and headers; `raw_path` is as sent, names are lower case."""
-
-    method: str
-    raw_path: bytes
-    query: bytes
-    version: str
-    headers: list[tuple[bytes, bytes]]
-    keep_alive: bool
-
-
 class RequestSink(Protocol):
     """Who is told what was found. Any method may raise `Refused`."""
 
-    def on_head(self, head: Head) -> None:
-        """Take a request whose body follows."""
+    def on_head(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        version: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        """Take a request whose body follows; `raw_path` is as sent, the names of headers are lower case."""
 
     def on_piece(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -68,9 +67,6 @@ class RequestParser:
         self.in_head = False
         self._last = False  # the request that is being parsed is the last one
         self._over = False
-        self._clear()
-
-    def _clear(self) -> None:
         self._url = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._size = 0
@@ -118,7 +114,10 @@ class RequestParser:
         if self._over:
             raise _Over
         self.in_head = True
-        self._clear()
+        self._url = b""
+        self._fields = []
+        self._size = 0
+        self._upgrade = False
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._url += url
@@ -146,13 +145,22 @@ class RequestParser:
             target, fields = _other_target(method, target, fields)
         if b"#" in target:
             raise Refused(400, "the target of a request has no fragment")
-        if version != "1.0" and _hosts(fields) != 1:
+        hosts, expects_continue = 0, False
+        for name, value in fields:
+            if name == b"host":
+                hosts += 1
+            elif name == b"expect" and value.lower() == b"100-continue":
+                expects_continue = True
+        if version != "1.0" and hosts != 1:
             raise Refused(400, "a request has exactly one host header")
         keep_alive = version != "1.0" and parser.should_keep_alive()
         self._last = not keep_alive
         raw_path, _, query = target.partition(b"?")
         self._fields, self._size = [], 0
-        self._sink.on_head(Head(method.decode("ascii"), raw_path, query, version, fields, keep_alive))
+        self._sink.on_head(
+            method.decode("ascii"), raw_path, query, version, fields,
+            keep_alive=keep_alive, expects_continue=expects_continue,
+        )  # fmt: skip
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         self._sink.on_piece(body)
@@ -161,14 +169,6 @@ class RequestParser:
         if not self._upgrade:
             self._over = self._last
             self._sink.on_end(self._fields)
-
-
-def _hosts(fields: list[tuple[bytes, bytes]]) -> int:
-    count = 0
-    for name, _ in fields:
-        if name == b"host":
-            count += 1
-    return count
 
 
 def _other_target(

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from wasmplex.triggers.http.asgi import CONNECTION, TRAILERS, Application, Scope
 from wasmplex.triggers.http.cycle import Cycle, plain_answer
-from wasmplex.triggers.http.parsing import Head, Refused, RequestParser
+from wasmplex.triggers.http.parsing import Refused, RequestParser
 from wasmplex.triggers.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _UNWANTED = 256 * 1024
 """Bytes of a body nobody reads that are taken for the sake of keeping the connection."""
 _LINGER = 2.0
 """Seconds that a client gets to read an answer that came before the end of its request."""
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
 _RESET = struct.pack("ii", 1, 0)
 _LINGER_BYTES = 16 * 2**20
 
@@ -147,14 +148,40 @@ class HttpProtocol(asyncio.Protocol):
 
     # ------------------------------------------------------------ the parser's finds
 
-    def on_head(self, head: Head) -> None:
+    def on_head(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        version: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
         """Start to serve a request, or put it in line behind those before it."""
         if self._parser is None:
             return  # closed by what came before it in the same bytes
         self._idle = False
-        scope = self._scope(head)
-        self._receiving = cycle = Cycle(self, scope, keep_alive=head.keep_alive)
+        path = raw_path.decode("ascii", "replace")
+        scope: Scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": method,
+            "scheme": self._scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self._client,
+            "server": self._server,
+            "state": self._app_state.copy(),
+        }
+        cycle = Cycle(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         scope["extensions"] = {TRAILERS: {}, CONNECTION: cycle}
+        self._receiving = cycle
         if self._current is None:
             self._start(cycle)
         elif len(self._queue) < _PIPELINED:
@@ -184,24 +211,6 @@ class HttpProtocol(asyncio.Protocol):
             cycle.end(trailers)
             if cycle.complete and cycle is self._current:
                 self._next()
-
-    def _scope(self, head: Head) -> Scope:
-        path = head.raw_path.decode("ascii", "replace")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": head.version,
-            "method": head.method,
-            "scheme": self._scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": head.raw_path,
-            "query_string": head.query,
-            "root_path": "",
-            "headers": head.headers,
-            "client": self._client,
-            "server": self._server,
-            "state": self._app_state.copy(),
-        }
 
     # ------------------------------------------------------------ the life of a request
 

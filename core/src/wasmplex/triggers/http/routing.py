@@ -55,6 +55,9 @@ class Router(Generic[T]):
             entries.sort(key=lambda entry: len(entry[0]), reverse=True)
         self.any_host_only = self._hosts.keys() <= {None}
         """True if no route names a host, so that `find` may be called without one."""
+        alone = len(taken) == 1 and (None, "/") in taken
+        self.everything: T | None = taken[None, "/"].target if alone else None
+        """The target of all requests, if there is only one and it wants them all."""
 
     def find(self, host: str | None, path: str) -> T | None:
         """Return the target for a request, None if there is none.

@@ -62,6 +62,8 @@ class Fields:
 
         :raises ValueError: if it says nothing sensible, or different things
         """
+        if not self._entries:
+            return None
         lengths = {value for name, value in self._entries if name.lower() == "content-length"}
         if not lengths:
             return None

@@ -103,17 +103,11 @@ class ResponseOutparam:
 
     def _start(self, response: OutgoingResponse) -> None:
         exchange, body = self._exchange, response.body_taken
-        without = exchange.method == "HEAD" or response.status_code() == _NOT_MODIFIED
-        try:
-            length = response.fields.content_length()
-        except ValueError as error:
-            self._failure = HttpFailure("the guest's response cannot be sent", why=str(error))
-            return
-        if body is None and length and not without:
-            why = f"content-length says {length} bytes, and there is no body"
+        without = response.status == _NOT_MODIFIED or exchange.method == "HEAD"
+        if body is None and not without and (why := _lacks_body(response)):
             self._failure = HttpFailure("the guest's response cannot be sent", why=why)
             return
-        exchange.start(response.status_code(), response.fields.sent())
+        exchange.start(response.status, response.fields.sent())
         if body is None:
             exchange.finish()
             return
@@ -126,7 +120,7 @@ class ResponseOutparam:
         """Have nothing more written: the call is over."""
         self._exchange.on_room = None
         if self._body is not None:
-            self._body.fail(_OVER)
+            self._body.error = _OVER
 
     def check(self) -> None:
         """Raise if the guest has returned without a response.
@@ -137,3 +131,11 @@ class ResponseOutparam:
             raise self._failure
         if not self._answered:
             raise HttpFailure("the guest returned without calling response-outparam.set")
+
+
+def _lacks_body(response: OutgoingResponse) -> str:
+    try:
+        length = response.fields.content_length()
+    except ValueError as error:
+        return str(error)
+    return f"content-length says {length} bytes, and there is no body" if length else ""

@@ -75,22 +75,22 @@ class IncomingRequest:
 class OutgoingResponse:
     """The resource ``outgoing-response``."""
 
-    __slots__ = ("_status", "body_taken", "fields")
+    __slots__ = ("body_taken", "fields", "status")
 
     def __init__(self, headers: Fields) -> None:
         self.fields = headers
-        self._status = 200
+        self.status = 200
         self.body_taken: OutgoingBody | None = None
 
     def status_code(self) -> int:
         """Return the status."""
-        return self._status
+        return self.status
 
     def set_status_code(self, status_code: int) -> None:
         """Set the status; refused if a response cannot have it."""
         if not 200 <= status_code <= 599:
             raise Err
-        self._status = status_code
+        self.status = status_code
 
     def headers(self) -> Fields:
         """Return the headers, to be read only."""

@@ -38,66 +38,52 @@ class BodySink(Protocol):
         """Learn that there will be no end."""
 
 
-class _Held:
-    """Takes the place of a sink until the message is sent off."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.size = 0
-        self.finished = False
-        self.abandoned = False
-        self.trailers: Sequence[tuple[bytes, bytes]] | None = None
-        self.on_room: Callable[[], None] | None = None
-
-    def room(self) -> int:
-        return max(0, _ROOM - self.size)
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)
-        self.size += len(data)
-
-    def finish(self, trailers: Sequence[tuple[bytes, bytes]] | None = None) -> None:
-        self.finished, self.trailers = True, trailers
-
-    def abandon(self) -> None:
-        self.abandoned = True
-
-
 class OutgoingBody:
     """The resource ``outgoing-body``.
 
+    What is written before its message is sent off is held, up to a limit.
+
     :param too_long: the case of ``error-code`` for a body that is not as long as its content-length says
+    :ivar error: why nothing more can be written
     """
 
-    __slots__ = ("_ended", "_expected", "_sink", "_taken", "_too_long", "_written", "changed", "error")
+    __slots__ = (
+        "_changed", "_ended", "_expected", "_finished", "_held", "_sink", "_taken", "_too_long", "_trailers",
+        "_written", "error",
+    )  # fmt: skip
 
     def __init__(
         self, headers: Fields, too_long: Literal["HTTP-request-body-size", "HTTP-response-body-size"]
     ) -> None:
-        self._sink: BodySink = _Held()
-        self._too_long = too_long
         try:
             self._expected = headers.content_length()
         except ValueError:
             raise Err from None
+        self._too_long = too_long
+        self._sink: BodySink | None = None
+        self._held: list[bytes] = []
         self._written = 0
         self._taken = False
         self._ended = False
+        self._finished = False
+        self._trailers: Sequence[tuple[bytes, bytes]] | None = None
+        self._changed: Signal | None = None
         self.error: HttpError | None = None
-        self.changed = Signal()
 
     def send_to(self, sink: BodySink) -> None:
         """Have what was held, and all that follows, go to `sink`: the message is being sent off."""
-        held, self._sink = self._sink, sink
-        assert isinstance(held, _Held)  # noqa: S101  a message is sent off once: it moves to the host
-        sink.on_room = self.changed.notify
-        for piece in held.pieces:
+        self._sink = sink
+        if self._changed is not None:
+            sink.on_room = self._changed.notify
+        for piece in self._held:
             sink.write(piece)
-        if held.finished:
-            sink.finish(held.trailers)
-        elif held.abandoned:
+        self._held.clear()
+        if self._finished:
+            sink.finish(self._trailers)
+        elif self._ended:
             sink.abandon()
-        self.changed.notify()
+        if self._changed is not None:
+            self._changed.notify()
 
     def may_be_empty(self) -> None:
         """Let the body be empty whatever content-length says: it is the answer to a HEAD, say."""
@@ -107,34 +93,46 @@ class OutgoingBody:
     def fail(self, error: HttpError) -> None:
         """Have the guest's next write fail: nobody takes it any more."""
         self.error = error
-        self.changed.notify()
+        if self._changed is not None:
+            self._changed.notify()
 
     # ------------------------------------------------------------ for the stream
 
+    def changed(self) -> Signal:
+        """Return what is notified when `settled` may say yes."""
+        if self._changed is None:
+            self._changed = Signal()
+            if self._sink is not None:
+                self._sink.on_room = self._changed.notify
+        return self._changed
+
     def settled(self) -> bool:
         """Say whether `room` would be more than 0, or raise."""
-        return self._ended or self.error is not None or self._sink.room() > 0
+        return self._ended or self.error is not None or self.room() > 0
 
     def room(self) -> int:
         """Return how many bytes may be written; raises ``stream-error`` after the end or an error."""
-        if self._ended:
-            raise closed()
         if self.error is not None:
             raise stream_failed(self.error)
-        return self._sink.room()
+        if self._ended:
+            raise closed()
+        return self._sink.room() if self._sink is not None else max(0, _ROOM - self._written)
 
     def write(self, contents: bytes) -> None:
         """Send a piece on."""
         self._written += len(contents)
         if self._expected is not None and self._written > self._expected:
             self.error = self._wrong_size()
-            self._sink.abandon()
+            self.drop()
             raise stream_failed(self.error)
-        self._sink.write(contents)
+        if self._sink is not None:
+            self._sink.write(contents)
+        else:
+            self._held.append(contents)
 
     def stuck(self) -> bool:
         """Say whether waiting is in vain: the message has not been sent off, and what is held is full."""
-        return isinstance(self._sink, _Held) and not self.settled()
+        return self._sink is None and not self.settled()
 
     def _wrong_size(self) -> HttpError:
         return HttpError(
@@ -159,9 +157,13 @@ class OutgoingBody:
         if this.error is not None:
             this.drop()
             raise Err(this.error.code)
-        this._ended = True
+        this._ended = this._finished = True
+        sent = trailers.sent() if trailers is not None else None
+        if this._sink is None:
+            this._trailers = sent
+            return
         try:
-            this._sink.finish(trailers.sent() if trailers is not None else None)
+            this._sink.finish(sent)
         except HttpError as error:
             raise Err(error.code) from None
 
@@ -169,7 +171,8 @@ class OutgoingBody:
         """End the body before its end: whoever receives it must not take it for whole."""
         if not self._ended:
             self._ended = True
-            self._sink.abandon()
+            if self._sink is not None:
+                self._sink.abandon()
 
 
 class OutgoingStream(OutputStream):
@@ -209,7 +212,7 @@ class OutgoingStream(OutputStream):
 
     def subscribe(self) -> Pollable:
         """Return a pollable that is ready when there is room."""
-        return SignalPollable(self._body.settled, self._body.changed)
+        return SignalPollable(self._body.settled, self._body.changed())
 
     async def _room(self) -> int:
         if self._body.stuck():
