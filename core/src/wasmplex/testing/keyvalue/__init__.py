@@ -29,14 +29,10 @@ from wasmplex.errors import UsageError
 from wasmplex.settings import SecretStr
 from wasmplex.testing.conformance import needs
 from wasmplex.testing.keyvalue.async_guests import AsyncGuestDriver, LabelledAsyncGuestDriver
-from wasmplex.testing.keyvalue.atomics_tests import (
-    AtomicsTests,
-    BatchTests,
-    ExpiryTests,
-    FeatureTests,
-    WatchTests,
-)
+from wasmplex.testing.keyvalue.atomics_tests import AtomicsTests, BatchTests
 from wasmplex.testing.keyvalue.driver import Bench, ContractDriver, Driver, Handle, Probe, Refused, Store
+from wasmplex.testing.keyvalue.expiry_tests import ExpiryTests
+from wasmplex.testing.keyvalue.feature_tests import FeatureTests, WatchTests
 from wasmplex.testing.keyvalue.guests import GuestDriver, LabelledGuestDriver
 from wasmplex.testing.keyvalue.machine import run_machine
 from wasmplex.testing.keyvalue.store_tests import StoreTests, refused

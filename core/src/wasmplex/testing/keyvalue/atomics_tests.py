@@ -1,121 +1,17 @@
-"""The part of the kit about time to live, conditional writes, counters, compare-and-swap and batches."""
+"""The part of the kit about counters, compare-and-swap and batches."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
-
 import anyio
 import anyio.lowlevel
-import pytest
 
-from wasmplex.capabilities.keyvalue import FEATURES, S64_MAX, S64_MIN, Change, Stale, Swapped, Unsupported
+from wasmplex.capabilities.keyvalue import S64_MAX, S64_MIN, Stale, Swapped
 from wasmplex.testing.conformance import Conformance, needs
-from wasmplex.testing.keyvalue.driver import Bench, Handle, outcome
+from wasmplex.testing.keyvalue.driver import Bench, Handle
+from wasmplex.testing.keyvalue.expiry_tests import TTL
 from wasmplex.testing.keyvalue.store_tests import keys_of, refused
 
-__all__ = ["AtomicsTests", "BatchTests", "ExpiryTests", "FeatureTests", "WatchTests"]
-
-TTL = 300
-"""Milliseconds: short enough to wait for, long enough for a few operations on a busy machine."""
-
-
-class ExpiryTests(Conformance):
-    """``ttl-ms`` and ``if-not-exists``."""
-
-    @needs("ttl")
-    async def test_expiry(self, bench: Bench) -> None:
-        """Get / exists / list: an expired key does not exist, from the very millisecond."""
-        bucket = await bench.bucket()
-        await bucket.set("k", b"v", ttl_ms=TTL)
-        await bucket.set("stays", b"v")
-        assert await bucket.get("k") == b"v"
-        if bench.exact:
-            await bench.passes(TTL - 1)
-            assert await bucket.get("k") == b"v"
-            await bench.passes(1)
-        else:
-            await bench.passes(TTL)
-        assert await bucket.get("k") is None
-        assert await bucket.exists("k") is False
-        assert await keys_of(bucket) == ["stays"]
-        assert await bucket.get_many(["k"]) == [None]
-
-    @needs("ttl")
-    async def test_set_clears_expiry(self, bench: Bench) -> None:
-        """set: clears an earlier expiry unless a new `ttl-ms` is given."""
-        bucket = await bench.bucket()
-        for key in ("plain", "batch", "again"):
-            await bucket.set(key, b"1", ttl_ms=TTL)
-        await bucket.set("plain", b"2")
-        await bucket.set_many([("batch", b"2")])
-        await bucket.set("again", b"2", ttl_ms=100 * TTL)
-        await bench.passes(TTL)
-        assert sorted(await keys_of(bucket)) == ["again", "batch", "plain"]
-
-    @needs("ttl")
-    async def test_a_new_expiry_replaces_the_old(self, bench: Bench) -> None:
-        """set: clears an earlier expiry unless a new `ttl-ms` is given."""
-        bucket = await bench.bucket()
-        await bucket.set("k", b"1", ttl_ms=100 * TTL)
-        await bucket.set("k", b"2", ttl_ms=TTL)
-        await bench.passes(TTL)
-        assert await bucket.get("k") is None
-
-    @needs("ttl")
-    async def test_no_time_to_live(self, bench: Bench) -> None:
-        """set: `ttl-ms` = 0: invalid-argument, nothing written."""
-        bucket = await bench.bucket()
-        await refused("invalid-argument", bucket.set("k", b"v", ttl_ms=0))
-        assert await bucket.exists("k") is False
-
-    @needs("ttl")
-    async def test_the_longest_time_to_live(self, bench: Bench) -> None:
-        """set: any other `ttl-ms` is taken, the largest u64 too."""
-        bucket = await bench.bucket()
-        await bucket.set("k", b"v", ttl_ms=2**64 - 1)
-        await bench.passes(TTL)
-        assert await bucket.get("k") == b"v"
-
-    @needs("if-not-exists")
-    async def test_if_not_exists(self, bench: Bench) -> None:
-        """if-not-exists: the loser gets precondition-failed, and the value stays."""
-        bucket = await bench.bucket()
-        await bucket.set("k", b"first", if_not_exists=True)
-        await refused("precondition-failed", bucket.set("k", b"second", if_not_exists=True))
-        assert await bucket.get("k") == b"first"
-        await bucket.delete("k")
-        await bucket.set("k", b"third", if_not_exists=True)
-        assert await bucket.get("k") == b"third"
-
-    @needs("if-not-exists", "ttl")
-    async def test_if_not_exists_after_expiry(self, bench: Bench) -> None:
-        """if-not-exists: an expired key counts as absent."""
-        bucket = await bench.bucket()
-        await bucket.set("k", b"first", ttl_ms=TTL, if_not_exists=True)
-        await refused("precondition-failed", bucket.set("k", b"second", ttl_ms=TTL, if_not_exists=True))
-        await bench.passes(TTL)
-        await bucket.set("k", b"third", if_not_exists=True)
-        await bench.passes(TTL)
-        assert await bucket.get("k") == b"third"
-
-    @needs("if-not-exists")
-    async def test_if_not_exists_has_one_winner(self, bench: Bench) -> None:
-        """if-not-exists: atomic."""
-        winners: list[int] = []
-
-        async def contend(number: int, bucket: Handle) -> None:
-            result = await outcome(bucket.set("k", b"%d" % number, if_not_exists=True))
-            assert result in ("ok", "precondition-failed")
-            if result == "ok":
-                winners.append(number)
-
-        clients = [await bench.bucket(workload=f"client {number}") for number in range(3)]
-        async with anyio.create_task_group() as group:
-            for number in range(24):
-                group.start_soon(contend, number, clients[number % 3])
-        assert len(winners) == 1
-        assert await clients[0].get("k") == b"%d" % winners[0]
+__all__ = ["AtomicsTests", "BatchTests"]
 
 
 class AtomicsTests(Conformance):
@@ -389,82 +285,3 @@ class BatchTests(Conformance):
         await refused("quota-exceeded", bucket.delete_many(names))
         await bucket.delete_many(names[:1000])
         assert await keys_of(bucket) == []
-
-
-class WatchTests(Conformance):
-    """``watch``, which no interface has a function for."""
-
-    @needs("watch")
-    async def test_watching(self, bench: Bench) -> None:
-        """watch: on-set / on-delete for the bucket, at least once, in order per key."""
-        bucket = await bench.bucket("watched")
-        other = await bench.bucket("other")
-        await bucket.set("k", b"before")
-        raw = await bench.backend.open_bucket(bench.namespace, "watched")
-        with anyio.fail_after(10):
-            async with raw.watch() as changes:
-                for operation, expected in (
-                    (bucket.set("k", b"1"), Change("k", b"1")),
-                    (other.set("k", b"2"), None),
-                    (bucket.set_many([("k", b"3")]), Change("k", b"3")),
-                    (bucket.delete("k"), Change("k", None)),
-                    (bucket.delete("k"), None),
-                    (bucket.set("", b""), Change("", b"")),
-                ):
-                    await operation
-                    if expected is not None:
-                        assert await _next_new(changes, expected) == expected
-
-    @needs("watch")
-    async def test_watching_ends(self, bench: Bench) -> None:
-        """watch: what is written when nobody watches any more is told to nobody, and nothing is left."""
-        bucket = await bench.bucket("watched")
-        raw = await bench.backend.open_bucket(bench.namespace, "watched")
-        for _ in range(2):
-            with anyio.fail_after(10):
-                async with raw.watch() as changes:
-                    await bucket.set("k", b"in")
-                    assert (await anext(changes)).value == b"in"
-                await bucket.set("k", b"out")
-
-
-async def _next_new(changes: AsyncIterator[Change], expected: Change) -> Change:
-    """Return the next change that is not the one before told again."""
-    change = previous = await anext(changes)
-    while change == previous and change != expected:
-        change = await anext(changes)
-    return change
-
-
-class FeatureTests(Conformance):
-    """What a backend declares, and what it does not."""
-
-    async def test_what_is_declared(self, bench: Bench) -> None:
-        """A backend declares its features and the degree of its durability; both in known words."""
-        assert self.provider.capability == "keyvalue"
-        assert self.provider.features <= FEATURES
-        assert bench.backend.features <= self.provider.features
-        assert self.provider.durability
-
-    async def test_what_is_not_declared_is_refused(
-        self, bench: Bench, request: pytest.FixtureRequest
-    ) -> None:
-        """A backend that cannot honour a line declares that unsupported; it is never served wrongly."""
-        operations: dict[str, Callable[[Any], Any]] = {
-            "ttl": lambda bucket: bucket.set("k", b"v", ttl_ms=1000),
-            "if-not-exists": lambda bucket: bucket.set("k", b"v", if_not_exists=True),
-            "increment": lambda bucket: bucket.increment("k", 1),
-            "cas": lambda bucket: bucket.swap("k", b"v", require_value=b""),
-        }
-        undeclared = FEATURES - bench.backend.features
-        raw = await bench.backend.open_bucket(bench.namespace, "bucket")
-        if "watch" in undeclared:
-            with pytest.raises(Unsupported):
-                raw.watch()
-        for feature in sorted(undeclared - {"watch"}):
-            with pytest.raises(Unsupported):
-                await operations[feature](raw)
-            if feature in request.getfixturevalue("driver_type").expresses:
-                error = await refused("other", operations[feature](await bench.bucket()))
-                assert feature in error.text
-        assert await raw.get("k") is None
