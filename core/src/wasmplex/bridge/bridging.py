@@ -81,7 +81,7 @@ class Bridged:
             for name in self.below.adapter.instances:
                 linked.pop(name, None)
             served = [
-                serve(codec, imports[codec.function.owner][codec.function.name])
+                serve(codec, imports[codec.function.owner][codec.function.name], self.below.adapter.kinds)
                 for codec in self.below.codecs
             ]
             linked[HOST] = port(served, self.below.kinds, self.transport)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wasmplex.bridge.builtins import Builtins
-from wasmplex.bridge.codec import Reader, Writer, reader, writer
+from wasmplex.bridge.codec import Reader, Writer, reader, whole_call, writer
 from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.kinds import Function, KindTable, inner_types
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
@@ -43,11 +43,13 @@ class Served:
     """A function with the Python that serves it.
 
     :ivar context: whether the Python wants the calling instance first
+    :ivar whole: the whole call in one function, where no handles are exchanged and nothing waits
     """
 
     codec: Codec
     call: Callable[..., Any]
     context: bool
+    whole: Callable[[Any, int, int, Any, Any], bytearray] | None = None
 
 
 def _any(types: Sequence[ValueType | None], kinds: type | tuple[type, ...]) -> bool:
@@ -75,11 +77,18 @@ def _codec(function: Function, kinds: KindTable) -> Codec:
     )
 
 
-def serve(codec: Codec, function: HostFunction | Callable[..., Any]) -> Served:
+def serve(codec: Codec, function: HostFunction | Callable[..., Any], kinds: KindTable) -> Served:
     """Pair a codec with its Python."""
-    if isinstance(function, HostFunction):
-        return Served(codec, function.call, function.context)
-    return Served(codec, function, context=False)
+    call, context = (
+        (function.call, function.context) if isinstance(function, HostFunction) else (function, False)
+    )
+    type_ = codec.function.type
+    if codec.takes or codec.gives or codec.function.waits or type_.is_async:
+        return Served(codec, call, context)
+    params = [param.type for param in type_.params]
+    flat = len(flatten(type_.result)) <= 1 if type_.result else True
+    whole = whole_call(params, type_.result, kinds, call, flat=flat, context=context)
+    return Served(codec, call, context, whole)
 
 
 def is_coroutine(function: HostFunction | Callable[..., Any]) -> bool:

@@ -92,7 +92,14 @@ class _Port(_Common):
         return self.session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
 
     def call_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
-        side = self.session(instance)
+        side: Session = instance.state.get(Session) or self.session(instance)
+        if (whole := side.whole[fn]) is not None and not side.driver.dozing:
+            memory = side.calls
+            block = whole(memory.read(at, size), at, to, side.handles, instance)
+            if (count := len(block)) <= ROOM:
+                memory.write(to, block)
+                return count
+            return place(side, to, block)
         return place(side, to, side.call(fn, side.calls.read(at, size)))
 
     async def call_wait(self, instance: Any, fn: int, block: str) -> str:

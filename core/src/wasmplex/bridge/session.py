@@ -37,7 +37,8 @@ class Session(Side):
     def __init__(self, pulse: Pulse, kinds: AdapterKinds, functions: Sequence[Served], instance: Any) -> None:
         super().__init__(pulse, kinds)
         self._functions = functions
-        self._instance = instance
+        self.whole = [served.whole for served in functions]
+        self.instance = self._instance = instance
         self.table = ResourceTable.of(instance)
         self.handles = _Handles(self)
         self.ready: deque[int] = deque()
@@ -64,6 +65,8 @@ class Session(Side):
     def _call(self, number: int, block: bytes) -> bytes | bytearray:
         served = self._functions[number]
         base = align16(ARENA + len(block))
+        if served.whole is not None:
+            return served.whole(block, ARENA, base, self.handles, self._instance)
         if not served.codec.takes:
             return self._answer(served, served.codec.read(block, ARENA, self.handles), base)
         if served.codec.function.waits:

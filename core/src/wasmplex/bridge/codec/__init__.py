@@ -11,17 +11,16 @@ Pointers in it are addresses in that memory; the reader is told the address of t
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from wasmplex.bridge.codec.read import Kinds, lift, load
+from wasmplex.bridge.codec.read import Kinds, load
 from wasmplex.bridge.codec.source import Source
-from wasmplex.bridge.codec.write import lower, store
-from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
-from wasmplex.values import Err, Ok
+from wasmplex.bridge.codec.whole import DONE, HEADER, REFUSALS, read_arguments, whole_call, write_result
+from wasmplex.bridge.codec.write import store
+from wasmplex.bridge.layout import size
 from wasmplex.wit.mismatch import ValueMismatch, mismatch
-from wasmplex.wit.types import ResultType, TupleType, ValueType
+from wasmplex.wit.types import TupleType, ValueType
 
 __all__ = [
     "DONE",
@@ -33,21 +32,14 @@ __all__ = [
     "Writer",
     "elements",
     "reader",
+    "whole_call",
     "writer",
 ]
-
-HEADER = 16
-"""Bytes before the values in a block that the host sends; keeps what follows 16-aligned."""
-DONE = 1
-"""The first word of such a block: a result follows."""
 
 Reader: TypeAlias = Callable[[Any, int, Any], Any]
 """``(block, base, handles) -> value``."""
 Writer: TypeAlias = Callable[[Any, int, Any], bytearray]
 """``(value, base, handles) -> block``."""
-
-_SLOT = {"i32": "I", "i64": "Q", "f32": "f", "f64": "d"}
-_REFUSALS = (struct.error, TypeError, KeyError, AttributeError, ValueError, OverflowError, IndexError)
 
 
 class Handles(Protocol):
@@ -77,23 +69,13 @@ def reader(types: Sequence[ValueType], kinds: Kinds, *, flat: bool = True) -> Re
 
     :param flat: False if the values lie in memory layout at the very start of the block
     """
-    whole = TupleType(tuple(types))
     g = Source()
     with g.block("def read(m,base,h):"):
-        cores = flatten(whole)
-        if not types:
-            g.line("return ()")
-        elif not flat:
-            g.line(f"return {load(g, whole, '0', kinds)}")
-        elif len(cores) > MAX_FLAT_PARAMS:
-            pointer = g.constant(struct.Struct("<I").unpack_from)
-            g.line(f"p={pointer}(m,len(m)-8)[0]-base")
-            g.line(f"return {load(g, whole, 'p', kinds)}")
+        if flat or not types:
+            arguments = read_arguments(g, types, kinds)
+            g.line(f"return ({''.join(f'{argument},' for argument in arguments)})")
         else:
-            slots = [(8 * index, _SLOT[core], g.variable()) for index, core in enumerate(cores)]
-            g.unpack(slots, "m", f"len(m)-{8 * len(slots)}")
-            pairs: list[tuple[str, Core]] = [(slot[2], core) for slot, core in zip(slots, cores, strict=True)]
-            g.line(f"return {lift(g, whole, iter(pairs), kinds)}")
+            g.line(f"return {load(g, TupleType(tuple(types)), '0', kinds)}")
     return g.function("read")
 
 
@@ -104,16 +86,7 @@ def writer(type_: ValueType | None, kinds: Kinds, *, flat: bool) -> Writer:
     """
     g = Source()
     with g.block("def write(v,base,h):"):
-        if type_ is None:
-            g.line(f"b=bytearray({HEADER});b[0]={DONE}")
-            g.line("if v is not None: raise TypeError")
-        elif flat:
-            g.line(f"b=bytearray({HEADER + 8 * len(flatten(type_))});b[0]={DONE}")
-            slots = lower(g, type_, "v", kinds)
-            g.pack([(8 * i, _SLOT[core], text) for i, (core, text) in enumerate(slots)], "b", str(HEADER))
-        else:
-            g.line(f"b=bytearray({HEADER + size(type_)});b[0]={DONE}")
-            store(g, type_, "v", str(HEADER), kinds)
+        write_result(g, type_, kinds, flat=flat)
         g.line("return b")
     return _explaining(g.function("write"), type_)
 
@@ -146,24 +119,7 @@ def _explaining(write: Writer, type_: ValueType | None, *, many: bool = False) -
     def checked(value: Any, base: int, handles: Any) -> bytearray:
         try:
             return write(value, base, handles)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise mismatch(type_, value, many=many) or error from None
 
     return checked
-
-
-def split_result(type_: ValueType | None) -> ResultType | None:
-    """Return the type if it is a result, whose err case a function raises."""
-    return type_ if isinstance(type_, ResultType) else None
-
-
-def as_result(value: Any) -> Ok[Any]:
-    """Return what a host function returned as the ok case."""
-    return Ok(value)
-
-
-def unwrap(value: Any) -> Any:
-    """Return the ok value of a function's result, or raise its err case."""
-    if isinstance(value, Err):
-        raise value
-    return value.value

@@ -1,0 +1,90 @@
+"""One generated function for a whole call: read the arguments, call the Python, write the result.
+
+For functions whose types hold no handles that would have to be exchanged and whose Python does not wait:
+the calls that are made most often, and that cost least, so that every frame counts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wasmplex.bridge.codec.read import Kinds, lift, load
+from wasmplex.bridge.codec.source import Source
+from wasmplex.bridge.codec.write import lower, store
+from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
+from wasmplex.values import Err, Ok
+from wasmplex.wit.mismatch import mismatch
+from wasmplex.wit.types import ResultType, TupleType, ValueType
+
+__all__ = ["DONE", "HEADER", "REFUSALS", "SLOT", "whole_call"]
+
+HEADER = 16
+"""Bytes before the values in a block that the host sends; keeps what follows 16-aligned."""
+DONE = 1
+"""The first word of such a block: a result follows."""
+SLOT = {"i32": "I", "i64": "Q", "f32": "f", "f64": "d"}
+REFUSALS = (struct.error, TypeError, KeyError, AttributeError, ValueError, OverflowError, IndexError)
+"""What generated code raises for a value that does not fit."""
+
+
+def read_arguments(g: Source, types: Sequence[ValueType], kinds: Kinds) -> list[str]:
+    """Emit code that reads the arguments at the end of the block `m`; return an expression for each."""
+    if not types:
+        return []
+    whole = TupleType(tuple(types))
+    cores = flatten(whole)
+    if len(cores) > MAX_FLAT_PARAMS:
+        pointer = g.constant(struct.Struct("<I").unpack_from)
+        g.line(f"p={pointer}(m,len(m)-8)[0]-base")
+        values = g.assign(load(g, whole, "p", kinds))
+        return [f"{values}[{index}]" for index in range(len(types))]
+    slots = [(8 * index, SLOT[core], g.variable()) for index, core in enumerate(cores)]
+    g.unpack(slots, "m", f"len(m)-{8 * len(slots)}")
+    pairs: list[tuple[str, Core]] = [(slot[2], core) for slot, core in zip(slots, cores, strict=True)]
+    queue = iter(pairs)
+    return [g.assign(lift(g, type_, queue, kinds)) for type_ in types]
+
+
+def write_result(g: Source, type_: ValueType | None, kinds: Kinds, *, flat: bool) -> None:
+    """Emit code that writes `v` into a new block `b`."""
+    if type_ is None:
+        g.line(f"b=bytearray({HEADER});b[0]={DONE}")
+        g.line("if v is not None: raise TypeError")
+    elif flat:
+        g.line(f"b=bytearray({HEADER + 8 * len(flatten(type_))});b[0]={DONE}")
+        slots = lower(g, type_, "v", kinds)
+        g.pack([(8 * i, SLOT[core], text) for i, (core, text) in enumerate(slots)], "b", str(HEADER))
+    else:
+        g.line(f"b=bytearray({HEADER + size(type_)});b[0]={DONE}")
+        store(g, type_, "v", str(HEADER), kinds)
+
+
+def whole_call(
+    params: Sequence[ValueType],
+    result: ValueType | None,
+    kinds: Kinds,
+    function: Callable[..., Any],
+    *,
+    flat: bool,
+    context: bool,
+) -> Callable[[Any, int, int, Any, Any], bytearray]:
+    """Return ``(block, its address, address of the answer, handles, instance) -> answer``."""
+    g = Source()
+    call, ok, err = g.constant(function), g.constant(Ok), g.constant(Err)
+    refusals, explain = g.constant(REFUSALS), g.constant(lambda value: mismatch(result, value))
+    with g.block("def serve(m,base,out,h,instance):"):
+        arguments = [*(["instance"] if context else []), *read_arguments(g, params, kinds)]
+        if isinstance(result, ResultType):
+            with g.block("try:"):
+                g.line(f"v={ok}({call}({','.join(arguments)}))")
+            g.line(f"except {err} as x: v=x")
+        else:
+            g.line(f"v={call}({','.join(arguments)})")
+        g.line("base=out")
+        with g.block("try:"):
+            write_result(g, result, kinds, flat=flat)
+        g.line(f"except {refusals} as x: raise {explain}(v) or x from None")
+        g.line("return b")
+    return g.function("serve")
