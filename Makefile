@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js test check bench oracle
+.PHONY: help setup demo demo-js test check bench faults oracle
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,6 +41,9 @@ check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+faults: $(STAMP)  ## kill, pause and fill real servers for minutes; prints what was lost (nothing) and for how long
+	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py
 
 bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in .build/bench
 	@mkdir -p .build/bench; missed=""; \

@@ -9,9 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoScriptError, ResponseError
 
 from host_plugin_redis.scripts import EXISTING, SET, SET_MANY, Script
+from host_plugin_redis.wires import Wires
 
 __all__ = ["Batches", "ClusterBatches", "SingleBatches", "run"]
 
@@ -21,11 +23,11 @@ SCAN_COUNT = 1000
 
 async def run(client: Any, script: Script, places: Sequence[bytes], *arguments: bytes | str | int) -> Any:
     """Run a script, sending its text only to a server that does not know it."""
-    from redis.exceptions import NoScriptError
-
     try:
         return await client.execute_command("EVALSHA", script.digest, len(places), *places, *arguments)
-    except NoScriptError:
+    except ResponseError as error:
+        if not (isinstance(error, NoScriptError) or str(error).startswith("NOSCRIPT")):
+            raise
         return await client.execute_command("EVAL", script.text, len(places), *places, *arguments)
 
 
@@ -56,7 +58,7 @@ class Batches(ABC):
 class SingleBatches(Batches):
     """On one server."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Wires) -> None:
         self._client: Any = client
 
     async def get(self, places: Sequence[bytes]) -> list[bytes | None]:

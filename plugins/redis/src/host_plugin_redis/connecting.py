@@ -1,33 +1,28 @@
-"""Connecting: one client object for a server, a Sentinel-watched primary or a cluster, and what it can do."""
+"""Connecting: to a server, a Sentinel-watched primary or a cluster, and finding out what it can do."""
 
 from __future__ import annotations
 
 import re
+import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import (
-    Sentinel,
-    SentinelConnectionPool,
-    SentinelManagedConnection,
-    SentinelManagedSSLConnection,
-)
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from wasmplex.plugin import BackendError
 
 from host_plugin_redis import RedisSettings
 from host_plugin_redis.failures import DRIVER_ERRORS, opening_failed
-from host_plugin_redis.store import RedisBackend
+from host_plugin_redis.store import Client, RedisBackend
 from host_plugin_redis.urls import Target, parse
+from host_plugin_redis.wires import Address, Dial, Wires
 
-__all__ = ["Client", "connect"]
-
-Client = Redis | RedisCluster
+__all__ = ["connect"]
 
 _OLDEST = (6, 2)
 
@@ -35,17 +30,15 @@ _OLDEST = (6, 2)
 async def connect(settings: RedisSettings, base: Path, features: frozenset[str]) -> RedisBackend:
     """Open a store; everything is closed again if that fails."""
     target = parse(settings.url.get_secret_value())
-    client: Any = None
+    tls = _tls(settings, base) if target.tls else None
+    client = _cluster(settings, target, base) if target.kind == "cluster" else _wires(settings, target, tls)
     try:
-        client = _client(settings, target, base)
         with anyio.fail_after(settings.timeout):
-            await client.initialize()
             await _check_version(client, target)
             watch = target.kind != "cluster" and await _notifies(client)
     except BaseException as error:
-        if client is not None:
-            with anyio.CancelScope(shield=True):
-                await client.aclose()
+        with anyio.CancelScope(shield=True):
+            await client.aclose()
         if isinstance(error, DRIVER_ERRORS):
             raise opening_failed(error, target) from error
         raise
@@ -55,78 +48,103 @@ async def connect(settings: RedisSettings, base: Path, features: frozenset[str])
     return RedisBackend(client, target, settings, features - lacking)
 
 
-def _client(settings: RedisSettings, target: Target, base: Path) -> Client:
-    options = _options(settings, target)
-    tls = _tls(settings, base) if target.tls else {}
-    if target.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in target.hosts]
-        return RedisCluster(
-            startup_nodes=nodes,
-            max_connections=settings.max_connections,
-            cluster_error_retry_attempts=0,
-            ssl=target.tls,
-            **options,
-            **tls,
-        )
-    pool_options = {"max_connections": settings.max_connections, "db": target.db, **options, **tls}
-    if target.kind == "sentinel":
-        return Redis.from_pool(_sentinel_pool(settings, target, pool_options))
-    if target.socket:
-        pool_options |= {"connection_class": UnixDomainSocketConnection, "path": target.socket}
-        del pool_options["socket_keepalive"]
-    else:
-        host, port = target.hosts[0]
-        kind = SSLConnection if target.tls else Connection
-        pool_options |= {"connection_class": kind, "host": host, "port": port}
-    # No timeout for a free connection: the operation's own deadline ends the wait.
-    return Redis.from_pool(BlockingConnectionPool(timeout=None, **pool_options))
+# ---------------------------------------------------------------- one server
 
 
-def _sentinel_pool(settings: RedisSettings, target: Target, options: dict[str, Any]) -> _SentinelPool:
-    limits = {"socket_connect_timeout": settings.timeout, "socket_timeout": settings.timeout}
-    sentinels = Sentinel(target.hosts, **limits)  # type: ignore[no-untyped-call]
-    kind = SentinelManagedSSLConnection if target.tls else SentinelManagedConnection
-    return _SentinelPool(target.service, sentinels, connection_class=kind, **options)  # type: ignore[no-untyped-call]
+def _wires(settings: RedisSettings, target: Target, tls: ssl.SSLContext | None) -> Wires:
+    greeting: list[tuple[Any, ...]] = []
+    username, password = _credentials(settings, target)
+    if password is not None:
+        greeting.append(("AUTH", username, password) if username else ("AUTH", password))
+    if target.db:
+        greeting.append(("SELECT", target.db))
+    dial = _by_sentinel(settings, target) if target.kind == "sentinel" else _fixed(target)
+    return Wires(dial, greeting, tls, settings.max_connections, settings.timeout)
 
 
-class _SentinelPool(SentinelConnectionPool):
-    """Closes the connections to the Sentinels too, which the driver leaves open."""
-
-    async def aclose(self) -> None:
-        await super().aclose()
-        for sentinel in self.sentinel_manager.sentinels:
-            await sentinel.aclose()
-
-
-def _options(settings: RedisSettings, target: Target) -> dict[str, Any]:
+def _credentials(settings: RedisSettings, target: Target) -> tuple[str | None, str | None]:
     password = settings.password.get_secret_value() if settings.password else target.password
-    return {
-        "username": settings.username or target.username,
-        "password": password,
-        "protocol": 2,
-        "socket_timeout": None,  # an operation's deadline is the host's, and cancels it
-        "socket_connect_timeout": settings.timeout,
-        "socket_keepalive": True,
-        # An increment whose answer was lost may have happened: nothing is done twice behind the guest's back.
-        "retry": Retry(NoBackoff(), 0),
-    }
+    return settings.username or target.username, password
 
 
-def _tls(settings: RedisSettings, base: Path) -> dict[str, Any]:
+def _fixed(target: Target) -> Dial:
+    async def dial() -> Address:
+        return target.socket or target.hosts[0]
+
+    return dial
+
+
+def _by_sentinel(settings: RedisSettings, target: Target) -> Dial:
+    async def dial() -> Address:
+        limits = {"socket_connect_timeout": settings.timeout, "socket_timeout": settings.timeout}
+        sentinels = Sentinel(target.hosts, **limits)  # type: ignore[no-untyped-call]
+        try:
+            host, port = await sentinels.discover_master(target.service)
+        finally:
+            with anyio.CancelScope(shield=True):
+                for one in sentinels.sentinels:
+                    await one.aclose()
+        return str(host), int(port)
+
+    return dial
+
+
+def _tls(settings: RedisSettings, base: Path) -> ssl.SSLContext:
+    authorities = base / settings.tls_ca_file if settings.tls_ca_file else None
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+        if settings.tls_cert_file:
+            key = base / settings.tls_key_file if settings.tls_key_file else None
+            context.load_cert_chain(base / settings.tls_cert_file, key)
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror or type(error).__name__
+        raise BackendError("the TLS files of the Redis store cannot be used", why=why) from error
+    if not settings.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+# ---------------------------------------------------------------- a cluster
+
+
+def _cluster(settings: RedisSettings, target: Target, base: Path) -> RedisCluster:
+    username, password = _credentials(settings, target)
     files = {
         "ssl_ca_certs": settings.tls_ca_file,
         "ssl_certfile": settings.tls_cert_file,
         "ssl_keyfile": settings.tls_key_file,
     }
-    verify = "required" if settings.tls_verify else "none"
-    found = {name: str(base / file) for name, file in files.items() if file is not None}
-    return {"ssl_cert_reqs": verify, "ssl_check_hostname": settings.tls_verify, **found}
+    tls: dict[str, Any] = {name: str(base / file) for name, file in files.items() if file is not None}
+    if target.tls:
+        tls["ssl_cert_reqs"] = "required" if settings.tls_verify else "none"
+        tls["ssl_check_hostname"] = settings.tls_verify
+    return RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in target.hosts],
+        username=username,
+        password=password,
+        protocol=2,
+        socket_timeout=None,  # an operation's deadline is the host's, and cancels it
+        socket_connect_timeout=settings.timeout,
+        max_connections=settings.max_connections,
+        # An increment whose answer was lost may have happened: nothing is done twice behind the guest's back.
+        retry=Retry(NoBackoff(), 0),
+        cluster_error_retry_attempts=0,
+        ssl=target.tls,
+        **tls,
+    )
 
 
-async def _check_version(client: Any, target: Target) -> None:
-    options = {"target_nodes": client.get_random_node()} if isinstance(client, RedisCluster) else {}
-    info = await client.execute_command("INFO", "server", **options)
-    text = str(info)
+# ---------------------------------------------------------------- what the server can do
+
+
+async def _check_version(client: Client, target: Target) -> None:
+    ask: Callable[..., Awaitable[Any]] = client.execute_command
+    options = {}
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        options = {"target_nodes": client.get_random_node()}
+    text = str(await ask("INFO", "server", **options))
     found = re.search(r"redis_version\W+(\d+)\.(\d+)", text)
     if found and (int(found[1]), int(found[2])) < _OLDEST:
         raise BackendError(
@@ -136,11 +154,11 @@ async def _check_version(client: Any, target: Target) -> None:
         )
 
 
-async def _notifies(client: Any) -> bool:
+async def _notifies(client: Client) -> bool:
     """Return whether the server tells of all changes to keys. Where CONFIG is forbidden, say no."""
     try:
         answer = await client.execute_command("CONFIG", "GET", "notify-keyspace-events")
     except DRIVER_ERRORS:
         return False
-    flags = answer.get("notify-keyspace-events", "") if isinstance(answer, dict) else str(answer[-1])
+    flags = bytes(answer[-1]).decode() if answer else ""
     return "K" in flags and ("A" in flags or all(flag in flags for flag in "g$x"))

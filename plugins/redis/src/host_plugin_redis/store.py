@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha1
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
 from redis.asyncio import RedisCluster
@@ -34,11 +34,12 @@ from host_plugin_redis.listing import BucketListing
 from host_plugin_redis.scripts import CURRENT, INCREMENT, SET, SWAP, Script
 from host_plugin_redis.urls import Target
 from host_plugin_redis.watching import watch
+from host_plugin_redis.wire import Wire
+from host_plugin_redis.wires import Wires
 
-if TYPE_CHECKING:
-    from host_plugin_redis.connecting import Client
+__all__ = ["Client", "RedisBackend"]
 
-__all__ = ["RedisBackend"]
+Client: TypeAlias = Wires | RedisCluster
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class RedisBackend(KeyValueBackend):
     async def probe(self) -> None:
         """Ask the server whether it answers."""
         with anyio.fail_after(self.timeout):
-            await self.guarded(self.client.ping())
+            await self.command("PING")
 
     async def open_bucket(self, namespace: str, name: str) -> RedisBucket:
         """Return the bucket; nothing is sent."""
@@ -109,6 +110,12 @@ class RedisBackend(KeyValueBackend):
     async def script(self, script: Script, places: Sequence[bytes], *arguments: Any) -> Any:
         """Run a script."""
         return await self.guarded(run(self.client, script, places, *arguments))
+
+    async def subscribe(self, pattern: bytes) -> Wire:
+        """Return a connection that receives the messages of channels that match."""
+        with anyio.fail_after(self.timeout):
+            wire: Wire = await self.client.subscribe(pattern)
+        return wire
 
     def fresh(self) -> str:
         """Return a token that no version had before."""

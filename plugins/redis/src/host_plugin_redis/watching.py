@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
-import anyio
 from wasmplex.capabilities.keyvalue import Change
 
 from host_plugin_redis.failures import DRIVER_ERRORS, operation_failed
@@ -14,6 +13,7 @@ from host_plugin_redis.layout import Places, escape
 
 if TYPE_CHECKING:
     from host_plugin_redis.store import RedisBackend
+    from host_plugin_redis.wire import Wire
 
 __all__ = ["watch"]
 
@@ -31,29 +31,23 @@ async def watch(
     When the connection is lost the changes end with ``StoreUnavailable``: the server keeps none for later.
     """
     channel = b"__keyspace@%d__:" % store.db
-    subscription: Any = store.client.pubsub()
+    wire = await store.guarded(store.subscribe(escape(channel) + places.pattern("")))
     try:
-        with anyio.fail_after(store.timeout):
-            await store.guarded(subscription.psubscribe(escape(channel) + places.pattern("")))
-            await store.guarded(subscription.get_message(timeout=None))  # that it is in force
-        yield _changes(subscription, channel, places, get)
+        async with aclosing(_changes(wire, channel, places, get)) as changes:
+            yield changes
     finally:
-        with anyio.CancelScope(shield=True):
-            await subscription.aclose()
+        wire.abort()
 
 
 async def _changes(
-    subscription: Any, channel: bytes, places: Places, get: Callable[[str], Awaitable[bytes | None]]
-) -> AsyncIterator[Change]:
+    wire: Wire, channel: bytes, places: Places, get: Callable[[str], Awaitable[bytes | None]]
+) -> AsyncGenerator[Change, None]:
     while True:
         try:
-            message = await subscription.get_message(ignore_subscribe_messages=True, timeout=None)
+            _, _, name, event = await wire.pushed()
         except DRIVER_ERRORS as error:
             raise operation_failed(error) from error
-        if message is None or message["type"] != "pmessage":
-            continue
-        key = places.key(message["channel"][len(channel) :])
-        event = message["data"]
+        key = places.key(name[len(channel) :])
         if key is None or event in _SILENT:
             continue
         value = None if event in _GONE else await get(key)
