@@ -71,6 +71,7 @@ GUESTS = {
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
+    "kvwatch": Guest("kv-watch", wit=FORWARD),
     "kvaforward": Guest("kva-forward", wit=WASMCLOUD),
     "kvaforward-labelled": Guest("kva-forward-labelled", wit=WASMCLOUD),
     "kvamany": Guest("kva-many", wit=WASMCLOUD),

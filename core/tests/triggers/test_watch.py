@@ -19,7 +19,7 @@ from wasmplex.triggers.watch import WatchSettings, WatchTrigger, deliveries
 
 pytestmark = pytest.mark.anyio
 
-GUEST = Path(__file__).parents[3] / "tests" / "guests" / "built" / "kvawatch.wasm"
+GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
 
 
 # ---------------------------------------------------------------- deliveries, the component being Python
@@ -190,7 +190,7 @@ async def test_a_watch_that_breaks_is_begun_again(caplog: pytest.LogCaptureFixtu
 
 CONFIG = f"""
 [workload.w]
-component = "{GUEST}"
+component = "{GUESTS}/kvawatch.wasm"
 trigger.watch = {{ bucket = "b", WATCH }}
 [workload.w.default."wasmcloud:keyvalue"]
 backend = "memory"
@@ -246,6 +246,25 @@ async def test_a_guest_is_told_with_the_bucket_that_changed(tmp_path: Path) -> N
                 "set k one", "set k two", "delete k",
             ]  # fmt: skip
             assert "set fail once v now v" in notes
+
+        await serve_and(host, do)
+
+
+async def test_a_guest_of_the_draft_is_told_as_well(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    path.write_text(path.read_text().replace("kvawatch", "kvwatch").replace("wasmcloud:", "wasi:"))
+    async with Host.from_config(path) as host:
+
+        async def told(key: str, expected: str) -> None:
+            with anyio.fail_after(20):
+                while await host.call("w", "noted", key) != expected:  # noqa: ASYNC110  a guest has no events
+                    await anyio.sleep(0.005)
+
+        async def do() -> None:
+            await host.call("w", "write", "b", "k", "one")
+            await told("k", "one now one")
+            await host.call("w", "write", "b", "k", None)
+            await told("k", "deleted")
 
         await serve_and(host, do)
 
