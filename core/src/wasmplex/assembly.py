@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from wasmplex.component import read, relabel
 from wasmplex.component.shape import Shape
@@ -62,11 +64,18 @@ async def assemble(
     *,
     wasm_proposals: tuple[str, ...] = (),
 ) -> Assembly:
-    """Plan every workload of a configuration.
+    """Plan every workload of a configuration, in a thread: files are read and plugins imported.
 
     :param wasm_proposals: proposals from the command line or the environment, after those of the file
     :raises UsageError: with everything that is wrong, in all workloads at once
     """
+    work = partial(_assemble, config, registry, environ, wasm_proposals)
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+def _assemble(
+    config: HostConfig, registry: Registry, environ: Mapping[str, str], wasm_proposals: tuple[str, ...]
+) -> Assembly:
     problems: list[Diagnostic] = []
 
     def attempt_all(error: WasmplexError) -> None:
@@ -86,7 +95,7 @@ async def assemble(
     workloads: list[PlannedWorkload] = []
     for workload in config.workloads.values():
         try:
-            workloads.append(await _plan(workload, config, registry, environ))
+            workloads.append(_plan(workload, config, registry, environ))
         except WasmplexError as error:
             attempt_all(error)
     triggers, found = _trigger_settings(config, workloads, environ)
@@ -95,10 +104,10 @@ async def assemble(
     return Assembly(config, tuple(workloads), switched, triggers)
 
 
-async def _plan(
+def _plan(
     workload: WorkloadConfig, config: HostConfig, registry: Registry, environ: Mapping[str, str]
 ) -> PlannedWorkload:
-    wasm = await _read_file(workload)
+    wasm = _read_file(workload)
     try:
         shape = read(wasm)
     except ComponentError as error:
@@ -115,9 +124,9 @@ async def _plan(
     return PlannedWorkload(workload, planned, wasm, planned.shape, config.engine.transport)
 
 
-async def _read_file(workload: WorkloadConfig) -> bytes:
+def _read_file(workload: WorkloadConfig) -> bytes:
     try:
-        return await anyio.Path(workload.component).read_bytes()
+        return workload.component.read_bytes()
     except OSError as error:
         raise ComponentError(
             f"the component of workload {workload.name!r} cannot be read: {workload.component}",
