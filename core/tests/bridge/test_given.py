@@ -13,7 +13,7 @@ from wasmplex.errors import Trap
 
 from .echo import running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 GUEST = Path(__file__).parents[3] / "tests" / "guests" / "built" / "kvawatch.wasm"
 WATCHER = "wasmcloud:keyvalue/watcher@0.2.0"

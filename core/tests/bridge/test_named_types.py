@@ -12,7 +12,7 @@ from wasmplex.engine.text import assemble
 
 from .echo import running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 
 def same(value: Any) -> Any:

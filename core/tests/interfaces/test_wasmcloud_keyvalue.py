@@ -11,7 +11,7 @@ import anyio
 import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.bridge import Session
-from wasmplex.errors import UsageError
+from wasmplex.errors import DeadlineExceeded, UsageError
 from wasmplex.host import Host
 from wasmplex.instances import PooledInstance
 from wasmplex.testing import DelayedKeyValue, FaultyKeyValue, plugin
@@ -41,11 +41,11 @@ path = "other.db"
 Running = Callable[..., AbstractAsyncContextManager[Host]]
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Running:
+@pytest.fixture(params=["strings", "memory"])
+def running(tmp_path: Path, request: pytest.FixtureRequest) -> Running:
     @asynccontextmanager
     async def run(text: str, *providers: Any) -> AsyncIterator[Host]:
-        (tmp_path / "host.toml").write_text(text)
+        (tmp_path / "host.toml").write_text(f'[engine]\ntransport = "{request.param}"\n{text}')
         async with Host.from_config(tmp_path / "host.toml", plugins=[plugin(*providers)]) as host:
             yield host
 
@@ -243,6 +243,18 @@ async def test_cancelled_calls_are_cancelled_in_python_and_leave_nothing(running
             assert gated.begun <= 100 * round_
         gated.gate.set()
         assert await instance.call("gets", 100) == 100
+
+
+async def test_calls_in_flight_are_cancelled_with_the_call_that_made_them(running: Running) -> None:
+    gated = Gated()
+    limited = plain("kvamany", "gated").replace('.wasm"\n', '.wasm"\nlimits = { timeout = "300ms" }\n')
+    async with running(limited, gated) as host:
+        with pytest.raises(DeadlineExceeded):
+            await host.call("w", "gets", 30)
+        await until(lambda: gated.cancelled == 30)
+        assert host.workload("w").statistics().live == 0
+        gated.gate.set()
+        assert await host.call("w", "gets", 30) == 30
 
 
 async def test_calls_that_a_guest_leaves_behind_end_with_its_instance(running: Running) -> None:

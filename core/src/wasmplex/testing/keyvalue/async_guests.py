@@ -12,12 +12,13 @@ __all__ = ["AsyncGuestDriver", "LabelledAsyncGuestDriver"]
 
 
 class AsyncGuestDriver(GuestDriver):
-    """Through a guest that imports all of the package without labels."""
+    """Through a guest that imports all of the package without labels; bytes cross in its memory."""
 
     expresses = (FEATURES - {"watch"}) | {"prefix", "signed", "batch", "text"}
     requires = frozenset({"increment", "cas"})
     component = "keyvalue-async.wasm"
     package = "wasmcloud:keyvalue"
+    transport = "memory"
 
     @property
     def handle(self) -> type[GuestHandle]:
@@ -26,10 +27,11 @@ class AsyncGuestDriver(GuestDriver):
 
 
 class LabelledAsyncGuestDriver(AsyncGuestDriver):
-    """Through a guest that imports two stores under labels, and the rest without one, for buckets of both."""
+    """Through a guest that imports two stores under labels, and the rest without; bytes cross as strings."""
 
     component = "keyvalue-async-labelled.wasm"
     labels = ("kit", "other")
+    transport = "strings"
 
 
 class _AsyncHandle(GuestHandle):

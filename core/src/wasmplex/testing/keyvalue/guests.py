@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from wasmplex.capabilities.keyvalue import Bucket, Entry, KeyValueBackend, KeyValueError, Page, Stale, Swapped
-from wasmplex.config.model import BindingConfig, HostConfig, Location, Table, WorkloadConfig
+from wasmplex.config.model import BindingConfig, EngineConfig, HostConfig, Location, Table, WorkloadConfig
 from wasmplex.host import Host
 from wasmplex.interfaces.keyvalue_policy import KeyValueSettings, Scope
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
@@ -38,6 +38,7 @@ class GuestDriver(Driver):
     component: ClassVar[str] = "keyvalue.wasm"
     package: ClassVar[str] = "wasi:keyvalue"
     labels: ClassVar[tuple[str | None, ...]] = (None,)
+    transport: ClassVar[str] = "auto"
 
     def __init__(self, backend: KeyValueBackend) -> None:
         super().__init__(backend)
@@ -92,7 +93,8 @@ class GuestDriver(Driver):
         )
         place = Location("kit.toml", 1, f"workload.{scope.workload}")
         workload = WorkloadConfig(scope.workload, component, place, bindings=bindings)
-        return HostConfig(Path("kit.toml"), workloads={scope.workload: workload})
+        engine = EngineConfig(transport=self.transport)
+        return HostConfig(Path("kit.toml"), engine=engine, workloads={scope.workload: workload})
 
 
 class LabelledGuestDriver(GuestDriver):
