@@ -170,10 +170,10 @@ def show_bindings(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case []:
-            main("python")
-        case [language] if language in CONFIGS:
-            main(language)
-        case _:
-            sys.exit(__doc__)
+    language = sys.argv[1] if len(sys.argv) == 2 else "python"
+    if len(sys.argv) > 2 or language not in CONFIGS:
+        sys.exit(__doc__)
+    try:
+        main(language)
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the host is stopped")
