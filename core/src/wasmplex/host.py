@@ -17,6 +17,7 @@ from wasmplex import config as configuration
 from wasmplex.assembly import Assembly, assemble
 from wasmplex.backends import BackendPool
 from wasmplex.backends import PoolStatistics as BackendStatistics
+from wasmplex.backends.probing import Probed, probe
 from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import UsageError, nearest
@@ -159,6 +160,23 @@ class Host:
     def statistics(self) -> BackendStatistics | None:
         """Return how the backends fare; None before the host was entered."""
         return None if self._pool is None else self._pool.statistics()
+
+    async def probe(self) -> list[Probed]:
+        """Ask the backend of every binding whether it would answer now; see `wasmplex.backends.probing`."""
+        assert self._assembly is not None  # noqa: S101  it is called inside the context
+        assert self._pool is not None  # noqa: S101
+        return [
+            await probe(
+                self._pool,
+                route.provider,
+                route.settings,
+                plugin=str(route.plugin),
+                where=str(route.where),
+                hidden=route.hidden,
+            )
+            for planned in self._assembly.workloads
+            for route in planned.plan.backends
+        ]
 
     # ------------------------------------------------------------ serve
 

@@ -86,6 +86,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     root = tmp_path / "site"
     root.mkdir()
     monkeypatch.syspath_prepend(str(root))
+    for name in [name for name in sys.modules if name.startswith("host_plugin_")]:
+        monkeypatch.delitem(sys.modules, name)  # what is installed for real, and was imported by other tests
     before = set(sys.modules)
     yield Site(root)
     for name in set(sys.modules) - before:

@@ -661,3 +661,31 @@ def test_two_foreign_commands_of_one_name_collide_when_called(site: Site) -> Non
 
 def test_bound_interfaces_contract_has_what_providers_need() -> None:
     assert BoundInterfaces.__abstractmethods__ == {"serve"}
+
+
+@pytest.mark.parametrize(
+    ("apis", "fits"), [((), True), (("1",), True), (("1", "2"), True), (("2", "3"), False)]
+)
+def test_the_plugin_api_is_compared_before_anything_is_imported(
+    site: Site, imported: Callable[[str], bool], apis: tuple[str, ...], fits: bool
+) -> None:
+    site.module("host_plugin_new", "raise AssertionError('imported')")
+    groups = {"wasmplex.plugins": {"new": "host_plugin_new"}}
+    site.distribution("host-plugin-new", groups | {"wasmplex.api": dict.fromkeys(apis, "host_plugin_new")})
+    (status,) = site.registry().status()
+    assert status.state == ("available" if fits else "incompatible")
+    assert fits or status.cause == "plugin new 1.2 needs plugin API 2 or 3; this host provides 1"
+    assert not imported("host_plugin_new")
+
+
+def test_one_of_fifty_plugins_is_imported_when_one_is_named(
+    site: Site, imported: Callable[[str], bool]
+) -> None:
+    modules = [site.backend(f"store-{n}") for n in range(49)]
+    site.backend("broken", source="raise RuntimeError('wings fell off')")
+    registry = site.registry()
+    assert len(registry.status()) == 50
+    assert not any(map(imported, modules))
+    assert registry.backend("store-7", "keyvalue").name == "store-7"
+    assert [module for module in modules if imported(module)] == ["host_plugin_store_7"]
+    assert {status.state for status in registry.status()} == {"ready", "available"}

@@ -11,7 +11,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.table import echo_json, echo_table
-from wasmplex.errors import WasmplexError
+from wasmplex.errors import BackendError, WasmplexError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
@@ -30,7 +30,7 @@ __all__ = ["command"]
     ],
 )
 @config_argument()
-@click.option("--connect", is_flag=True, help="Also open the backends, compile and link.")
+@click.option("--connect", is_flag=True, help="Also open the backends and ask them, compile and link.")
 @wasm_proposal
 @as_json
 @click.pass_context
@@ -73,8 +73,10 @@ async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...]
     assembly = await assemble(config, registry(ctx), os.environ, wasm_proposals=chosen)
     if connect:
         with compiling(len(assembly.workloads)) as progress:
-            async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress):
-                pass
+            async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress) as host:
+                problems = [probed.problem for probed in await host.probe() if probed.problem is not None]
+        if problems:
+            raise BackendError(problems)
     return assembly
 
 

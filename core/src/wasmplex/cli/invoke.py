@@ -13,7 +13,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
-from wasmplex.errors import Diagnostic, UsageError, nearest
+from wasmplex.errors import Diagnostic, GuestExit, UsageError, nearest
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import Shape
@@ -166,6 +166,10 @@ async def _call(
             result = await host.call(workload, name, *values)
         except Err as error:
             result = error
+        except GuestExit as error:
+            if error.code:
+                raise
+            return "", False
     if function.result is None:
         return "", False
     if isinstance(function.result, ResultType) and not isinstance(result, Err):

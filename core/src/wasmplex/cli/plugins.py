@@ -31,9 +31,9 @@ __all__ = ["command"]
 @as_json
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and how they fare, or show one.
+    """List plugins, or show one and how it fares.
 
-    A plugin that is broken is listed with the cause, and stops nobody who does not use it.
+    A plugin that is broken stops nobody who does not use it.
     """
     if ctx.invoked_subcommand is None:
         _list(ctx, as_json)
@@ -48,12 +48,15 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def list_command(ctx: click.Context, as_json: bool) -> None:
-    """List all plugins. Each is imported, to see whether it works."""
+    """List all plugins, from their metadata: none is imported.
+
+    `wasmplex plugins show` and `wasmplex doctor` import them, to see whether they work.
+    """
     _list(ctx, as_json)
 
 
 def _list(ctx: click.Context, as_json: bool) -> None:
-    found = registry(ctx).status(load=True)
+    found = registry(ctx).status()
     if as_json:
         echo_json([_as_dict(status) for status in found])
         return
@@ -101,11 +104,11 @@ def _as_dict(status: PluginStatus) -> dict[str, Any]:
 @as_json
 @click.pass_context
 def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) -> None:
-    """Show everything about one plugin.
+    """Show everything about one plugin, which is imported to see whether it works.
 
     NAME is its name, its distribution, or a name that it offers.
     """
-    everything = registry(ctx).status(load=True)
+    everything = registry(ctx).status(load=name)
     found = [status for status in everything if name in _names(status)]
     if not found:
         known = {known for status in everything for known in _names(status)}

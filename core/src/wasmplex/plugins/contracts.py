@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from wasmplex.plugins.circuit import Circuit
+from wasmplex.plugins.identity import API_VERSION
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ __all__ = [
     "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "OpenContext",
     "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
 ]  # fmt: skip
-
-API_VERSION = 1
-"""The plugin API of this host. It grows by one when a plugin written for the old one would break."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -183,6 +181,7 @@ class ImportRequest:
     :ivar namespace: the default namespace of the binding, ``<workload>/<label>`` unless configured
     :ivar granted: the interfaces that the binding grants, None for all; a resource handed out here must
         not work through an interface routed by resource that is not among them
+    :ivar plugin: who brought the backend, for the log; empty without one
     """
 
     interface: str
@@ -192,6 +191,7 @@ class ImportRequest:
     settings: Settings = field(default_factory=Settings)
     namespace: str = ""
     granted: frozenset[str] | None = None
+    plugin: str = ""
 
     @property
     def name(self) -> str:

@@ -18,12 +18,15 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 import wasmplex
-from wasmplex.plugins.identity import Group, PluginIdentity
+from wasmplex.plugins.identity import API_VERSION, Group, PluginIdentity
 
-__all__ = ["CORE", "Candidate", "Disabled", "Handshake", "handshake", "offer_name", "scan"]
+__all__ = ["API_GROUP", "CORE", "Candidate", "Disabled", "Handshake", "handshake", "offer_name", "scan"]
 
 CORE = "wasmplex"
 """The distribution whose entry points are the host's own pieces."""
+
+API_GROUP = "wasmplex.api"
+"""Entry-point group for the plugin APIs that a distribution was written for: ``1 = "its_module"``."""
 
 _PREFIX = "host-plugin-"
 _GROUPS = frozenset(group.value for group in Group)
@@ -100,6 +103,7 @@ class Candidate:
     :ivar offers: the names it offers in each group, sorted
     :ivar requires: the ``Requires-Dist`` lines of its distribution
     :ivar broken: why its metadata cannot be used, empty if it can
+    :ivar apis: the plugin APIs it was written for (`API_VERSION`), empty if it does not say
     """
 
     identity: PluginIdentity
@@ -107,6 +111,7 @@ class Candidate:
     offers: Mapping[Group, tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     broken: str = ""
+    apis: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,7 +126,16 @@ class Candidate:
     @cached_property
     def handshake(self) -> Handshake:
         """Whether its distribution was made for the running version of wasmplex."""
-        return Handshake() if self.builtin else handshake(self.identity, self.requires, wasmplex.__version__)
+        if self.builtin:
+            return Handshake()
+        found = handshake(self.identity, self.requires, wasmplex.__version__)
+        if found.cause or not self.apis or str(API_VERSION) in self.apis:
+            return found
+        plugin = f"plugin {self.identity.name} {self.identity.version}".rstrip()
+        wanted = " or ".join(self.apis)
+        return Handshake(
+            found.requires, f"{plugin} needs plugin API {wanted}; this host provides {API_VERSION}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +233,7 @@ def _entries(distribution: Distribution) -> tuple[list[EntryPoint], str]:
         text = distribution.read_text("entry_points.txt") or ""
         if "wasmplex." not in text:  # most distributions: nothing to parse
             return [], ""
-        return [entry for entry in distribution.entry_points if entry.group in _GROUPS], ""
+        return [e for e in distribution.entry_points if e.group in _GROUPS or e.group == API_GROUP], ""
     except Exception as error:  # noqa: BLE001  one malformed file must not hide the other plugins
         return [], f"its entry_points.txt is malformed: {type(error).__name__}: {error}"
 
@@ -234,7 +248,11 @@ def _plugin_name(distribution: str, offers: Mapping[Group, set[str]], names: lis
 
 def _candidates(metadata: _Metadata, entries: Iterable[EntryPoint], broken: str) -> Iterator[Candidate]:
     by_value: dict[str, dict[Group, set[str]]] = {}
+    entries = list(entries)
+    apis = tuple(sorted({entry.name for entry in entries if entry.group == API_GROUP}))
     for entry in entries:
+        if entry.group == API_GROUP:
+            continue
         group = Group(entry.group)
         offers = by_value.setdefault(entry.value.strip(), {})
         offers.setdefault(group, set()).add(offer_name(group, entry.name))
@@ -242,7 +260,7 @@ def _candidates(metadata: _Metadata, entries: Iterable[EntryPoint], broken: str)
         names = [name for group in Group for name in sorted(offers.get(group, ()))]
         identity = PluginIdentity(_plugin_name(metadata.name, offers, names), metadata.name, metadata.version)
         frozen = {group: tuple(sorted(names)) for group, names in offers.items()}
-        yield Candidate(identity, value, frozen, metadata.requires)
+        yield Candidate(identity, value, frozen, metadata.requires, apis=apis)
     if broken:
         identity = PluginIdentity(metadata.name, metadata.name, metadata.version)
         yield Candidate(identity, "", {}, metadata.requires, broken)

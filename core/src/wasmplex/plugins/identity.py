@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Group", "PluginIdentity", "PluginState", "PluginStatus"]
+__all__ = ["API_VERSION", "Group", "PluginIdentity", "PluginState", "PluginStatus"]
+
+API_VERSION = 1
+"""The plugin API of this host. It grows by one when a plugin written for the old one would break."""
 
 
 class Group(StrEnum):

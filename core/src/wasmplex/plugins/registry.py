@@ -228,13 +228,14 @@ class Registry:
         """
         return self._origins[id(piece)]
 
-    def status(self, *, load: bool = False) -> list[PluginStatus]:
+    def status(self, *, load: bool | str = False) -> list[PluginStatus]:
         """Return how every plugin fares, sorted by name.
 
-        :param load: import every plugin that is neither disabled nor incompatible, to see whether it works
+        :param load: import every plugin that is neither disabled nor incompatible, to see whether it works;
+            or those alone that have, are from or offer this name
         """
-        if load:
-            for entry in self._entries:
+        for entry in self._entries if load else ():
+            if load is True or load in entry.names or entry.is_of(str(load)):
                 self._load(entry)
         rows = [entry.status() for entry in self._entries]
         return sorted(rows, key=lambda row: (row.identity.name, row.identity.requirement, row.module))

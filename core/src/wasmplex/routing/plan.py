@@ -101,6 +101,7 @@ class Route:
             settings=self.settings,
             namespace=self.namespace,
             granted=self.granted,
+            plugin="" if self.backend is None else str(self.backend.plugin),
         )
 
 

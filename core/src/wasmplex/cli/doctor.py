@@ -1,0 +1,203 @@
+"""``wasmplex doctor``: whether everything that a host needs is there and works, and what to type if not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasmplex import __version__
+from wasmplex.cli.command import Command
+from wasmplex.cli.failure import print_diagnostics
+from wasmplex.cli.options import as_json, registry
+from wasmplex.cli.table import echo_json, echo_pairs, echo_table
+from wasmplex.errors import Diagnostic, WasmplexError
+from wasmplex.plugins.identity import API_VERSION, PluginState
+
+if TYPE_CHECKING:
+    from wasmplex.assembly import Assembly
+    from wasmplex.backends.probing import Probed
+    from wasmplex.plugins.identity import PluginStatus
+    from wasmplex.plugins.registry import Registry
+
+__all__ = ["command"]
+
+_LIBRARIES = ("wasmtime", "pluggy", "pydantic", "anyio", "uvicorn", "uvloop")
+_BAD = {PluginState.FAILED, PluginState.INCOMPATIBLE}
+
+
+@click.command(
+    "doctor",
+    cls=Command,
+    examples=["wasmplex doctor", "wasmplex doctor host.toml", "wasmplex doctor --json | jq .problems"],
+)
+@click.argument("host", type=click.Path(path_type=Path), required=False)
+@as_json
+@click.pass_context
+def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
+    """Examine versions, plugins and, with a configuration, every binding's backend.
+
+    HOST is a configuration file or its directory; without it, the host.toml of the current directory if there
+    is one. All plugins are imported, all backends are opened and asked. Exit code 2: something is wrong with
+    a plugin or the configuration; 1: a backend does not answer.
+    """
+    import anyio
+
+    plugins = registry(ctx)
+    broken: list[Diagnostic] = []
+    silent: list[Diagnostic] = []
+    probes: list[tuple[str, str, Probed]] = []
+    path = host or (Path() if Path("host.toml").is_file() else None)
+    if path is not None:
+        try:
+            probes = anyio.run(_examine, path, plugins)
+        except WasmplexError as error:
+            broken += error.diagnostics
+    statuses = plugins.status(load=True)
+    broken += [_of_plugin(status) for status in statuses if status.state in _BAD]
+    silent += [probed.problem for _, _, probed in probes if probed.problem is not None]
+    broken = list(dict.fromkeys(broken))
+    if as_json:
+        echo_json(_as_dict(statuses, probes, [*broken, *silent]))
+    else:
+        _echo(statuses, probes, [*broken, *silent])
+    return 2 if broken else 1 if silent else 0
+
+
+async def _examine(path: Path, plugins: Registry) -> list[tuple[str, str, Probed]]:
+    """Open and ask the backend of every binding; return them with their workloads and imports.
+
+    :raises WasmplexError: with everything that is wrong with the configuration
+    """
+    from wasmplex.assembly import assemble
+    from wasmplex.config import load
+
+    return await _probe(await assemble(load(path), plugins, os.environ))
+
+
+async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
+    import anyio
+
+    from wasmplex.backends import BackendPool
+    from wasmplex.backends.probing import probe
+
+    found: dict[int, tuple[str, str, Probed]] = {}
+    async with BackendPool(assembly.config.base) as pool, anyio.create_task_group() as tasks:
+
+        async def ask(number: int, workload: str, name: str, route: Any) -> None:
+            origin, where = str(route.plugin), str(route.where)
+            probed = await probe(
+                pool, route.provider, route.settings, plugin=origin, where=where, hidden=route.hidden
+            )
+            found[number] = (workload, name, probed)
+
+        for planned in assembly.workloads:
+            for route in planned.plan.backends:
+                names = [r.import_.name for r in planned.plan.routes if r.backend is route]
+                tasks.start_soon(ask, id(route), planned.config.name, ", ".join(names), route)
+    return sorted(found.values(), key=lambda row: row[:2])
+
+
+def _of_plugin(status: PluginStatus) -> Diagnostic:
+    fix = f"pip install --upgrade {status.identity.distribution}"
+    if not status.identity.version:
+        fix = "mend the file"
+    fix += f", or go without it: WASMPLEX_DISABLE_PLUGINS={status.identity.name}"
+    return Diagnostic(
+        f"plugin {status.identity.name!r} is {status.state}", str(status.identity), status.cause, fix
+    )
+
+
+# ------------------------------------------------------------ printing
+
+
+def _versions() -> dict[str, str]:
+    found = {
+        "wasmplex": __version__,
+        "plugin API": str(API_VERSION),
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+    }
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def _echo(
+    statuses: list[PluginStatus], probes: list[tuple[str, str, Probed]], problems: list[Diagnostic]
+) -> None:
+    echo_pairs([(name, text) for name, text in _versions().items() if text])
+    click.echo()
+    echo_table(
+        ("plugin", "state", "distribution", "import", "cause"),
+        [
+            (s.identity.name, s.state.value, s.identity.requirement, _milliseconds(s.import_seconds), s.cause)
+            for s in statuses
+            if not s.builtin
+        ],
+    )
+    if probes:
+        click.echo()
+        echo_table(
+            ("workload", "import", "backend", "plugin", "answer", "took"),
+            [
+                (
+                    workload,
+                    name,
+                    probed.backend,
+                    probed.plugin,
+                    "no" if probed.problem else "ok",
+                    _milliseconds(probed.seconds),
+                )
+                for workload, name, probed in probes
+            ],
+        )
+    click.echo()
+    click.echo("all is well" if not problems else f"problems: {len(problems)}")
+    print_diagnostics(tuple(problems))
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.0f} ms"
+
+
+def _as_dict(
+    statuses: list[PluginStatus], probes: list[tuple[str, str, Probed]], problems: list[Diagnostic]
+) -> dict[str, Any]:
+    return {
+        "ok": not problems,
+        "versions": _versions(),
+        "plugins": [
+            {
+                "name": s.identity.name,
+                "distribution": s.identity.distribution,
+                "version": s.identity.version,
+                "state": s.state.value,
+                "cause": s.cause,
+                "import_seconds": s.import_seconds,
+            }
+            for s in statuses
+            if not s.builtin
+        ],
+        "backends": [
+            {
+                "workload": workload,
+                "import": name,
+                "backend": probed.backend,
+                "plugin": probed.plugin,
+                "where": probed.where,
+                "ok": probed.problem is None,
+                "seconds": probed.seconds,
+            }
+            for workload, name, probed in probes
+        ],
+        "problems": [{part: getattr(d, part) for part in ("what", "where", "why", "fix")} for d in problems],
+    }

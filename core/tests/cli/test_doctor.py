@@ -1,0 +1,112 @@
+"""``doctor``, ``plugins`` and ``check --connect``: what is wrong, with the line to type, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+SILENT = """
+import anyio
+from wasmplex.plugin import Backend, BackendProvider, SecretStr, Settings, hookimpl
+from wasmplex.capabilities.keyvalue import KeyValueBackend
+
+class Open(KeyValueBackend):
+    def __init__(self, settings): self.settings = settings
+    async def open_bucket(self, namespace, name): raise NotImplementedError
+    async def has_bucket(self, namespace, name): return False
+    async def close(self): pass
+    async def probe(self): raise ConnectionRefusedError(f"{self.settings.url.get_secret_value()} refused")
+
+class Keys(Settings):
+    url: SecretStr
+
+class Silent(BackendProvider):
+    name, capability, settings, features = "silent", "keyvalue", Keys, frozenset({"increment"})
+    async def open(self, settings, context): return Open(settings)
+
+@hookimpl
+def wasmplex_backends(): return [Silent()]
+"""
+
+
+def use_silent(home: Path, module: str = SILENT) -> None:
+    (home / "silent.py").write_text(module)
+    text = (home / "host.toml").read_text()
+    silent = 'backend = "silent"\nurl = "redis://me:hunter2@db"'
+    (home / "host.toml").write_text(
+        'plugins = ["./silent.py"]\n' + text.replace('backend = "sqlite"\npath = "store.db"', silent)
+    )
+
+
+def test_all_is_well(cli: Cli) -> None:
+    ended = cli("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    for part in ("wasmtime", "host-plugin-sqlite==", "cache   memory", "store   sqlite", "all is well"):
+        assert part in ended.out
+
+
+def test_without_a_configuration_plugins_are_examined(cli: Cli, home: Path) -> None:
+    (home / "host.toml").unlink()
+    found = json.loads(cli("doctor", "--json").out)
+    assert found["ok"] is True
+    assert found["backends"] == []
+    assert {"memory", "sqlite"} <= {plugin["name"] for plugin in found["plugins"]}
+
+
+def test_a_backend_that_does_not_answer(cli: Cli, home: Path) -> None:
+    use_silent(home)
+    ended = cli("doctor")
+    assert ended.code == 1
+    assert "error: backend 'silent' does not answer" in ended.err
+    assert "because: ConnectionRefusedError" in ended.err
+    assert "try: check that its server is up" in ended.err
+    assert "hunter2" not in ended.out + ended.err
+    row = next(row for row in json.loads(cli("doctor", "--json").out)["backends"] if row["import"] == "store")
+    assert (row["ok"], row["plugin"]) == (False, "plugin silent (silent.py)")
+
+
+def test_check_connect_asks_the_backends(cli: Cli, home: Path) -> None:
+    use_silent(home)
+    assert cli("check").code == 0
+    ended = cli("check", "--connect")
+    assert ended.code == 1
+    assert "backend 'silent' does not answer" in ended.err
+    assert "hunter2" not in ended.out + ended.err
+
+
+def test_a_broken_plugin_is_shown_with_its_cause(cli: Cli, home: Path) -> None:
+    use_silent(home, "import no_such_library")
+    ended = cli("doctor")
+    assert ended.code == 2
+    assert "No module named 'no_such_library'" in ended.out + ended.err
+    assert "WASMPLEX_DISABLE_PLUGINS=silent" in ended.err
+
+
+def test_a_configuration_that_is_wrong(cli: Cli, home: Path) -> None:
+    (home / "host.toml").write_text((home / "host.toml").read_text().replace('"memory"', '"memroy"'))
+    ended = cli("doctor")
+    assert ended.code == 2
+    assert "did you mean 'memory'" in ended.err
+    assert "host-plugin-memory==" in ended.out
+
+
+@pytest.mark.parametrize(
+    "args", [("plugins",), ("plugins", "list"), ("plugins", "list", "--json"), ("plugins", "show", "memory")]
+)
+def test_listing_plugins_imports_none_and_showing_one_imports_one(args: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from wasmplex.cli.dispatch import run; run(sys.argv[1:]);"
+        "print([m for m in sys.modules if m.startswith('host_plugin_')], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.strip() == ("['host_plugin_memory']" if "show" in args else "[]")
