@@ -10,6 +10,7 @@ import math
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import cache
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -184,6 +185,12 @@ class InstancePool:
             self._drained.set()
 
 
+@cache
+def _scope_type() -> type[anyio.CancelScope]:
+    """Return what `anyio.CancelScope` makes on this event loop, to be made without looking for the loop."""
+    return type(anyio.CancelScope())
+
+
 class Loan:
     """The context that `InstancePool.lend` returns; a class, for it is on the path of every call."""
 
@@ -199,7 +206,7 @@ class Loan:
     async def __aenter__(self) -> PooledInstance:
         pool = self._pool
         deadline = get_running_loop().time() + pool.timeout if pool.timeout else math.inf
-        self._scope = scope = anyio.CancelScope(deadline=deadline)
+        self._scope = scope = _scope_type()(deadline=deadline)
         scope.__enter__()
         if self._cancelled:
             scope.cancel()
