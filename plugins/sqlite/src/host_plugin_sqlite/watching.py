@@ -1,15 +1,14 @@
-"""Watching a bucket, whichever process writes to it: triggers in the file keep a log of changed keys.
+"""Watching a bucket, whichever process writes to it: triggers in the file keep a log of changes.
 
 The tables and triggers are made when somebody watches for the first time. A row of ``watcher`` is a lease:
-while there is one for a bucket its changes are logged, and each watcher asks the log again and again. The log
-has no values; a watcher is told what the key holds when it looks, which is what the last write left there.
-What every watcher has seen is deleted, and so is the lease of a watcher that has not been heard of for long.
+while there is one for a bucket its changes are logged, and each watcher asks the log again and again. What
+every watcher has seen is deleted, and so is the lease of a watcher that has not been heard of for long.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from uuid import uuid4
@@ -25,8 +24,10 @@ LEASE = 60.0
 """Seconds after which a watcher counts as gone."""
 HEARTBEAT = 15.0
 """Seconds after which a watcher is heard of again, at the latest."""
-PAGE = 500
-"""Changes that are read at once; after as many the log is trimmed."""
+PAGE = 16
+"""Changes that are read at once: few, for each may have a large value."""
+TRIM_AFTER = 500
+"""Changes after which the log is trimmed."""
 
 _LAYOUT = (
     """
@@ -44,7 +45,8 @@ _LAYOUT = (
         seq       INTEGER PRIMARY KEY AUTOINCREMENT,
         namespace TEXT NOT NULL,
         bucket    TEXT NOT NULL,
-        key       TEXT NOT NULL
+        key       TEXT NOT NULL,
+        value     BLOB               -- null for a key that was deleted
     )
     """,
     "CREATE INDEX IF NOT EXISTS change_bucket ON change (namespace, bucket, seq)",
@@ -53,7 +55,8 @@ _LAYOUT = (
     CREATE TRIGGER IF NOT EXISTS change_insert AFTER INSERT ON entry
     WHEN EXISTS (SELECT 1 FROM watcher WHERE namespace = new.namespace AND bucket = new.bucket)
     BEGIN
-        INSERT INTO change (namespace, bucket, key) VALUES (new.namespace, new.bucket, new.key);
+        INSERT INTO change (namespace, bucket, key, value)
+        VALUES (new.namespace, new.bucket, new.key, new.value);
     END
     """,
     """
@@ -71,11 +74,8 @@ _BEGIN = """
     RETURNING seen
 """
 _NEXT = """
-    SELECT change.seq, change.key, entry.value FROM change LEFT JOIN entry
-    ON entry.namespace = change.namespace AND entry.bucket = change.bucket AND entry.key = change.key
-    AND (entry.expires IS NULL OR entry.expires > :clock)
-    WHERE change.namespace = :namespace AND change.bucket = :bucket AND change.seq > :seen
-    ORDER BY change.seq LIMIT :limit
+    SELECT seq, key, value FROM change WHERE namespace = :namespace AND bucket = :bucket AND seq > :seen
+    ORDER BY seq LIMIT :limit
 """
 _ALIVE = "UPDATE watcher SET seen = :seen, alive = :now WHERE id = :id RETURNING id"
 _END = "DELETE FROM watcher WHERE id = :id"
@@ -90,8 +90,6 @@ _TRIM = """
 
 class Store(Protocol):
     """What is needed of the store."""
-
-    clock: Callable[[], int]
 
     def read(self, statement: str, parameters: Parameters) -> Awaitable[Rows]:
         """Run a statement that reads."""
@@ -135,12 +133,12 @@ async def _trim(store: Store) -> None:
 async def _changes(store: Store, lease: dict[str, Any], seen: int, every: float) -> AsyncIterator[Change]:
     heard, told = time.monotonic(), 0
     while True:
-        where = {**lease, "seen": seen, "clock": store.clock(), "limit": PAGE}
+        where = {**lease, "seen": seen, "limit": PAGE}
         rows = await store.read(_NEXT, where)
         for seen, key, value in rows:  # noqa: B007  the last one counts
             yield Change(key, value)
         told += len(rows)
-        if told >= PAGE or time.monotonic() - heard > HEARTBEAT:
+        if told >= TRIM_AFTER or time.monotonic() - heard > HEARTBEAT:
             if not await store.write(_ALIVE, {**lease, "seen": seen, "now": time.time()}):
                 raise StoreUnavailable(f"the watch lapsed: it was not heard of for {LEASE:g} s")
             await _trim(store)
