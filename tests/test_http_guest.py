@@ -7,7 +7,7 @@ import logging
 import re
 import resource
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import aiohttp
 import anyio
 import guests
 import pytest
+from aiohttp import web
 from wasmplex.host import Host
 
 pytestmark = pytest.mark.anyio
@@ -283,3 +284,103 @@ async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
     async with serve(component=guests.compiled(name)) as client:
         for _ in range(3):
             assert await client.get("/") == (200, b"hello, world\n")
+
+
+# ---------------------------------------------------------------- requests of the guest's own
+
+
+@contextlib.asynccontextmanager
+async def upstream(serve: Callable[..., Awaitable[None]]) -> AsyncIterator[str]:
+    """Serve HTTP elsewhere on loopback; the value is ``host:port``."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await serve(request, response)
+        return response
+
+    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield site.name.removeprefix("http://")
+    finally:
+        await runner.cleanup()
+
+
+async def echo(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.set_status(207)
+    response.headers["x-seen"] = f"{request.method} {request.path_qs} {request.headers.get('x-mine')}"
+    await response.prepare(request)
+    async for piece in request.content.iter_any():
+        await response.write(piece)
+    await response.write_eof()
+
+
+ANY = 'allowed_hosts = ["127.0.0.1"]'
+
+
+async def test_a_guest_passes_a_request_on(serve: Serve) -> None:
+    async with serve(ANY, "proxy") as client, upstream(echo) as to:
+        url = f"/?to={to}&path=/there"
+        async with client.session.put(url, data=b"body", headers={"x-mine": "1"}) as response:
+            assert (response.status, await response.read()) == (207, b"body")
+            assert response.headers["x-seen"] == "PUT /there 1"
+
+
+async def test_bodies_stream_through_a_guest(serve: Serve) -> None:
+    count, piece = 128, bytes(range(256)) * 256
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield piece
+
+    async def swallow(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        checksum = 1
+        async for got in request.content.iter_any():
+            checksum = zlib.adler32(got, checksum)
+        await response.prepare(request)
+        await response.write(str(checksum).encode())
+
+    expected = 1
+    for _ in range(count):
+        expected = zlib.adler32(piece, expected)
+    async with serve(ANY + '\nlimits = { timeout = "40s" }', "proxy") as client, upstream(swallow) as to:
+        said = await client.get(f"/?to={to}&path=/", "POST", data=pieces())
+        assert said == (200, str(expected).encode())
+
+
+async def test_a_guest_reaches_only_what_is_allowed(serve: Serve) -> None:
+    async with upstream(echo) as to:
+        for settings in ("", 'allowed_hosts = ["example.com", "*.0.0.1"]', 'allowed_hosts = ["127.0.0.1:1"]'):
+            async with serve(settings, "proxy") as client:
+                assert await client.get(f"/?to={to}&path=/") == (200, b"error=15\n"), settings
+
+
+async def test_a_guest_is_told_what_went_wrong(serve: Serve) -> None:
+    async def broken(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        assert request.transport is not None
+        request.transport.abort()
+
+    async with serve(ANY, "proxy") as client:
+        async with upstream(broken) as to:
+            assert await client.get(f"/?to={to}&path=/") == (200, b"error=7\n")
+        assert await client.get(f"/?to={to}&path=/") == (200, b"error=6\n")
+
+
+async def test_a_client_that_leaves_ends_the_guests_request(serve: Serve) -> None:
+    begun, gone = anyio.Event(), anyio.Event()
+
+    async def hanging(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        begun.set()
+        while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        gone.set()
+
+    async with serve(ANY + "\nlimits = { timeout = 60 }", "proxy") as client, upstream(hanging) as to:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(f"GET /?to={to}&path=/ HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        with anyio.fail_after(10):
+            await begun.wait()
+            writer.close()
+            await gone.wait()

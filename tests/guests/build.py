@@ -67,6 +67,7 @@ GUESTS = {
     "hello": Guest("hello"),
     "kvhttp": Guest("kv-http", "0.2.2"),
     "lab": Guest("lab", "0.2.6"),
+    "proxy": Guest("proxy", "0.2.8", HERE / "wit" / "proxy.wit"),
     "command": Guest("command", "0.2.3"),
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvforward": Guest("kv-forward", wit=FORWARD),

@@ -181,6 +181,7 @@ async def test_what_is_not_allowed_is_denied() -> None:
         ("[::1]:80", "[::1]", 80, True),
         ("[::1]", "[::2]", 80, False),
         ("10.0.0.1", "10.0.0.1", 80, True),
+        ("*.0.0.1", "10.0.0.1", 80, False),
     ],
 )
 def test_the_allow_list(entry: str, host: str, port: int, allowed: bool) -> None:

@@ -24,13 +24,15 @@ class _Rule(NamedTuple):
             return False
         if self.host == "*" or self.host == host:
             return True
-        return self.host.startswith(".") and host.endswith(self.host)
+        return (
+            self.host.startswith(".") and host.endswith(self.host) and not host.rpartition(".")[2].isdigit()
+        )
 
 
 class AllowedHosts:
     """The rules of one workload.
 
-    :param entries: ``host`` (any port), ``host:port``, ``*.domain`` (below it, at any depth), ``*`` (all)
+    :param entries: ``host`` (any port), ``host:port``, ``*.domain`` (names below it), ``*`` (all)
     :raises wasmplex.errors.ConfigError: for entries that are none of these; all of them at once
     """
 
