@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,11 @@ from wasmplex.backends import PoolStatistics as BackendStatistics
 from wasmplex.backends.probing import Probed, probe
 from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings
-from wasmplex.errors import UsageError, nearest
+from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
+from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
+from wasmplex.watchdog import Watchdog, end_leaked_tasks
 from wasmplex.workload import RunningWorkload, open_workload
 
 __all__ = ["Host"]
@@ -45,6 +48,7 @@ class Host:
     :param plugins: providers, or modules with hooks, of this process; they go before installed ones
     :param environ: what ``{ env = ... }`` refers to
     :param wasm_proposals: proposals to switch on, or off with a leading ``-``, after the configuration's
+    :param dev: watch the event loop, and say which plugin blocks it
     :param progress: is told what is being done while components compile: workload and a few words
     """
 
@@ -56,6 +60,7 @@ class Host:
         plugins: Sequence[object] = (),
         environ: Mapping[str, str] | None = None,
         wasm_proposals: Sequence[str] = (),
+        dev: bool = False,
         progress: Callable[[str, str], None] | None = None,
     ) -> None:
         self.config = settings
@@ -64,6 +69,7 @@ class Host:
             self.registry.add(plugin)
         self._environ = os.environ if environ is None else environ
         self._wasm_proposals = tuple(wasm_proposals)
+        self._dev = dev
         self._progress = progress
         self._stack = AsyncExitStack()
         self._pool: BackendPool | None = None
@@ -96,12 +102,17 @@ class Host:
         )
         self._assembly = assembly
         async with AsyncExitStack() as stack:
+            if self._dev:
+                await stack.enter_async_context(Watchdog(self.registry.owners))
+            stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
             engine = await stack.enter_async_context(Engine(settings))
             self._pool = await stack.enter_async_context(BackendPool(self.config.base))
             for planned in assembly.workloads:
                 workload = await stack.enter_async_context(
-                    open_workload(planned, engine, self._pool, self._reporter(planned.config.name))
+                    open_workload(
+                        planned, engine, self._pool, self._reporter(planned.config.name), self._on_error
+                    )
                 )
                 self.workloads[workload.name] = workload
             self._bind_triggers(assembly)
@@ -117,6 +128,14 @@ class Host:
         """Close everything, the youngest first."""
         self.workloads.clear()
         return await self._stack.__aexit__(kind, error, traceback)
+
+    def _on_error(self, error: BaseException) -> None:
+        """Say whose code it was that failed in a call, if it was a plugin's."""
+        cause = error.__cause__ if isinstance(error, Trap) else None
+        if cause is None or isinstance(cause, WasmplexError):
+            return
+        if owner := blamed(files_of_traceback(cause), self.registry.owners()):
+            log.error("%s: %s", owner, error, exc_info=cause)
 
     def _reporter(self, name: str) -> Callable[[str], None] | None:
         progress = self._progress

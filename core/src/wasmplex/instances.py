@@ -59,6 +59,7 @@ class InstancePool:
     :param queue: how many calls may wait for an instance; more are refused at once
     :param timeout: seconds that one call may take, the wait for an instance included
     :param name: the workload, for messages
+    :param on_error: told of whatever ends a call
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class InstancePool:
         queue: int,
         timeout: float,
         name: str,
+        on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._create = create
+        self.on_error = on_error
         self._maximum = maximum
         self._reuse = reuse
         self._queue = queue
@@ -228,6 +231,8 @@ class Loan:
         traceback: TracebackType | None,
     ) -> bool | None:
         pool = self._pool
+        if error is not None and pool.on_error is not None:
+            pool.on_error(error)
         if self._instance is not None:
             pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
         assert self._scope is not None  # noqa: S101  it was entered

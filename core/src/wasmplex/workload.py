@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
+from wasmplex.binding import serve
 from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
 from wasmplex.component import read
 from wasmplex.component.shape import Shape
@@ -18,8 +19,7 @@ from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
-from wasmplex.plugins.contracts import Backend, BoundInterfaces, HostFunctions, WorkloadContext
-from wasmplex.routing import Plan, Route
+from wasmplex.plugins.contracts import HostFunctions
 
 __all__ = ["RunningWorkload", "open_workload"]
 
@@ -32,6 +32,7 @@ class RunningWorkload:
         planned: PlannedWorkload,
         imports: Mapping[str, HostFunctions],
         create: Callable[[], Awaitable[PooledInstance]],
+        on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         config = planned.config
         self.planned = planned
@@ -48,6 +49,7 @@ class RunningWorkload:
             queue=config.instances.queue,
             timeout=config.limits.timeout,
             name=config.name,
+            on_error=on_error,
         )
 
     def __repr__(self) -> str:
@@ -83,17 +85,24 @@ class RunningWorkload:
 
 @asynccontextmanager
 async def open_workload(
-    planned: PlannedWorkload, engine: Engine, pool: BackendPool, progress: Progress | None = None
+    planned: PlannedWorkload,
+    engine: Engine,
+    pool: BackendPool,
+    progress: Progress | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
 ) -> AsyncIterator[RunningWorkload]:
     """Open the backends of a workload, compile and link its component.
 
+    :param on_error: told of whatever ends a call of the workload
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.ComponentError: if the component cannot be compiled
     :raises wasmplex.errors.LinkError: if an import cannot be served with the type it has
+    :raises wasmplex.errors.PluginError: if a plugin does not do what its contract says
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        workload = RunningWorkload(planned, imports, await _link(planned, engine, imports, progress))
+        create = await _link(planned, engine, imports, progress)
+        workload = RunningWorkload(planned, imports, create, on_error)
         try:
             yield workload
         finally:
@@ -157,39 +166,3 @@ async def _bridged_instance(linked: Linked, memory: int, bridged: Bridged) -> Br
             instance.close()
             raise
     return instance
-
-
-async def serve(
-    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack
-) -> dict[str, HostFunctions]:
-    """Open what a workload's imports need; return the functions that serve each."""
-    backends = await _open_backends(planned.plan, pool, stack)
-    context = WorkloadContext(planned.config.name, planned.plan.grants)
-    bound: dict[int, BoundInterfaces] = {}
-    served: dict[str, HostFunctions] = {}
-    for route in planned.plan.routes:
-        if route.provider is None:
-            continue
-        if id(route.provider) not in bound:
-            bound[id(route.provider)] = await stack.enter_async_context(route.provider.bind(context))
-        request = route.request(_backend(route, backends))
-        served[route.import_.name] = bound[id(route.provider)].serve(request)
-    return served
-
-
-def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:
-    return None if route.backend is None else backends[id(route.backend)]
-
-
-async def _open_backends(plan: Plan, pool: BackendPool, stack: AsyncExitStack) -> dict[int, Backend]:
-    backends: dict[int, Backend] = {}
-    for route in plan.backends:
-        lease = pool.lease(
-            route.provider,
-            route.settings,
-            where=str(route.where),
-            plugin=route.plugin.requirement,
-            hidden=route.hidden,
-        )
-        backends[id(route)] = await stack.enter_async_context(lease)
-    return backends

@@ -11,6 +11,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from wasmplex.errors import PluginError
+from wasmplex.plugins.blame import root_of
 from wasmplex.plugins.discovery import Candidate, Handshake
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
 from wasmplex.plugins.loading import LoadFailure, import_file, import_object, load_object
@@ -45,6 +46,7 @@ class PluginEntry:
         self.in_process = in_process
         self.contribution = Contribution()
         self.detail = ""
+        self.root = ""
         self._find = find
         self._announced = offers
         self._handshake = handshake
@@ -116,7 +118,9 @@ class PluginEntry:
         """Import and register it; a failure is remembered. Return whether it is ready."""
         started = time.perf_counter()
         try:
-            self.contribution = load_object(self._find())
+            found = self._find()
+            self.contribution = load_object(found)
+            self.root = root_of(found)
         except LoadFailure as failure:
             self._fail(failure.cause, failure.fix, failure.detail)
         else:

@@ -228,6 +228,12 @@ class Registry:
         """
         return self._origins[id(piece)]
 
+    def owners(self) -> Mapping[str, PluginIdentity]:
+        """Return the plugins that are loaded by where their code is; see `wasmplex.plugins.blame`."""
+        with self._lock:
+            entries = [*self._added, *(self._scanned or ())]
+        return {e.root: e.identity for e in entries if e.root and not e.builtin}
+
     def status(self, *, load: bool | str = False) -> list[PluginStatus]:
         """Return how every plugin fares, sorted by name.
 

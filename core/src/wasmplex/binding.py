@@ -1,0 +1,130 @@
+"""Opens what a workload's imports need and has plugins serve them, whatever the plugins do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from wasmplex.assembly import PlannedWorkload
+from wasmplex.backends import BackendPool
+from wasmplex.errors import PluginError, WasmplexError
+from wasmplex.interfaces.deadline import within
+from wasmplex.plugins.contracts import (
+    Backend,
+    BoundInterfaces,
+    HostFunctions,
+    InterfaceProvider,
+    WorkloadContext,
+)
+from wasmplex.routing import Plan, Route
+
+__all__ = ["serve"]
+
+logger = logging.getLogger("wasmplex.plugins")
+
+_TIMEOUT = 10.0
+"""Seconds that a provider may take to be bound, and to be released."""
+
+
+async def serve(
+    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack
+) -> dict[str, HostFunctions]:
+    """Open what a workload's imports need; return the functions that serve each.
+
+    :raises wasmplex.errors.BackendError: if a backend cannot be opened
+    :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
+    """
+    backends = await _open_backends(planned.plan, pool, stack)
+    context = WorkloadContext(planned.config.name, planned.plan.grants)
+    bound: dict[int, BoundInterfaces] = {}
+    served: dict[str, HostFunctions] = {}
+    for route in planned.plan.routes:
+        if route.provider is None:
+            continue
+        if id(route.provider) not in bound:
+            bound[id(route.provider)] = await stack.enter_async_context(_bound(route, context))
+        served[route.import_.name] = _served(route, bound[id(route.provider)], _backend(route, backends))
+    return served
+
+
+@asynccontextmanager
+async def _bound(route: Route, context: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
+    """Bind a provider and release it at the end; an error in that is logged, for nobody can act on it."""
+    provider = route.provider
+    assert provider is not None  # noqa: S101  see serve()
+    what = f"{provider.package} cannot be bound for workload {context.name!r}"
+    try:
+        manager = provider.bind(context)
+        bound: object = await within(_TIMEOUT, _entered(manager))
+    except WasmplexError:
+        raise
+    except TimeoutError as error:
+        why = f"bind() did not return within {_TIMEOUT:g} s"
+        raise PluginError(what, where=str(route.plugin), why=why) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(what, route, error) from error
+    if not isinstance(bound, BoundInterfaces):
+        why = f"bind() gave a {type(bound).__name__}, which is no BoundInterfaces"
+        raise PluginError(what, where=str(route.plugin), why=why)
+    try:
+        yield bound
+    finally:
+        try:
+            await within(_TIMEOUT, _left(manager))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the others are to be released as well
+            logger.warning("%s: releasing %s failed: %s", route.plugin, provider.package, _text(error))
+
+
+# `within` and no cancel scope: a provider may enter scopes of its own here that last until it is released.
+
+
+async def _entered(manager: AbstractAsyncContextManager[BoundInterfaces]) -> BoundInterfaces:
+    return await manager.__aenter__()
+
+
+async def _left(manager: AbstractAsyncContextManager[BoundInterfaces]) -> None:
+    await manager.__aexit__(None, None, None)
+
+
+def _served(route: Route, bound: BoundInterfaces, backend: Backend | None) -> HostFunctions:
+    what = f"the import {route.import_.name!r} cannot be served"
+    try:
+        functions: object = bound.serve(route.request(backend))
+    except WasmplexError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(what, route, error) from error
+    if isinstance(functions, Mapping):
+        return functions
+    why = f"serve() returned a {type(functions).__name__}, which is no mapping of functions"
+    raise PluginError(what, where=str(route.plugin), why=why)
+
+
+def _failed(what: str, route: Route, error: BaseException) -> PluginError:
+    assert isinstance(route.provider, InterfaceProvider)  # noqa: S101  see serve()
+    logger.debug("%s: %s", route.plugin, what, exc_info=error)
+    where = "; ".join(filter(None, (str(route.plugin), str(route.where or ""))))
+    return PluginError(what, where=where, why=_text(error), fix="report it to the author of the plugin")
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:
+    return None if route.backend is None else backends[id(route.backend)]
+
+
+async def _open_backends(plan: Plan, pool: BackendPool, stack: AsyncExitStack) -> dict[int, Backend]:
+    backends: dict[int, Backend] = {}
+    for route in plan.backends:
+        lease = pool.lease(
+            route.provider,
+            route.settings,
+            where=str(route.where),
+            plugin=route.plugin.requirement,
+            hidden=route.hidden,
+        )
+        backends[id(route)] = await stack.enter_async_context(lease)
+    return backends
