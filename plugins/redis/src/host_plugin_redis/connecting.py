@@ -129,7 +129,6 @@ def _cluster(settings: RedisSettings, target: Target, base: Path) -> RedisCluste
         max_connections=settings.max_connections,
         # An increment whose answer was lost may have happened: nothing is done twice behind the guest's back.
         retry=Retry(NoBackoff(), 0),
-        cluster_error_retry_attempts=0,
         ssl=target.tls,
         **tls,
     )
