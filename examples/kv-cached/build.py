@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,10 +94,22 @@ def build_javascript(component: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a program quietly; if it fails, end with what it had to say."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
+    """Run a program quietly, with a clock on a terminal; if it fails, end with what it had to say."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(command, stdout=output, stderr=output) as program:
+            while program.poll() is None:
+                show_clock(started)
+                time.sleep(0.1)
+        output.seek(0)
+        if program.returncode:
+            sys.exit(f"{Path(command[0]).name} failed:\n{output.read().decode(errors='replace')}")
+
+
+def show_clock(started: float) -> None:
+    """Write on a terminal, over and over in one place, how long something has been going on."""
+    if sys.stdout.isatty():
+        print(f"\r{time.monotonic() - started:4.0f} s\r", end="", flush=True)
 
 
 if __name__ == "__main__":

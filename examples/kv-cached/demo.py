@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from build import HERE, OUT, PROGRAMS, build
+from build import HERE, OUT, PROGRAMS, build, show_clock
 
 CONFIGS = {"python": HERE / "host.toml", "javascript": HERE / "host-javascript.toml"}
 DATABASE = OUT / "store.db"
@@ -101,6 +101,7 @@ def wait_until_it_listens(host: subprocess.Popen[bytes], port: int, log: Path, s
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
+            show_clock(started)
             time.sleep(0.1)
         else:
             print(f"the host listens on http://127.0.0.1:{port} after {time.monotonic() - started:.1f} s")
