@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from types import UnionType
 from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from pydantic import Field
@@ -99,7 +100,7 @@ G = TypeVar("G", bound=_Guarded)
 
 
 def _guarded(
-    operation: str, interface: str = "store"
+    operation: str, interface: str = "store", *, returns: type | UnionType = object
 ) -> Callable[
     [Callable[Concatenate[G, P], Coroutine[Any, Any, T]]], Callable[Concatenate[G, P], Coroutine[Any, Any, T]]
 ]:
@@ -107,6 +108,8 @@ def _guarded(
 
     The operation runs under the deadline, and whatever is raised on the way is refused in the dialect.
     A bucket is handed to other interfaces than the one it came from; those have to be granted as well.
+
+    :param returns: what the backend has to return; anything else is its mistake, and refused like one
     """
 
     def decorate(
@@ -120,9 +123,13 @@ def _guarded(
             if self.circuit is not None and self.circuit.is_open:
                 raise self.refusal(operation, StoreUnavailable("the server is known to be down"))
             try:
-                return await within(self.timeout, checked(self, *args, **kwargs))
+                result = await within(self.timeout, checked(self, *args, **kwargs))
             except Exception as error:
                 raise self.refusal(operation, error) from error
+            if not isinstance(result, returns):
+                wrong = TypeError(f"{operation} returned a value of type {type(result).__name__}")
+                raise self.refusal(operation, wrong)
+            return result
 
         return guarded
 
@@ -133,18 +140,25 @@ class GuardedStore:
     """The buckets of one binding.
 
     :param dialect: how errors look to the guest
+    :param plugin: who brought the backend, for the log
     """
 
-    __slots__ = ("backend", "circuit", "dialect", "granted", "scope", "settings", "timeout")
+    __slots__ = ("backend", "circuit", "dialect", "granted", "plugin", "scope", "settings", "timeout")
 
     def __init__(
-        self, backend: KeyValueBackend, settings: KeyValueSettings, scope: Scope, dialect: Dialect
+        self,
+        backend: KeyValueBackend,
+        settings: KeyValueSettings,
+        scope: Scope,
+        dialect: Dialect,
+        plugin: str = "",
     ) -> None:
         self.backend = backend
         self.circuit = backend.circuit
         self.settings = settings
         self.scope = scope
         self.dialect = dialect
+        self.plugin = plugin
         self.granted = scope.granted
         self.timeout = settings.timeout
 
@@ -158,7 +172,13 @@ class GuardedStore:
         if not isinstance(backend, KeyValueBackend) or not isinstance(settings, KeyValueSettings):
             raise PluginError(f"{type(backend).__name__} is no key-value backend", where=request.interface)
         namespace = settings.namespace or request.namespace
-        return cls(backend, settings, Scope(workload, request.label, namespace, request.granted), dialect)
+        return cls(
+            backend,
+            settings,
+            Scope(workload, request.label, namespace, request.granted),
+            dialect,
+            request.plugin,
+        )
 
     @_guarded("open")
     async def open(self, identifier: str) -> GuardedBucket:
@@ -178,7 +198,7 @@ class GuardedStore:
     def refusal(self, operation: str, error: Exception) -> Exception:
         """Return what to raise to the guest for `error`, whatever it is."""
         if not isinstance(error, KeyValueError):
-            error = typed(operation, error)
+            error = typed(operation, error, self.plugin)
         if self.circuit is not None and error.case in UNAVAILABLE:
             self.circuit.suspect()
         return self.dialect(operation, error)
@@ -198,13 +218,13 @@ class GuardedBucket:
         self.timeout = store.timeout
         self.refusal = store.refusal
 
-    @_guarded("get")
+    @_guarded("get", returns=bytes | None)
     def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
         """See `Bucket.get`."""
         check_name(key)
         return self.bucket.get(key)
 
-    @_guarded("exists")
+    @_guarded("exists", returns=bool)
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
         """See `Bucket.exists`."""
         check_name(key)
@@ -242,7 +262,7 @@ class GuardedBucket:
             page = await self.bucket.list_keys(prefix, page.cursor, MAX_PAGE)
         return page if page.cursor is None else Page(page.keys, seal_cursor(tag, page.cursor))
 
-    @_guarded("increment", "atomics")
+    @_guarded("increment", "atomics", returns=int)
     def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> Coroutine[Any, Any, int]:
         """See `Bucket.increment`."""
         self._need("increment")
@@ -251,14 +271,14 @@ class GuardedBucket:
             raise InvalidArgument("the delta is not an s64")
         return self.bucket.increment(key, delta, minimum=minimum)
 
-    @_guarded("current", "cas")
+    @_guarded("current", "cas", returns=Entry | None)
     def current(self, key: str) -> Coroutine[Any, Any, Entry | None]:
         """See `Bucket.current`."""
         self._need("cas")
         check_name(key)
         return self.bucket.current(key)
 
-    @_guarded("swap", "cas")
+    @_guarded("swap", "cas", returns=Swapped | Stale)
     def swap(
         self,
         key: str,

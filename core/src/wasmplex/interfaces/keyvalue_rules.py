@@ -87,7 +87,7 @@ def unseal_cursor(tag: bytes, sealed: str) -> str:
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def typed(operation: str, error: Exception) -> KeyValueError:
+def typed(operation: str, error: Exception, plugin: str = "") -> KeyValueError:
     """Return the typed error for an exception that a backend let through.
 
     Its own text is for the host's log only: it may hold a path, an address or a secret.
@@ -105,5 +105,6 @@ def typed(operation: str, error: Exception) -> KeyValueError:
             return QuotaExceeded(error.strerror or "no space")
         case OSError() if error.strerror:
             return Other(error.strerror)
-    logger.warning("key-value %s failed with an untyped error", operation, exc_info=error)
+    who = plugin or "a backend"
+    logger.warning("%s: key-value %s failed with an untyped error", who, operation, exc_info=error)
     return Other(type(error).__name__)
