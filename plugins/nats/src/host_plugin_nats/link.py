@@ -29,6 +29,7 @@ logger = logging.getLogger("wasmplex.backends.nats")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
+_CLOSING = 0.5
 
 Lost = StoreUnavailable
 Headers = Mapping[str, str]
@@ -112,7 +113,8 @@ class Link:
                 await asyncio.wait([self._reconnecting])
             client = self._client
             if client is not None:
-                await client.close()
+                with anyio.move_on_after(_CLOSING):
+                    await client.close()
             self._lost(client, "the store is closed")
             await anyio.lowlevel.checkpoint()  # what was cancelled ends
 
@@ -240,9 +242,10 @@ class Link:
 
     async def _abandon(self, client: Client) -> None:
         self._client = None
-        with anyio.CancelScope(shield=True):
+        # Closing what never was a connection, after a failed TLS handshake say, may wait for ever.
+        with anyio.move_on_after(_CLOSING, shield=True):
             await client.close()
-            bury(client)
+        bury(client)
 
     def _refusal(self, reasons: list[Exception]) -> KeyValueError:
         text = " ".join(str(reason) for reason in reasons).lower()
@@ -296,11 +299,11 @@ class Link:
 
     def _complained(self, error: Exception) -> None:
         """Tell those who wait for an answer to what the server does not let us publish."""
-        text = str(error)
-        if "permissions violation" not in text.lower():
+        text = str(error).lower()  # as the library makes it
+        if "permissions violation" not in text:
             return
         for subject, answer in self._answers.values():
-            if f'"{subject}"' in text:
+            if f'"{subject.lower()}"' in text:
                 _fail(answer, AccessDenied("the user lacks a permission"))
 
 

@@ -1,0 +1,268 @@
+"""Kinds of servers and ways to reach them: older ones, domains, tokens, TLS, rights, others' streams."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import nats
+import pytest
+from host_plugin_nats import NatsProvider
+from host_plugin_nats.store import GRACE, MARKER_TTL, NatsBackend
+from host_plugin_nats.subjects import Subjects
+from nats.js.api import KeyValueConfig
+from wasmplex.capabilities.keyvalue import AccessDenied, QuotaExceeded, StoreUnavailable, Swapped
+from wasmplex.plugin import BackendError, OpenContext
+from wasmplex.testing import FakeClock
+from wasmplex.testing.servers import NatsServer
+
+pytestmark = pytest.mark.anyio
+
+PROVIDER = NatsProvider()
+
+
+@asynccontextmanager
+async def opened(base: Path, **settings: Any) -> AsyncIterator[NatsBackend]:
+    backend = await PROVIDER.open(PROVIDER.settings(**settings), OpenContext(base, "nats"))
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+async def works(backend: NatsBackend) -> None:
+    bucket = await backend.open_bucket("app/store", "b")
+    await bucket.set("k", b"v")
+    assert await bucket.get("k") == b"v"
+    entry = await bucket.current("k")
+    assert entry is not None
+    assert await bucket.swap("k", b"w", require_version=entry.version) == Swapped()
+    await bucket.set_many([("x", b"1"), ("y", b"2")])
+    assert await bucket.get_many(["x", "k", "none", "x"]) == [b"1", b"w", None, b"1"]
+    assert sorted((await bucket.list_keys("", None, 10)).keys) == ["k", "x", "y"]
+    assert await bucket.increment("n", 3) == 3
+    await bucket.delete_many(["k", "x", "y", "n"])
+    assert not (await bucket.list_keys("", None, 10)).keys
+    assert not await backend.has_bucket("app/store", "b")
+    await backend.probe()
+
+
+# ---------------------------------------------------------------- what the server can do
+
+
+async def test_a_server_that_does_not_expire_messages(nats_server: NatsServer, tmp_path: Path) -> None:
+    """A stream that was made without TTLs, and may not be changed, is what servers before 2.11 have."""
+    client = await nats.connect(nats_server.address, user="wasmplex", password=nats_server.password)
+    await client.jetstream().create_key_value(bucket="old", direct=True)
+    await client.close()
+    async with opened(tmp_path, url=nats_server.url, bucket="old") as backend:
+        backend.stream.cleans = False
+        clock = FakeClock()
+        backend.clock = clock
+        await works(backend)
+        bucket = await backend.open_bucket("n", "b")
+        await bucket.set("short", b"v", ttl_ms=1500)
+        await bucket.set("stays", b"v")
+        await bucket.set("gone", b"v")
+        await bucket.delete("gone")
+        clock.advance(1499)
+        assert await bucket.get("short") == b"v"
+        clock.advance(1)
+        assert await bucket.get("short") is None
+        assert await backend.clean() == 0  # hosts whose clocks are late may still have it
+        clock.advance(GRACE * 1000)
+        assert await backend.clean() == 1
+        clock.advance(MARKER_TTL * 1000)
+        assert await backend.clean() > 0  # the marks of deletions
+        assert (await bucket.list_keys("", None, 10)).keys == ["stays"]
+        last = await backend.stream.ask(f"STREAM.INFO.{backend.stream.name}")
+        assert last["state"]["messages"] == 1
+
+
+@pytest.mark.skipif("WASMPLEX_OLD_NATS" not in os.environ, reason="WASMPLEX_OLD_NATS names no older server")
+async def test_an_older_server(tmp_path: Path) -> None:
+    server = NatsServer("pw")
+    server._program = Path(os.environ["WASMPLEX_OLD_NATS"])
+    with server:
+        async with opened(tmp_path, url=server.url) as backend:
+            assert not backend.stream.cleans
+            await works(backend)
+
+
+async def test_the_server_removes_what_has_expired(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with opened(tmp_path, url=nats_server.url) as backend:
+        assert backend.stream.cleans
+        bucket = await backend.open_bucket("ttl", "b")
+        await bucket.set("k", b"v", ttl_ms=1500)
+        subject = Subjects(backend.stream.prefix, "ttl", "b").of("k")
+        raw = await backend.stream.ask(f"STREAM.MSG.GET.{backend.stream.name}", {"last_by_subj": subject})
+        headers = base64.b64decode(raw["message"]["hdrs"])
+        assert b"Nats-TTL: %ds" % (1 + 1 + GRACE) in headers
+
+
+async def test_a_bucket_that_others_made(nats_server: NatsServer, tmp_path: Path) -> None:
+    client = await nats.connect(nats_server.address, user="wasmplex", password=nats_server.password)
+    await client.jetstream().create_key_value(KeyValueConfig(bucket="theirs", history=5))
+    await client.close()
+    async with opened(tmp_path, url=nats_server.url, bucket="theirs") as backend:
+        await works(backend)
+    with pytest.raises(BackendError, match="does not exist"):
+        async with opened(tmp_path, url=nats_server.url, bucket="none", create=False):
+            pass
+
+
+async def test_values_near_the_servers_limit(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with opened(tmp_path, url=nats_server.url) as backend:
+        bucket = await backend.open_bucket("limits", "b")
+        limit = backend.link.max_payload
+        await bucket.set("k", b"x" * limit)
+        assert await bucket.get("k") == b"x" * limit
+        for operation in (
+            bucket.set("k", b"x" * (limit + 1)),
+            bucket.set("k", b"y" * limit, ttl_ms=1000),
+            bucket.swap("k", b"y" * limit, require_value=b"x" * limit),
+            bucket.set_many([("a", b"1"), ("k", b"y" * (limit + 1)), ("b", b"2")]),
+        ):
+            with pytest.raises(QuotaExceeded, match=f"at most {limit} bytes"):
+                await operation
+        assert await bucket.get_many(["a", "b"]) == [b"1", b"2"]
+        many = [(f"big {number}", bytes([number]) * 700_000) for number in range(40)]
+        await bucket.set_many(many)
+        assert await bucket.get_many([key for key, _ in many]) == [value for _, value in many]
+
+
+async def test_reading_from_the_leader(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with opened(tmp_path, url=nats_server.url) as backend:
+        backend.stream._direct = False  # as it is with replicas
+        await works(backend)
+        bucket = await backend.open_bucket("leader", "b")
+        await bucket.set("k", b"\0" * 1000, ttl_ms=60_000)
+        assert await bucket.get("k") == b"\0" * 1000
+
+
+# ---------------------------------------------------------------- ways in
+
+
+async def test_a_domain(tmp_path: Path) -> None:
+    with NatsServer(jetstream="domain: hub") as server:
+        async with opened(tmp_path, url=server.url, domain="hub") as backend:
+            await works(backend)
+        with pytest.raises(BackendError, match="JetStream"):
+            async with opened(tmp_path, url=server.url, domain="elsewhere", timeout=1):
+                pass
+
+
+async def test_tokens(tmp_path: Path) -> None:
+    with NatsServer(token="t0ken") as server:
+        async with opened(tmp_path, url=server.url) as backend:
+            await works(backend)
+            assert "t0ken" not in repr(backend)
+        async with opened(tmp_path, url=f"nats://{server.address}", token="t0ken") as backend:
+            await works(backend)
+        with pytest.raises(BackendError, match="refuses the credentials") as caught:
+            async with opened(tmp_path, url=f"nats://wr0ng@{server.address}"):
+                pass
+        assert "wr0ng" not in str(caught.value)
+
+
+async def test_no_jetstream(tmp_path: Path) -> None:
+    server = NatsServer()
+    server.is_ready = lambda: server.log().find("Server is ready") >= 0  # type: ignore[method-assign]
+    write = server.command
+
+    def command() -> Any:
+        found = write()
+        file = server.folder / "nats.conf"
+        file.write_text(f'listen: "{server.address}"')
+        return found
+
+    server.command = command  # type: ignore[method-assign]
+    with server, pytest.raises(BackendError, match="JetStream"):
+        async with opened(tmp_path, url=server.url):
+            pass
+
+
+async def test_tls(tmp_path: Path) -> None:
+    command = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+    ]  # fmt: skip
+    try:
+        await anyio.run_process(command, cwd=tmp_path)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    files = f'cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem"'
+    with NatsServer(config=f"tls {{ {files} }}") as server:
+        url = f"tls://{server.address}"
+        async with opened(tmp_path, url=url, tls_ca_file="cert.pem") as backend:
+            await works(backend)
+        async with opened(tmp_path, url=url, tls_verify=False) as backend:
+            await works(backend)
+        with pytest.raises(BackendError, match="certificate"):
+            async with opened(tmp_path, url=url):
+                pass
+
+
+async def test_a_user_with_few_rights(tmp_path: Path) -> None:
+    users = """
+    authorization { users: [
+      { user: admin, password: pw }
+      { user: guest, password: pw, permissions: {
+          publish: { deny: ["$KV.wasmplex.read-only.>", "$JS.API.CONSUMER.>"] } } }
+    ] }"""
+    with NatsServer(config=users) as server:
+        async with opened(tmp_path, url=f"nats://guest:pw@{server.address}") as backend:
+            theirs = await backend.open_bucket("read-only", "b")
+            mine = await backend.open_bucket("mine", "b")
+            assert await theirs.get("k") is None
+            await mine.set("k", b"v")
+            for operation in (
+                theirs.set("k", b"v"),
+                theirs.set_many([("k", b"v")]),
+                mine.list_keys("", None, 9),
+            ):
+                with pytest.raises(AccessDenied), anyio.fail_after(5):
+                    await operation
+            assert await mine.get("k") == b"v"
+
+
+# ---------------------------------------------------------------- watching
+
+
+async def test_watching(nats_server: NatsServer, tmp_path: Path) -> None:
+    async with opened(tmp_path, url=nats_server.url) as backend:
+        bucket = await backend.open_bucket("watched", "b")
+        other = await backend.open_bucket("watched too", "b")
+        await bucket.set("before", b"")
+        async with bucket.watch() as changes:
+            await other.set("k", b"not seen")
+            with anyio.fail_after(10):
+                await bucket.set("k*>", b"1")
+                assert await anext(changes) == ("k*>", b"1")
+                await bucket.delete("k*>")
+                assert await anext(changes) == ("k*>", None)
+
+
+async def test_watching_goes_on_where_it_was_when_the_server_went_away(tmp_path: Path) -> None:
+    with NatsServer() as server:
+        async with opened(tmp_path, url=server.url) as backend:
+            bucket = await backend.open_bucket("watched", "b")
+            async with bucket.watch() as changes:
+                await bucket.set("a", b"1")
+                with anyio.fail_after(20):
+                    assert await anext(changes) == ("a", b"1")
+                    await anyio.to_thread.run_sync(server.restart)
+                    while True:
+                        try:
+                            await bucket.set("b", b"2")
+                            break
+                        except StoreUnavailable:
+                            await anyio.sleep(0.02)
+                    await bucket.delete("a")
+                    assert await anext(changes) == ("b", b"2")
+                    assert await anext(changes) == ("a", None)
