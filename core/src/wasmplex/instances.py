@@ -167,8 +167,10 @@ class InstancePool:
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
             instance.close()
             self._hand_on(None)
-        else:
+        elif self._waiters:
             self._hand_on((instance, used))
+        else:
+            self._idle.append((instance, used))
         self._returned()
 
     def _hand_on(self, lent: _Lent | None) -> None:

@@ -515,3 +515,18 @@ async def test_the_access_log_has_a_line_for_each_request(caplog: pytest.LogCapt
         await exchange(port, get("/logged?secret"))
     [record] = [r for r in caplog.records if r.name == "wasmplex.http.access"]
     assert record.getMessage().startswith("127.0.0.1 GET /logged 200 ")
+
+
+async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
+    async with serving(bind(echo)) as port, connected(port) as client:
+        for count in (3, 30):
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(count):
+                    await client.send(post(b"body", close=False))
+                    await client.response()
+                found = gc.collect()
+            finally:
+                gc.enable()
+            assert found < 30, f"{found} objects of {count} requests refer to each other"

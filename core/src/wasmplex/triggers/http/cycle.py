@@ -108,6 +108,10 @@ class Cycle:
             raise
         except Exception:
             log.exception("the application failed on %s %s", self.scope["method"], self.scope["path"])
+        finally:
+            # What refers to itself would have to wait for the garbage collector.
+            self.on_disconnect = None
+            self.scope.pop("extensions", None)
         if not self.complete and not self._disconnected:
             self._cut_off()
 
