@@ -14,7 +14,9 @@ import anyio
 import guests
 import pytest
 import wasmtime
+from blockbuster import BlockingError
 from host_plugin_memory import MemoryProvider
+from wasmplex import config
 from wasmplex.engine import driver, instance
 from wasmplex.host import Host
 from wasmplex.testing import DelayedKeyValue, plugin
@@ -48,11 +50,11 @@ default."wasmcloud:keyvalue" = {{ backend = "delayed" }}
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    config = tmp_path / "host.toml"
+    path = tmp_path / "host.toml"
     names = {"shop": guests.path("kvhttp"), "sync": guests.path("kvfull"), "many": guests.path("kvamany")}
-    config.write_text(CONFIG.format(**names))
+    path.write_text(CONFIG.format(**names))
     delayed = plugin(DelayedKeyValue(MemoryProvider(), 0.02))
-    async with Host.from_config(config, plugins=[delayed]) as host:
+    async with Host.from_config(path, plugins=[delayed]) as host:
         yield host
 
 
@@ -113,6 +115,12 @@ async def test_a_call_through_the_bridge_asks_nothing_about_types_and_imports_no
         assert await host.call("many", "gets", 10) == 10
 
     await assert_no_type_query_and_no_import(call)
+
+
+async def test_who_blocks_the_loop_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "host.toml").write_text("")
+    with pytest.raises(BlockingError):
+        config.load(tmp_path)  # reads a file; conftest.py watches all tests for such
 
 
 # ---------------------------------------------------------------- polls

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,17 +37,6 @@ class Ended(NamedTuple):
 
 
 Cli = Callable[..., Ended]
-
-
-@pytest.fixture(autouse=True)
-def _logging() -> Iterator[None]:
-    """Take back what a command does to the log of the process."""
-    root, own = logging.getLogger(), logging.getLogger("wasmplex")
-    handlers, levels = root.handlers[:], (root.level, own.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    own.setLevel(levels[1])
 
 
 @pytest.fixture
