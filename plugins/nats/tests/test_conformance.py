@@ -45,6 +45,7 @@ class NatsProbe:
 
 class TestNats(KeyValueConformance):
     provider = NatsProvider()
+    examples = 12
 
     @pytest.fixture
     def settings(self, nats_server: NatsServer) -> Mapping[str, Any]:
