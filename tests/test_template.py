@@ -46,7 +46,7 @@ def test_what_is_made_passes_its_own_tests(fresh: Path, variant: str) -> None:
     plugin = fresh / f"host-plugin-{name}"
     assert [line.split(" -m ")[-1] for line in said.splitlines()[2:]] == ["pip install -e .[dev]", "pytest"]
     run(python, "-m", "pip", "install", "-q", "-e", ".[dev]", cwd=plugin)
-    assert " passed" in run(python, "-m", "pytest", "-q", cwd=plugin)
+    assert " passed" in run(python, "-m", "pytest", "-q", f"--basetemp={fresh}/tmp", cwd=plugin)
     run(python, "-m", "ruff", "check", ".", cwd=plugin)
     run(python, "-m", "ruff", "format", "--check", ".", cwd=plugin)
     run(python, "-m", "mypy", cwd=plugin)

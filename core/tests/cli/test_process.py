@@ -218,3 +218,14 @@ def test_a_signal_while_it_starts(home: Path) -> None:
     # Whether the signal came before Python could take it, while starting, or when it served already.
     assert code in (-signal.SIGTERM, 0)
     assert "Traceback" not in text
+
+
+def test_watch_starts_again_when_what_it_was_started_from_changes(home: Path) -> None:
+    with serving(home, "--watch") as (process, _):
+        assert process.stderr is not None
+        (home / "host.toml").write_text("nonsense = 1\n" + HELLO)
+        assert any("unknown" in line for line in process.stderr)  # and the old one goes on
+        (home / "host.toml").write_text(HELLO + "[host]\nname = 'renamed'\n")
+        assert any("renamed serves hello" in line for line in process.stderr)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=20) == 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from wasmplex.cli.changes import Changes
 from wasmplex.cli.command import Command
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
@@ -43,6 +44,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
               help="How long calls under way may take when the host stops.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
               show_default=True, help="What is logged on standard error.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Start again when the configuration, a component or a plugin "
+              "file changes; what is wrong is said, and the old one goes on.")  # fmt: skip
+@click.option("--dev", is_flag=True, help="Watch the event loop, and say which plugin blocks it.")
 @wasm_proposal
 @click.pass_context
 def command(
@@ -51,6 +55,8 @@ def command(
     listen: str | None,
     drain_timeout: str,
     log_level: str,
+    watch: bool,
+    dev: bool,
     wasm_proposals: tuple[str, ...],
 ) -> int:
     """Serve the workloads of a configuration.
@@ -67,9 +73,14 @@ def command(
     _require_workloads(config)
     if listen is not None:
         config = _listening(config, listen)
-    options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals)}
+    options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals), "dev": dev}
+    changes = Changes(config, lambda: registry(ctx)) if watch else None
     backend = {"use_uvloop": _has_uvloop()}
-    return anyio.run(_run, config, _seconds(drain_timeout), options, backend_options=backend)
+    code = anyio.run(_run, config, _seconds(drain_timeout), options, changes, backend_options=backend)
+    if changes is not None and changes.found:
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the same command again
+    return code
 
 
 def _require_workloads(config: HostConfig) -> None:
@@ -139,7 +150,9 @@ def _kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-async def _run(config: HostConfig, drain_timeout: float, options: dict[str, Any]) -> int:
+async def _run(
+    config: HostConfig, drain_timeout: float, options: dict[str, Any], changes: Changes | None
+) -> int:
     import anyio
 
     from wasmplex.cli.progress import compiling
@@ -155,6 +168,8 @@ async def _run(config: HostConfig, drain_timeout: float, options: dict[str, Any]
             def started() -> None:
                 stopping.serving = True
                 _announce(host)
+                if changes is not None:
+                    tasks.start_soon(changes.wait, stopping.stop)
 
             try:
                 await host.serve(stopping.stop, started=started, drain_timeout=drain_timeout)
