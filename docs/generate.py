@@ -20,7 +20,7 @@ TABLES = [
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),
     ("trigger.watch", "wasmplex.triggers.watch.trigger:WatchSettings", "in a workload"),
     ("[workload.NAME.import.LABEL]", "wasmplex.config.sections:BindingSection",
-     'and `[workload.NAME.default."namespace:package"]`; the keys of its interface and of its backend follow'),
+     'and `[workload.NAME.default."namespace:package"]`; its interface and its backend add their keys'),
     ("a key-value binding", "wasmplex.interfaces.keyvalue_policy:KeyValueSettings", "besides those above"),
     ('backend = "memory"', "host_plugin_memory:MemorySettings", "host-plugin-memory"),
     ('backend = "sqlite"', "host_plugin_sqlite:SqliteSettings", "host-plugin-sqlite"),
@@ -30,11 +30,11 @@ TABLES = [
 HEAD = """\
 # Configuration
 
-What stands in `host.toml` (or, with the same keys, `host.yaml`). Made by `python docs/generate.py` from the models
-that read it; a key that is not listed is an error.
+What stands in `host.toml` (or, with the same keys, `host.yaml`). Made by `python docs/generate.py` from the
+models that read it; a key that is not listed is an error.
 
-Durations are written `"250ms"`, `"10s"`, `"5m"`, `"1h"`, sizes `"64KiB"`, `"256MiB"`, `"1GiB"`. Any value may be
-`{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
+Durations are written `"250ms"`, `"10s"`, `"5m"`, `"1h"`, sizes `"64KiB"`, `"256MiB"`, `"1GiB"`. Any value
+may be `{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
 """
 
 
