@@ -106,23 +106,20 @@ async def test_a_full_queue_refuses_at_once() -> None:
 
 
 async def test_waiting_ends_with_the_deadline() -> None:
-    p = pool(Factory(), maximum=1, timeout=0.05)
-    release = anyio.Event()
+    p = InstancePool(anyio.sleep_forever, maximum=1, reuse=1, queue=4, timeout=0.05, name="w")  # type: ignore[arg-type]
+    refused = 0
+
+    async def call() -> None:
+        nonlocal refused
+        with pytest.raises(LimitExceeded, match="came free within"):
+            await p.lend().__aenter__()
+        refused += 1
 
     async with anyio.create_task_group() as tasks:
-
-        async def hold(task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-            p.timeout = 60
-            async with p.lend():
-                task_status.started()
-                await release.wait()
-
-        await tasks.start(hold)
-        p.timeout = 0.05
-        with pytest.raises(LimitExceeded, match="came free within"):
-            async with p.lend():
-                pass
-        release.set()
+        tasks.start_soon(call)  # waits for its instance to be made
+        tasks.start_soon(call)  # waits for a place
+    assert refused == 2
+    assert p.statistics()[:3] == (0, 0, 0)
 
 
 async def test_a_call_that_outlives_its_deadline_is_cancelled() -> None:

@@ -6,7 +6,6 @@ out, so that a quiet workload keeps using the few that are warm.
 
 from __future__ import annotations
 
-import math
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import anyio
 
+from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import GuestInstance
 
@@ -79,6 +79,7 @@ class InstancePool:
         self._reuse = reuse
         self._queue = queue
         self.timeout = timeout
+        self.deadlines = Deadlines(timeout)
         self.name = name
         self._idle: list[_Lent] = []
         self._waiters: deque[Future[_Lent | None]] = deque()
@@ -117,6 +118,8 @@ class InstancePool:
         while self._idle:
             self._live -= 1
             self._idle.pop()[0].close()
+        if not self._lent:
+            self.deadlines.close()
 
     # A waiter is handed either an instance or a free place (None) to make one in; whoever hands it over has
     # already counted it, so that no newcomer can take it first.
@@ -186,8 +189,10 @@ class InstancePool:
 
     def _returned(self) -> None:
         self._lent -= 1
-        if self._drained is not None and not self._lent:
-            self._drained.set()
+        if self._closed and not self._lent:
+            self.deadlines.close()
+            if self._drained is not None:
+                self._drained.set()
 
 
 @cache
@@ -210,14 +215,15 @@ class Loan:
 
     async def __aenter__(self) -> PooledInstance:
         pool = self._pool
-        deadline = get_running_loop().time() + pool.timeout if pool.timeout else math.inf
-        self._scope = scope = _scope_type()(deadline=deadline)
+        self._scope = scope = _scope_type()()
         scope.__enter__()
+        pool.deadlines.start(scope)
         if self._cancelled:
             scope.cancel()
         try:
             self._instance, self._used = await pool._take()  # noqa: SLF001  one class in two halves
         except BaseException as error:
+            pool.deadlines.stop(scope)
             if scope.__exit__(type(error), error, error.__traceback__):
                 raise self._given_up() or LimitExceeded(
                     f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
@@ -237,8 +243,10 @@ class Loan:
             pool.on_error(error)
         if self._instance is not None:
             pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
-        assert self._scope is not None  # noqa: S101  it was entered
-        if self._scope.__exit__(kind, error, traceback) and error is not None:
+        scope = self._scope
+        assert scope is not None  # noqa: S101  it was entered
+        pool.deadlines.stop(scope)
+        if scope.__exit__(kind, error, traceback) and error is not None:
             raise self._given_up() or DeadlineExceeded(
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
                 fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
