@@ -34,7 +34,7 @@ from wasmplex.testing.keyvalue.store_tests import keys_of
 
 __all__ = ["run_machine"]
 
-CLIENTS = {"first": "shared", "second": "shared", "other": "own"}
+CLIENTS = {"first": "shared", "second": "shared", "third": "shared", "other": "own"}
 """Each client's bucket; each has a binding of its own."""
 
 clients = st.sampled_from(sorted(CLIENTS))
@@ -299,7 +299,7 @@ class KeyValueMachine(RuleBasedStateMachine):
 
     def together(self, operation: str, *args: Any, times: int, **kwargs: Any) -> list[Any]:
         """Run one operation several times at once, by two clients; return the results or refusals' cases."""
-        buckets = [self.buckets["first" if number % 2 else "second"] for number in range(times)]
+        buckets = [self.buckets[("first", "second", "third")[number % 3]] for number in range(times)]
         results: list[Any] = []
 
         async def run(bucket: Handle) -> None:
