@@ -14,7 +14,6 @@ import anyio
 import pytest
 import wasmplex.testing
 from wasmplex import binding
-from wasmplex.config import load
 from wasmplex.errors import BackendError, PluginError, WasmplexError
 from wasmplex.host import Host
 from wasmplex.values import Err
@@ -86,7 +85,7 @@ def plugin(tmp_path: Path) -> Iterator[Any]:
 
 def host(tmp_path: Path, module: object, config: str = CONFIG, **options: Any) -> Host:
     (tmp_path / "host.toml").write_text(config)
-    return Host(load(tmp_path / "host.toml"), plugins=[module], **options)
+    return Host.from_config(tmp_path / "host.toml", plugins=[module], **options)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,12 @@ class Functions(dict):
 async def test_a_plugin_that_blocks_the_loop_is_named_in_development(
     tmp_path: Path, plugin: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    change = "async def get(self, key): time.sleep(0.6)\nGood.get = get"
+    change = """
+async def get(self, key):
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end: pass
+Good.get = get
+"""
     async with host(tmp_path, plugin(change), dev=True) as running:
         await anyio.sleep(0.1)
         await running.call("kv", "run", "k")

@@ -57,11 +57,14 @@ class Changes:
         return [_state_of(path) for path in self._files]
 
     async def _is_right(self) -> bool:
+        import anyio
+
         from wasmplex.assembly import assemble
         from wasmplex.config import load
 
         try:
-            await assemble(load(self._config.path), self._registry(), os.environ)
+            config = await anyio.to_thread.run_sync(load, self._config.path)
+            await assemble(config, self._registry(), os.environ)
         except WasmplexError as error:
             print_diagnostics(error.diagnostics)
             return False

@@ -22,6 +22,7 @@ from wasmplex.plugins.identity import API_VERSION, PluginState
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
     from wasmplex.backends.probing import Probed
+    from wasmplex.config import HostConfig
     from wasmplex.plugins.identity import PluginStatus
     from wasmplex.plugins.registry import Registry
 
@@ -48,6 +49,8 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     """
     import anyio
 
+    from wasmplex.config import load
+
     plugins = registry(ctx)
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
@@ -55,7 +58,7 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     path = host or (Path() if Path("host.toml").is_file() else None)
     if path is not None:
         try:
-            probes = anyio.run(_examine, path, plugins)
+            probes = anyio.run(_examine, load(path), plugins)
         except WasmplexError as error:
             broken += error.diagnostics
     statuses = plugins.status(load=True)
@@ -69,15 +72,14 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     return 2 if broken else 1 if silent else 0
 
 
-async def _examine(path: Path, plugins: Registry) -> list[tuple[str, str, Probed]]:
+async def _examine(config: HostConfig, plugins: Registry) -> list[tuple[str, str, Probed]]:
     """Open and ask the backend of every binding; return them with their workloads and imports.
 
     :raises WasmplexError: with everything that is wrong with the configuration
     """
     from wasmplex.assembly import assemble
-    from wasmplex.config import load
 
-    return await _probe(await assemble(load(path), plugins, os.environ))
+    return await _probe(await assemble(config, plugins, os.environ))
 
 
 async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
