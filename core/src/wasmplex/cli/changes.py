@@ -35,12 +35,13 @@ class Changes:
         self._config = config
         self._registry = registry
         self._files = [config.path, *config.plugins, *(w.component for w in config.workloads.values())]
+        self._seen = self._state()  # now, so that what changes while the host starts is noticed as well
 
     async def wait(self, stop: anyio.Event) -> None:
         """Set `stop` once there is something else to run; what is wrong is printed and waited for."""
         import anyio
 
-        seen = await anyio.to_thread.run_sync(self._state)
+        seen = self._seen
         while True:
             await anyio.sleep(_PERIOD)
             now = await anyio.to_thread.run_sync(self._state)
