@@ -29,18 +29,18 @@ __all__ = ["bind"]
 
 _TYPES: HostFunctions = {
     "http-error-code": code_of,
-    "[constructor]fields": lambda: Fields(),
+    "[constructor]fields": Fields,
     "[static]fields.from-list": Fields.from_list,
     **methods("fields", Fields, "get has set delete append entries clone"),
     **methods("incoming-request", IncomingRequest, "method path-with-query scheme authority headers consume"),
-    "[constructor]outgoing-request": lambda headers: OutgoingRequest(headers),
+    "[constructor]outgoing-request": OutgoingRequest,
     **methods(
         "outgoing-request",
         OutgoingRequest,
         "body method set-method path-with-query set-path-with-query scheme set-scheme authority set-authority"
         " headers",
     ),
-    "[constructor]request-options": lambda: RequestOptions(),
+    "[constructor]request-options": RequestOptions,
     **methods(
         "request-options",
         RequestOptions,
@@ -52,7 +52,7 @@ _TYPES: HostFunctions = {
     **methods("incoming-body", IncomingBody, "stream"),
     "[static]incoming-body.finish": IncomingBody.finish,
     **methods("future-trailers", FutureTrailers, "subscribe get"),
-    "[constructor]outgoing-response": lambda headers: OutgoingResponse(headers),
+    "[constructor]outgoing-response": OutgoingResponse,
     **methods("outgoing-response", OutgoingResponse, "status-code set-status-code headers body"),
     "[method]outgoing-body.write": OutgoingBody.write_stream,
     "[static]outgoing-body.finish": OutgoingBody.finish,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange, HttpFailure
+from wasmplex.capabilities.http import HttpExchange, HttpFailure
 from wasmplex.plugin import Err, ExportAdapter, GuestInstance, Ok, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal, status_of
@@ -34,7 +34,7 @@ class IncomingHandler(ExportAdapter):
 
         async def handle(instance: GuestInstance, exchange: HttpExchange) -> None:
             outparam = ResponseOutparam(exchange)
-            request = IncomingRequest(exchange, _RequestBody(exchange))
+            request = IncomingRequest(exchange)
             try:
                 await instance.call(name, request, outparam)
             finally:
@@ -43,39 +43,6 @@ class IncomingHandler(ExportAdapter):
             outparam.check()
 
         return handle
-
-
-class _RequestBody:
-    """The request's body as a `BodySource`."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: HttpExchange) -> None:
-        self._exchange = exchange
-
-    async def read(self) -> bytes:
-        try:
-            return await self._exchange.read()
-        except ConnectionError as error:
-            raise _request_error(error) from None
-
-    def read_nowait(self) -> bytes | None:
-        try:
-            return self._exchange.read_nowait()
-        except ConnectionError as error:
-            raise _request_error(error) from None
-
-    def trailers(self) -> Headers | None:
-        return self._exchange.trailers
-
-    def close(self) -> None:
-        """Do nothing: what of the body is not wanted is the trigger's business."""
-
-
-def _request_error(error: ConnectionError) -> HttpError:
-    if isinstance(error, BodyTooLarge):
-        return HttpError(Variant("HTTP-request-body-size", error.limit), str(error))
-    return HttpError(Variant("connection-terminated"), str(error))
 
 
 class ResponseOutparam:

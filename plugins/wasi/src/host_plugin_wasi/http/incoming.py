@@ -5,14 +5,14 @@ from __future__ import annotations
 from asyncio import Task, create_task
 from typing import Any, Protocol
 
-from wasmplex.capabilities.http import Headers
-from wasmplex.plugin import Err, Ok
+from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange
+from wasmplex.plugin import Err, Ok, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal, stream_failed
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.io import InputStream, Pollable, Signal, Waker, closed
 
-__all__ = ["BodySource", "BodyStream", "FutureTrailers", "IncomingBody"]
+__all__ = ["BodySource", "BodyStream", "FutureTrailers", "IncomingBody", "RequestBody"]
 
 
 class BodySource(Protocol):
@@ -32,6 +32,42 @@ class BodySource(Protocol):
 
     def close(self) -> None:
         """Read no more."""
+
+
+class RequestBody:
+    """The request's body as a `BodySource`."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: HttpExchange) -> None:
+        self._exchange = exchange
+
+    async def read(self) -> bytes:
+        """Return the next piece; see `BodySource.read`."""
+        try:
+            return await self._exchange.read()
+        except ConnectionError as error:
+            raise _request_error(error) from None
+
+    def read_nowait(self) -> bytes | None:
+        """Return the next piece if it is here; see `BodySource.read_nowait`."""
+        try:
+            return self._exchange.read_nowait()
+        except ConnectionError as error:
+            raise _request_error(error) from None
+
+    def trailers(self) -> Headers | None:
+        """Return the trailers, after the end."""
+        return self._exchange.trailers
+
+    def close(self) -> None:
+        """Do nothing: what of the body is not wanted is the trigger's business."""
+
+
+def _request_error(error: ConnectionError) -> HttpError:
+    if isinstance(error, BodyTooLarge):
+        return HttpError(Variant("HTTP-request-body-size", error.limit), str(error))
+    return HttpError(Variant("connection-terminated"), str(error))
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from wasmplex.capabilities.http import Headers, HttpExchange
 from wasmplex.plugin import Err, Variant
 
 from host_plugin_wasi.http.fields import TOKEN, Fields
-from host_plugin_wasi.http.incoming import BodySource, IncomingBody
+from host_plugin_wasi.http.incoming import BodySource, IncomingBody, RequestBody
 from host_plugin_wasi.http.outgoing import OutgoingBody
 
 __all__ = [
@@ -28,12 +28,12 @@ _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?:
 class IncomingRequest:
     """The resource ``incoming-request``."""
 
-    __slots__ = ("_body", "_consumed", "_exchange")
+    __slots__ = ("_body", "_exchange", "_over")
 
-    def __init__(self, exchange: HttpExchange, body: BodySource) -> None:
+    def __init__(self, exchange: HttpExchange) -> None:
         self._exchange = exchange
-        self._consumed: IncomingBody | None = None
-        self._body: BodySource | None = body
+        self._body: IncomingBody | None = None
+        self._over = False
 
     def method(self) -> Variant:
         """Return the method."""
@@ -59,17 +59,16 @@ class IncomingRequest:
 
     def consume(self) -> IncomingBody:
         """Return the body, once."""
-        body, self._body = self._body, None
-        if body is None:
+        if self._body is not None or self._over:
             raise Err
-        self._consumed = IncomingBody(body)
-        return self._consumed
+        self._body = IncomingBody(RequestBody(self._exchange))
+        return self._body
 
     def end(self) -> None:
         """Have nothing more read: the call is over."""
-        self._body = None
-        if self._consumed is not None:
-            self._consumed.drop()
+        self._over = True
+        if self._body is not None:
+            self._body.drop()
 
 
 class OutgoingResponse:
