@@ -26,8 +26,6 @@ _NOTED = {
     b"content-length": _LENGTH, b"connection": _CONNECTION, b"date": _DATE, b"server": _SERVER,
     b"transfer-encoding": _TRANSFER_ENCODING,
 }  # fmt: skip
-_COPY = 16 * 1024
-"""From this size on, a piece is not copied to join it with its frame."""
 
 
 class Cycle:
@@ -235,10 +233,8 @@ class Cycle:
         elif framing is _UNTIL_CLOSE:
             out.append(body)
         self.started = True
-        if size < _COPY:
-            self._protocol.transport.write(b"".join(out))
-        else:
-            self._protocol.transport.writelines(out)
+        # Not writelines: in CPython 3.12.0 to 3.13.1 it never asks a writer to wait (CVE-2024-12254).
+        self._protocol.transport.write(b"".join(out))
         self._open = more
         if not more and not self._announced:
             self._complete()
