@@ -147,7 +147,7 @@ def broken(home: Path) -> dict[str, str]:
 
 def test_a_broken_plugin_that_nobody_uses_stops_nobody(process: Cli, broken: dict[str, str]) -> None:
     assert process("check", env=broken).code == 0
-    listed = process("plugins", env=broken)
+    listed = process("plugins", "list", env=broken)
     assert listed.code == 0
     (line,) = [line for line in listed.out.splitlines() if line.startswith("broken ")]
     assert "available" in line  # nothing is imported for a list

@@ -31,12 +31,13 @@ __all__ = ["command"]
 @as_json
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List plugins, or show one and how it fares.
+    """List plugins and how they fare, or show one.
 
-    A plugin that is broken stops nobody who does not use it.
+    Each is imported, to see whether it works; `wasmplex plugins list` imports none. A plugin that is
+    broken stops nobody who does not use it.
     """
     if ctx.invoked_subcommand is None:
-        _list(ctx, as_json)
+        _list(ctx, as_json, load=True)
 
 
 @command.command(
@@ -50,13 +51,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def list_command(ctx: click.Context, as_json: bool) -> None:
     """List all plugins, from their metadata: none is imported.
 
-    `wasmplex plugins show` and `wasmplex doctor` import them, to see whether they work.
+    `wasmplex plugins`, `wasmplex plugins show` and `wasmplex doctor` import them, to see whether they work.
     """
-    _list(ctx, as_json)
+    _list(ctx, as_json, load=False)
 
 
-def _list(ctx: click.Context, as_json: bool) -> None:
-    found = registry(ctx).status()
+def _list(ctx: click.Context, as_json: bool, *, load: bool) -> None:
+    found = registry(ctx).status(load=load)
     if as_json:
         echo_json([_as_dict(status) for status in found])
         return
