@@ -10,7 +10,7 @@ import anyio
 from wasmplex.config import HostConfig
 from wasmplex.errors import WasmplexError
 from wasmplex.host import Host
-from wasmplex.triggers.http import application
+from wasmplex.triggers.http import http_application
 from wasmplex.triggers.http.asgi import Application, Receive, Scope, Send
 
 __all__ = ["HostApplication", "asgi"]
@@ -56,7 +56,7 @@ class HostApplication:
         await receive()
         try:
             async with self.host:
-                self._app = application(self.host.trigger_bindings("http"))
+                self._app = http_application(self.host.trigger_bindings("http"))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 with anyio.move_on_after(self._drain_timeout):

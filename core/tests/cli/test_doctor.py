@@ -99,7 +99,7 @@ def test_a_configuration_that_is_wrong(cli: Cli, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("plugins",), ("plugins", "list"), ("plugins", "list", "--json"), ("plugins", "show", "memory")]
+    "args", [("plugins", "list"), ("plugins", "list", "--json"), ("plugins", "show", "memory")]
 )
 def test_listing_plugins_imports_none_and_showing_one_imports_one(args: tuple[str, ...]) -> None:
     code = (

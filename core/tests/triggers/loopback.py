@@ -14,7 +14,7 @@ from wasmplex.capabilities.http import HttpExchange
 from wasmplex.component.shape import Shape
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import TriggerBinding
-from wasmplex.triggers.http import HttpSettings, HttpTrigger, RouteSettings, application
+from wasmplex.triggers.http import HttpSettings, HttpTrigger, RouteSettings, http_application
 
 Handler = Callable[[Any, HttpExchange], Awaitable[None]]
 
@@ -94,7 +94,9 @@ async def serving_elsewhere(protocol: str, *bindings: TriggerBinding) -> AsyncIt
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    config = uvicorn.Config(application(bindings), http=protocol, ws="none", lifespan="on", log_config=None)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        http_application(bindings), http=protocol, ws="none", lifespan="on", log_config=None
+    )  # type: ignore[arg-type]
     server = Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [sock])

@@ -12,7 +12,7 @@ import pytest
 from wasmplex.capabilities.http import HttpExchange, HttpFailure
 from wasmplex.errors import ConfigError, Trap
 from wasmplex.plugins.contracts import TriggerBinding
-from wasmplex.triggers.http import application
+from wasmplex.triggers.http import http_application
 
 from .loopback import bind, connected, exchange, get, post, serving, serving_elsewhere, unchunked
 
@@ -131,7 +131,7 @@ async def test_routes_by_longest_prefix_and_host(serve: Serve) -> None:
 
 async def test_two_claims_of_one_route_are_refused_naming_both() -> None:
     with pytest.raises(ConfigError, match=r"(?s)'a' and 'b'.*'/x'.*host\.toml:b.*host\.toml:a"):
-        application([bind(hello, "/x", name="a"), bind(hello, "/x/", name="b")])
+        http_application([bind(hello, "/x", name="a"), bind(hello, "/x/", name="b")])
 
 
 async def test_no_route_is_404(serve: Serve) -> None:

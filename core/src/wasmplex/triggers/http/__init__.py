@@ -1,6 +1,6 @@
 """The trigger ``http``: serves workloads' HTTP exports over HTTP/1.1, as an ASGI application.
 
-Importing it imports no web server; `application` and `HttpTrigger.serve` do.
+Importing it imports no web server; `http_application` and `HttpTrigger.serve` do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wasmplex.plugins.contracts import Trigger, TriggerBinding
     from wasmplex.triggers.http.application import HttpApplication
 
-__all__ = ["HttpSettings", "HttpTrigger", "RouteSettings", "application", "wasmplex_triggers"]
+__all__ = ["HttpSettings", "HttpTrigger", "RouteSettings", "http_application", "wasmplex_triggers"]
 
 
 @hookimpl
@@ -25,7 +25,7 @@ def wasmplex_triggers() -> Iterable[Trigger]:
     return [HttpTrigger()]
 
 
-def application(bindings: Sequence[TriggerBinding], *, access_log: bool = False) -> HttpApplication:
+def http_application(bindings: Sequence[TriggerBinding], *, access_log: bool = False) -> HttpApplication:
     """Return an ASGI application for `bindings`, to be mounted under any ASGI server.
 
     :raises wasmplex.errors.ConfigError: if two workloads want the same requests
