@@ -18,6 +18,8 @@ from wasmplex.bridge.kinds import Function, inner_types
 from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, port
 from wasmplex.bridge.transport import MEMORY, STRINGS, Transport, TransportName
+from wasmplex.bridge.twins import Twins, double
+from wasmplex.component import read
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.wit.types import FuncType, FutureType, ListType, Own, Param, Primitive, Resource, StreamType
@@ -164,7 +166,15 @@ def bridge(
     """
     given = {part.resource for _, _, param in _export_params(shape) if isinstance(part := param.type, Own)}
     way = MEMORY if transport == "memory" else STRINGS
-    below = _below(needing(shape, want), imports, given, way)
+    chosen = needing(shape, want)
+    twins: Twins = {}
+    moving = [item.name for item in chosen if any(map(_carries_bytes, _functions(item).values()))]
+    if moving and (doubled := double(wasm, moving, assemble)) is not None:
+        wasm, twins = doubled
+        shape = read(wasm)
+        through = {item.name for item in chosen}
+        chosen = tuple(item for item in shape.imports if item.name in through)
+    below = _below(chosen, imports, given, way, twins)
     above = _above(
         [(export, names) for export in shape.exports if (names := _bridged_functions(export))], way
     )
@@ -201,14 +211,18 @@ def _below(
     imports: Mapping[str, HostFunctions],
     given: Collection[Resource],
     transport: Transport,
+    twins: Twins,
 ) -> Below | None:
     if not chosen:
         return None
-    found = [(item, name, type_) for item in chosen for name, type_ in _functions(item).items()]
-    functions = [
-        Function(number, item.name, name, type_, is_coroutine(imports[item.name][name]))
-        for number, (item, name, type_) in enumerate(found)
-    ]
+    functions: list[Function] = []
+    for item in chosen:
+        own = _functions(item)
+        for name, type_ in own.items():
+            of = twins.get((item.name, name), name)
+            twin = None if of == name else (name, type_)
+            waits = is_coroutine(imports[item.name][of])
+            functions.append(Function(len(functions), item.name, of, own[of], waits, twin))
     adapter = import_adapter(chosen, functions, given, transport)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Below(adapter, codecs(functions, adapter.kinds), kinds)

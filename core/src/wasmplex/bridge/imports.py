@@ -9,7 +9,7 @@ from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.machine import ARENA
-from wasmplex.bridge.parts import GUEST_OPTIONS, START, Parts, host_instance
+from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, host_instance
 from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import Scope, nameless, quote
 from wasmplex.component.shape import Import, InstanceType, NamedType
@@ -142,19 +142,20 @@ def _return_cores(function: Function) -> tuple[Core, ...]:
 
 
 def _lifted(function: Function, scope: Scope) -> str:
-    n = function.number
-    if function.type.is_async:
-        how = f'async (callback (core func $machine "callback")) {GUEST_OPTIONS}'
-    else:
-        flat = flatten(function.type.result) if function.type.result else ()
-        how = GUEST_OPTIONS + (' (post-return (core func $machine "post"))' if len(flat) > 1 else "")
-    return f'(func $f{n} {scope.func(function.type)} (canon lift (core func $machine "f{n}") {how}))'
+    n, type_ = function.number, function.carried
+    how = GUEST_OPTIONS if function.twin is None else f"{GUEST_OPTIONS} {TWIN_ENCODING}"
+    if type_.is_async:
+        how = f'async (callback (core func $machine "callback")) {how}'
+    elif type_.result is not None and len(flatten(type_.result)) > 1:
+        how += ' (post-return (core func $machine "post"))'
+    return f'(func $f{n} {scope.func(type_)} (canon lift (core func $machine "f{n}") {how}))'
 
 
 def _task_return_canon(function: Function, scope: Scope) -> str:
-    result = function.type.result
+    result = function.carried.result
     text = "" if result is None else f" (result {scope.ref(result)})"
-    return f"(core func $ret{function.number} (canon task.return{text} (memory $mem)))"
+    encoding = "" if function.twin is None else f" {TWIN_ENCODING}"
+    return f"(core func $ret{function.number} (canon task.return{text} (memory $mem){encoding}))"
 
 
 def _core(function: Function) -> str:
@@ -232,7 +233,7 @@ def _export(item: Import, name: str, functions: Sequence[Function], outer: Scope
     if not isinstance(item.type, InstanceType):
         [function] = [f for f in functions if f.owner == item.name]
         return f"(export {quote(name)} (func $f{function.number}))"
-    own = {f.name: f for f in functions if f.owner == item.name}
+    own = {f.export: f for f in functions if f.owner == item.name}
     before, after = Scope(f"{name}x"), Scope(f"{name}y")
     withs: list[str] = []
     text: list[str] = []

@@ -28,7 +28,9 @@ class Function:
     :ivar number: its number in the adapter
     :ivar owner: the external name of the import or export it belongs to, empty for the root
     :ivar name: its full name, ``[method]bucket.get``
+    :ivar type: the type of the values that it takes and returns
     :ivar waits: for a function that is not ``async`` in WIT: whether its Python is
+    :ivar twin: for a twin (`wasmplex.bridge.twins`): its name, and the type by which its values are carried
     """
 
     number: int
@@ -36,6 +38,17 @@ class Function:
     name: str
     type: FuncType
     waits: bool = False
+    twin: tuple[str, FuncType] | None = None
+
+    @property
+    def export(self) -> str:
+        """The name that the adapter exports it under."""
+        return self.name if self.twin is None else self.twin[0]
+
+    @property
+    def carried(self) -> FuncType:
+        """Its type in the adapter."""
+        return self.type if self.twin is None else self.twin[1]
 
     @property
     def takes(self) -> bool:

@@ -9,7 +9,7 @@ from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.machine import call_memory, machine, stream_memory
 from wasmplex.bridge.transport import Marks, Transport
 
-__all__ = ["GUEST_OPTIONS", "START", "STREAM_HEAP", "Parts", "host_instance"]
+__all__ = ["GUEST_OPTIONS", "START", "STREAM_HEAP", "TWIN_ENCODING", "Parts", "host_instance"]
 
 STREAM_HEAP = 1 << 22
 """Where data that stream elements point to begins in the second stream memory; buffers lie below."""
@@ -30,6 +30,8 @@ START = """(func (export "start") async
 
 GUEST_OPTIONS = "(memory $mem) (realloc $realloc)"
 """Options of what faces the guest; strings are UTF-8 there."""
+TWIN_ENCODING = "string-encoding=latin1+utf16"
+"""One more option of what faces the guest, for twins."""
 _LOWER_OPTIONS = {
     "": "",
     "m": "(memory $mem) (realloc $realloc) string-encoding=latin1+utf16",

@@ -16,7 +16,7 @@ from wasmplex.component.substitution import instantiate_as, instantiate_componen
 from wasmplex.component.typedefs import read_alias, read_attributes, read_extern, read_type, read_value
 from wasmplex.wit import types as t
 
-__all__ = ["COMPONENT_MAGIC", "SECTION_NAMES", "read_sections"]
+__all__ = ["COMPONENT_MAGIC", "DEFINITIONS", "SECTION_NAMES", "read_section", "read_sections"]
 
 COMPONENT_MAGIC = b"\0asm\x0d\0\x01\0"
 
@@ -66,10 +66,14 @@ def read_sections(cursor: Cursor, scope: Scope, modules: Budget) -> None:
             )
         inner = cursor.sub(size, cursor.section)
         cursor.section = place
-        _section(inner, scope, section, modules)
+        read_section(inner, scope, section, modules)
 
 
-def _section(cursor: Cursor, scope: Scope, section: int, modules: Budget) -> None:
+def read_section(cursor: Cursor, scope: Scope, section: int, modules: Budget) -> None:
+    """Read what is in one section.
+
+    :param section: its number
+    """
     match section:
         case 0:
             return
@@ -82,7 +86,7 @@ def _section(cursor: Cursor, scope: Scope, section: int, modules: Budget) -> Non
         case 9:
             _start(cursor, scope)
             cursor.done()
-        case _ if (read := _DEFINITIONS.get(section)) is not None:
+        case _ if (read := DEFINITIONS.get(section)) is not None:
             for _ in cursor.vec("definitions"):
                 read(cursor, scope)
             cursor.done()
@@ -259,7 +263,7 @@ def _ascribed(cursor: Cursor, scope: Scope, actual: Item, name: str) -> Item:
     return actual if isinstance(item.entity, t.Resource) else item
 
 
-_DEFINITIONS: dict[int, Callable[[Cursor, Scope], None]] = {
+DEFINITIONS: dict[int, Callable[[Cursor, Scope], None]] = {
     2: _core_instance,
     3: _core_type,
     5: _instance,

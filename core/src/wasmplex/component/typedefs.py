@@ -12,7 +12,10 @@ from wasmplex.component.substitution import instantiate
 from wasmplex.wit import types as t
 from wasmplex.wit.walk import children, func_children, labels
 
-__all__ = ["read_alias", "read_attributes", "read_extern", "read_result", "read_type", "read_value"]
+__all__ = [
+    "PRIMITIVES", "read_alias", "read_attributes", "read_declaration", "read_extern", "read_result",
+    "read_type", "read_value",
+]  # fmt: skip
 
 PRIMITIVES: dict[int, t.ValueType] = {
     0x7F: t.Primitive("bool"),
@@ -198,7 +201,7 @@ def _async_resource(cursor: Cursor, scope: Scope) -> t.Resource:
 def _instance_type(cursor: Cursor, scope: Scope) -> InstanceDef:
     inner = Scope.inside(scope, cursor, concrete=False)
     for _ in cursor.vec("declarations"):
-        _declaration(cursor, inner, cursor.byte("a declaration"))
+        read_declaration(cursor, inner, cursor.byte("a declaration"))
     definition = InstanceDef(inner.exports, inner.low, scope.context.next_resource)
     scope.context.weigh(cursor, definition, [item.entity for item in inner.exports.values()])
     return definition
@@ -211,14 +214,15 @@ def _component_type(cursor: Cursor, scope: Scope) -> ComponentDef:
         if kind == 0x03:
             _import_declaration(cursor, inner)
         else:
-            _declaration(cursor, inner, kind)
+            read_declaration(cursor, inner, kind)
     definition = ComponentDef(inner.imports, inner.exports, inner.low, scope.context.next_resource)
     items = (*inner.imports.values(), *inner.exports.values())
     scope.context.weigh(cursor, definition, [item.entity for item in items])
     return definition
 
 
-def _declaration(cursor: Cursor, scope: Scope, kind: int) -> None:
+def read_declaration(cursor: Cursor, scope: Scope, kind: int) -> None:
+    """Read a declaration of an instance or component type whose first byte was `kind`; not an import."""
     match kind:
         case 0x00:
             scope.add_core(0x10, coretypes.read_component_core_type(cursor, scope.context.proposals))
