@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasmplex.bridge.codec import HEADER, elements, reader, writer
+from wasmplex.bridge.codec.read import load
+from wasmplex.bridge.codec.source import Source
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
+from wasmplex.engine.memory import RAW, bytes_address
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.mismatch import ValueMismatch, mismatch
 from wasmplex.wit.types import (
@@ -68,12 +71,16 @@ def test_runs_of_elements_round_trip(pair: tuple[ValueType, Any], base: int) -> 
     assert read((bytes(write(run, base, None)), 0, len(run)), base, None) == run
 
 
-def test_a_block_is_the_same_through_a_memoryview() -> None:
+def test_a_value_is_read_where_it_lies_in_the_process() -> None:
     type_ = TupleType((STRING, BYTES, ListType(U32)))
     value = ("naïve", b"\x00\xff", [1, 2**32 - 1])
-    block = writer(type_, None, flat=False)(value, 64, None)
-    read = reader([type_], None, flat=False)
-    assert read(memoryview(block)[HEADER:], 64 + HEADER, None) == (value,)
+    block = bytes(writer(type_, None, flat=False)(value, 64, None))
+    g = Source()
+    g.namespace["m"] = RAW
+    with g.block("def read(at,base):"):
+        g.line(f"return {load(g, type_, 'at', None)}")
+    start = bytes_address(block)
+    assert g.function("read")(start + HEADER, 64 - start) == value
 
 
 def test_a_map_is_a_dict() -> None:

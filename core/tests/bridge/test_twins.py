@@ -171,7 +171,8 @@ def lowering(functions: dict[str, FuncType]) -> bytes:
     text, _ = instance_type(InstanceType(exports), Scope("o"), "i")
     options = '(memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))'
     lowered = "\n".join(
-        f'(alias export $i "{name}" (func $f{name}))\n(core func $l{name} (canon lower (func $f{name}) {options}))'
+        f'(alias export $i "{name}" (func $f{name}))\n'
+        f"(core func $l{name} (canon lower (func $f{name}) {options}))"
         for name in functions
     )
     imports = "\n".join(f'(import "h" "{name}" (func {core_type(f)}))' for name, f in functions.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from wasmplex.bridge.compose import GIVEN, START, compose, outer_text
 from wasmplex.bridge.exporting import ExportCodec, export_codecs
@@ -73,20 +74,25 @@ class Bridged:
         """The export to call once in every fresh instance, None if there is nothing to start."""
         return START if self.below is not None and self.below.adapter.needs_start else None
 
-    def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, HostFunctions]:
+    def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, Mapping[str, Any]]:
         """Return what to link the composed component with: the sessions in place of what they serve.
 
         :param imports: the functions of every import of the component, as for a direct link
         """
-        linked = dict(imports)
+        linked: dict[str, Mapping[str, Any]] = dict(imports)
         if self.below is not None:
             for name in self.below.adapter.instances:
                 linked.pop(name, None)
             served = [
-                serve(codec, imports[codec.function.owner][codec.function.name], self.below.adapter.kinds)
+                serve(
+                    codec,
+                    imports[codec.function.owner][codec.function.name],
+                    self.below.adapter.kinds,
+                    direct=codec.function.number in self.below.adapter.direct,
+                )
                 for codec in self.below.codecs
             ]
-            linked[HOST] = port(served, self.below.kinds, self.transport)
+            linked[HOST] = port(served, self.below.kinds, self.below.adapter.kinds, self.transport)
         if self.above is not None:
             linked[HOST_EXPORTS] = export_port(self.above.kinds, self.transport)
         return linked

@@ -45,7 +45,8 @@ def outer_text(
     for name, adapter in (("$host", below), ("$above", above)):
         if adapter is not None:
             path = HOST if adapter is below else HOST_EXPORTS
-            lines.append(f'(import "{path}" (instance {name}\n{host_instance(transport)}))')
+            bare = below.bare.values() if adapter is below and below is not None else ()
+            lines.append(f'(import "{path}" (instance {name}\n{host_instance(transport, bare)}))')
     withs = []
     for number, item in enumerate(passing):
         lines += _import(item, number, scope)

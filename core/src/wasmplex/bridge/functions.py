@@ -44,12 +44,14 @@ class Served:
 
     :ivar context: whether the Python wants the calling instance first
     :ivar whole: the whole call in one function, where no handles are exchanged and nothing waits
+    :ivar direct: whether its calls are direct (`wasmplex.bridge.direct`)
     """
 
     codec: Codec
     call: Callable[..., Any]
     context: bool
     whole: Callable[[Any, int, int, Any, Any], bytearray] | None = None
+    direct: bool = False
 
 
 def _any(types: Sequence[ValueType | None], kinds: type | tuple[type, ...]) -> bool:
@@ -77,11 +79,18 @@ def _codec(function: Function, kinds: KindTable) -> Codec:
     )
 
 
-def serve(codec: Codec, function: HostFunction | Callable[..., Any], kinds: KindTable) -> Served:
-    """Pair a codec with its Python."""
+def serve(
+    codec: Codec, function: HostFunction | Callable[..., Any], kinds: KindTable, *, direct: bool
+) -> Served:
+    """Pair a codec with its Python.
+
+    :param direct: whether its calls are direct
+    """
     call, context = (
         (function.call, function.context) if isinstance(function, HostFunction) else (function, False)
     )
+    if direct:
+        return Served(codec, call, context, direct=True)
     type_ = codec.function.type
     if codec.takes or codec.gives or codec.function.waits or type_.is_async:
         return Served(codec, call, context)

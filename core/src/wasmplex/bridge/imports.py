@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wasmplex.bridge.builtins import Builtins
+from wasmplex.bridge.codec import HEADER
+from wasmplex.bridge.direct import DIRECT, MORE, RESULT, SLOTS, TO, answers_in_arena, is_direct
 from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.machine import ARENA
@@ -13,7 +15,7 @@ from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, ho
 from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import Scope, nameless, quote
 from wasmplex.component.shape import Import, InstanceType, NamedType
-from wasmplex.wit.types import FuncType, Primitive, Resource, TupleType
+from wasmplex.wit.types import FuncType, Primitive, Resource, ResultType, TupleType
 
 __all__ = ["HOST", "ImportAdapter", "import_adapter"]
 
@@ -31,6 +33,7 @@ class ImportAdapter:
     :ivar givers: for each resource that the host may give to the guest's exports, by its id: the function
         that makes an owned handle of a representation, and the name of the resource
     :ivar needs_start: whether its ``start`` must be called once in every instance
+    :ivar direct: numbers of the functions whose calls are direct
     """
 
     text: str
@@ -40,6 +43,12 @@ class ImportAdapter:
     instances: dict[str, str]
     needs_start: bool
     givers: dict[int, tuple[str, str]]
+    direct: frozenset[int] = frozenset()
+
+    @property
+    def bare(self) -> dict[str, str]:
+        """The host's functions for direct calls, by the name of the core function."""
+        return {f"direct{number}": f"{DIRECT}{number}" for number in sorted(self.direct)}
 
 
 def import_adapter(
@@ -70,6 +79,7 @@ def import_adapter(
     givers = {r.id: (f"give{n}", f"given{n}") for n, r in enumerate(kinds.resources) if r in given}
     exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
+    direct = frozenset(f.number for f in functions if is_direct(f, transport.name, tasks=tasks))
     names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
     parts = Parts(
         builtins,
@@ -82,23 +92,25 @@ def import_adapter(
             "(func $nothing (param i32) unreachable)",
             "(func $deliver (param i32 i32) unreachable)",
         ],
+        bare={f"direct{number}": f"{DIRECT}{number}" for number in sorted(direct)},
     )
     lines = [
         "(component $Imports",
-        f'(import "host" (instance $host\n{host_instance(transport)}))',
+        f'(import "host" (instance $host\n{host_instance(transport, parts.bare.values())}))',
         parts.memories,
         _resources(kinds),
         types,
         parts.canons,
         returns,
-        parts.machine("\n".join(_core(f) for f in functions)),
+        parts.machine("\n".join(_core_direct(f) if f.number in direct else _core(f) for f in functions)),
         "\n".join(lifted),
         START if tasks else "",
         "\n".join(exported),
         *(_giver(scope.resources[id_], *names) for id_, names in givers.items()),
         ")",
     ]
-    return ImportAdapter("\n".join(lines), tuple(functions), kinds, builtins, instances, tasks, givers)
+    text = "\n".join(lines)
+    return ImportAdapter(text, tuple(functions), kinds, builtins, instances, tasks, givers, direct)
 
 
 def _giver(resource: str, function: str, name: str) -> str:
@@ -175,6 +187,36 @@ def _core(function: Function) -> str:
     if function.type.is_async:
         return _core_async(function, cores, head, block)
     return _core_sync(function, cores, head, block)
+
+
+def _core_direct(function: Function) -> str:
+    cores, n = _param_cores(function), function.number
+    stores = "\n".join(
+        f"({core}.store offset={SLOTS + 8 * i} (i32.const 0) (local.get {i}))" for i, core in enumerate(cores)
+    )
+    call, at = f"(call $direct{n})", f"(i32.const {RESULT + HEADER})"
+    prepare, ready = "", f"(i32.const {RESULT})"
+    if answers_in_arena(function):
+        prepare = f"(i32.store offset={TO} (i32.const 0) (local.tee $to (call $room)))"
+        call = f"""{call}
+(if (i32.load offset={MORE} (i32.const 0)) (then (call $more (local.get $to))))"""
+        at = f"(i32.add (local.get $to) (i32.const {HEADER}))"
+        ready = "(local.get $to)"
+    if isinstance(function.type.result, ResultType):  # ok until the host says otherwise
+        call = f"(i32.store offset={HEADER} {ready} (i32.const 0))\n{call}"
+    flat = flatten(function.type.result) if function.type.result else ()
+    reset = f"(global.set $top (i32.const {ARENA}))"
+    if len(flat) > 1:
+        result, tail = "(result i32)", at
+    elif flat:
+        result, tail = f"(result {flat[0]})", f"({flat[0]}.load {at}) {reset}"
+    else:
+        result, tail = "", reset
+    return f"""(func (export "f{n}") {_params(cores)} {result} (local $to i32)
+{stores}
+{prepare}
+{call}
+{tail})"""
 
 
 def _core_sync(function: Function, cores: Sequence[Core], head: str, block: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wasmplex.bridge.builtins import Builtins
@@ -15,9 +15,12 @@ STREAM_HEAP = 1 << 22
 """Where data that stream elements point to begins in the second stream memory; buffers lie below."""
 
 
-def host_instance(transport: Transport) -> str:
-    """Return the type of the host's instance."""
-    lines = []
+def host_instance(transport: Transport, bare: Iterable[str] = ()) -> str:
+    """Return the type of the host's instance.
+
+    :param bare: the names of its functions of the type ``func()``
+    """
+    lines = [f'(export "{name}" (func))' for name in bare]
     for name, (params, result) in transport.functions.items():
         texts = [f'(param "{param}" {type_})' for param, type_ in params]
         texts += [] if result is None else [f"(result {result})"]
@@ -102,6 +105,7 @@ class Parts:
     :ivar marks: the maxima by which the host tells the adapter's memories
     :ivar tasks: False for an adapter of synchronous functions without streams and futures
     :ivar extra: core functions that the machine imports besides: name and signature, as ``$name``
+    :ivar bare: functions of the host of the type ``func()``, by the name of the core function
     :ivar tables: further tables and functions of the machine
     :ivar return_options: options of the ``task.return`` of ``start`` or ``call``; those of its lift
     """
@@ -113,6 +117,7 @@ class Parts:
     extra: dict[str, str] = field(default_factory=dict)
     tables: Sequence[str] = ()
     return_options: str = ""
+    bare: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def memories(self) -> str:
@@ -125,6 +130,7 @@ class Parts:
             f'(core func ${name} (canon lower (func $host "{function}") {_LOWER_OPTIONS[memory]}))'
             for name, (function, _, memory) in self.transport.wanted(tasks=self.tasks).items()
         ]
+        lines += [f'(core func ${n} (canon lower (func $host "{f}")))' for n, f in self.bare.items()]
         return "\n".join(lines)
 
     @property
@@ -142,7 +148,7 @@ class Parts:
     @property
     def _fixed(self) -> dict[str, str]:
         lowered = {n: signature for n, (_, signature, _) in self.transport.wanted(tasks=self.tasks).items()}
-        return lowered | (_FIXED_IMPORTS if self.tasks else {}) | self.extra
+        return lowered | (_FIXED_IMPORTS if self.tasks else {}) | self.extra | dict.fromkeys(self.bare, "")
 
     def _imports(self) -> str:
         lines = [f'(import "f" "{n}" (func ${n} {_signature(text)}))' for n, text in self._fixed.items()]

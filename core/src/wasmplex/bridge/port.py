@@ -6,12 +6,15 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wasmplex.bridge.codec import Kinds
+from wasmplex.bridge.direct import DIRECT, Box, direct
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Memory, Pulse, Side
 from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
-from wasmplex.plugins.contracts import HostFunction, HostFunctions
+from wasmplex.engine.bare import BareFunction
+from wasmplex.plugins.contracts import HostFunction
 
 __all__ = ["export_port", "export_session", "port", "pulse_of"]
 
@@ -87,6 +90,9 @@ class _Port(_Common):
             instance.state[Session] = found = Session(pulse_of(instance), self._kinds, self._served, instance)
             show_memories(found, instance, self._transport, "imports")
         return found
+
+    def box(self, instance: Any) -> Box:
+        return Box(self.session(instance))
 
     def call(self, instance: Any, fn: int, block: str) -> str:
         return self.session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
@@ -168,7 +174,7 @@ def _never(*args: Any) -> Any:
     raise AssertionError("this adapter does not call that")
 
 
-def _complete(functions: dict[str, Callable[..., Any]], transport: Transport) -> HostFunctions:
+def _complete(functions: dict[str, Callable[..., Any]], transport: Transport) -> dict[str, HostFunction]:
     """Add the functions of the common host instance that this kind of adapter never calls."""
     every = {name: functions.get(name, _never) for name in transport.functions}
     return {name: HostFunction(function, context=True) for name, function in every.items()}
@@ -181,7 +187,7 @@ def _common(to: _Common, transport: Transport) -> dict[str, Callable[..., Any]]:
     return functions | {"resume": to.resume, "emit": to.emit, "chunk": to.chunk}
 
 
-def export_port(kinds: AdapterKinds, transport: Transport) -> HostFunctions:
+def export_port(kinds: AdapterKinds, transport: Transport) -> dict[str, HostFunction]:
     """Return what to link an export adapter's host import with."""
     to = _ExportPort(kinds, transport)
     result = to.result_memory if transport is MEMORY else to.result
@@ -193,8 +199,13 @@ def export_session(instance: Any, kinds: AdapterKinds, transport: Transport) -> 
     return _ExportPort(kinds, transport).session(instance)
 
 
-def port(served: Sequence[Served], kinds: AdapterKinds, transport: Transport) -> HostFunctions:
-    """Return what to link an import adapter's host import with."""
+def port(
+    served: Sequence[Served], kinds: AdapterKinds, table: Kinds, transport: Transport
+) -> dict[str, HostFunction | BareFunction]:
+    """Return what to link an import adapter's host import with.
+
+    :param table: the numbers of the adapter's types
+    """
     to = _Port(served, kinds, transport)
     own: dict[str, Callable[..., Any]]
     if transport is MEMORY:
@@ -202,4 +213,11 @@ def port(served: Sequence[Served], kinds: AdapterKinds, transport: Transport) ->
                "take": to.take_memory}  # fmt: skip
     else:
         own = {"call": to.call, "call-wait": to.call_wait, "submit": to.submit, "take": to.take}
-    return _complete({**_common(to, transport), **own, "drop": to.drop}, transport)
+    linked: dict[str, HostFunction | BareFunction] = {}
+    linked |= _complete({**_common(to, transport), **own, "drop": to.drop}, transport)
+    for one in served:
+        if one.direct:
+            function = one.codec.function
+            bare = direct(function, one.call, table, to.box, context=one.context)
+            linked[f"{DIRECT}{function.number}"] = bare
+    return linked

@@ -35,7 +35,12 @@ def align16(address: int) -> int:
 
 
 class Memory(Protocol):
-    """A linear memory that the host sees."""
+    """A linear memory that the host sees.
+
+    :ivar base: where it lies in the process
+    """
+
+    base: int
 
     def read(self, at: int, count: int) -> bytes:
         """Return the bytes at [at, at + count)."""

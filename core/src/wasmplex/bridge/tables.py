@@ -12,7 +12,7 @@ class ResourceTable:
     """The host's resources of one instance, by the representation that the adapter keeps for each."""
 
     def __init__(self) -> None:
-        self._objects: dict[int, Any] = {}
+        self.objects: dict[int, Any] = {}
         self._last = 0
 
     @classmethod
@@ -22,34 +22,34 @@ class ResourceTable:
         return found
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self.objects)
 
     def add(self, value: Any) -> int:
         """Return a new representation for an object."""
         self._last = self._last % 0x7FFFFFFF + 1
-        while self._last in self._objects:
+        while self._last in self.objects:
             self._last += 1
-        self._objects[self._last] = value
+        self.objects[self._last] = value
         return self._last
 
     def remove(self, rep: int) -> Any:
         """Give an object back to the host."""
-        return self._objects.pop(rep)
+        return self.objects.pop(rep)
 
     def drop(self, rep: int) -> None:
         """Forget an object and tell it so."""
-        _drop(self._objects.pop(rep, None))
+        _drop(self.objects.pop(rep, None))
 
     def close(self) -> None:
         """Drop everything that is left, the youngest first."""
-        while self._objects:
-            _drop(self._objects.popitem()[1])
+        while self.objects:
+            _drop(self.objects.popitem()[1])
 
     # What generated code asks for:
 
     def borrow(self, kind: int, handle: int) -> Any:
         """Return the object of a borrowed handle: for a resource of ours the handle is the representation."""
-        return self._objects[handle]
+        return self.objects[handle]
 
     def own(self, kind: int, handle: int) -> Any:
         """Never asked of the table itself: owned handles are exchanged first."""

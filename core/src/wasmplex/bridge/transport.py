@@ -16,10 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["CALL_MARKS", "GROW", "MEMORY", "ROOM", "STRINGS", "Marks", "Transport", "TransportName"]
+__all__ = ["CALL_MARKS", "GROW", "MEMORY", "MORE", "ROOM", "STRINGS", "Marks", "Transport", "TransportName"]
 
 TransportName: TypeAlias = Literal["strings", "memory"]
 
+MORE: Final = 132
+"""Where the host says how many bytes an answer to a direct call has that was kept back."""
 ROOM: Final = 1 << 16
 """Bytes that are free behind the arena for an answer that the host puts in place itself."""
 GROW: Final = 3
@@ -183,6 +185,11 @@ MEMORY: Final = Transport(
         (local.set $size (call $h_refill (local.get $to)))))
       (global.set $top (i32.add (local.get $to) (local.get $size)))
       (local.get $to))
+    ;; Make the room that the host has asked for, and have it put its answer there.
+    (func $more (param $to i32)
+      (call $reserve (i32.add (local.get $to) (i32.load offset={MORE} (i32.const 0))))
+      (i32.store offset={MORE} (i32.const 0) (i32.const 0))
+      (drop (call $h_refill (local.get $to))))
     (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (local $to i32)
       (local.set $to (call $room))

@@ -10,6 +10,7 @@ from typing import Any
 
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.engine import capi
+from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
@@ -143,9 +144,12 @@ class _Importer:
     def _function(
         self, instance: int, name: str, full_name: str, type: FuncType, served: HostFunctions
     ) -> None:  # fmt: skip
+        codec, text = self._linked.compiled.codec, name.encode()
+        if isinstance(bare := served.get(name), BareFunction):
+            self._bare(instance, name, full_name, bare)
+            return
         if (function := self._served(name, type, served)) is None:
             return
-        codec, text = self._linked.compiled.codec, name.encode()
         if _is_async(function.call):
             body = codec.async_import(full_name, type, function.call, function.context)
             callback = self._linked.keep(capi.ASYNC_CALLBACK(body))
@@ -154,6 +158,16 @@ class _Importer:
             body = codec.sync_import(full_name, type, function.call, function.context)
             callback = self._linked.keep(capi.sync_callback(body))
             error = capi.add_func(instance, text, len(text), callback, 0, 0)
+        self._check(error, name)
+
+    def _bare(self, instance: int, name: str, full_name: str, function: BareFunction) -> None:
+        body, text = self._linked.compiled.codec.bare_import(full_name, function), name.encode()
+        if function.finish is None:
+            callback = self._linked.keep(capi.sync_callback(body))
+            error = capi.add_func(instance, text, len(text), callback, 0, 0)
+        else:
+            callback = self._linked.keep(capi.ASYNC_CALLBACK(body))
+            error = capi.add_func_async(instance, text, len(text), callback, 0, 0)
         self._check(error, name)
 
     def _served(self, name: str, type: FuncType, served: HostFunctions) -> HostFunction | None:

@@ -34,12 +34,13 @@ class StoreState:
     :ivar flag: address of the byte that tells wasmtime that the suspended host function is done
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
+    :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
-        "_flag", "_instance", "_out", "_store", "closed", "ctx", "error", "flag", "loans", "moved", "objects",
-        "ticker", "waiting",
+        "_flag", "_instance", "_out", "_store", "bare", "closed", "ctx", "error", "flag", "loans", "moved",
+        "objects", "ticker", "waiting",
     )  # fmt: skip
 
     def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
@@ -54,6 +55,7 @@ class StoreState:
         self._instance: weakref.ref[Instance] | None = None
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
+        self.bare: Any = None
         self.objects = HostObjects()
         self.loans: list[tuple[int, int]] = []
         self.moved: list[GuestResource] = []
@@ -82,6 +84,7 @@ class StoreState:
         if self.closed:
             return
         self.closed = True
+        self.bare = None
         for error in self.objects.clear():
             _log.warning("dropping a resource of an ended instance failed", exc_info=error)
         del STATES[self.ctx]

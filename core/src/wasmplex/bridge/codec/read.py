@@ -72,13 +72,13 @@ def nullable(type_: ValueType) -> bool:
     return isinstance(type_, Option)
 
 
-def handle(type_: ValueType, kinds: Kinds, value: str) -> str | None:
+def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
     """Return the expression that turns a handle number into its Python object; None for other types."""
     match type_:
         case Own(resource):
             return f"h.own({kinds.resource(resource)},{value})"
         case Borrow(resource):
-            return f"h.borrow({kinds.resource(resource)},{value})"
+            return g.borrowed.format(kind=kinds.resource(resource), handle=value)
         case StreamType():
             return f"h.stream({kinds.stream(type_)},{value})"
         case FutureType():
@@ -108,7 +108,7 @@ def _gather(g: Source, type_: ValueType, at: int, slots: list[Slot], kinds: Kind
     match type_:
         case Primitive("string"):
             p, n = slot("I"), slot("I", 4)
-            return lambda _: f'str(m[{p}-base:{p}-base+{n}],"utf-8")'
+            return lambda _: _text(g, p, n)
         case Primitive(name):
             value = slot(_CODES[name])
             text = {"bool": f"{value}!=0", "char": f"chr({value})"}.get(name, value)
@@ -134,7 +134,7 @@ def _gather(g: Source, type_: ValueType, at: int, slots: list[Slot], kinds: Kind
             g, type_, value, lambda payload: load(g, payload, f"{offset}+{where}", kinds)
         )
     value = slot("I")
-    if (expression := handle(type_, kinds, value)) is None:
+    if (expression := handle(g, type_, kinds, value)) is None:
         raise BridgeError(f"the bridge cannot carry {type_}")
     return lambda _: expression
 
@@ -170,11 +170,16 @@ def _build(type_: ValueType, parts: list[str]) -> str:
     return "[" + ",".join(parts) + "]"
 
 
+def _text(g: Source, p: str, n: str) -> str:
+    start = g.assign(f"{p}-base")
+    return f"m[{start}:{start}+{n}].decode()"
+
+
 def _load_list(g: Source, element: ValueType, p: str, n: str, kinds: Kinds) -> str:
     start = g.assign(f"{p}-base")
     match element:
         case Primitive("u8"):
-            return f"bytes(m[{start}:{start}+{n}])"
+            return f"m[{start}:{start}+{n}]"
         case Primitive("bool"):
             return f"[x!=0 for x in m[{start}:{start}+{n}]]"
         case Primitive("char"):
@@ -197,7 +202,7 @@ def lift(g: Source, type_: ValueType, slots: Iterator[tuple[str, Core]], kinds: 
     match type_:
         case Primitive("string"):
             p, n = _next(slots, "i32"), _next(slots, "i32")
-            return f'str(m[{p}-base:{p}-base+{n}],"utf-8")'
+            return _text(g, p, n)
         case Primitive(name):
             return _lift_primitive(name, _next(slots, flatten(type_)[0]))
         case ListType(element, None):
@@ -217,7 +222,7 @@ def lift(g: Source, type_: ValueType, slots: Iterator[tuple[str, Core]], kinds: 
         discriminant = g.assign(_next(slots, "i32"))
         joined = [next(slots) for _ in flatten(type_)[1:]]
         return _choose(g, type_, discriminant, lambda payload: lift(g, payload, iter(joined), kinds))
-    if (expression := handle(type_, kinds, _next(slots, "i32"))) is None:
+    if (expression := handle(g, type_, kinds, _next(slots, "i32"))) is None:
         raise BridgeError(f"the bridge cannot carry {type_}")
     return expression
 

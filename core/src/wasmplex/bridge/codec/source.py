@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -125,9 +125,13 @@ _RUNTIME: dict[str, Any] = {
 
 
 class Source:
-    """Lines of a function being generated, with its constants."""
+    """Lines of a function being generated, with its constants.
 
-    def __init__(self) -> None:
+    :param borrowed: the expression for the object of a borrowed handle, given ``kind`` and ``handle``
+    """
+
+    def __init__(self, borrowed: str = "h.borrow({kind},{handle})") -> None:
+        self.borrowed = borrowed
         self.namespace: dict[str, Any] = dict(_RUNTIME)
         self._lines: list[str] = []
         self._depth = 0
@@ -178,6 +182,17 @@ class Source:
             values = ",".join(expression for _, _, expression in slots)
             layout = self.constant(struct.Struct(_format(slots)).pack_into)
             self.line(f"{layout}({buffer},{offset},{values})")
+
+    def another(self) -> Source:
+        """Return a source with the same constants and none of the lines."""
+        made = Source(self.borrowed)
+        made.namespace, made._count = self.namespace, self._count
+        return made
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """What was emitted."""
+        return tuple(self._lines)
 
     def function(self, name: str) -> Callable[..., Any]:
         """Compile what was emitted and return the function called `name`."""

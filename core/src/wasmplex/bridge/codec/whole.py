@@ -31,20 +31,32 @@ REFUSALS = (struct.error, TypeError, KeyError, AttributeError, ValueError, Overf
 
 def read_arguments(g: Source, types: Sequence[ValueType], kinds: Kinds) -> list[str]:
     """Emit code that reads the arguments at the end of the block `m`; return an expression for each."""
-    if not types:
-        return []
-    whole = TupleType(tuple(types))
-    cores = flatten(whole)
-    if len(cores) > MAX_FLAT_PARAMS:
-        pointer = g.constant(struct.Struct("<I").unpack_from)
-        g.line(f"p={pointer}(m,len(m)-8)[0]-base")
-        values = g.assign(load(g, whole, "p", kinds))
-        return [f"{values}[{index}]" for index in range(len(types))]
-    slots = [(8 * index, SLOT[core], g.variable()) for index, core in enumerate(cores)]
+    slots = argument_slots(g, types)
     g.unpack(slots, "m", f"len(m)-{8 * len(slots)}")
-    pairs: list[tuple[str, Core]] = [(slot[2], core) for slot, core in zip(slots, cores, strict=True)]
-    queue = iter(pairs)
-    return [g.assign(lift(g, type_, queue, kinds)) for type_ in types]
+    return arguments(g, types, slots, kinds)
+
+
+def argument_slots(g: Source, types: Sequence[ValueType]) -> list[tuple[int, str, str]]:
+    """Return offset, struct code and variable of each slot that the arguments take, from 0 on."""
+    return [(8 * index, SLOT[core], g.variable()) for index, core in enumerate(_slot_cores(types))]
+
+
+def _slot_cores(types: Sequence[ValueType]) -> Sequence[Core]:
+    cores = flatten(TupleType(tuple(types))) if types else ()
+    return cores if len(cores) <= MAX_FLAT_PARAMS else ("i32",)
+
+
+def arguments(
+    g: Source, types: Sequence[ValueType], slots: Sequence[tuple[int, str, str]], kinds: Kinds
+) -> list[str]:
+    """Emit code that makes the arguments of what is in their slots; return an expression for each."""
+    whole = TupleType(tuple(types))
+    if types and len(flatten(whole)) > MAX_FLAT_PARAMS:
+        pointer = g.assign(f"{slots[0][2]}-base")
+        values = g.assign(load(g, whole, pointer, kinds))
+        return [f"{values}[{index}]" for index in range(len(types))]
+    pairs = zip((name for _, _, name in slots), _slot_cores(types), strict=True)
+    return [g.assign(lift(g, type_, pairs, kinds)) for type_ in types]
 
 
 def write_result(g: Source, type_: ValueType | None, kinds: Kinds, *, flat: bool) -> None:

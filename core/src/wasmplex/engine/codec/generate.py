@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.capi import FLAG_CONTINUATION, READY_CONTINUATION, SYNC_PARAMETERS
 from wasmplex.engine.codec.layout import VAL, fixed_words
 from wasmplex.engine.codec.reader import emit_read, emit_side
@@ -113,6 +114,26 @@ class Codec:
                 source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e); return")
         return uninterrupted_entry(source.build("callback"))
 
+    def bare_import(self, name: str, function: BareFunction) -> Any:
+        """Return the body of a callback that serves an import of the type ``func()``.
+
+        :return: for `capi.sync_callback`, or for `capi.ASYNC_CALLBACK` if the function may wait
+        """
+        ours = {key: self._namespace[key] for key in ("Err", "STATES", "U8", "U64", "Unfit", "fail")}
+        source = Source({**function.namespace, **ours, "begin": function.begin, "NAME": name})
+        with source.block("def begun(state):"):
+            source.line("state.bare=begin(state.instance)")
+            source.line("return state.bare")
+        if function.finish is not None:
+            return _bare_async(source, function)
+        with source.block("def callback(data,ctx):"), _kept(source, "return {}"):
+            with source.block("try:"):
+                source.line("s=STATES[ctx].bare or begun(STATES[ctx])")
+                source.lines(function.lines)
+                source.line("return 0")
+            source.line("except BaseException as e: return fail(ctx,NAME,e)")
+        return uninterrupted_entry(source.build("callback"))
+
     def _import_source(self, name: str, type: FuncType, call: Callable[..., Any]) -> Source:
         source = Source(self._namespace)
         source.namespace.update(call=call, NAME=name, TYPE=type.result)
@@ -201,6 +222,11 @@ def _emit_first_step(source: Source, type: FuncType) -> None:
         source.line("r=stop.value")
         _emit_checked_result(source, type.result, "r")
         source.line("return")
+    _emit_suspension(source)
+
+
+def _emit_suspension(source: Source) -> None:
+    """Emit the leaving of the coroutine ``co``, which has yielded ``y``, to the driver."""
     with source.block("else:"):
         source.line(
             "if state.waiting is not None: raise Unfit('another host function has suspended the guest')"
@@ -235,6 +261,30 @@ def _emit_finish(source: Source, type: FuncType) -> None:
         return
     with source.block("def finish_err(ctx,state,res,r):"):
         _emit_checked_err(source, type.result, "r")
+
+
+def _bare_async(source: Source, function: BareFunction) -> Any:
+    """Return the body for a bare function that may wait; see `Codec.async_import`."""
+    source.namespace.update(deliver=function.finish, deliver_err=function.fail)
+    source.line("def finish(ctx,state,res,r): deliver(state.bare,r)")
+    has_err = function.fail is not None
+    source.line(
+        "def finish_err(ctx,state,res,r): deliver_err(state.bare,Err(r))" if has_err else "finish_err=None"
+    )
+    with source.block("def callback(data,ctx,ty,args,nargs,res,nres,err,cont):"):
+        source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
+        with _kept(source, "U64[err>>3]={}; return"):
+            with source.block("try:"):
+                source.line("state=STATES[ctx];s=state.bare or begun(state)")
+                source.lines(function.lines)
+                with source.block("try:"):
+                    source.line("y=co.send(None)")
+                source.line("except StopIteration as stop: deliver(s,stop.value);return")
+                _emit_suspension(source)
+            if has_err:
+                source.line("except Err as e: deliver_err(s,e);return")
+            source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e); return")
+    return uninterrupted_entry(source.build("callback"))
 
 
 def _emit_lift(source: Source, type: ValueType) -> None:

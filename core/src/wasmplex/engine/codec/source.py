@@ -7,7 +7,7 @@ interface share the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import CodeType
@@ -54,6 +54,11 @@ class Source:
     def line(self, text: str) -> None:
         """Append one line at the current indentation."""
         self._lines.append("    " * self._depth + text)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Append lines that are indented among themselves."""
+        for text in texts:
+            self.line(text)
 
     def slot(self) -> int:
         """Leave a place in the text at the current indentation, for `fill`."""
