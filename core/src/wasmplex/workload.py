@@ -130,7 +130,9 @@ async def _link(
 ) -> Callable[[], Awaitable[PooledInstance]]:
     """Compile and link a component, with adapters if it needs them; return what makes instances."""
     name, memory = planned.config.name, planned.config.limits.memory
-    bridged = bridge(planned.wasm, planned.shape, imports, assemble, transport=transport_for(planned))
+    vectors = engine.settings.proposals.get("simd", True)
+    transport = transport_for(planned)
+    bridged = bridge(planned.wasm, planned.shape, imports, assemble, transport=transport, vectors=vectors)
     if bridged is None:
         compiled = await _compile(planned, engine, planned.wasm, planned.shape, progress)
         return partial(engine.link(compiled, imports, name).instantiate, memory)

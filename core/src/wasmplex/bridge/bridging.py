@@ -18,7 +18,7 @@ from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
 from wasmplex.bridge.kinds import Function, inner_types
 from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, port
-from wasmplex.bridge.transport import MEMORY, STRINGS, Transport, TransportName
+from wasmplex.bridge.transport import MEMORY, PLAIN_STRINGS, STRINGS, Transport, TransportName
 from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
@@ -161,17 +161,20 @@ def bridge(
     assemble: Callable[[str], bytes],
     want: Callable[[Import], bool] = wanted,
     transport: TransportName = "strings",
+    *,
+    vectors: bool = True,
 ) -> Bridged | None:
     """Build the adapters for a component, or return None if it needs none.
 
     :param imports: the functions that will serve its imports; only asked whether they are ``async def``
     :param assemble: turns component text into bytes
     :param transport: how blocks cross; ``memory`` needs an engine that shows the host its memories
+    :param vectors: whether adapters may use vector instructions (the proposal ``simd``)
     :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
     given = {part.resource for _, _, param in _export_params(shape) if isinstance(part := param.type, Own)}
-    way = MEMORY if transport == "memory" else STRINGS
+    way = MEMORY if transport == "memory" else STRINGS if vectors else PLAIN_STRINGS
     chosen = needing(shape, want)
     twins: Twins = {}
     moving = [item.name for item in chosen if any(map(_carries_bytes, _functions(item).values()))]

@@ -10,6 +10,7 @@ from wasmplex.bridge.codec import Kinds
 from wasmplex.bridge.direct import DIRECT, Box, direct
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.functions import AdapterKinds, Served
+from wasmplex.bridge.packing import PACKED, packed, unpacked
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Memory, Pulse, Side
 from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
@@ -29,6 +30,11 @@ def pulse_of(instance: Any) -> Pulse:
 
 class _Common:
     """What both kinds of adapters ask for, by either transport."""
+
+    def __init__(self, kinds: AdapterKinds, transport: Transport) -> None:
+        self._kinds = kinds
+        self._transport = transport
+        self.answer = packed if transport.packs else _as_it_is
 
     def session(self, instance: Any) -> Side:
         """Return the session of an instance, made when it is first asked for."""
@@ -54,7 +60,7 @@ class _Common:
         side.emitted.append(side.buffers[which].read(at, size))
 
     def resume(self, instance: Any, block: str) -> str:
-        return self.session(instance).resume(block.encode("latin-1")).decode("latin-1")
+        return self.answer(self.session(instance).resume(block.encode("latin-1")))
 
     def resume_memory(self, instance: Any, at: int, size: int, to: int) -> int:
         side = self.session(instance)
@@ -65,6 +71,10 @@ class _Common:
         data, side.kept_back = side.kept_back, b""
         side.calls.write(to, data)
         return len(data)
+
+
+def _as_it_is(block: bytes | bytearray) -> str:
+    return block.decode("latin-1")
 
 
 def place(side: Side, to: int, block: bytes | bytearray) -> int:
@@ -80,9 +90,8 @@ class _Port(_Common):
     """The host's side of one linked import adapter; shared by all its instances."""
 
     def __init__(self, served: Sequence[Served], kinds: AdapterKinds, transport: Transport) -> None:
+        super().__init__(kinds, transport)
         self._served = served
-        self._kinds = kinds
-        self._transport = transport
 
     def session(self, instance: Any) -> Session:
         found: Session | None = instance.state.get(Session)
@@ -95,7 +104,8 @@ class _Port(_Common):
         return Box(self.session(instance))
 
     def call(self, instance: Any, fn: int, block: str) -> str:
-        return self.session(instance).call(fn, block.encode("latin-1")).decode("latin-1")
+        answer = self.session(instance).call(fn & ~PACKED, unpacked(fn, block))
+        return self.answer(answer)
 
     def call_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
         side: Session = instance.state.get(Session) or self.session(instance)
@@ -109,22 +119,21 @@ class _Port(_Common):
         return place(side, to, side.call(fn, side.calls.read(at, size)))
 
     async def call_wait(self, instance: Any, fn: int, block: str) -> str:
-        answer = await self.session(instance).call_wait(fn, block.encode("latin-1"))
-        return answer.decode("latin-1")
+        return self.answer(await self.session(instance).call_wait(fn & ~PACKED, unpacked(fn, block)))
 
     async def call_wait_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
         side = self.session(instance)
         return place(side, to, await side.call_wait(fn, side.calls.read(at, size)))
 
     def submit(self, instance: Any, fn: int, task: int, block: str) -> str:
-        return self.session(instance).submit(fn, task, block.encode("latin-1")).decode("latin-1")
+        return self.answer(self.session(instance).submit(fn & ~PACKED, task, unpacked(fn, block)))
 
     def submit_memory(self, instance: Any, fn: int, task: int, at: int, size: int, to: int) -> int:
         side = self.session(instance)
         return place(side, to, side.submit(fn, task, side.calls.read(at, size)))
 
     def take(self, instance: Any, task: int) -> str:
-        return self.session(instance).take(task).decode("latin-1")
+        return self.answer(self.session(instance).take(task))
 
     def take_memory(self, instance: Any, task: int, to: int) -> int:
         side = self.session(instance)
@@ -137,10 +146,6 @@ class _Port(_Common):
 class _ExportPort(_Common):
     """The same for an export adapter: fewer functions, another session."""
 
-    def __init__(self, kinds: AdapterKinds, transport: Transport) -> None:
-        self._kinds = kinds
-        self._transport = transport
-
     def session(self, instance: Any) -> ExportSession:
         found: ExportSession | None = instance.state.get(ExportSession)
         if found is None:
@@ -150,7 +155,7 @@ class _ExportPort(_Common):
         return found
 
     def result(self, instance: Any, task: int, at: int, block: str) -> None:
-        self.session(instance).result(at, block.encode("latin-1"))
+        self.session(instance).result(at, unpacked(task, block))
 
     def result_memory(self, instance: Any, task: int, at: int, size: int) -> None:
         side = self.session(instance)

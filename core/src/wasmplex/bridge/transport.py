@@ -2,8 +2,8 @@
 
 ``strings``
     A block is a string whose code points are its bytes. The host's block is put at the top of the arena by
-    ``realloc``, and its address is returned through address 16. Works with any engine; every byte above 127
-    is transcoded twice.
+    ``realloc``, and its address is returned through address 16. Works with any engine. What is not text
+    crosses as hexadecimal digits.
 ``memory``
     The host sees the adapter's memories (the engine gives it `Instance.memories`) and is told where a block
     lies, and where to put its answer: at the top of the arena, where `ROOM` bytes are free. A larger answer
@@ -16,7 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["CALL_MARKS", "GROW", "MEMORY", "MORE", "ROOM", "STRINGS", "Marks", "Transport", "TransportName"]
+from wasmplex.bridge.packing import AS_IT_IS, PACKED, PACKING
+
+__all__ = [
+    "CALL_MARKS", "GROW", "MEMORY", "MORE", "PLAIN_STRINGS", "ROOM", "STRINGS", "Marks", "Transport",
+    "TransportName",
+]  # fmt: skip
 
 TransportName: TypeAlias = Literal["strings", "memory"]
 
@@ -64,6 +69,7 @@ class Transport:
         (``m`` the arena's, ``s`` and ``h`` those of streams, empty for none)
     :ivar calls: core functions that pass blocks, for any adapter
     :ivar tasks: the same for an adapter with tasks
+    :ivar packs: whether the adapter can unpack answers (`wasmplex.bridge.packing`)
     """
 
     name: TransportName
@@ -71,6 +77,7 @@ class Transport:
     lowered: dict[str, tuple[str, str, str]]
     calls: str
     tasks: str
+    packs: bool = False
 
     def wanted(self, *, tasks: bool) -> dict[str, tuple[str, str, str]]:
         """Return the part of `lowered` that an adapter needs."""
@@ -87,55 +94,78 @@ _LOWERED_SAME = {
     "h_drop": ("drop", "i32 i32", ""),
 }
 
-STRINGS: Final = Transport(
-    "strings",
-    {
-        "call": ((("fn", _U32), ("block", _STRING)), _STRING),
-        "call-wait": ((("fn", _U32), ("block", _STRING)), _STRING),
-        "submit": ((("fn", _U32), ("task", _U32), ("block", _STRING)), _STRING),
-        "resume": ((("block", _STRING),), _STRING),
-        "take": ((("task", _U32),), _STRING),
-        "chunk": ((("task", _U32),), _STRING),
-        "emit": ((("task", _U32), ("block", _STRING)), None),
-        "result": ((("task", _U32), ("at", _U32), ("block", _STRING)), None),
-        **_SAME,
-    },
-    {
-        "h_call": ("call", "i32 i32 i32 i32", "m"),
-        "h_call_wait": ("call-wait", "i32 i32 i32 i32", "m"),
-        "h_submit": ("submit", "i32 i32 i32 i32 i32", "m"),
-        "h_resume": ("resume", "i32 i32 i32", "m"),
-        "h_take": ("take", "i32 i32", "m"),
-        "h_chunk_s": ("chunk", "i32 i32", "s"),
-        "h_chunk_h": ("chunk", "i32 i32", "h"),
-        "h_emit_s": ("emit", "i32 i32 i32", "s"),
-        "h_emit_h": ("emit", "i32 i32 i32", "h"),
-        "h_result": ("result", "i32 i32 i32 i32", "m"),
-        **_LOWERED_SAME,
-    },
-    """
+
+def _strings(packing: str, *, packs: bool) -> Transport:
+    return Transport(
+        "strings",
+        {
+            "call": ((("fn", _U32), ("block", _STRING)), _STRING),
+            "call-wait": ((("fn", _U32), ("block", _STRING)), _STRING),
+            "submit": ((("fn", _U32), ("task", _U32), ("block", _STRING)), _STRING),
+            "resume": ((("block", _STRING),), _STRING),
+            "take": ((("task", _U32),), _STRING),
+            "chunk": ((("task", _U32),), _STRING),
+            "emit": ((("task", _U32), ("block", _STRING)), None),
+            "result": ((("task", _U32), ("at", _U32), ("block", _STRING)), None),
+            **_SAME,
+        },
+        {
+            "h_call": ("call", "i32 i32 i32 i32", "m"),
+            "h_call_wait": ("call-wait", "i32 i32 i32 i32", "m"),
+            "h_submit": ("submit", "i32 i32 i32 i32 i32", "m"),
+            "h_resume": ("resume", "i32 i32 i32", "m"),
+            "h_take": ("take", "i32 i32", "m"),
+            "h_chunk_s": ("chunk", "i32 i32", "s"),
+            "h_chunk_h": ("chunk", "i32 i32", "h"),
+            "h_emit_s": ("emit", "i32 i32 i32", "s"),
+            "h_emit_h": ("emit", "i32 i32 i32", "h"),
+            "h_result": ("result", "i32 i32 i32 i32", "m"),
+            **_LOWERED_SAME,
+        },
+        packing + _STRING_CALLS,
+        _STRING_TASKS,
+        packs=packs,
+    )
+
+
+_STRING_CALLS = f"""
+    ;; A block that was packed lies at the top of the arena, and its number has a mark.
     (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
-      (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
+      (if (call $pack (local.get $at) (local.get $size))
+        (then (call $h_call (i32.or (local.get $fn) (i32.const {PACKED})) (global.get $top)
+          (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
+        (else (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))))
+      (call $answer))
     (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
-      (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
+      (if (call $pack (local.get $at) (local.get $size))
+        (then (call $h_call_wait (i32.or (local.get $fn) (i32.const {PACKED})) (global.get $top)
+          (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
+        (else (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))))
+      (call $answer))
     (func $resume (param $at i32) (param $size i32) (result i32)
       (call $align)
-      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (i32.load (i32.const 16)))
-    """,
+      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (call $answer))
     """
+
+_STRING_TASKS = f"""
     (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
-      (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size) (i32.const 16))
-      (i32.load (i32.const 16)))
+      (if (call $pack (local.get $at) (local.get $size))
+        (then (call $h_submit (i32.or (local.get $fn) (i32.const {PACKED})) (local.get $task)
+          (global.get $top) (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
+        (else (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size)
+          (i32.const 16))))
+      (call $answer))
     (func $take (param $task i32) (result i32)
       (call $align)
-      (call $h_take (local.get $task) (i32.const 16)) (i32.load (i32.const 16)))
+      (call $h_take (local.get $task) (i32.const 16)) (call $answer))
     (func $put_result (param $task i32) (param $at i32) (param $size i32)
-      (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))
+      (if (call $pack (local.get $at) (local.get $size))
+        (then (call $h_result (i32.or (local.get $task) (i32.const {PACKED})) (local.get $at)
+          (global.get $top) (i32.shl (local.get $size) (i32.const 1))))
+        (else (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))))
     (func $fill (param $which i32) (param $task i32) (param $at i32)
       (if (local.get $which)
         (then (global.set $htarget (local.get $at))
@@ -146,8 +176,11 @@ STRINGS: Final = Transport(
       (if (local.get $which)
         (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
         (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
-    """,
-)
+    """
+
+STRINGS: Final = _strings(PACKING, packs=True)
+PLAIN_STRINGS: Final = _strings(AS_IT_IS, packs=False)
+"""The same for engines whose vectors are switched off."""
 
 MEMORY: Final = Transport(
     "memory",
