@@ -32,7 +32,7 @@ from .witvalues import types
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 COPY = (Path(__file__).parent / "guests" / "copy.wat").read_text()
-SIZES = [0, 1, 15, 1000, 70_000]
+SIZES = [0, 1, 15, 63, 64, 65, 1000, 70_000]
 
 
 def octets(size: int) -> bytes:

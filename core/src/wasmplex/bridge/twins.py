@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeAlias
 
 from wasmplex.bridge.kinds import inner_types
@@ -48,6 +49,8 @@ _TYPE, _EXPORT, _ASYNC_FUNC = 0x01, 0x04, 0x43
 _LATIN1_UTF16, _MEMORY, _ASYNC, _GC = 0x02, 0x03, 0x06, (0x08, 0x09)
 _ENCODINGS, _WITH_FUNC = (0x00, 0x01, 0x02), (0x04, 0x05, 0x07)
 _MAX_FLAT_ASYNC_PARAMS = 4
+_SHORT = 64
+"""Bytes below which a twin is not worth its while."""
 Assemble = Callable[[str], bytes]
 
 
@@ -371,22 +374,21 @@ class _Choice:
         given = " ".join(f"(local.get {index})" for index in range(len(params)))
         result = f"(result {' '.join(results)})"
         return f"""(func (export "{self.number}") (param {" ".join(params)}) {result}
-(if {result} (i32.and {self._misplaced()} (i32.const 1))
+(if {result} (i32.or {self._short()} (i32.and {self._misplaced()} (i32.const 1)))
   (then (call $func{self.number} {given}))
   (else (call $twin{self.number} {given}))))"""
+
+    def _short(self) -> str:
+        """Return the expression that says that the loop over bytes takes less than what the twin needs."""
+        return _folded("i32.and", [f"(i32.lt_u {n} (i32.const {_SHORT}))" for _, n in self._strings()])
 
     def _misplaced(self) -> str:
         """Return the expression whose last bit says that a string of the twin is at an odd address.
 
         Or that it is so long that its length would mean another encoding.
         """
-        parts = []
-        for pointer, length in self._strings():
-            parts += [pointer, f"(i32.shr_u {length} (i32.const 31))"]
-        text_ = parts.pop()
-        for part in parts:
-            text_ = f"(i32.or {part} {text_})"
-        return text_
+        parts = [(pointer, f"(i32.shr_u {length} (i32.const 31))") for pointer, length in self._strings()]
+        return _folded("i32.or", [part for pair in parts for part in pair])
 
     def _strings(self) -> Iterator[tuple[str, str]]:
         """Yield the expressions for pointer and length of each string of the twin."""
@@ -402,6 +404,10 @@ class _Choice:
                     yield f"(local.get {flat})", f"(local.get {flat + 1})"
             flat += len(flatten(param.type))
             offset += size(param.type)
+
+
+def _folded(operator: str, parts: Sequence[str]) -> str:
+    return reduce(lambda left, right: f"({operator} {left} {right})", parts)
 
 
 def _chooser(choices: Sequence[_Choice]) -> str:

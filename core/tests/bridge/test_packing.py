@@ -1,0 +1,67 @@
+"""What is not text crosses the string transport as digits, and comes out as it went in."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wasmplex.bridge import BridgedInstance, bridge
+from wasmplex.bridge.packing import PACKED, packed, unpacked
+from wasmplex.component import read
+from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine.text import assemble
+
+COPY = (Path(__file__).parent / "guests" / "copy.wat").read_text()
+TEXT = b"plain text " * 400
+OCTETS = random.Random(1).randbytes(5000)
+
+
+@given(st.binary(max_size=2000))
+def test_an_answer_says_whether_it_was_packed(block: bytes) -> None:
+    block = b"\1" + block  # every answer begins with a small number
+    answer = packed(block)
+    if answer.startswith("\x7f"):
+        assert bytes.fromhex(answer[16:]) == block
+    else:
+        assert unpacked(7, answer) == block
+    assert unpacked(7 | PACKED, block.hex()) == block
+
+
+def test_text_crosses_as_it_is_and_what_is_not_text_as_digits() -> None:
+    assert packed(TEXT) == TEXT.decode()
+    assert packed(OCTETS).isascii()
+    assert len(packed(bytearray(OCTETS))) == 2 * len(OCTETS) + 16
+    few = bytearray(TEXT)
+    few[100] = 0xFF
+    assert packed(few) == few.decode("latin-1")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("vectors", [True, False])
+async def test_bytes_come_out_as_they_went_in(vectors: bool) -> None:
+    value, written = b"", list[bytes]()
+
+    async def put(key: str, value: bytes, ttl: int | None) -> bytes:
+        return value[::-1]
+
+    imports = {"in": {"read": lambda key: value, "write": lambda key, v: written.append(v), "put": put}}
+    wasm = assemble(COPY)
+    bridged = bridge(wasm, read(wasm), imports, assemble, transport="strings", vectors=vectors)
+    assert bridged is not None
+    settings = EngineSettings({"simd": vectors}, use_cache=False)
+    async with Engine(settings) as engine:
+        compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
+        linked = engine.link(compiled, bridged.link(imports), "test")
+        instance = BridgedInstance(await linked.instantiate(), bridged)
+        assert bridged.start is not None
+        await instance.call(bridged.start)
+        for whole in (TEXT, OCTETS, TEXT[:2000] + OCTETS[:3000]):
+            for size in (1, 255, 256, 257, 271, 4096, 5000):
+                value = whole[:size]
+                await instance.call("copy", 0, 0)
+                assert written.pop() == value
+                assert await instance.call("reverse", value, 0) == value[::-1]
+        instance.close()
