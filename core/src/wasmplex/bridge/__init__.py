@@ -1,7 +1,8 @@
 """The bridge: async functions, streams, futures and fast bytes, which wasmtime's C API cannot carry.
 
-For the imports of a component that need it, an adapter component is generated and composed with the
-untouched guest; it turns them into plain functions, which a `Session` in Python serves.
+For the imports of a component that need it, an adapter component is generated and composed with the guest; it
+turns them into plain functions, which a `Session` in Python serves. The guest's core modules stay untouched;
+its imports that move bytes get twins through which these are copied as a whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts adapters and a guest together into one component; the guest's bytes stay as they are.
+"""Puts adapters and a guest together into one component; the bytes it is given of the guest stay as they are.
 
 The outer component is written as text with an empty component where the guest goes, assembled, and the
 guest's bytes are put in the place of the empty one: a nested component is a section (id 4) of its parent,
