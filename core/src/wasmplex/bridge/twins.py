@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
 from typing import Any, TypeAlias
 
+from wasmplex.bridge.choosing import MEMORY, Choice, Twin, chooser, option_index
 from wasmplex.bridge.kinds import inner_types
-from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, align_to, alignment, flatten, size
 from wasmplex.component.binary import Budget, Cursor
 from wasmplex.component.draft import (
     CORE_FUNC,
@@ -46,11 +44,8 @@ TWIN = "wasmplex-twin-"
 _STRING, _OCTETS = Primitive("string"), ListType(Primitive("u8"))
 _STRING_CODE, _OCTETS_CODE = b"\x73", b"\x70\x7d"
 _TYPE, _EXPORT, _ASYNC_FUNC = 0x01, 0x04, 0x43
-_LATIN1_UTF16, _MEMORY, _ASYNC, _GC = 0x02, 0x03, 0x06, (0x08, 0x09)
+_LATIN1_UTF16, _GC = 0x02, (0x08, 0x09)
 _ENCODINGS, _WITH_FUNC = (0x00, 0x01, 0x02), (0x04, 0x05, 0x07)
-_MAX_FLAT_ASYNC_PARAMS = 4
-_SHORT = 64
-"""Bytes below which a twin is not worth its while."""
 Assemble = Callable[[str], bytes]
 
 
@@ -72,7 +67,7 @@ def double(wasm: bytes, names: Collection[str], assemble: Assemble) -> tuple[byt
             instance, index = draft.imports[name]
             chosen[instance] = name, types.setdefault(index, _InstanceType(draft, index))
     of: dict[tuple[str, str], str] = {}
-    sections: dict[int, list[tuple[Lowered, _Twin]]] = {}
+    sections: dict[int, list[tuple[Lowered, Twin]]] = {}
     for lowered in draft.lowered:
         if lowered.instance in chosen and _is_plain(lowered.options):
             name, type_ = chosen[lowered.instance]
@@ -100,20 +95,10 @@ def _is_alone(draft: Draft, name: str, names: Collection[str]) -> bool:
 
 def _is_plain(options: Sequence[bytes]) -> bool:
     kinds = [option[0] for option in options]
-    return not any(kind in (0x01, 0x02, *_GC) for kind in kinds) and _MEMORY in kinds
+    return not any(kind in (0x01, 0x02, *_GC) for kind in kinds) and MEMORY in kinds
 
 
 # ---------------------------------------------------------------- types
-
-
-@dataclass(frozen=True)
-class _Twin:
-    """A twin: its name, the function it is of, that one's type, which parameters are strings in the twin."""
-
-    name: str
-    of: str
-    type: FuncType
-    strings: tuple[int, ...]
 
 
 class _InstanceType:
@@ -127,7 +112,7 @@ class _InstanceType:
         self._functions: dict[str, int] = {}
         self._added: list[bytes] = []
         self._octets: bytes | None = None
-        self._twins: dict[str, _Twin | None] = {}
+        self._twins: dict[str, Twin | None] = {}
         cursor = draft.cursor(start + 1, self._end)
         self._declarations = cursor.u32("a count")
         self._count = Edit(start + 1, cursor.pos, b"")
@@ -140,7 +125,7 @@ class _InstanceType:
         return self._scope.spaces[Sort.TYPE]
 
     @property
-    def twins(self) -> list[_Twin]:
+    def twins(self) -> list[Twin]:
         """Every twin that was made."""
         return [twin for twin in self._twins.values() if twin is not None]
 
@@ -162,13 +147,13 @@ class _InstanceType:
             if export.byte("a type") == Sort.FUNC and (index := export.u32("an index")) in self._starts:
                 self._functions[name] = self._starts[index]
 
-    def twin(self, function: str) -> _Twin | None:
+    def twin(self, function: str) -> Twin | None:
         """Return the twin of a function, made when it is first asked for; None if it cannot have one."""
         if function not in self._twins:
             self._twins[function] = self._make(function) if function in self._functions else None
         return self._twins[function]
 
-    def _make(self, function: str) -> _Twin | None:
+    def _make(self, function: str) -> Twin | None:
         cursor = self._draft.cursor(self._functions[function], self._end)
         opcode, codes, params = cursor.byte("a function type"), list[bytes](), list[Param]()
         for _ in range(cursor.u32("a count")):
@@ -188,7 +173,7 @@ class _InstanceType:
         self._define(bytes([opcode]) + leb(len(codes)) + b"".join(codes) + tail)
         name = f"{TWIN}{len(self.twins)}"
         self._added.append(bytes([_EXPORT, 0]) + text(name) + bytes([Sort.FUNC]) + leb(self._last))
-        return _Twin(name, function, FuncType(tuple(params), result, opcode == _ASYNC_FUNC), strings)
+        return Twin(name, function, FuncType(tuple(params), result, opcode == _ASYNC_FUNC), strings)
 
     def _define(self, definition: bytes) -> bytes:
         """Add a type; return the bytes that refer to it."""
@@ -264,7 +249,7 @@ def _signed(number: int) -> bytes:
 def _inserted(
     draft: Draft,
     section: int,
-    lowerings: Sequence[tuple[Lowered, _Twin]],
+    lowerings: Sequence[tuple[Lowered, Twin]],
     before: Sequence[Insertion],
     assemble: Assemble,
 ) -> Insertion:
@@ -284,7 +269,7 @@ def _inserted(
     added = Counter[AnySort]({Sort.FUNC: len(lowerings), CORE_FUNC: len(lowerings)})
     instead = {lowered.core: first_core + number for number, (lowered, _) in enumerate(lowerings)}
     choices = [
-        _Choice(number, first_core + number, moved(CORE_FUNC, lowered.core), lowered, twin)
+        Choice(number, first_core + number, moved(CORE_FUNC, lowered.core), lowered, twin)
         for number, (lowered, twin) in enumerate(lowerings)
         if twin.strings
     ]
@@ -297,8 +282,8 @@ def _inserted(
             b"\0" + leb(module) + b"\1" + text("h") + b"\x12" + leb(instance),
         ]
         taken = [b"\0\0\1" + leb(instance + 1) + text(str(choice.number)) for choice in choices]
-        chooser = assemble(_chooser(choices))
-        data += b"\1" + leb(len(chooser)) + chooser + _section(2, made) + _section(6, taken)
+        module_bytes = assemble(chooser(choices))
+        data += b"\1" + leb(len(module_bytes)) + module_bytes + _section(2, made) + _section(6, taken)
         for number, choice in enumerate(choices):
             instead[choice.lowered.core] = first_core + len(lowerings) + number
         added.update({CORE_FUNC: len(choices), Sort.MODULE: 1, CORE_INSTANCE: 2})
@@ -309,109 +294,12 @@ def _options(options: Sequence[bytes], moved: Callable[[AnySort, int], int]) -> 
     """Return canonical options with the encoding of twins, in the new numbering."""
     kept = [option for option in options if option[0] not in _ENCODINGS]
     new = [
-        option[:1] + leb(moved(CORE_FUNC, _index(option))) if option[0] in _WITH_FUNC else option
+        option[:1] + leb(moved(CORE_FUNC, option_index(option))) if option[0] in _WITH_FUNC else option
         for option in kept
     ]
     return leb(len(new) + 1) + b"".join(new) + bytes([_LATIN1_UTF16])
 
 
-def _index(option: bytes) -> int:
-    return Cursor(option, 1, len(option), "an option", Budget(1)).u32("an index")
-
-
 def _section(number: int, definitions: Sequence[bytes]) -> bytes:
     content = leb(len(definitions)) + b"".join(definitions)
     return bytes([number]) + leb(len(content)) + content
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """A core function that calls a twin if it can, else the function it is the twin of."""
-
-    number: int
-    twin_core: int
-    core: int
-    lowered: Lowered
-    twin: _Twin
-
-    @property
-    def is_async(self) -> bool:
-        return any(option[0] == _ASYNC for option in self.lowered.options)
-
-    @property
-    def memory(self) -> int:
-        return next(_index(option) for option in self.lowered.options if option[0] == _MEMORY)
-
-    def signature(self) -> tuple[tuple[Core, ...], tuple[Core, ...], bool]:
-        """Return the core parameters and results, and whether the parameters are in memory."""
-        params = tuple(core for param in self.twin.type.params for core in flatten(param.type))
-        spilled = len(params) > (_MAX_FLAT_ASYNC_PARAMS if self.is_async else MAX_FLAT_PARAMS)
-        if spilled:
-            params = ("i32",)
-        result = flatten(self.twin.type.result) if self.twin.type.result else ()
-        if self.is_async:
-            return (*params, *(("i32",) if result else ())), ("i32",), spilled
-        return ((*params, "i32"), (), spilled) if len(result) > 1 else (params, result, spilled)
-
-    def exports(self) -> Iterator[bytes]:
-        """Yield what the chooser imports for this one."""
-        yield text(f"twin{self.number}") + b"\0" + leb(self.twin_core)
-        yield text(f"func{self.number}") + b"\0" + leb(self.core)
-        yield text(f"memory{self.number}") + b"\2" + leb(self.memory)
-
-    def imports(self) -> str:
-        params, results, spilled = self.signature()
-        kind = f"(func $NAME (param {' '.join(params)}) (result {' '.join(results)}))"
-        lines = [
-            f'(import "h" "{name}{self.number}" {kind.replace("NAME", f"{name}{self.number}")})'
-            for name in ("twin", "func")
-        ]
-        memory = f'(import "h" "memory{self.number}" (memory $memory{self.number} 0))'
-        return "\n".join([*lines, *([memory] if spilled else [])])
-
-    def function(self) -> str:
-        params, results, _ = self.signature()
-        given = " ".join(f"(local.get {index})" for index in range(len(params)))
-        result = f"(result {' '.join(results)})"
-        return f"""(func (export "{self.number}") (param {" ".join(params)}) {result}
-(if {result} (i32.or {self._short()} (i32.and {self._misplaced()} (i32.const 1)))
-  (then (call $func{self.number} {given}))
-  (else (call $twin{self.number} {given}))))"""
-
-    def _short(self) -> str:
-        """Return the expression that says that the loop over bytes takes less than what the twin needs."""
-        return _folded("i32.and", [f"(i32.lt_u {n} (i32.const {_SHORT}))" for _, n in self._strings()])
-
-    def _misplaced(self) -> str:
-        """Return the expression whose last bit says that a string of the twin is at an odd address.
-
-        Or that it is so long that its length would mean another encoding.
-        """
-        parts = [(pointer, f"(i32.shr_u {length} (i32.const 31))") for pointer, length in self._strings()]
-        return _folded("i32.or", [part for pair in parts for part in pair])
-
-    def _strings(self) -> Iterator[tuple[str, str]]:
-        """Yield the expressions for pointer and length of each string of the twin."""
-        _, _, spilled = self.signature()
-        flat = offset = 0
-        for position, param in enumerate(self.twin.type.params):
-            offset = align_to(offset, alignment(param.type))
-            if position in self.twin.strings:
-                if spilled:
-                    load = f"i32.load $memory{self.number} offset="
-                    yield f"({load}{offset} (local.get 0))", f"({load}{offset + 4} (local.get 0))"
-                else:
-                    yield f"(local.get {flat})", f"(local.get {flat + 1})"
-            flat += len(flatten(param.type))
-            offset += size(param.type)
-
-
-def _folded(operator: str, parts: Sequence[str]) -> str:
-    return reduce(lambda left, right: f"({operator} {left} {right})", parts)
-
-
-def _chooser(choices: Sequence[_Choice]) -> str:
-    """Return the core module that makes the choices."""
-    imports = "\n".join(choice.imports() for choice in choices)
-    functions = "\n".join(choice.function() for choice in choices)
-    return f"(module {imports}\n{functions})"
