@@ -45,6 +45,24 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+CALLER = Path(__file__).parents[1] / "core" / "tests" / "engine" / "guests" / "kv.wat"
+"""A guest that calls a key-value store in loops."""
+
+
+class Bucket:
+    """What the guest holds a handle of."""
+
+
+STORE: dict[str, Callable[..., Any]] = {
+    "noop": lambda: None,
+    "add": lambda a, b: a,
+    "strlen": len,
+    "open": lambda name: Bucket(),
+    "[method]bucket.get": lambda self, key: PIECE[:1000],
+    "[method]bucket.set": lambda self, key, data: None,
+}
+
+
 async def wait(value: int) -> int:
     await asyncio.sleep(0 if value < 1_000_000 else 60)
     return value
@@ -55,10 +73,11 @@ async def flow(stream: Any) -> Any:
 
 
 @asynccontextmanager
-async def guest(engine: Engine, transport: TransportName) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Link the guest; yield what makes instances of it."""
-    imports = {"in": {"call": lambda v: v, "wait": wait, "flow": flow}}
-    wasm = assemble(ECHO)
+async def guest(
+    engine: Engine, transport: TransportName, text: str, imports: dict[str, dict[str, Callable[..., Any]]]
+) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Link a guest; yield what makes instances of it."""
+    wasm = assemble(text)
     bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True, transport)
     assert bridged is not None
     compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
@@ -77,6 +96,16 @@ async def calls(make: Any, count: int) -> None:
     instance = await make()
     for _ in range(count):
         await instance.call("out#call", b"sixteen bytes ..")
+    instance.close()
+
+
+async def called(make: Any, count: int) -> None:
+    """Have a guest make calls, of which each other moves a kilobyte."""
+    instance = await make()
+    await instance.call("init")
+    for _ in range(max(1, count // 2000)):
+        await instance.call("run-set", 1000, 16)
+        await instance.call("run-get", 1000, 16)
     instance.close()
 
 
@@ -134,12 +163,17 @@ async def gibibyte(make: Any, count: int) -> None:
 
 
 PARTS: dict[str, tuple[Callable[[Any, int], Awaitable[None]], int]] = {
-    "host calls": (calls, 1_000_000),
+    "host calls made by a guest": (called, 1_000_000),
+    "calls forwarded by a guest": (calls, 1_000_000),
     "async calls that wait": (waiting, 100_000),
     "calls cancelled": (cancelled, 10_000),
     "streams dropped half way": (dropped, 10_000),
     "64 KiB through a stream, both ways": (gibibyte, 16_384),
 }
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 async def measure(share: float, only: str) -> list[dict[str, Any]]:
@@ -148,12 +182,14 @@ async def measure(share: float, only: str) -> list[dict[str, Any]]:
     for transport in transports:
         async with (
             Engine(EngineSettings(use_cache=False)) as engine,
-            guest(engine, transport) as make,
+            guest(engine, transport, ECHO, {"in": {"call": _same, "wait": wait, "flow": flow}}) as echo,
+            guest(engine, transport, CALLER.read_text(), {"test:kv/store": STORE}) as caller,
         ):
             for name, (part, full) in PARTS.items():
                 if only and only not in name:
                     continue
                 count = max(1, int(full * share))
+                make = caller if part is called else echo
                 await part(make, max(1, count // 20))
                 before = resident()
                 await part(make, count)
