@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,9 +30,21 @@ from wasmplex.plugins.registry import Registry
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
 from wasmplex.workload import RunningWorkload, open_workload
 
-__all__ = ["Host"]
+__all__ = ["Host", "Part"]
 
 log = logging.getLogger("wasmplex.host")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process does of those that serve one configuration together.
+
+    :ivar sockets: the triggers that every one of them serves, with what `Trigger.share` opened
+    :ivar rest: whether it serves the other triggers as well, as one of them does
+    """
+
+    sockets: Mapping[str, Sequence[socket.socket]]
+    rest: bool = True
 
 
 class Host:
@@ -205,17 +219,19 @@ class Host:
         *,
         started: Callable[[], None] | None = None,
         drain_timeout: float = 30.0,
+        part: Part | None = None,
     ) -> None:
         """Run all triggers until `stop` is set, then drain: finish what is under way and return.
 
         :param stop: None to serve until cancelled
         :param started: called once, when every trigger is ready; `addresses` tells where
         :param drain_timeout: seconds after which what is still under way is cancelled
+        :param part: None to serve all alone
         :raises wasmplex.errors.FailureError: if a trigger cannot start
         """
         try:
             async with anyio.create_task_group() as tasks:
-                for name in self._triggers:
+                for name in self._served(part):
                     self.addresses[name] = await self._start(tasks, name)
                 if started is not None:
                     started()
@@ -227,6 +243,13 @@ class Host:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _only(group) from None
+
+    def _served(self, part: Part | None) -> list[str]:
+        if part is None:
+            return [*self._triggers]
+        for name, sockets in part.sockets.items():
+            self._triggers[name].adopt(sockets)
+        return [name for name in self._triggers if part.rest or name in part.sockets]
 
     async def _start(self, tasks: TaskGroup, name: str) -> Mapping[str, Any]:
         assert self._assembly is not None  # noqa: S101  serve() is called inside the context
@@ -241,8 +264,8 @@ class Host:
     async def drain(self) -> None:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
         async with anyio.create_task_group() as tasks:
-            for trigger in self._triggers.values():
-                tasks.start_soon(trigger.drain)
+            for name in self.addresses:
+                tasks.start_soon(self._triggers[name].drain)
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():
                 tasks.start_soon(workload.drain)
