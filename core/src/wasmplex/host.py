@@ -27,6 +27,7 @@ from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
+from wasmplex.threads import OwnThread
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
 from wasmplex.workload import RunningWorkload, open_workload
 
@@ -55,7 +56,8 @@ class Host:
         async with Host.from_config("host.toml") as host:
             print(await host.call("shop", "run", "key"))
 
-    Entering opens backends and links components, and starts no trigger: that is what `serve` does.
+    Entering opens backends and links components, and starts no trigger: that is what `serve` does. A host
+    belongs to the thread in which it is entered: in others everything asynchronous raises `UsageError`.
 
     :param settings: the configuration
     :param registry: where providers come from; None for the installed plugins
@@ -86,6 +88,7 @@ class Host:
         self._dev = dev
         self._progress = progress
         self._stack = AsyncExitStack()
+        self._thread = OwnThread()
         self._pool: BackendPool | None = None
         self._assembly: Assembly | None = None
         self._bindings: dict[str, list[TriggerBinding]] = {}
@@ -111,6 +114,7 @@ class Host:
 
         :raises wasmplex.errors.WasmplexError: what kept it from starting; everything opened is closed again
         """
+        self._thread = OwnThread()
         assembly = await assemble(
             self.config, self.registry, self._environ, wasm_proposals=self._wasm_proposals
         )
@@ -139,7 +143,11 @@ class Host:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Close everything, the youngest first."""
+        """Close everything, the youngest first.
+
+        :raises wasmplex.errors.UsageError: in a thread that is not the one it was entered in
+        """
+        self._thread.require("the host")
         self.workloads.clear()
         return await self._stack.__aexit__(kind, error, traceback)
 
@@ -196,6 +204,7 @@ class Host:
 
     async def probe(self) -> list[Probed]:
         """Ask the backend of every binding whether it would answer now; see `wasmplex.backends.probing`."""
+        self._thread.require("the host")
         assert self._assembly is not None  # noqa: S101  it is called inside the context
         assert self._pool is not None  # noqa: S101
         return [
@@ -228,7 +237,9 @@ class Host:
         :param drain_timeout: seconds after which what is still under way is cancelled
         :param part: None to serve all alone
         :raises wasmplex.errors.FailureError: if a trigger cannot start
+        :raises wasmplex.errors.UsageError: in a thread that is not the one it was entered in
         """
+        self._thread.require("the host")
         try:
             async with anyio.create_task_group() as tasks:
                 for name in self._served(part):
@@ -263,6 +274,7 @@ class Host:
 
     async def drain(self) -> None:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
+        self._thread.require("the host")
         async with anyio.create_task_group() as tasks:
             for name in self.addresses:
                 tasks.start_soon(self._triggers[name].drain)
