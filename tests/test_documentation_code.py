@@ -43,6 +43,16 @@ def test_pages_made_from_code_are_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == generator().PAGES[name](), "python docs/generate.py"
 
 
+def test_every_key_of_the_configuration_is_described() -> None:
+    rows = [
+        line.split(" | ")
+        for line in (DOCS / "configuration.md").read_text().splitlines()
+        if line[:3] == "| `"
+    ]
+    assert len(rows) > 70
+    assert [row[0] for row in rows if not row[-1].strip(" |")] == []
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_runs(page: Path, tmp_path: Path) -> None:

@@ -125,7 +125,10 @@ class Host:
             stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
             engine = await stack.enter_async_context(Engine(settings))
-            self._pool = await stack.enter_async_context(BackendPool(self.config.base))
+            kept = self.config.backends
+            self._pool = await stack.enter_async_context(
+                BackendPool(self.config.base, idle_ttl=kept.idle_ttl, max_idle=kept.max_idle)
+            )
             for planned in assembly.workloads:
                 workload = await stack.enter_async_context(
                     open_workload(
