@@ -82,6 +82,8 @@ def test_it_is_switched_off_before_it_is_imported(environment: Environment) -> N
     without = environment.run("--no-plugins", "plugins")
     assert without.returncode == 0
     assert "disabled" in without.stdout
+    unknown = environment.run("--no-plugins", "bomb")
+    assert (unknown.returncode, "there is no command 'bomb'" in unknown.stderr) == (2, True)
     assert not environment.imported
     environment.run("bomb")  # which shows that it would have been noticed
     assert environment.imported

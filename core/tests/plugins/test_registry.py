@@ -25,6 +25,7 @@ from wasmplex.plugin import (
     hookimpl,
 )
 from wasmplex.plugins import Group, PluginState, Registry
+from wasmplex.plugins.discovery import scan
 
 from .conftest import Site
 
@@ -162,6 +163,42 @@ def test_a_failure_is_remembered(site: Site, tmp_path: Path) -> None:
     refused(registry, "redis")
     refused(registry, "redis")
     assert marker.read_text() == "x"
+
+
+def test_a_failure_is_logged_once_and_its_traceback_for_those_who_debug(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.backend("redis", source="import no_such_library")
+    site.backend("other", source="import no_such_library_either")
+    caplog.set_level(logging.DEBUG, "wasmplex.plugins")
+    registry = site.registry()
+    for _ in range(2):
+        refused(registry, "redis")
+        registry.status()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    cause = "its import failed: ModuleNotFoundError: No module named 'no_such_library'"
+    assert warnings == [f"plugin redis (host-plugin-redis==1.2): {cause}"]
+    (debug,) = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert debug.startswith("Traceback")
+
+
+def test_metadata_is_read_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = []
+
+    def counted(*args: Any, **options: Any) -> list[Any]:
+        scans.append(args)
+        return scan(*args, **options)
+
+    monkeypatch.setattr("wasmplex.plugins.registry.scan", counted)
+    for name in ("redis", "nats"):
+        site.backend(name)
+    registry = site.registry()
+    for name in ("redis", "nats"):
+        registry.backend(name, "keyvalue")
+        registry.status(load=True)
+        registry.names(Group.BACKENDS)
+        refused(registry, f"{name}-2")
+    assert len(scans) == 1
 
 
 def test_a_broken_plugin_breaks_nobody_else(site: Site) -> None:
