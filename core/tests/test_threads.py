@@ -70,6 +70,18 @@ async def test_another_thread_is_refused(
         assert await host.call("kv", "run", "key") == "none"  # and it has done no harm
 
 
+async def test_an_instance_that_is_passed_on_is_refused(tmp_path: Path) -> None:
+    def other(instance: Any) -> None:
+        with pytest.raises(
+            UsageError, match="instance of workload 'kv' is used in a thread that is not its own"
+        ):
+            asyncio.run(instance.call("run", "key"))
+
+    async with running(tmp_path) as host, host.workload("kv").instance() as instance:
+        await anyio.to_thread.run_sync(other, instance)
+        assert await instance.call("run", "key") == "none"
+
+
 async def test_calls_may_be_handed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as host:
         loop, found = asyncio.get_running_loop(), []
