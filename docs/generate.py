@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from wasmplex.settings import SecretStr, Settings
 
 HERE = Path(__file__).parent
 TABLES = [
@@ -15,12 +19,14 @@ TABLES = [
     ("[engine]", "wasmplex.config.sections:EngineSection", ""),
     ("[http]", "wasmplex.triggers.http.settings:HttpSettings", ""),
     ("[workload.NAME]", "wasmplex.config.sections:WorkloadSection", ""),
-    ("limits", "wasmplex.config.sections:Limits", "in a workload"),
-    ("instances", "wasmplex.config.sections:Instances", "in a workload"),
+    ("limits", "wasmplex.config.sections:Limits", "in a workload", "wasmplex.config.model:LimitsConfig"),
+    ("instances", "wasmplex.config.sections:Instances", "in a workload",
+     "wasmplex.config.model:InstancesConfig"),
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),
     ("trigger.watch", "wasmplex.triggers.watch.trigger:WatchSettings", "in a workload"),
     ("[workload.NAME.import.LABEL]", "wasmplex.config.sections:BindingSection",
      'and `[workload.NAME.default."namespace:package"]`; its interface and its backend add their keys'),
+    ("[[workload.NAME.host_interfaces]]", "wasmplex.config.sections:HostInterfaceSection", ""),
     ("a key-value binding", "wasmplex.interfaces.keyvalue_policy:KeyValueSettings", "besides those above"),
     ('backend = "memory"', "host_plugin_memory:MemorySettings", "host-plugin-memory"),
     ('backend = "sqlite"', "host_plugin_sqlite:SqliteSettings", "host-plugin-sqlite"),
@@ -41,15 +47,19 @@ may be `{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
 def configuration() -> str:
     """Return the reference of the configuration."""
     parts = [HEAD]
-    for title, place, note in TABLES:
-        module, _, name = place.partition(":")
-        rows = list(_rows(getattr(import_module(module), name)))
+    for title, place, note, *defaults in TABLES:
+        rows = list(_rows(_object(place), *(_object(place)() for place in defaults)))
         parts.append(f"## `{title}`\n" + (f"\n{note}\n" if note else ""))
         parts.append("| key | type | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
-def _rows(model: type) -> Iterator[str]:
+def _object(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _rows(model: type, defaults: object = None) -> Iterator[str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     assert isinstance(tree, ast.ClassDef)
     for field, after in zip(tree.body, [*tree.body[1:], None], strict=True):
@@ -61,30 +71,53 @@ def _rows(model: type) -> Iterator[str]:
         text = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
-        default = "" if found.is_required() else _default(field.value)
-        cells = (f"`{found.alias or field.target.id}`", f"`{_type(field.annotation)}`", default, text)
+        type_ = _type(field.annotation)
+        value = getattr(defaults, field.target.id, None) or found.get_default(call_default_factory=True)
+        default = "required" if found.is_required() else _default(value, type_)
+        cells = (f"`{found.alias or field.target.id}`", f"`{type_}`", default, text)
         yield "| " + " | ".join(cell.replace("``", "`").replace("|", "\\|") for cell in cells) + " |"
 
 
+NAMES = {
+    "Duration": "duration", "Size": "size", "SecretStr": "secret text", "Path": "path", "str": "text",
+    "Text": "text", "Label": "text", "Version": "text", "Address": "text", "Interfaces": "list of text",
+    "int": "number", "Count": "number", "bool": "true or false", "Limits": "table", "Instances": "table",
+}  # fmt: skip
+
+
 def _type(annotation: ast.expr) -> str:
-    """Return the annotation as it is written, without what only checks it."""
-    text = ast.unparse(_Bare().visit(annotation))
-    return text.lower() if text in ("Duration", "Size") else text
+    """Return what one writes for a value of this type."""
+    match annotation:
+        case ast.BinOp(left=left):  # X | None: an absent key is in no need of being a type
+            return _type(left)
+        case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple([bare, *_])):
+            return _type(bare)
+        case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple(choices)):
+            return " or ".join(json.dumps(ast.literal_eval(choice)) for choice in choices)
+        case ast.Subscript(value=ast.Name("tuple"), slice=ast.Tuple([item, _])):
+            name = _type(item)
+            return f"list of {name}" if name != "Any" else "list of tables"
+        case ast.Subscript(value=ast.Name("dict")):
+            return "table"
+    name = ast.unparse(annotation)
+    return NAMES.get(name, name)
 
 
-class _Bare(ast.NodeTransformer):
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        self.generic_visit(node)
-        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
-            return node.slice.elts[0]
-        return node
+UNITS = {"size": (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)), "duration": (("m", 60), ("s", 1))}
 
 
-def _default(value: ast.expr | None) -> str:
-    if isinstance(value, ast.Call):
-        given = {word.arg: word.value for word in value.keywords}
-        value = given.get("default") or given.get("default_factory") or next(iter(value.args), value)
-    return "" if value is None or ast.unparse(value) == "None" else f"`{ast.unparse(value)}`"
+def _default(value: Any, type_: str) -> str:
+    """Return how a default would be written in the file; empty for what has no effect."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()  # a default stands in the source
+    if value is None or value == () or isinstance(value, (dict, Settings)):
+        return ""
+    if type_ in UNITS:
+        unit, factor = next(((u, f) for u, f in UNITS[type_] if value >= f and value % f == 0), ("ms", 0.001))
+        return f'`"{value / factor:g}{unit if value else "s"}"`'
+    if isinstance(value, (bool, int)):
+        return f"`{json.dumps(value)}`"
+    return f"`{json.dumps(str(value))}`"
 
 
 KIT = """\

@@ -1,73 +1,122 @@
-"""What the documentation shows is so: configurations are accepted, targets and linked files exist."""
+"""What the documentation shows is so: configurations are accepted, WIT can be read, files are there."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fences
 import guests
 import pytest
+import wasmtime
+from fences import PAGES, ROOT, Fence, parameters
+from host_plugin_sqlite import statements
+from wasmplex.config import load
+from wasmplex.interfaces.keyvalue_policy import KeyValueSettings
+from wasmplex.plugins import Registry
+from wasmplex.plugins.identity import Group
+from wasmplex.plugins.validation import RESERVED_KEYS
+from wasmplex.wit.source import parse
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [
-    page
-    for pattern in (
-        "*.md",
-        "docs/*.md",
-        "examples/*/*.md",
-        "core/*.md",
-        "plugins/*/*.md",
-        "plugin-template/*.md",
-    )
-    for page in sorted(ROOT.glob(pattern))
-]
-FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
-
-
-def fences(words: str) -> list[Any]:
-    """Return the fences whose info has all of some words, as parameters of a test."""
-    return [
-        pytest.param(fence["text"], fence["info"], id=f"{page.relative_to(ROOT)}-{number}")
-        for page in PAGES
-        for number, fence in enumerate(FENCE.finditer(page.read_text()))
-        if {*words.split()} <= {*fence["info"].split()}
-    ]
+LANGUAGES = {
+    "sh": {"run", "by", "skip"},
+    "toml": {"file"},
+    "python": {"run", "test", "file"},
+    "wit": set(),
+    "wat": set(),
+    "sql": set(),
+    "c": set(),
+    "rust": set(),
+    "text": set(),
+}
+"""The languages of fences, and what may stand behind them."""
+OWN = {'backend = "example"', 'interface = "example:geo/lookup"', 'backend = "diskcache"'}
+"""Bindings of plugins that are to be written or installed first."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
-    text = FENCE.sub("", page.read_text())
+    text = fences.text_without_fences(page)
     targets = [link["target"] for link in LINK.finditer(text) if "://" not in link["target"]]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
 
 
-@pytest.mark.parametrize(("text", "info"), fences("toml"))
-def test_configurations_are_accepted(text: str, info: str, tmp_path: Path) -> None:
-    parsed = tomllib.loads(text)
-    name = re.search(r"file=(\S+)", info)
-    if name is None:
-        return  # a part of a file
-    (tmp_path / name[1]).write_text(text)
+@pytest.mark.parametrize("fence", parameters())
+def test_every_fence_says_what_may_be_done_with_it(fence: Fence) -> None:
+    assert fence.language in LANGUAGES, "name the language of the fence"
+    assert {*fence.words, *fence.values} <= LANGUAGES[fence.language], "see CONTRIBUTING.md"
+
+
+@pytest.mark.parametrize("fence", parameters("toml"))
+def test_configurations_are_accepted(fence: Fence, tmp_path: Path) -> None:
+    parsed = tomllib.loads(fence.text)
+    if "workload" not in parsed:
+        assert "project" in parsed, "neither a configuration nor a pyproject.toml"
+        return
+    path = tmp_path / fence.values.get("file", "part.toml")
+    if "file" not in fence.values:
+        _check_part(path, parsed, fence.text)
+        return
+    path.write_text(fence.text)
     for workload in parsed["workload"].values():
         (tmp_path / workload["component"]).write_bytes(guests.component("kvhttp"))
-    command = [Path(sys.executable).with_name("wasmplex"), "check", tmp_path / name[1]]
+    command = [Path(sys.executable).with_name("wasmplex"), "check", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("text", "info"), fences("sh run"))
-def test_commands_to_run_are_targets_of_make(text: str, info: str) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    commands = text.strip().splitlines()
-    assert commands
-    assert {command.removeprefix("make ") for command in commands} <= targets
+def _check_part(path: Path, parsed: Mapping[str, Any], text: str) -> None:
+    """Hold a part of a file to the tables and keys that there are."""
+    (path.parent / "part.wasm").touch()
+    for name, workload in parsed["workload"].items():
+        if "component" in workload:
+            text = text.replace(f'"{workload["component"]}"', '"part.wasm"')
+        else:
+            text = f'[workload.{name}]\ncomponent = "part.wasm"\n' + text
+    path.write_text(text)
+    registry = Registry()
+    config = load(path, triggers=registry.names(Group.TRIGGERS))
+    for workload in config.workloads.values():
+        for binding in workload.bindings:
+            if any(line in text for line in OWN):
+                continue
+            assert binding.backend is not None
+            models = (registry.backend(binding.backend, "keyvalue").settings, KeyValueSettings)
+            known = {*RESERVED_KEYS, *(field for model in models for field in model.model_fields)}
+            assert {*binding.settings.values} <= known
+
+
+@pytest.mark.parametrize("fence", parameters("wit"))
+def test_wit_can_be_read(fence: Fence) -> None:
+    text = fence.text if "package " in fence.text else f"package docs:page;\n{fence.text}"
+    assert parse(text)
+
+
+@pytest.mark.parametrize("fence", parameters("wat"))
+def test_wat_can_be_assembled(fence: Fence) -> None:
+    assert wasmtime.wat2wasm(fence.text)
+
+
+@pytest.mark.parametrize("fence", parameters("sql"))
+def test_sql_is_that_of_the_store(fence: Fence) -> None:
+    def layout(script: str) -> list[str]:
+        with sqlite3.connect(":memory:") as db:
+            db.executescript(script)
+            rows = db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+            found = [re.sub(r"\s*--[^\n]*", "", row[0]) for row in rows]
+        db.close()
+        return [" ".join(text.split()) for text in found]
+
+    assert {*layout(fence.text)} <= {*layout(";".join(statements.LAYOUT))}
 
 
 def test_there_is_something_to_test() -> None:
     assert {page.name for page in PAGES} >= {"README.md", "ARCHITECTURE.md", "guests.md"}
-    assert fences("run")
-    assert any("file=" in parameter.values[1] for parameter in fences("toml"))
+    for language in LANGUAGES:
+        assert parameters(language), f"no fence is in {language}"

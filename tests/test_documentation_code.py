@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import fences
 import guests
 import pytest
 from wasmplex.plugins import hooks
 from wasmplex.plugins.validation import HOOKS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FENCE = re.compile(r"^```python(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [page for page in sorted(DOCS.glob("*.md")) if FENCE.search(page.read_text())]
+PAGES = [page for page in fences.PAGES if any(fences.fences(page, "python"))]
 HOST = """
 [workload.kv]
 component = "kv.wasm"
@@ -43,23 +43,32 @@ def test_pages_made_from_code_are_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == generator().PAGES[name](), "python docs/generate.py"
 
 
+def test_every_key_of_the_configuration_is_described() -> None:
+    rows = [
+        line.split(" | ")
+        for line in (DOCS / "configuration.md").read_text().splitlines()
+        if line[:3] == "| `"
+    ]
+    assert len(rows) > 70
+    assert [row[0] for row in rows if not row[-1].strip(" |")] == []
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_runs(page: Path, tmp_path: Path) -> None:
     shutil.copy(guests.path("kv"), tmp_path / "kv.wasm")
     (tmp_path / "host.toml").write_text(HOST)
     commands = []
-    for number, fence in enumerate(FENCE.finditer(page.read_text())):
-        info, text = fence["info"].strip(), fence["text"]
-        compile(text, str(page), "exec")
-        if info.startswith("file="):
-            (tmp_path / info.removeprefix("file=")).write_text(text)
-            commands.append(["-c", f"import {info.removeprefix('file=').removesuffix('.py')}"])
-        elif info == "run":
-            commands.append(["-c", text])
-        elif info == "test":
-            (tmp_path / f"test_{number}.py").write_text(text)
-            commands.append(["-m", "pytest", "-q", "--basetemp=tmp", f"test_{number}.py"])
+    for fence in fences.fences(page, "python"):
+        compile(fence.text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if name := fence.values.get("file"):
+            (tmp_path / name).write_text(fence.text)
+            commands.append(["-c", f"import {name.removesuffix('.py')}"])
+        elif "run" in fence.words:
+            commands.append(["-c", fence.text])
+        elif "test" in fence.words:
+            (tmp_path / f"test_{fence.number}.py").write_text(fence.text)
+            commands.append(["-m", "pytest", "-q", "--basetemp=tmp", f"test_{fence.number}.py"])
     for command in commands:
         done = subprocess.run(
             [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from host_plugin_memory import MemoryProvider, MemorySettings
 from wasmplex.errors import BackendError, UsageError, WasmplexError
 from wasmplex.host import Host
 
@@ -102,3 +103,29 @@ async def test_without_a_trigger_serve_waits_for_stop(tmp_path: Path) -> None:
         tasks.start_soon(serve)
         await started.wait()
         stop.set()
+
+
+class Counted(MemoryProvider):
+    name = "counted"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [("", 0), ('backend_idle_ttl = "1h"', 3), ('backend_idle_ttl = "1h"\nbackend_max_idle = 1', 1)],
+)
+async def test_backends_without_a_binding_are_kept_as_the_configuration_says(
+    tmp_path: Path, settings: str, kept: int
+) -> None:
+    provider = Counted()
+    async with Host.from_config(write(tmp_path, f"[host]\n{settings}\n{KV}")) as host:
+        assert host._pool is not None
+        for size in (1, 2, 3):
+            async with host._pool.lease(provider, MemorySettings(max_entries=size)):
+                pass
+        await anyio.wait_all_tasks_blocked()
+        statistics = host.statistics()
+        assert statistics is not None
+        assert statistics.providers["counted"].open == kept
+    statistics = host.statistics()
+    assert statistics is not None
+    assert statistics.total.open == 0

@@ -143,11 +143,12 @@ class Provider(InterfaceProvider):
 @hookimpl
 def wasmplex_interfaces(): return [Provider()]
 """
+SERVE = "def serve(self, request):"
 CONTEXT = """
 import contextlib
 from wasmplex.plugin import BoundInterfaces
 class Bound(BoundInterfaces):
-    def serve(self, request): %s
+    %s
 @contextlib.asynccontextmanager
 async def bound():
     %s
@@ -159,10 +160,15 @@ async def bound():
     [
         ("raise LookupError('lost')", "", "LookupError: lost"),
         ("return 5", "", "AttributeError"),
-        ("return bound()", CONTEXT % ("pass", "yield 5"), "which is no BoundInterfaces"),
-        ("return bound()", CONTEXT % ("pass", "await anyio.sleep(60); yield Bound()"), "did not return"),
-        ("return bound()", CONTEXT % ("return 5", "yield Bound()"), "which is no mapping"),
-        ("return bound()", CONTEXT % ("raise KeyError('k')", "yield Bound()"), "KeyError: 'k'"),
+        ("return bound()", CONTEXT % (f"{SERVE} pass", "yield 5"), "which is no BoundInterfaces"),
+        (
+            "return bound()",
+            CONTEXT % (f"{SERVE} pass", "await anyio.sleep(60); yield Bound()"),
+            "did not return",
+        ),
+        ("return bound()", CONTEXT % (f"{SERVE} return 5", "yield Bound()"), "which is no mapping"),
+        ("return bound()", CONTEXT % (f"{SERVE} raise KeyError('k')", "yield Bound()"), "KeyError: 'k'"),
+        ("return bound()", CONTEXT % (f"async {SERVE} return {{}}", "yield Bound()"), "serve() is async"),
     ],
 )
 async def test_an_interface_that_goes_wrong_is_named(
@@ -179,7 +185,7 @@ async def test_an_interface_that_goes_wrong_is_named(
 async def test_a_host_function_that_raises_is_blamed_on_its_plugin(
     tmp_path: Path, plugin: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    change = CONTEXT % ("return Functions()", "yield Bound()") + PROVIDER % "return bound()"
+    change = CONTEXT % (f"{SERVE} return Functions()", "yield Bound()") + PROVIDER % "return bound()"
     change += """
 def fails(*args): raise RuntimeError("wings fell off")
 class Functions(dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -97,6 +98,11 @@ def _served(route: Route, bound: BoundInterfaces, backend: Backend | None) -> Ho
         raise _failed(what, route, error) from error
     if isinstance(functions, Mapping):
         return functions
+    if inspect.iscoroutine(functions):
+        functions.close()
+        raise PluginError(
+            what, where=str(route.plugin), why="serve() is async", fix="write it with plain def"
+        )
     why = f"serve() returned a {type(functions).__name__}, which is no mapping of functions"
     raise PluginError(what, where=str(route.plugin), why=why)
 

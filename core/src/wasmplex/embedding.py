@@ -20,7 +20,7 @@ def asgi(config: Path | str | HostConfig, *, drain_timeout: float = 30.0, **opti
     """Return an ASGI application that serves the HTTP workloads of a configuration.
 
     The server has to support the lifespan protocol, as uvicorn, hypercorn and granian do: the host starts
-    and stops with it. ``[http]`` is not used; the other triggers run as they do under ``wasmplex run``.
+    and stops with it. ``[http]`` is not used, and no other trigger runs.
 
     :param config: a configuration file, its directory, or what `wasmplex.config.load` returned
     :param drain_timeout: seconds that requests under way may take when the server stops

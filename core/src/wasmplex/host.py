@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,12 +27,25 @@ from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
+from wasmplex.threads import OwnThread
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
 from wasmplex.workload import RunningWorkload, open_workload
 
-__all__ = ["Host"]
+__all__ = ["Host", "Part"]
 
 log = logging.getLogger("wasmplex.host")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process does of those that serve one configuration together.
+
+    :ivar sockets: the triggers that every one of them serves, with what `Trigger.share` opened
+    :ivar rest: whether it serves the other triggers as well, as one of them does
+    """
+
+    sockets: Mapping[str, Sequence[socket.socket]]
+    rest: bool = True
 
 
 class Host:
@@ -41,7 +56,8 @@ class Host:
         async with Host.from_config("host.toml") as host:
             print(await host.call("shop", "run", "key"))
 
-    Entering opens backends and links components, and starts no trigger: that is what `serve` does.
+    Entering opens backends and links components, and starts no trigger: that is what `serve` does. A host
+    belongs to the thread in which it is entered: in others everything asynchronous raises `UsageError`.
 
     :param settings: the configuration
     :param registry: where providers come from; None for the installed plugins
@@ -72,6 +88,7 @@ class Host:
         self._dev = dev
         self._progress = progress
         self._stack = AsyncExitStack()
+        self._thread = OwnThread()
         self._pool: BackendPool | None = None
         self._assembly: Assembly | None = None
         self._bindings: dict[str, list[TriggerBinding]] = {}
@@ -97,6 +114,7 @@ class Host:
 
         :raises wasmplex.errors.WasmplexError: what kept it from starting; everything opened is closed again
         """
+        self._thread = OwnThread()
         assembly = await assemble(
             self.config, self.registry, self._environ, wasm_proposals=self._wasm_proposals
         )
@@ -107,7 +125,10 @@ class Host:
             stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
             engine = await stack.enter_async_context(Engine(settings))
-            self._pool = await stack.enter_async_context(BackendPool(self.config.base))
+            kept = self.config.backends
+            self._pool = await stack.enter_async_context(
+                BackendPool(self.config.base, idle_ttl=kept.idle_ttl, max_idle=kept.max_idle)
+            )
             for planned in assembly.workloads:
                 workload = await stack.enter_async_context(
                     open_workload(
@@ -125,7 +146,11 @@ class Host:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Close everything, the youngest first."""
+        """Close everything, the youngest first.
+
+        :raises wasmplex.errors.UsageError: in a thread that is not the one it was entered in
+        """
+        self._thread.require("the host")
         self.workloads.clear()
         return await self._stack.__aexit__(kind, error, traceback)
 
@@ -182,6 +207,7 @@ class Host:
 
     async def probe(self) -> list[Probed]:
         """Ask the backend of every binding whether it would answer now; see `wasmplex.backends.probing`."""
+        self._thread.require("the host")
         assert self._assembly is not None  # noqa: S101  it is called inside the context
         assert self._pool is not None  # noqa: S101
         return [
@@ -205,17 +231,21 @@ class Host:
         *,
         started: Callable[[], None] | None = None,
         drain_timeout: float = 30.0,
+        part: Part | None = None,
     ) -> None:
         """Run all triggers until `stop` is set, then drain: finish what is under way and return.
 
         :param stop: None to serve until cancelled
         :param started: called once, when every trigger is ready; `addresses` tells where
         :param drain_timeout: seconds after which what is still under way is cancelled
+        :param part: None to serve all alone
         :raises wasmplex.errors.FailureError: if a trigger cannot start
+        :raises wasmplex.errors.UsageError: in a thread that is not the one it was entered in
         """
+        self._thread.require("the host")
         try:
             async with anyio.create_task_group() as tasks:
-                for name in self._triggers:
+                for name in self._served(part):
                     self.addresses[name] = await self._start(tasks, name)
                 if started is not None:
                     started()
@@ -227,6 +257,13 @@ class Host:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _only(group) from None
+
+    def _served(self, part: Part | None) -> list[str]:
+        if part is None:
+            return [*self._triggers]
+        for name, sockets in part.sockets.items():
+            self._triggers[name].adopt(sockets)
+        return [name for name in self._triggers if part.rest or name in part.sockets]
 
     async def _start(self, tasks: TaskGroup, name: str) -> Mapping[str, Any]:
         assert self._assembly is not None  # noqa: S101  serve() is called inside the context
@@ -240,9 +277,10 @@ class Host:
 
     async def drain(self) -> None:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
+        self._thread.require("the host")
         async with anyio.create_task_group() as tasks:
-            for trigger in self._triggers.values():
-                tasks.start_soon(trigger.drain)
+            for name in self.addresses:
+                tasks.start_soon(self._triggers[name].drain)
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():
                 tasks.start_soon(workload.drain)

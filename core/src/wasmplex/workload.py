@@ -20,6 +20,7 @@ from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import HostFunctions
+from wasmplex.threads import OwnThread
 
 __all__ = ["RunningWorkload", "open_workload"]
 
@@ -41,7 +42,8 @@ class RunningWorkload:
         self.imports = imports
         self.timeout = config.limits.timeout
         self.max_body = config.limits.max_body
-
+        self._thread = OwnThread()
+        self._what = f"workload {config.name!r}"
         self._pool = InstancePool(
             create,
             maximum=config.instances.max,
@@ -57,7 +59,11 @@ class RunningWorkload:
         return f"<RunningWorkload {self.name}: {s.live} instances, {s.idle} idle, {s.waiting} calls waiting>"
 
     def instance(self) -> Loan:
-        """Borrow an instance for one call; see `wasmplex.plugin.Workload`."""
+        """Borrow an instance for one call; see `wasmplex.plugin.Workload`.
+
+        :raises wasmplex.errors.UsageError: in a thread that is not the host's
+        """
+        self._thread.require(self._what)
         return self._pool.lend()
 
     async def call(self, export: str, *args: Any) -> Any:
@@ -66,8 +72,9 @@ class RunningWorkload:
         :param export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``
         :raises wasmplex.values.Err: if the function returned the err case of its result
         :raises wasmplex.errors.GuestError: if it trapped, outlived its deadline, or no instance is free
+        :raises wasmplex.errors.UsageError: in a thread that is not the host's
         """
-        async with self._pool.lend() as instance:
+        async with self.instance() as instance:
             return await instance.call(export, *args)
 
     def statistics(self) -> PoolStatistics:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasmplex.config import (
+    BackendsConfig,
     BindingConfig,
     EngineConfig,
     EnvRef,
@@ -32,6 +33,8 @@ plugins = ["extra.py"]
 
 [host]
 name = "edge-1"
+backend_idle_ttl = "5m"
+backend_max_idle = 2
 
 [engine]
 wasm_proposals = ["threads", "-gc"]
@@ -102,13 +105,14 @@ def test_the_host(full: HostConfig, home: Path) -> None:
     assert full.base == home
     assert full.name == "edge-1"
     assert full.plugins == (home / "extra.py",)
+    assert full.backends == BackendsConfig(300.0, 2)
     assert full.engine == EngineConfig(("threads", "-gc"), home / "cache", "memory")
     assert list(full.workloads) == ["shop", "idle"]
     http = full.triggers["http"]
     assert http.values == {"listen": "127.0.0.1:8080"}
-    assert str(http.location) == "host.toml:11 (http)"
-    assert str(http.where("listen")) == "host.toml:12 (http.listen)"
-    assert str(http.where("missing")) == "host.toml:11 (http)"
+    assert str(http.location) == "host.toml:13 (http)"
+    assert str(http.where("listen")) == "host.toml:14 (http.listen)"
+    assert str(http.where("missing")) == "host.toml:13 (http)"
 
 
 def test_a_workload(full: HostConfig, home: Path) -> None:
@@ -125,8 +129,8 @@ def test_a_workload(full: HostConfig, home: Path) -> None:
         "http": {"path": "/"},
         "messaging": {"subjects": ["orders.>"]},
     }
-    assert str(shop.triggers["messaging"].where("subjects", 0)).startswith("host.toml:24 ")
-    assert str(shop.table.sub("env").where("KEY")) == "host.toml:17 (workload.shop.env.KEY)"
+    assert str(shop.triggers["messaging"].where("subjects", 0)).startswith("host.toml:26 ")
+    assert str(shop.table.sub("env").where("KEY")) == "host.toml:19 (workload.shop.env.KEY)"
 
 
 def test_what_is_not_said_has_the_defaults(full: HostConfig) -> None:

@@ -25,6 +25,7 @@ from wasmplex.plugin import (
     hookimpl,
 )
 from wasmplex.plugins import Group, PluginState, Registry
+from wasmplex.plugins.discovery import scan
 
 from .conftest import Site
 
@@ -164,6 +165,42 @@ def test_a_failure_is_remembered(site: Site, tmp_path: Path) -> None:
     assert marker.read_text() == "x"
 
 
+def test_a_failure_is_logged_once_and_its_traceback_for_those_who_debug(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.backend("redis", source="import no_such_library")
+    site.backend("other", source="import no_such_library_either")
+    caplog.set_level(logging.DEBUG, "wasmplex.plugins")
+    registry = site.registry()
+    for _ in range(2):
+        refused(registry, "redis")
+        registry.status()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    cause = "its import failed: ModuleNotFoundError: No module named 'no_such_library'"
+    assert warnings == [f"plugin redis (host-plugin-redis==1.2): {cause}"]
+    (debug,) = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert debug.startswith("Traceback")
+
+
+def test_metadata_is_read_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = []
+
+    def counted(*args: Any, **options: Any) -> list[Any]:
+        scans.append(args)
+        return scan(*args, **options)
+
+    monkeypatch.setattr("wasmplex.plugins.registry.scan", counted)
+    for name in ("redis", "nats"):
+        site.backend(name)
+    registry = site.registry()
+    for name in ("redis", "nats"):
+        registry.backend(name, "keyvalue")
+        registry.status(load=True)
+        registry.names(Group.BACKENDS)
+        refused(registry, f"{name}-2")
+    assert len(scans) == 1
+
+
 def test_a_broken_plugin_breaks_nobody_else(site: Site) -> None:
     site.backend("bad", source="raise RuntimeError")
     site.backend("good")
@@ -208,7 +245,10 @@ def test_an_older_copy_further_down_the_path_does_not_count(site: Site, tmp_path
 # ---------------------------------------------------------------- what hooks return
 
 PIECES = """
-    from wasmplex.plugin import BackendProvider, Settings, hookimpl
+    import click
+    from wasmplex.plugin import (
+        BackendProvider, ExportAdapter, InterfaceProvider, Settings, Trigger, hookimpl
+    )
     class Good(BackendProvider):
         name, capability = "redis", "keyvalue"
         async def open(self, settings, context): ...
@@ -225,6 +265,22 @@ PIECES = """
     class Unset(BackendProvider):
         capability = "keyvalue"
         async def open(self, settings, context): ...
+    class Awaited:
+        def __await__(self): yield
+    class Binding(InterfaceProvider):
+        package, version, interfaces = "acme:geo", "1.0.0", frozenset({"lookup"})
+        async def bind(self, workload): ...
+    class Yielding(Binding):
+        async def bind(self, workload): yield
+    class Adapting(ExportAdapter):
+        trigger, interface = "http", "acme:geo/lookup@1.0.0"
+        async def adapt(self, export): ...
+    class Serving(Trigger):
+        name = "tick"
+        def serve(self, bindings, settings, *, task_status): ...
+    @click.command
+    @click.pass_context
+    async def asynchronous(ctx): ...
     def endless():
         while True: yield Good()
     def breaking():
@@ -247,6 +303,16 @@ PIECES = """
         ("def wasmplex_backends(): return breaking()", "raised LookupError: half way"),
         ("def wasmplex_backends(): raise SystemExit(1)", "hook wasmplex_backends raised SystemExit"),
         ("async def wasmplex_backends(): return [Good()]", "write it with plain def"),
+        (
+            "async def wasmplex_backends(): yield Good()",
+            "a value of type async_generator, which nobody awaits",
+        ),
+        ("def wasmplex_backends(): return Awaited()", "a value of type Awaited, which nobody awaits"),
+        ("def wasmplex_interfaces(): return [Binding()]", "Binding.bind is async; write it with plain def"),
+        ("def wasmplex_interfaces(): return [Yielding()]", "it returns an async context manager"),
+        ("def wasmplex_export_adapters(): return [Adapting()]", "Adapting.adapt is async"),
+        ("def wasmplex_triggers(): return [Serving()]", "Serving.serve has to be an async function"),
+        ("def wasmplex_commands(): return [asynchronous]", "command 'asynchronous' is async"),
         ("def wasmplex_backends(): return [Good(), Good()]", "the backend redis keyvalue twice"),
         ("def wasmplex_backends(): return [Shouting()]", "Shouting.name is 'REDIS'"),
         ("def wasmplex_backends(): return [Unset()]", "Unset.name is None"),
@@ -302,7 +368,8 @@ def test_an_unknown_backend_gets_the_nearest_name_and_the_package(site: Site) ->
     text = refused(site.registry(), "rediss")
     assert "no backend 'rediss' is installed" in text
     assert "installed: redis, sqlite" in text
-    assert "did you mean 'redis'? Else: pip install host-plugin-rediss" in text
+    assert "did you mean 'redis'? Else: " in text
+    assert "pip install host-plugin-rediss" in text
 
 
 def test_with_no_plugin_at_all_the_package_is_named(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from wasmplex.cli.options import as_json, registry
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.plugins.identity import API_VERSION, PluginState
+from wasmplex.plugins.installation import installation
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
@@ -63,6 +65,7 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
             broken += error.diagnostics
     statuses = plugins.status(load=True)
     broken += [_of_plugin(status) for status in statuses if status.state in _BAD]
+    broken += _of_requirements(statuses)
     silent += [probed.problem for _, _, probed in probes if probed.problem is not None]
     broken = list(dict.fromkeys(broken))
     if as_json:
@@ -106,13 +109,31 @@ async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
 
 
 def _of_plugin(status: PluginStatus) -> Diagnostic:
-    fix = f"pip install --upgrade {status.identity.distribution}"
+    here, distribution = installation(), status.identity.distribution
+    fix = f"{here.upgrade(distribution)}, or remove it: {here.uninstall(distribution)}"
     if not status.identity.version:
         fix = "mend the file"
     fix += f", or go without it: WASMPLEX_DISABLE_PLUGINS={status.identity.name}"
     return Diagnostic(
         f"plugin {status.identity.name!r} is {status.state}", str(status.identity), status.cause, fix
     )
+
+
+def _of_requirements(statuses: list[PluginStatus]) -> Iterator[Diagnostic]:
+    """Say which plugins are installed without what they require, or with another version of it."""
+    from wasmplex.plugins.requirements import unmet
+
+    plugins = {s.identity.distribution: s.identity for s in statuses if s.identity.version and not s.builtin}
+    for problem in unmet(["wasmplex", *plugins]):
+        identity = plugins.get(problem.plugin)
+        who = "wasmplex itself" if identity is None else f"plugin {identity.name!r}"
+        has = f"{problem.name}=={problem.installed}" if problem.installed else f"no {problem.name}"
+        yield Diagnostic(
+            f"{who} does not have what it requires",
+            problem.plugin if identity is None else str(identity),
+            f"{problem.by} requires {problem.requirement}, and {has} is installed",
+            f"{installation().install(problem.wanted)}; plugins that exclude each other need two hosts",
+        )
 
 
 # ------------------------------------------------------------ printing

@@ -87,7 +87,10 @@ def _template() -> Path:
     for place in places:
         if (place / "pyproject.toml").is_file():
             return place
-    raise UsageError("this installation has no plugin template", fix="pip install --force-reinstall wasmplex")
+    from wasmplex.plugins.installation import installation
+
+    fix = installation().reinstall("wasmplex")
+    raise UsageError("this installation has no plugin template", fix=fix)
 
 
 def _files(template: Path) -> Iterator[Path]:

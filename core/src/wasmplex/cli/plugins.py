@@ -94,6 +94,26 @@ def _as_dict(status: PluginStatus) -> dict[str, Any]:
 
 
 @command.command(
+    "freeze",
+    examples=[
+        "wasmplex plugins freeze > plugins.txt",
+        "python -m pip install -r plugins.txt",
+        "uv tool install wasmplex --with-requirements plugins.txt",
+        "pipx inject wasmplex -r plugins.txt",
+    ],
+)
+@click.pass_context
+def freeze_command(ctx: click.Context) -> None:
+    """Print what to install to have the same plugins again, as a requirements file. None is imported.
+
+    Plugins that are disabled or broken are printed as well; files that a configuration names are not.
+    """
+    found = registry(ctx).status(load=False)
+    for line in sorted({s.identity.requirement for s in found if s.identity.version and not s.builtin}):
+        click.echo(line)
+
+
+@command.command(
     "show",
     examples=[
         "wasmplex plugins show memory",
@@ -123,6 +143,13 @@ def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) 
         _show(status, traceback=traceback)
 
 
+def _removal(status: PluginStatus) -> str:
+    from wasmplex.plugins.installation import installation
+
+    installed = status.identity.version and not status.builtin
+    return installation().uninstall(status.identity.distribution) if installed else ""
+
+
 def _names(status: PluginStatus) -> set[str]:
     offered = {name for names in (status.offers or {}).values() for name in names}
     return {status.identity.name, status.identity.distribution, *offered}
@@ -138,6 +165,7 @@ def _show(status: PluginStatus, *, traceback: bool) -> None:
             ("cause", status.cause),
             ("module", status.module),
             ("needs wasmplex", status.requires),
+            ("to remove it", _removal(status)),
             ("offers", _offers(status)),
             ("import took", f"{seconds * 1000:.0f} ms" if seconds is not None else ""),
         ]

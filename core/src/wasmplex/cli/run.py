@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,17 +15,12 @@ from wasmplex.cli.changes import Changes
 from wasmplex.cli.command import Command
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
-from wasmplex.errors import BackendError, FailureError, GuestError, UsageError
+from wasmplex.errors import UsageError
 
 if TYPE_CHECKING:
-    import anyio
-
     from wasmplex.config import HostConfig
-    from wasmplex.host import Host
 
 __all__ = ["command"]
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command(
@@ -35,11 +29,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
     examples=[
         "wasmplex run",
         "wasmplex run host.toml --listen 0.0.0.0:80",
+        "wasmplex run host.toml --workers 4",
         "wasmplex run host.toml --wasm-proposal threads,-gc",
     ],
 )
 @config_argument()
 @click.option("--listen", metavar="HOST:PORT", help="Listen here instead of where [http] says.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", default=1, show_default=True,
+              help="Serve with N processes at one address; one that ends is started again.")  # fmt: skip
 @click.option("--drain-timeout", metavar="DURATION", default="30s", show_default=True,
               help="How long calls under way may take when the host stops.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
@@ -53,6 +50,7 @@ def command(
     ctx: click.Context,
     host: Path,
     listen: str | None,
+    workers: int,
     drain_timeout: str,
     log_level: str,
     watch: bool,
@@ -66,21 +64,41 @@ def command(
     """
     import anyio
 
+    from wasmplex.cli.serving import serve
+    from wasmplex.cli.supervising import supervise
+    from wasmplex.cli.worker import Worker
     from wasmplex.config import load
 
-    set_up_logging("%(asctime)s %(levelname)s %(name)s: %(message)s", log_level.upper())
+    worker = Worker.of_environment(os.environ)
+    who = "" if worker is None else f"worker {worker.number}: "
+    set_up_logging(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", log_level.upper())
     config = load(host)
     _require_workloads(config)
     if listen is not None:
         config = _listening(config, listen)
+    drain = _seconds(drain_timeout)
     options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals), "dev": dev}
-    changes = Changes(config, lambda: registry(ctx)) if watch else None
-    backend = {"use_uvloop": _has_uvloop()}
-    code = anyio.run(_run, config, _seconds(drain_timeout), options, changes, backend_options=backend)
+    changes = Changes(config, lambda: registry(ctx)) if watch and worker is None else None
+    if workers > 1 and worker is None:
+        _require_posix()
+        code = anyio.run(supervise, config, workers, drain, options, changes)
+    else:
+        backend = {"use_uvloop": _has_uvloop()}
+        with worker or nullcontext():
+            code = anyio.run(serve, config, drain, options, changes, worker, backend_options=backend)
     if changes is not None and changes.found:
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the same command again
     return code
+
+
+def _require_posix() -> None:
+    if os.name != "posix":
+        raise UsageError(
+            "--workers needs a POSIX system",
+            why="elsewhere processes do not inherit the socket that they listen on together",
+            fix="run several hosts, each with a port of its own, behind a proxy",
+        )
 
 
 def _require_workloads(config: HostConfig) -> None:
@@ -116,81 +134,3 @@ def _has_uvloop() -> bool:
     from importlib.util import find_spec
 
     return find_spec("uvloop") is not None
-
-
-# ------------------------------------------------------------ serving
-
-
-@dataclass
-class _Stopping:
-    """What signals do: before the host serves they cancel, then they drain, and the second one kills."""
-
-    scope: anyio.CancelScope
-    stop: anyio.Event
-    serving: bool = False
-    by: int = 0
-
-    async def listen(self) -> None:
-        import anyio
-
-        with anyio.open_signal_receiver(*_SIGNALS) as signals:
-            async for number in signals:
-                if self.by:
-                    _kill(number)
-                self.by = number
-                if self.serving:
-                    click.echo("stopping: finishing what is under way; once more to kill", err=True)
-                    self.stop.set()
-                else:
-                    self.scope.cancel()
-
-
-def _kill(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-async def _run(
-    config: HostConfig, drain_timeout: float, options: dict[str, Any], changes: Changes | None
-) -> int:
-    import anyio
-
-    from wasmplex.cli.progress import compiling
-    from wasmplex.host import Host
-
-    async with anyio.create_task_group() as tasks:
-        stopping = _Stopping(tasks.cancel_scope, anyio.Event())
-        tasks.start_soon(stopping.listen)
-        async with AsyncExitStack() as stack:
-            with compiling(len(config.workloads)) as progress:
-                host = await stack.enter_async_context(Host(config, **options, progress=progress))
-
-            def started() -> None:
-                stopping.serving = True
-                _announce(host)
-                if changes is not None:
-                    tasks.start_soon(changes.wait, stopping.stop)
-
-            try:
-                await host.serve(stopping.stop, started=started, drain_timeout=drain_timeout)
-            except FailureError as error:
-                if stopping.serving or isinstance(error, (BackendError, GuestError)):
-                    raise
-                # A trigger that cannot start, on a port in use say: what it was told to do is wrong.
-                raise UsageError(error.diagnostics) from error
-        tasks.cancel_scope.cancel()
-    if stopping.by and not stopping.serving:
-        _leave(130 if stopping.by == signal.SIGINT else 0)
-    return 0
-
-
-def _announce(host: Host) -> None:
-    urls = [str(report.get("url") or name) for name, report in host.addresses.items()]
-    click.echo(f"{host.config.name} serves {', '.join(host.workloads)}: {', '.join(urls)}", err=True)
-
-
-def _leave(code: int) -> NoReturn:
-    """End at once: a compilation under way runs in a thread that Python would wait for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wasmplex.config.loading import load, unknown_triggers
 from wasmplex.config.model import (
+    BackendsConfig,
     BindingConfig,
     EngineConfig,
     EnvRef,
@@ -20,6 +21,7 @@ from wasmplex.config.references import redact, resolve
 from wasmplex.config.validation import validate
 
 __all__ = [
+    "BackendsConfig",
     "BindingConfig",
     "EngineConfig",
     "EnvRef",

@@ -11,6 +11,7 @@ from typing import TypeVar
 from wasmplex.config.bindings import read_bindings
 from wasmplex.config.document import assignment, quoted
 from wasmplex.config.model import (
+    BackendsConfig,
     EngineConfig,
     EnvRef,
     FileRef,
@@ -85,6 +86,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
             cache=reader.path(engine.cache) if engine.cache else None,
             transport=engine.transport,
         ),
+        backends=BackendsConfig(idle_ttl=host.backend_idle_ttl, max_idle=host.backend_max_idle),
         plugins=_plugins(reader),
         triggers=_host_triggers(reader),
         workloads=_workloads(reader),

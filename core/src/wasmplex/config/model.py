@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 __all__ = [
-    "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig", "KeyPath",
-    "LimitsConfig", "Location", "Table", "WorkloadConfig",
+    "BackendsConfig", "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig",
+    "KeyPath", "LimitsConfig", "Location", "Table", "WorkloadConfig",
 ]  # fmt: skip
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -147,6 +147,18 @@ class EngineConfig:
     transport: str = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class BackendsConfig:
+    """How backends are kept that no binding holds.
+
+    :ivar idle_ttl: seconds that one stays open
+    :ivar max_idle: how many of one provider stay open
+    """
+
+    idle_ttl: float = 0.0
+    max_idle: int = 8
+
+
 @dataclass(frozen=True)
 class WorkloadConfig:
     """``[workload.<name>]``.
@@ -184,6 +196,7 @@ class HostConfig:
     path: Path
     name: str = "wasmplex"
     engine: EngineConfig = EngineConfig()
+    backends: BackendsConfig = BackendsConfig()
     plugins: tuple[Path, ...] = ()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadConfig] = field(default_factory=dict)

@@ -163,14 +163,23 @@ class HostSection(_Section):
     """``[host]``."""
 
     name: Text = "wasmplex"
+    """What the host calls itself when it says that it serves."""
+    backend_idle_ttl: Duration = 0.0
+    """How long a backend stays open after its last binding has gone; then it is closed. 0s: at once."""
+    backend_max_idle: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] = 8
+    """Backends of one provider that may stay open like that; those idle longest are closed."""
 
 
 class EngineSection(_Section):
     """``[engine]``."""
 
     wasm_proposals: tuple[Text, ...] = ()
+    """Wasm proposals to switch on, or off with a leading `-`; `--wasm-proposal` adds to them."""
     cache: Text | None = None
+    """Directory of compiled components, relative to this file; `wasmplex` in the user's cache if absent."""
     transport: Literal["auto", "strings", "memory"] = "auto"
+    """How bytes get into guests: through their memory, which is faster for bytes, or as strings, which makes
+    instances of large components faster; `auto` decides for each component."""
 
 
 class PluginsSection(_Section):
@@ -183,51 +192,80 @@ class Limits(_Section):
     """``limits`` of a workload; the defaults are those of `LimitsConfig`."""
 
     memory: Annotated[Size, AfterValidator(_positive)] | None = None
+    """Linear memory that one instance may have. A guest that asks for more is refused by `memory.grow`."""
     timeout: Annotated[Duration, AfterValidator(_positive)] | None = None
+    """How long one call may take, the wait for an instance included; then it is cancelled, 504 over HTTP."""
     max_body: Size | None = None
+    """Bytes that the body of a request may have; 413 above."""
 
 
 class Instances(_Section):
     """``instances`` of a workload; the defaults are those of `InstancesConfig`."""
 
     max: Count | None = None
+    """Instances that may live at once. One call runs in each, so it is also how many calls run at once."""
     reuse: Count | None = None
+    """Calls that an instance serves before it is dropped; 1: a fresh one, with fresh memory, for each."""
     queue: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] | None = None
+    """Calls that may wait for an instance; the next one is refused at once, 503 over HTTP."""
 
 
 class WorkloadSection(_Section):
     """``[workload.<name>]`` but for what is `NESTED` in it."""
 
     component: Text = Field(examples=["app.wasm"])
+    """The component's file, relative to this one."""
     args: tuple[str, ...] = ()
+    """Arguments that the guest sees; by custom the first is its own name."""
     dirs: dict[Annotated[Text, AfterValidator(_guest_path)], Text] = Field(default_factory=dict)
+    """Directories that the guest may read and write, its path and the host's: `"/data" = "./data"`."""
     network: Literal["deny", "allow"] = "deny"
+    """Whether the guest may open sockets and look names up. Outgoing HTTP has `allowed_hosts` for itself."""
     allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    """What outgoing HTTP may reach: `example.com`, `example.com:8443`, `*.example.com`, `*` for all."""
     limits: Limits = Limits()
+    """What one call and one instance may take; see below."""
     instances: Instances = Instances()
+    """How many instances there are, and for how long; see below."""
     env: dict[str, Any] = Field(default_factory=dict)
+    """Environment variables that the guest sees; it sees none of the host's."""
     trigger: dict[str, Any] = Field(default_factory=dict)
+    """What calls the component, a table for each: `trigger.http`, `trigger.watch`, or a plugin's."""
     import_: dict[str, Any] = Field(default_factory=dict, alias="import")
+    """Who serves each labelled import, a table for each label; see below."""
     default: dict[str, Any] = Field(default_factory=dict)
+    """Who serves imports without a label, a table for each package; those with a label never come here."""
     host_interfaces: tuple[Any, ...] = ()
+    """The same in wasmCloud's words, an entry for each binding; `hostInterfaces` is taken, too; see below."""
 
 
 class BindingSection(_Section):
     """The keys of a binding that the host reads; all others are the backend's."""
 
     interface: Annotated[str, AfterValidator(_package_or_interface)] | None = None
+    """What the label has to stand for: `wasi:keyvalue`, or `wasi:keyvalue/store@0.2.0-draft`."""
     version: Version | None = None
+    """The version of the package that it has to be. 0.2.1 and 0.2.6 are one, a pre-release is only itself."""
     interfaces: Interfaces | None = None
+    """The interfaces that are granted; importing another is an error. All of the package's if absent."""
     backend: Text | None = None
+    """The backend, `redis`, or `redis@host-plugin-redis` where two distributions offer one of that name."""
     from_: Annotated[str, AfterValidator(_interface_id)] | None = Field(None, alias="from")
+    """The import that gets the label, `labels:kv/cache@0.1.0`, in a component that could not have labels."""
 
 
 class HostInterfaceSection(_Section):
     """An entry of ``host_interfaces``, in wasmCloud's words. There, an empty list means every interface."""
 
     namespace: Annotated[str, AfterValidator(check_label)] = Field(examples=["wasi"])
+    """The package's namespace, `wasi`."""
     package: Label = Field(examples=["keyvalue"])
+    """Its name, `keyvalue`."""
     interfaces: tuple[Label, ...] = ()
+    """The interfaces that are granted; all of them if the list is empty."""
     version: Version | None = None
+    """The version that it has to be, as in `import`."""
     name: Label | None = None
+    """The label; without one, it is the default of the package."""
     config: dict[str, Any] = Field(default_factory=dict)
+    """The other keys of a binding, `backend` among them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import weakref
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.engine import capi
@@ -15,6 +16,7 @@ from wasmplex.engine.memory import U64
 from wasmplex.engine.store import StoreState, take_error
 from wasmplex.engine.traps import host_trap, trap
 from wasmplex.errors import GuestError, Trap
+from wasmplex.threads import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,7 @@ class Instance:
         self._running = False
         self._closing = False
         self._task: asyncio.Task[Any] | None = None
+        self._thread = OwnThread()
         self.state: dict[Any, Any] = {}
         self.memories: list[HostMemory] = []
         store.bind(self)
@@ -92,9 +95,11 @@ class Instance:
 
         :raises wasmplex.values.Err: if the function returned the err case of its result
         :raises wasmplex.engine.ValueMismatch: if an argument does not fit; nothing was called
-        :raises wasmplex.errors.UsageError: if there is no such export
+        :raises wasmplex.errors.UsageError: if there is no such export, or in a thread that is not its own
         :raises wasmplex.errors.Trap: if the guest trapped, a host function failed, or the instance is gone
         """
+        if get_ident() != self._thread.ident:
+            self._thread.refuse(f"an instance of workload {self.workload!r}")
         if self._task is not None and self._task is _current_task():
             raise RuntimeError(f"a host function called {export} of the instance that waits for it")
         async with self._lock:

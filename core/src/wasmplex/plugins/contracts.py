@@ -20,6 +20,8 @@ from wasmplex.plugins.identity import API_VERSION
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from anyio.abc import TaskStatus
 
     from wasmplex.component.shape import Export, InstanceType, Shape
@@ -118,6 +120,9 @@ class BackendProvider(ABC, Generic[S]):
     :cvar features: which optional parts of the contract it honours; a workload that needs another
         one is refused when it is bound
     :cvar durability: what an acknowledged write survives, in a few words
+    :cvar in_process: whether what is written can be read in no other process. The workers of
+        ``wasmplex run --workers`` would each have data of their own: they take such a backend only where its
+        settings have a key ``per_worker`` that is true
     """
 
     name: ClassVar[str]
@@ -125,6 +130,7 @@ class BackendProvider(ABC, Generic[S]):
     settings: ClassVar[type[Settings]] = Settings
     features: ClassVar[frozenset[str]] = frozenset()
     durability: ClassVar[str] = ""
+    in_process: ClassVar[bool] = False
 
     @abstractmethod
     async def open(self, settings: S, context: OpenContext) -> Backend:
@@ -349,6 +355,21 @@ class Trigger(ABC):
 
         :raises wasmplex.errors.FailureError: if it cannot start, a port in use say
         """
+
+    async def share(self, settings: Any) -> Sequence[socket.socket] | None:
+        """Open what the workers of ``wasmplex run --workers`` listen on together.
+
+        Called once, in the process that starts the workers, which closes the sockets when they are to stop.
+        Each worker is handed them by `adopt`, and serves. None: the first worker alone serves this trigger,
+        because each of several would deliver the same.
+
+        :param settings: those that `serve` gets
+        :raises wasmplex.errors.FailureError: if it cannot listen
+        """
+        return None
+
+    def adopt(self, sockets: Sequence[socket.socket]) -> None:  # noqa: B027  None of `share` has none
+        """Take the sockets that `share` opened, for `serve` to use and close instead of its own."""
 
     async def drain(self) -> None:  # noqa: B027  a trigger that holds nothing has nothing to drain
         """Take no new work and return when what is under way has ended. The caller brings the deadline."""

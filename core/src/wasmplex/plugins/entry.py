@@ -14,6 +14,7 @@ from wasmplex.errors import PluginError
 from wasmplex.plugins.blame import root_of
 from wasmplex.plugins.discovery import Candidate, Handshake
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
+from wasmplex.plugins.installation import installation
 from wasmplex.plugins.loading import LoadFailure, import_file, import_object, load_object
 from wasmplex.plugins.validation import Contribution
 
@@ -67,7 +68,7 @@ class PluginEntry:
             builtin=candidate.builtin,
         )
         if candidate.broken:
-            entry._fail(candidate.broken, f"pip install --force-reinstall {candidate.identity.distribution}")
+            entry._fail(candidate.broken, installation().reinstall(candidate.identity.distribution))
         return entry
 
     @classmethod
@@ -96,7 +97,7 @@ class PluginEntry:
         """Where it stands; finds out from the metadata whether it is compatible, without an import."""
         if self._state is PluginState.AVAILABLE and self._handshake().cause:
             self._state, self._cause = PluginState.INCOMPATIBLE, self._handshake().cause
-            self._fix = f"pip install --upgrade {self.identity.distribution} wasmplex"
+            self._fix = installation().upgrade(self.identity.distribution, "wasmplex")
         return self._state
 
     @property

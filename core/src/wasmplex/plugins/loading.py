@@ -20,6 +20,7 @@ import pluggy
 from wasmplex.errors import nearest
 from wasmplex.plugins import hooks
 from wasmplex.plugins.identity import PluginIdentity
+from wasmplex.plugins.installation import installation
 from wasmplex.plugins.validation import HOOKS, Contribution, InvalidHookResult, collect, sort_pieces
 
 __all__ = ["LoadFailure", "import_file", "import_object", "load_object"]
@@ -83,18 +84,18 @@ def import_file(path: Path, identity: PluginIdentity) -> Any:
 def _import_failure(error: BaseException, module: str, identity: PluginIdentity) -> LoadFailure:
     """Tell an entry point that leads nowhere from a plugin whose own imports fail."""
     detail = "".join(traceback.format_exception(error))
-    distribution = identity.distribution
+    here, distribution = installation(), identity.distribution
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and (missing == module or module.startswith(f"{missing}.")):
         return LoadFailure(
             f"its entry point names the module {module}, which is not there",
-            f"pip install --force-reinstall {distribution}   (or: pip uninstall {distribution})",
+            f"{here.reinstall(distribution)}   (or: {here.uninstall(distribution)})",
             detail,
         )
     text = " ".join(str(error).split()) or "no message"
     if isinstance(error, SystemExit):
         text = f"it tried to end the process with code {error.code!r}"
-    fix = f"pip install --upgrade --force-reinstall {distribution}" if missing and identity.version else ""
+    fix = here.reinstall(distribution) if missing and identity.version else ""
     return LoadFailure(f"its import failed: {type(error).__name__}: {text}", fix, detail)
 
 

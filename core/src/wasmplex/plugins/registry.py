@@ -21,6 +21,7 @@ from wasmplex.plugins.contracts import BackendProvider, ExportAdapter, Interface
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.entry import IN_PROCESS, PluginEntry
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
+from wasmplex.plugins.installation import installation
 from wasmplex.wit.names import InterfaceId, SemVer, compatible
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ class Registry:
             )
         names = self.names(group)
         guess = nearest(name, names)
-        install = f"pip install host-plugin-{name}"
+        install = installation().install(f"host-plugin-{name}")
         hidden = [e.identity.distribution for e in self._added if e.state is PluginState.DISABLED]
         return PluginError(
             f"no {group.noun} {name!r} is installed",

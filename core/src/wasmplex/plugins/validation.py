@@ -89,6 +89,8 @@ def collect(result: object, kind: type[Any], check: Callable[[Any], None]) -> tu
     if inspect.iscoroutine(result):
         result.close()
         raise InvalidHookResult("it is an async function; hooks only register, write it with plain def")
+    if inspect.isasyncgen(result) or inspect.isawaitable(result):
+        raise InvalidHookResult(f"it returned {_kind(result)}, which nobody awaits; hooks only register")
     if isinstance(result, kind):
         raise InvalidHookResult(f"it returned one {kind.__name__}, not a list of them; put it in [ ]")
     if isinstance(result, (str, bytes, Mapping)) or not isinstance(result, Iterable):
@@ -118,8 +120,7 @@ def _check_backend(provider: BackendProvider[Any]) -> None:
     _text(provider, "capability", _NAME, 'the capability it is a backend for: "keyvalue"')
     _settings(provider, "settings", RESERVED_KEYS)
     _strings(provider, "features")
-    if not inspect.iscoroutinefunction(provider.open):
-        raise InvalidHookResult(f"{type(provider).__name__}.open has to be an async function")
+    _asynchronous(provider, "open")
 
 
 def _check_interface(provider: InterfaceProvider) -> None:
@@ -137,6 +138,8 @@ def _check_interface(provider: InterfaceProvider) -> None:
     if provider.capability is not None:
         _text(provider, "capability", _NAME, 'a capability, "keyvalue", or None')
     _settings(provider, "settings", RESERVED_KEYS)
+    _synchronous(provider, "features")
+    _synchronous(provider, "bind", "an async context manager, as @asynccontextmanager makes one")
 
 
 def _check_adapter(adapter: ExportAdapter) -> None:
@@ -147,23 +150,44 @@ def _check_adapter(adapter: ExportAdapter) -> None:
             f"{type(adapter).__name__}.interface is {interface!r}; "
             'write an interface id: "wasi:http/incoming-handler@0.2.12"'
         )
+    _synchronous(adapter, "adapt", "the async function that handles what happens")
 
 
 def _check_trigger(trigger: Trigger) -> None:
     _text(trigger, "name", _NAME, 'what stands behind "trigger." in the configuration: "http"')
     _settings(trigger, "settings", frozenset())
     _settings(trigger, "host_settings", frozenset())
+    for method in ("serve", "share", "drain"):
+        _asynchronous(trigger, method)
+    _synchronous(trigger, "adopt")
 
 
 def _check_command(command: click.Command) -> None:
     if not command.name:
         raise InvalidHookResult('a command has no name; write @click.command("name")')
+    if command.callback is not None and inspect.iscoroutinefunction(inspect.unwrap(command.callback)):
+        raise InvalidHookResult(
+            f"command {command.name!r} is async; write it with plain def, and anyio.run in it"
+        )
 
 
 def _text(piece: object, attribute: str, pattern: re.Pattern[str], meaning: str) -> None:
     value = getattr(piece, attribute, None)
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise InvalidHookResult(f"{type(piece).__name__}.{attribute} is {value!r}; it is {meaning}")
+
+
+def _asynchronous(piece: object, method: str) -> None:
+    if not inspect.iscoroutinefunction(getattr(piece, method)):
+        raise InvalidHookResult(f"{type(piece).__name__}.{method} has to be an async function")
+
+
+def _synchronous(piece: object, method: str, returns: str = "") -> None:
+    """Refuse an async function whose coroutine nobody would await."""
+    found = getattr(piece, method)
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        tail = f"; it returns {returns}" if returns else ""
+        raise InvalidHookResult(f"{type(piece).__name__}.{method} is async; write it with plain def{tail}")
 
 
 def _version(piece: object, value: object) -> None:

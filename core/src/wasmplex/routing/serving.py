@@ -14,6 +14,7 @@ from wasmplex.config.model import BindingConfig, Table, WorkloadConfig
 from wasmplex.errors import Diagnostic, PluginError, nearest
 from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.identity import Group
+from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
 from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.plan import BackendRoute, Route, RouteKind
@@ -239,7 +240,7 @@ class Server:
         names = self.registry.names(Group.INTERFACES)
         fix = f"install a plugin that offers {package} (its entry point is in the group wasmplex.interfaces)"
         if interface.namespace == "wasi":
-            fix = "pip install host-plugin-wasi"
+            fix = installation().install("host-plugin-wasi")
         if close := get_close_matches(
             package, names, n=1, cutoff=0.8
         ):  # packages of one namespace look alike

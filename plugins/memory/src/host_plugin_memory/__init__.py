@@ -23,6 +23,8 @@ class MemorySettings(Settings):
     """How many keys there may be."""
     eviction: Literal["none", "lru"] = "none"
     """What a write does when it is full: fail with quota-exceeded, or drop the least recently used."""
+    per_worker: bool = False
+    """Whether each worker of `run --workers` may have a store of its own, as suits what can be made again."""
 
 
 class MemoryProvider(BackendProvider[MemorySettings]):
@@ -33,6 +35,7 @@ class MemoryProvider(BackendProvider[MemorySettings]):
     settings = MemorySettings
     features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
     durability = "until the host process ends"
+    in_process = True
 
     async def open(self, settings: MemorySettings, context: OpenContext) -> MemoryBackend:
         """Open an empty store."""

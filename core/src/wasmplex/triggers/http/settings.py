@@ -69,6 +69,7 @@ class HttpSettings(Settings):
     """``[http]``: where and how the host listens."""
 
     listen: Annotated[Address, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
+    """Address and port, `127.0.0.1:8080`, `[::1]:8080`, `0.0.0.0:80` for all; port 0 is any free one."""
     max_connections: int = Field(default=10_000, ge=1)
     """Connections open at once; the next one gets 503 and is closed."""
     backlog: int = Field(default=2048, ge=1)

@@ -9,6 +9,8 @@ from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.triggers.http.settings import Address, HttpSettings, RouteSettings
 
 if TYPE_CHECKING:
+    import socket
+
     from anyio.abc import TaskStatus
 
     from wasmplex.triggers.http.server import HttpServer
@@ -25,6 +27,7 @@ class HttpTrigger(Trigger):
 
     def __init__(self) -> None:
         self._server: HttpServer | None = None
+        self._adopted: Sequence[socket.socket] = ()
 
     async def serve(
         self,
@@ -43,11 +46,24 @@ class HttpTrigger(Trigger):
         from wasmplex.triggers.http.server import HttpServer, listen
 
         app = HttpApplication(bindings, access_log=settings.access_log)
-        sock = await listen(settings.listen, settings.backlog)
+        sock = self._adopted[0] if self._adopted else await listen(settings.listen, settings.backlog)
         address = Address(*sock.getsockname()[:2])
         self._server = HttpServer(app, settings)
         report = {"listen": str(address), "url": f"http://{address}"}
         await self._server.serve(sock, lambda: task_status.started(report))
+
+    async def share(self, settings: HttpSettings) -> Sequence[socket.socket]:
+        """Return one socket that listens where the settings say.
+
+        :raises wasmplex.errors.FailureError: if it cannot listen
+        """
+        from wasmplex.triggers.http.server import listen
+
+        return [await listen(settings.listen, settings.backlog)]
+
+    def adopt(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on a socket that `share` opened."""
+        self._adopted = sockets
 
     async def drain(self) -> None:
         """Accept nothing new and return when every request under way has been answered."""
