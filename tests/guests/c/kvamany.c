@@ -102,7 +102,12 @@ EXPORT("cancelled") u32 cancelled(u32 count) {
     return stopped;
 }
 
+// Leave calls behind, whose results arrive in places of their own whenever they do.
 EXPORT("left") void left(u32 count) {
+    static kv_result abandoned[MOST];
     u32 bucket = open_bucket();
-    for (u32 i = 0; i < count; i++) start_gets(bucket, i);
+    for (u32 i = 0; i < count; i++) {
+        text key = name(i);
+        start_get(bucket, key.data, key.size, &abandoned[i]);
+    }
 }
