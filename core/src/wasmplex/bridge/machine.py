@@ -33,6 +33,7 @@ __all__ = [
 ARENA = 1 << 20
 EVENT_OPERATION, EVENT_START, EVENT_RETURNED = 100, 101, 102
 """Events that `step` is told besides the component model's own (0 none, 1 subtask ... 6 cancelled)."""
+_EVENT_STREAM_READ = 2
 
 
 class Op(IntEnum):
@@ -241,9 +242,11 @@ _TASKS = """
       (i32.store (local.get $task) (global.get $free))
       (global.set $free (local.get $task)))
 
-    ;; Read the wake stream and wait; a wake that came before completes the read at once.
+    ;; Read the wake stream; return how to wait for that, or 0: a wake that came before is all it takes.
     (func $sleep (param $task i32) (result i32)
-      (drop (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
+      (if (i32.ne (i32.const -1)
+          (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
+        (then (return (i32.const 0))))
       (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4))))
 
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
@@ -268,7 +271,11 @@ _TASKS = """
           ;; yield
           (return (i32.const 1)))
           ;; wait
-          (return (call $sleep (local.get $task))))
+          (local.set $index (call $sleep (local.get $task)))
+          (if (local.get $index) (then (return (local.get $index))))
+          (local.set $event (i32.const EVENT_STREAM_READ))
+          (local.set $p1 (i32.load offset=8 (local.get $task)))
+          (br $again))
           ;; return
           (call_indirect $results (type $none)
             (call $finish (call $take (local.get $task))) (local.get $index))
@@ -371,6 +378,7 @@ def machine(imports: str, transport: Transport, functions: str, *, tasks: bool) 
         (_CORE + (_TASKS if tasks else _NO_TASKS))
         .replace("ARENA", str(ARENA))
         .replace("EVENT_OPERATION", str(EVENT_OPERATION))
+        .replace("EVENT_STREAM_READ", str(_EVENT_STREAM_READ))
         .replace("EVENT_RETURNED", str(EVENT_RETURNED))
         .replace("EVENT_START", str(EVENT_START))
     )
