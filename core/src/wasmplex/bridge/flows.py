@@ -276,6 +276,9 @@ class Inflow(Flow):
         if self.done:
             return
         if self.buffer:  # a read is under way
+            if self._joined:  # in a set it cannot be cancelled
+                self._joined = False
+                yield Op.LEAVE | self.handle << 32
             yield self.order(Op.ONE, CANCEL_READ)
             if self.elements.points:
                 yield from self._release_heap()
