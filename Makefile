@@ -33,8 +33,11 @@ demo: $(DEMO)  ## build the example guest in Python, run it, make requests, stop
 demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and npm
 	@$(BIN)/python examples/kv-cached/demo.py javascript
 
-test: $(STAMP)  ## run all tests
-	@$(BIN)/python -m pytest
+# Work is stolen, so tests that share an expensive fixture mostly stay together. More workers than four gain
+# little: the longest tests decide then.
+JOBS ?= auto
+test: $(STAMP)  ## run all tests, on up to four cores; JOBS=0 for one process
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff check .

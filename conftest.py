@@ -1,16 +1,17 @@
 """What holds for all tests of the repository."""
 
+import fcntl
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
 
-PLUGINS = [
-    f"host_plugin_{path.parent.name}" for path in Path(__file__).parent.glob("plugins/*/pyproject.toml")
-]
+ROOT = Path(__file__).parent
+PLUGINS = [f"host_plugin_{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")]
 WATCHED = ["wasmplex", *(name for name in PLUGINS if find_spec(name) is not None)]
 
 EVERYTHING = "*"
@@ -48,3 +49,30 @@ def _logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     own.setLevel(levels[1])
+
+
+# ---------------------------------------------------------------- several workers
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, where there are several workers to share them."""
+    if items and "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have a test that is marked ``alone`` wait until no other worker runs one, and the others for its end.
+
+    Around all other hooks, so that the wait is no part of the test's time. The locks go with their process.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with (ROOT / "conftest.py").open() as gate, (ROOT / "pyproject.toml").open() as room:
+        # Who waits for the room keeps the gate shut: else others would come in as long as there are any.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)

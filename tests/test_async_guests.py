@@ -11,8 +11,9 @@ from wasmplex.testing import DelayedKeyValue, plugin
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,  # the first run compiles the guest, and then the component
     pytest.mark.timeout(300),
-]  # the first run compiles the guest, and then the component
+]
 
 CONFIG = """
 [workload.kv]

@@ -11,7 +11,7 @@ import guests
 import pytest
 from serving import serving
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.alone, pytest.mark.timeout(180)]
 
 ATTEMPTS = 3
 """Other processes slow a machine down and never speed it up: one good attempt proves what is to be proven."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from guests.toolchain import locked
 from serving import serving
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
@@ -14,9 +15,9 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """A copy with a database of its own, and with the component that `build.py` makes or has made."""
-    subprocess.run(
-        [sys.executable, EXAMPLE / "build.py", "python"], check=True, capture_output=True, timeout=400
-    )
+    build = [sys.executable, EXAMPLE / "build.py", "python"]
+    with locked("example"):
+        subprocess.run(build, check=True, capture_output=True, timeout=400)
     (tmp_path / ".build").mkdir()
     (tmp_path / ".build" / "python.wasm").symlink_to(EXAMPLE / ".build" / "python.wasm")
     return Path(shutil.copy(EXAMPLE / "host.toml", tmp_path))
@@ -34,6 +35,7 @@ def curl(url: str, *args: str) -> tuple[str, str, str | None]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.slow
 @pytest.mark.timeout(500)  # the first run compiles the guest, and then the component
 def test_curl_writes_reads_and_reads_again_after_a_restart(example: Path) -> None:
     with serving(example, "--listen", "127.0.0.1:0") as url:

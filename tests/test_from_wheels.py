@@ -56,6 +56,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_from_wheels_to_a_host_that_serves(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wheels = " ".join(map(str, sorted(home.parent.glob("wheels/*.whl"))))

@@ -278,7 +278,8 @@ async def test_what_a_guest_prints_is_logged(serve: Serve, caplog: pytest.LogCap
     assert "a line on stderr" in caplog.text
 
 
-@pytest.mark.timeout(300)  # the first run compiles it
+@pytest.mark.slow  # the first run compiles it
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["py-hello", "qjs-hello", "js-hello"])
 async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
     async with serve(component=guests.compiled(name)) as client:

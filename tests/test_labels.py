@@ -74,7 +74,8 @@ async def test_a_memory_cache_is_cold_and_a_sqlite_store_is_not_after_a_restart(
         assert [await host.call("kv", "run", "k1") for _ in "12"] == ["miss:value one", "hit:value one"]
 
 
-@pytest.mark.timeout(300)  # the first run compiles the guest, and then the component
+@pytest.mark.slow  # the first run compiles the guest, and then the component
+@pytest.mark.timeout(300)
 async def test_labels_come_from_stand_in_interfaces(tmp_path: Path) -> None:
     path = config(tmp_path, guests.compiled("qjs-kv"), stand_ins=True)
     async with Host.from_config(path) as host:

@@ -16,7 +16,7 @@ TEMPLATE = ROOT / "plugin-template"
 (CAPABILITY,) = (param for param in plugin_command.params if param.name == "capability")
 VARIANTS = list(CAPABILITY.type.choices)  # type: ignore[attr-defined]
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(*command: object, cwd: Path) -> str:

@@ -5,16 +5,18 @@
 componentize-py comes with requirements-dev.txt; componentize-qjs is installed by npm, if npm is there.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["GUESTS", "ToolchainMissing", "build"]
+__all__ = ["GUESTS", "ToolchainMissing", "build", "locked"]
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -44,14 +46,24 @@ def build(name: str) -> Path:
     """
     guest = GUESTS[name]
     target = WORK / f"{name}-{_digest(guest)}.wasm"
-    if not target.exists():
-        folder = WORK / f"{name}.{os.getpid()}"
-        shutil.rmtree(folder, ignore_errors=True)
-        _lay_out_wit(folder)
-        guest.compile(guest, folder, folder / "guest.wasm")
-        (folder / "guest.wasm").replace(target)
-        shutil.rmtree(folder)
+    with locked(name):
+        if not target.exists():
+            folder = WORK / f"{name}.{os.getpid()}"
+            shutil.rmtree(folder, ignore_errors=True)
+            _lay_out_wit(folder)
+            guest.compile(guest, folder, folder / "guest.wasm")
+            (folder / "guest.wasm").replace(target)
+            shutil.rmtree(folder)
     return target
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Let no other process build the same at the same time: it finds it built instead."""
+    WORK.mkdir(exist_ok=True)
+    with (WORK / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _componentize_py(guest: Guest, folder: Path, target: Path) -> None:
@@ -99,15 +111,16 @@ def _node_program(name: str, folder: Path = HERE / "javascript") -> Path:
     if npm is None or shutil.which("node") is None:
         raise ToolchainMissing(f"{name} needs Node.js and npm")
     program = folder / "node_modules" / ".bin" / name
-    if not program.exists():
-        done = subprocess.run(
-            [npm, "install", "--no-save", "--no-fund", "--no-audit", "--prefix", folder],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ToolchainMissing(f"{name} could not be installed by npm: {done.stderr.strip()[-300:]}")
+    with locked("npm"):
+        if not program.exists():
+            done = subprocess.run(
+                [npm, "install", "--no-save", "--no-fund", "--no-audit", "--prefix", folder],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise ToolchainMissing(f"{name} could not be installed by npm: {done.stderr.strip()[-300:]}")
     return program
 
 

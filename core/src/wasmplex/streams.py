@@ -109,6 +109,10 @@ class _Channel(Generic[T]):
                     raise chunk
                 yield chunk
 
+    def close(self) -> None:
+        """Have the writer told that nobody reads; for when nobody has begun to."""
+        self._receiver.close()
+
 
 def channel() -> tuple[StreamWriter[Any], _Channel[Any]]:
     """Return a writer, and the stream to give to the guest, which yields what is sent to the writer."""

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 # Shrinking would compile hundreds of components; the failing types are small enough as they are.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-EIGHT = st.lists(typed_values(), min_size=8, max_size=8)
+TEN = st.lists(typed_values(), min_size=10, max_size=10)
 
 
 async def check(pairs: list[tuple[ValueType, Any]], serve: Any, *, asynchronous: bool) -> None:
@@ -63,19 +63,19 @@ def after_waiting(served: Any) -> Any:
 
 
 @settings(max_examples=12, deadline=None, phases=PHASES)
-@given(EIGHT)
+@given(TEN)
 async def test_synchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]]) -> None:
     await check(pairs, plainly, asynchronous=False)
 
 
 @settings(max_examples=6, deadline=None, phases=PHASES)
-@given(EIGHT)
+@given(TEN)
 async def test_synchronous_functions_may_wait(pairs: list[tuple[ValueType, Any]]) -> None:
     await check(pairs, after_waiting, asynchronous=False)
 
 
 @settings(max_examples=12, deadline=None, phases=PHASES)
-@given(EIGHT, st.sampled_from([at_once, after_waiting]))
+@given(TEN, st.sampled_from([at_once, after_waiting]))
 async def test_asynchronous_functions_carry_any_type(pairs: list[tuple[ValueType, Any]], serve: Any) -> None:
     await check(pairs, serve, asynchronous=True)
 

@@ -65,7 +65,7 @@ FUNC = section(7, b"\x01\x40\x00\x01\x00")
         (b"<!DOCTYPE html><html>", "an HTML page"),
         (b'{"schemaVersion": 2}', "a JSON file"),
         (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer.*git lfs pull"),
-        (gzip.compress(b"x"), "gzip archive"),
+        (gzip.compress(b"x", mtime=0), "gzip archive"),
         (b"PK\x03\x04....", "zip archive"),
         (b"\x7fELF\x02\x01", "ELF"),
         (b"\xff\xfe1234567890", "this is not a component.*ff fe 31 32"),

@@ -196,6 +196,7 @@ async def test_undeclared_features_are_refused_before_the_backend_is_asked(
         assert isinstance(told.value.error, Unsupported)
 
 
+@pytest.mark.alone
 async def test_200_operations_wait_side_by_side() -> None:
     backend = await DelayedKeyValue(MemoryProvider(), 0.05).open(MemorySettings(), OpenContext(Path()))
     bucket = await guarded(backend).open("b")

@@ -203,6 +203,7 @@ async def test_a_guest_has_as_many_calls_in_flight_as_it_starts(running: Running
     assert len(steps) <= 6 * 200 + 20
 
 
+@pytest.mark.alone
 async def test_calls_in_flight_take_the_time_of_one(running: Running) -> None:
     # Long enough for what the calls cost in computing not to count on a busy machine.
     delayed = DelayedKeyValue(MemoryProvider(), 0.1)

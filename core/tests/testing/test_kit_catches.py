@@ -15,7 +15,7 @@ from wasmplex.testing import KeyValueConformance
 
 from .wrong_backends import DEFECTS, SmallProvider, class_of
 
-pytestmark = pytest.mark.timeout(240)  # the first one runs a pytest of its own
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first one runs a pytest of its own
 
 MODEL = "test_the_store_agrees_with_a_model"
 REAL_TIME = ["test_expiry", "test_set_clears_expiry", "test_if_not_exists_after_expiry", MODEL]

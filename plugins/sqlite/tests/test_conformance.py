@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from host_plugin_sqlite import SqliteProvider
 from wasmplex.testing import KeyValueConformance
+from wasmplex.testing.keyvalue import EVERY_DRIVER
 
 
 class SqliteProbe:
@@ -37,6 +38,7 @@ class SqliteProbe:
 
 class TestSqlite(KeyValueConformance):
     provider = SqliteProvider()
+    drivers = EVERY_DRIVER
 
     @pytest.fixture
     def settings(self) -> Mapping[str, Any]:

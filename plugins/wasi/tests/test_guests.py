@@ -160,6 +160,7 @@ async def test_exit_status(linked: Linked) -> None:
         assert caught.value.code == code
 
 
+@pytest.mark.alone
 async def test_commands_sleep_at_the_same_time(linked: Linked) -> None:
     loop = asyncio.get_running_loop()
     async with linked(guests.component("command"), Grants(args=("sleep", "100"))) as guest:

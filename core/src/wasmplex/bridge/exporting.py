@@ -152,7 +152,9 @@ class _CallActor(Actor):
         """Finish, but let the other adapter take note first of what this one has read last."""
         if self._patience and any(side.flows for side in self.side.pulse.sides if side is not self.side):
             self._patience -= 1
+            self.side.pulse.ending = True
             return Op.YIELD
+        self.side.pulse.ending = False
         return Op.FINISH
 
 

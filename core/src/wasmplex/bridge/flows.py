@@ -7,6 +7,7 @@ A script is a generator: it yields an order and is sent the outcome, (a, b). Whe
 from __future__ import annotations
 
 import asyncio
+import inspect
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,7 +21,7 @@ from wasmplex.wit.types import ResultType
 if TYPE_CHECKING:
     from wasmplex.bridge.side import Side
 
-__all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script"]
+__all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 
@@ -99,6 +100,7 @@ class Outflow(Flow):
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
+        self._unread: Any = source
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
         feed = self._feed_one(source) if single else self._feed(source)
@@ -106,6 +108,7 @@ class Outflow(Flow):
 
     async def _feed(self, source: Any) -> None:
         """Pull chunks from the source as the guest takes them."""
+        self._unread = None
         iterator = aiter(source) if isinstance(source, AsyncIterable) else _whole(source)
         try:
             async for chunk in iterator:
@@ -120,6 +123,7 @@ class Outflow(Flow):
         self.session.script(self._close())
 
     async def _feed_one(self, source: Awaitable[Any]) -> None:
+        self._unread = None
         fallible = isinstance(self.elements.type, ResultType)
         try:
             value = await source
@@ -181,6 +185,16 @@ class Outflow(Flow):
     def abandon(self) -> None:
         """Stop the feeding task."""
         self.task.cancel()
+        give_up(self._unread)
+        self._unread = None
+
+
+def give_up(source: Any) -> None:
+    """Close what was to feed a stream or future and has not been read from."""
+    if asyncio.isfuture(source):
+        source.cancel()
+    elif (close := getattr(source, "close", None)) and not inspect.iscoroutinefunction(close):
+        close()  # of a coroutine, a stream of a guest, a channel
 
 
 async def _whole(value: Any) -> Any:
@@ -276,6 +290,9 @@ class Inflow(Flow):
         if self.done:
             return
         if self.buffer:  # a read is under way
+            if self._joined:  # in a set it cannot be cancelled
+                self._joined = False
+                yield Op.LEAVE | self.handle << 32
             yield self.order(Op.ONE, CANCEL_READ)
             if self.elements.points:
                 yield from self._release_heap()

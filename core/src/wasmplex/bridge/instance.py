@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exports import CALL
+from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.side import Pulse
 from wasmplex.bridge.tables import ResourceTable
-from wasmplex.errors import Trap
+from wasmplex.errors import GuestError, Trap, WasmplexError
 
 __all__ = ["BridgedInstance", "EngineInstance"]
 
@@ -63,8 +65,15 @@ class BridgedInstance:
 
     @property
     def poisoned(self) -> bool:
-        """True once it can run no more calls, and while streams of one are still moving."""
-        return self._inner.poisoned or bool(self._calls)
+        """True once it can run no more calls, and while anything of one is under way.
+
+        What a guest leaves behind when it returns (calls it does not wait for, streams it neither reads nor
+        drops) would go on during the next call, and until then not at all: it ends with its instance.
+        """
+        if self._inner.poisoned or self._calls:
+            return True
+        pulse = self.state.get(Pulse)
+        return pulse is not None and any(side.is_busy() for side in pulse.sides)
 
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export; see `wasmplex.plugin.GuestInstance`.
@@ -77,7 +86,7 @@ class BridgedInstance:
             return await self._inner.call(export, *await self._handles(export, args))
         session = export_session(self._inner, above.kinds, self._transport)
         block, result = session.begin(codec, args)
-        task = asyncio.get_running_loop().create_task(self._drive(codec.function.number, block, result))
+        task = asyncio.get_running_loop().create_task(self._drive(codec.function, block, result))
         self._calls.add(task)
         task.add_done_callback(self._ended)
         try:
@@ -100,10 +109,12 @@ class BridgedInstance:
                 given[position] = await self._inner.call(maker, table.add(given[position]))
         return given
 
-    async def _drive(self, number: int, block: bytes, result: asyncio.Future[Any]) -> None:
+    async def _drive(self, function: Function, block: bytes, result: asyncio.Future[Any]) -> None:
         try:
-            await self._inner.call(CALL, number, block.decode("latin-1"))
+            await self._inner.call(CALL, function.number, block.decode("latin-1"))
         except BaseException as error:
+            if isinstance(error, GuestError):
+                _name(error, function.path)
             if not result.done():
                 result.set_exception(error)
                 if isinstance(error, asyncio.CancelledError):
@@ -111,7 +122,9 @@ class BridgedInstance:
                 return
             raise
         if not result.done():
-            result.set_exception(Trap(f"workload {self.workload!r}: the guest returned nothing"))
+            result.set_exception(
+                Trap(f"workload {self.workload!r}: the guest returned nothing", where=function.path)
+            )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
@@ -129,3 +142,10 @@ class BridgedInstance:
             side.close()
         ResourceTable.of(self._inner).close()
         self._inner.close()
+
+
+def _name(error: GuestError, export: str) -> None:
+    """Have an error say what was called: the caller knows nothing of the adapter."""
+    if any(diagnostic.where == CALL for diagnostic in error.diagnostics):
+        named = [replace(d, where=export) if d.where == CALL else d for d in error.diagnostics]
+        WasmplexError.__init__(error, named)

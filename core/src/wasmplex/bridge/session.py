@@ -9,14 +9,15 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from wasmplex.bridge.codec import HEADER
-from wasmplex.bridge.flows import BridgedStream, IncomingFuture
+from wasmplex.bridge.flows import BridgedStream, IncomingFuture, give_up
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import EXCHANGE, Pulse, Side, align16
-from wasmplex.bridge.tables import Collector, Given, ResourceTable, Taken
+from wasmplex.bridge.tables import Collector, Given, ResourceTable, Taken, drop
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 
@@ -55,6 +56,10 @@ class Session(Side):
     def has_work(self) -> bool:
         """Say whether there is anything for the driver to do."""
         return bool(self.ready or self.scripts)
+
+    def is_busy(self) -> bool:
+        """See `Side.is_busy`."""
+        return bool(self.tasks or self.flows)  # cancelled ones are neither, though Python may still run them
 
     # ------------------------------------------------------------ calls
 
@@ -140,7 +145,7 @@ class Session(Side):
     def take(self, record: int) -> bytes | bytearray:
         """Return the result of a function that has finished."""
         task = self.tasks[record]
-        return self._sealed(self._write(task.served, task.future.result(), ARENA))
+        return self._sealed(self._write(task.served, task.take(), ARENA))
 
     def resume(self, block: bytes) -> bytes | bytearray:
         """Go on after an exchange."""
@@ -189,6 +194,19 @@ class Session(Side):
         entries = [(self.kinds.resource[kind] << 2, handle) for kind, handle in collector.taken]
         return self.exchange(entries, resume, base)
 
+    def give_up(self, served: Served, value: Any) -> None:
+        """Let go of the resources, streams and futures in a result that no guest will get."""
+        if not served.codec.gives:
+            return
+        collector = Collector()
+        with suppress(Exception):  # of the wrong type: what was found up to there
+            served.codec.write(value, ARENA, collector)
+        for sort, _, gift in collector.gifts:
+            if sort:
+                give_up(gift)
+            else:
+                drop(gift)
+
     def drop(self, rep: int) -> None:
         """Destroy a resource whose last handle is gone; one that is being taken over lives on."""
         if not self._exchanging:
@@ -215,6 +233,7 @@ class Session(Side):
         for task in list(self.tasks.values()):
             task.cancel()
         self.tasks.clear()
+        self.ready.clear()
         self.table.close()
 
 

@@ -55,6 +55,8 @@ class Pulse:
     def __init__(self) -> None:
         self.sides: list[Side] = []
         self.failure: BaseException | None = None
+        self.ending = False
+        """Whether an export's call is about to end: until it has, nobody may suspend the store."""
         self._waiting: asyncio.Future[None] | None = None
 
     def beat(self) -> None:
@@ -158,6 +160,10 @@ class Side:
         """Say whether there is anything for the adapter to do."""
         return bool(self.scripts)
 
+    def is_busy(self) -> bool:
+        """Say whether something is under way that the guest has begun and not brought to its end."""
+        return bool(self.flows)
+
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell a task of the adapter what to do next."""
         raise NotImplementedError
@@ -235,5 +241,6 @@ class Side:
         self.closed = True
         for flow in list(self.flows.values()):
             flow.abandon()
+            flow.release()
         self.flows.clear()
         self.scripts.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["Collector", "Given", "ResourceTable", "Taken"]
+__all__ = ["Collector", "Given", "ResourceTable", "Taken", "drop"]
 
 
 class ResourceTable:
@@ -38,12 +38,12 @@ class ResourceTable:
 
     def drop(self, rep: int) -> None:
         """Forget an object and tell it so."""
-        _drop(self.objects.pop(rep, None))
+        drop(self.objects.pop(rep, None))
 
     def close(self) -> None:
         """Drop everything that is left, the youngest first."""
         while self.objects:
-            _drop(self.objects.popitem()[1])
+            drop(self.objects.popitem()[1])
 
     # What generated code asks for:
 
@@ -58,10 +58,11 @@ class ResourceTable:
     give = own
 
 
-def _drop(value: Any) -> None:
-    drop = getattr(value, "drop", None)
-    if drop is not None:
-        drop()
+def drop(value: Any) -> None:
+    """Tell an object that its last handle is gone, if it wants to know."""
+    told = getattr(value, "drop", None)
+    if told is not None:
+        told()
 
 
 class Collector:

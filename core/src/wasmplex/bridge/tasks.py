@@ -30,7 +30,7 @@ def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 class CallTask:
     """An async function that the guest has called and that has not finished at once."""
 
-    __slots__ = ("future", "record", "served", "session", "sleeping")
+    __slots__ = ("future", "owed", "record", "served", "session", "sleeping")
 
     def __init__(self, session: Session, served: Served, record: int, future: asyncio.Task[Any]) -> None:
         self.session = session
@@ -38,6 +38,7 @@ class CallTask:
         self.record = record
         self.future = future
         self.sleeping = False
+        self.owed = True
         session.running += 1
         future.add_done_callback(self._done)
 
@@ -46,12 +47,30 @@ class CallTask:
         if self.session.tasks.get(self.record) is self:
             self.session.ready.append(self.record)
             self.session.pulse.beat()
-        elif not future.cancelled():
-            future.exception()  # of a call that was cancelled: nobody is left to tell
+        else:
+            self._give_up()
+
+    def take(self) -> Any:
+        """Return the result, which is the guest's from now on."""
+        self.owed = False
+        return self.future.result()
 
     def cancel(self) -> None:
-        """Stop the coroutine."""
-        self.future.cancel()
+        """Stop the coroutine, or give up what it has returned."""
+        if self.future.done():
+            self._give_up()
+        elif self.served.codec.takes:
+            # It is to begin, so that it can let go of what it was handed; it may not have had its turn yet.
+            self.future.get_loop().call_soon(self.future.cancel)
+        else:
+            self.future.cancel()
+
+    def _give_up(self) -> None:
+        """Let go of a result that no guest will get; of an error nobody is left to be told."""
+        if self.owed and not self.future.cancelled():
+            self.owed = False
+            if self.future.exception() is None:
+                self.session.give_up(self.served, self.future.result())
 
     def step(self, event: int) -> int:
         """Sleep, return, exit; or cancelled, exit."""
@@ -111,7 +130,7 @@ class Driver(Actor):
         if self.woken:
             return Op.YIELD
         if side.running or side.flows:
-            return Op.NEXT if event == _EVENT_NONE else Op.YIELD
+            return Op.NEXT if event == _EVENT_NONE and not side.pulse.ending else Op.YIELD
         self.dozing = True
         if self.armed:
             return Op.DOZE

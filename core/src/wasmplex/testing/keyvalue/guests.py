@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from wasmplex.bridge import TransportName
 from wasmplex.capabilities.keyvalue import Bucket, Entry, KeyValueBackend, KeyValueError, Page, Stale, Swapped
 from wasmplex.config.model import BindingConfig, EngineConfig, HostConfig, Location, Table, WorkloadConfig
 from wasmplex.host import Host
@@ -27,7 +28,7 @@ from wasmplex.testing.doubles import plugin
 from wasmplex.testing.keyvalue.driver import Driver, Refused, Store
 from wasmplex.values import Err, Variant
 
-__all__ = ["GuestDriver", "GuestHandle", "LabelledGuestDriver"]
+__all__ = ["GuestDriver", "GuestHandle", "LabelledGuestDriver", "by_transport"]
 
 
 class GuestDriver(Driver):
@@ -109,6 +110,19 @@ class LabelledGuestDriver(GuestDriver):
     def handle(self) -> type[GuestHandle]:
         """How a bucket of this guest is used."""
         return _LabelledHandle
+
+
+def by_transport(*drivers: type[GuestDriver]) -> tuple[type[GuestDriver], ...]:
+    """Return each driver once for each way in which bytes cross to and from its guest."""
+    return tuple(
+        type(
+            f"{driver.__name__.removesuffix('Driver')}By{transport.title()}Driver",
+            (driver,),
+            {"transport": transport},
+        )
+        for driver in drivers
+        for transport in get_args(TransportName)
+    )
 
 
 class _Opened(BackendProvider[Settings]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -39,11 +41,19 @@ It is a program of its own because code between fork and exec may deadlock where
 _starter = ThreadPoolExecutor(1, thread_name_prefix="server-starter")
 
 
+_FIRST_PORT, _PORTS = 20_000, 12_000
+"""Below those that operating systems give to outgoing connections, which would take the port of a server
+that is down for a moment."""
+
+
 def free_port() -> int:
     """Return a loopback port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    for _ in range(100):
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port among {_FIRST_PORT} .. {_FIRST_PORT + _PORTS}")
 
 
 class Server(ABC):
