@@ -215,7 +215,7 @@ class Inflow(Flow):
         if self._wanted is not None:
             raise RuntimeError("two tasks read one stream at a time")
         if self.session.pulse.failure is not None:
-            raise self.session.pulse.failure
+            raise self.session.pulse.trap()
         if self._ended or self.done:
             return None
         self._wanted = asyncio.get_running_loop().create_future()
@@ -301,11 +301,10 @@ class Inflow(Flow):
     def abandon(self) -> None:
         """Wake the reader: there will be nothing more."""
         if self._wanted is not None and not self._wanted.done():
-            failure = self.session.pulse.failure
-            if failure is None:
+            if self.session.pulse.failure is None:
                 self._wanted.cancel()
             else:
-                self._wanted.set_exception(failure)
+                self._wanted.set_exception(self.session.pulse.trap())
 
 
 class BridgedStream(IncomingStream[Any]):

@@ -18,6 +18,8 @@ from wasmplex.bridge.flows import Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START, Op
 from wasmplex.bridge.parts import STREAM_HEAP
+from wasmplex.errors import GuestError, Trap, WasmplexError
+from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["EXCHANGE", "Actor", "Memory", "Pulse", "Side", "Then", "align16"]
 
@@ -69,6 +71,20 @@ class Pulse:
         if self.failure is None:
             self.failure = error
         self.beat()
+
+    def trap(self) -> GuestError:
+        """Return what to tell those who read from an instance that has failed.
+
+        The text of foreign exceptions may hold secrets, so it is left to the cause; our own are shown.
+        """
+        failure = self.failure
+        if isinstance(failure, GuestError):
+            return failure
+        text = f": {failure}" if isinstance(failure, (ValueMismatch, WasmplexError)) else ""
+        why = f"{type(failure).__name__}{text}"
+        made = Trap("the call that this stream belongs to has failed", why=why)
+        made.__cause__ = failure
+        return made
 
     async def next(self) -> None:
         """Wait until an adapter of the instance has something to do."""
