@@ -124,7 +124,7 @@ class Driver(Actor):
         while side.ready:
             record = side.ready.popleft()
             task = side.tasks.get(record)
-            if task is not None and task.sleeping:
+            if task is not None and task.sleeping and record not in self.woken:
                 self.woken.add(record)
                 return Op.WAKE | record << 32
         if self.woken:
