@@ -247,6 +247,18 @@ async def test_a_stream_that_is_never_written_to_ends_with_the_instance(
         await bench.the_next_call_works(instances=2)
 
 
+async def test_a_stream_is_no_longer_read_when_its_instance_is_gone(
+    component: Path, tmp_path: Path, transport: str
+) -> None:
+    async with serving(component, tmp_path, transport) as bench:
+        async with bench.host.workload("w").instance() as instance:
+            bench.states = [instance.state]
+            stream = await instance.call("tell-and-sleep", N)
+        with anyio.fail_after(20), pytest.raises(ConnectionError, match="is gone"):
+            await stream.read()
+        await bench.nothing_is_left()
+
+
 # ---------------------------------------------------------------- again and again
 
 

@@ -274,9 +274,9 @@ async def test_calls_that_a_guest_leaves_behind_end_with_its_instance(running: R
 
 async def test_calls_that_a_guest_leaves_behind_do_not_disturb_the_next(running: Running) -> None:
     gated = Gated()
-    async with running(plain("kvamany", "gated"), gated) as host, host.workload("w").instance() as instance:
-        await instance.call("left", 20)
+    async with running(plain("kvamany", "gated"), gated) as host:
+        await host.call("w", "left", 20)
         gated.gate.set()
         for _ in range(3):
-            assert await instance.call("gets", 20) == 20
-        assert session_of(instance).running == 0
+            assert await host.call("w", "gets", 20) == 20
+        assert host.workload("w").statistics().created == 2

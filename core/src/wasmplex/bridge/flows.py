@@ -214,10 +214,12 @@ class Inflow(Flow):
         """Return the next chunk (of a future: a list with its value), None at the end."""
         if self._wanted is not None:
             raise RuntimeError("two tasks read one stream at a time")
-        if self.session.pulse.failure is not None:
-            raise self.session.pulse.trap()
         if self._ended or self.done:
             return None
+        if self.session.closed:
+            if self.session.pulse.failure is not None:
+                raise self.session.pulse.trap()
+            raise StreamEndedError("the instance that had the other end is gone")
         self._wanted = asyncio.get_running_loop().create_future()
         self.session.script(self._read())
         try:
@@ -350,4 +352,4 @@ class IncomingFuture:
 
 
 class StreamEndedError(ConnectionError):
-    """Raised by awaiting a future whose writer is gone without having written a value."""
+    """Raised where the other end of a stream or future is gone and has not brought it to its end."""

@@ -130,8 +130,9 @@ class BridgedInstance:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a call of %s failed after it had returned: %s", self.workload, error)
-            self.state[Pulse].fail(error)
-            for side in self.state[Pulse].sides:
+            pulse: Pulse = self.state[Pulse]
+            pulse.failure = error  # which names workload and export; what there was before is its cause
+            for side in pulse.sides:
                 side.close()
 
     def close(self) -> None:

@@ -144,8 +144,11 @@ class Server(ABC):
         self.start()
 
     def pause(self) -> None:
-        """Make it do nothing, while its connections stay."""
+        """Make it do nothing, while its connections stay; returns when its last thread has stopped."""
+        pid = self.pid
         self._signal(signal.SIGSTOP)
+        if pid is not None and sys.platform == "linux":
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""
