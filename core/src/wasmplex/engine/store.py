@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
-from wasmplex.engine.memory import RAW
-from wasmplex.engine.resources import GuestResource, HostObjects
+from wasmplex.engine.capi import host_to_any, set_epoch_deadline
+from wasmplex.engine.memory import RAW, U64
+from wasmplex.engine.resources import GuestResource, HostObjects, Patterns
 from wasmplex.engine.ticker import Ticker
 from wasmplex.wit.types import Resource
 
@@ -25,6 +26,8 @@ STATES: Final[dict[int, StoreState]] = {}
 """The live stores by the address of their contexts: what callbacks are given."""
 
 _YIELD_TICKS = 1
+_patterns: Final = Patterns()
+_known: Final = _patterns.known
 
 
 class StoreState:
@@ -39,7 +42,7 @@ class StoreState:
     """
 
     __slots__ = (
-        "_flag", "_instance", "_out", "_store", "bare", "closed", "ctx", "error", "flag", "loans", "moved",
+        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "error", "flag", "loans", "moved",
         "objects", "ticker", "waiting",
     )  # fmt: skip
 
@@ -49,9 +52,9 @@ class StoreState:
         capi.store_limiter(self._store, *limits)
         self.ctx: int = capi.store_context(self._store)
         capi.epoch_yield(self.ctx, _YIELD_TICKS)
-        self._flag = (ctypes.c_ubyte * 2)()
-        self.flag = ctypes.addressof(self._flag)
-        self._out = (ctypes.c_uint64 * 1)()
+        self._block = (ctypes.c_uint64 * 2)()
+        self.flag = ctypes.addressof(self._block)
+        self._out = self.flag + 8
         self._instance: weakref.ref[Instance] | None = None
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
@@ -76,8 +79,11 @@ class StoreState:
 
     def refresh_epoch(self) -> None:
         """Give the guest a full tick before it has to yield; a wait must not count as its running time."""
-        self.ticker.keep_ticking()
-        capi.set_epoch_deadline(self.ctx, _YIELD_TICKS)
+        ticker = self.ticker
+        ticker.wanted = True
+        if ticker.asleep:
+            ticker.wake()
+        set_epoch_deadline(self.ctx, _YIELD_TICKS)
 
     def close(self) -> None:
         """End the store: drop the host's objects that the guest still holds, then free everything."""
@@ -106,7 +112,7 @@ class StoreState:
             pointer: int = capi.any_clone(value.pointer_in(self, resource))
             self.moved.append(value)
             return pointer
-        return self._hand_object(resource, value)[0]
+        return self._hand(resource, self.objects.add(value))
 
     def give(self, resource: Resource, value: Any, arena: Arena) -> int:
         """Make a C handle for an ``own``; the arena frees it."""
@@ -119,21 +125,21 @@ class StoreState:
         if not resource.imported:
             lent: int = value.pointer_in(self, resource)
             return lent
-        pointer, rep = self._hand_object(resource, value)
+        rep = self.objects.add(value)
+        pointer = self._hand(resource, rep)
         arena.own_box(pointer)
         self.loans.append((pointer, rep))
         return pointer
 
-    def _hand_object(self, resource: Resource, value: Any) -> tuple[int, int]:
-        if value is None or isinstance(value, GuestResource):
-            raise TypeError("not an object of the host")
-        rep = self.objects.add(value)
-        handle = capi.host_new(True, rep, resource.id)
-        error = capi.host_to_any(self.ctx, handle, ctypes.addressof(self._out))
-        capi.host_delete(handle)
+    def _hand(self, resource: Resource, rep: int) -> int:
+        pattern = _known.get(resource.id << 32 | rep)
+        if pattern is None:
+            error = _patterns.enter(self.ctx, resource.id, rep, self._out)
+        else:
+            error = host_to_any(self.ctx, pattern, self._out)
         if error:
             raise RuntimeError(take_error(error))
-        return self._out[0], rep
+        return U64[self._out >> 3]
 
     def adopt(self, resource: Resource, pointer: int) -> GuestResource:
         """Return a handle of our own for a guest's resource."""
@@ -143,10 +149,10 @@ class StoreState:
         """Take back what was lent for a call. The C handles must still exist."""
         while self.loans:
             pointer, rep = self.loans.pop()
-            if error := capi.any_to_host(self.ctx, pointer, ctypes.addressof(self._out)):
+            if error := capi.any_to_host(self.ctx, pointer, self._out):
                 take_error(error)
             else:
-                capi.host_delete(self._out[0])
+                capi.host_delete(U64[self._out >> 3])
             self.objects.entries.pop(rep, None)
 
 
