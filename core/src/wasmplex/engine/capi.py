@@ -1,9 +1,9 @@
 """The functions of the wasmtime C API that the engine calls itself, with their own prototypes.
 
-They are taken from the library that the `wasmtime` package has loaded. Every pointer and size is declared so
-that addresses are plain Python integers (0 is NULL), and every function object is private to this module: what
-`wasmtime` declares for its own use is neither relied on nor changed. (At least one declaration there is wrong:
-``epoch_deadline_async_yield_and_update`` returns nothing.)
+They are taken from the library that the `wasmtime` package has loaded. Every pointer and size is declared
+so that addresses are plain Python integers (0 is NULL), and every function object is private to this module:
+what `wasmtime` declares for its own use is neither relied on nor changed. (At least one declaration there is
+wrong: ``epoch_deadline_async_yield_and_update`` returns nothing.)
 
 The C structs behind the addresses, and the sizes pinned by ``tests/engine/test_contract.py``:
 
@@ -104,6 +104,7 @@ linker_delete: Final = _bind("wasmtime_component_linker_delete", None, P)
 linker_root: Final = _bind("wasmtime_component_linker_root", P, P)
 linker_instance_delete: Final = _bind("wasmtime_component_linker_instance_delete", None, P)
 add_instance: Final = _bind("wasmtime_component_linker_instance_add_instance", P, P, c_char_p, P, P)
+unknown_imports_as_traps: Final = _bind("wasmtime_component_linker_define_unknown_imports_as_traps", P, P, P)
 add_func: Final = _bind("wasmtime_component_linker_instance_add_func", P, P, c_char_p, P, P, P, P)
 add_func_async: Final = _bind("wasmtime_component_linker_instance_add_func_async", P, P, c_char_p, P, P, P, P)
 add_resource: Final = _bind(

@@ -19,11 +19,12 @@ from wasmplex.errors import GuestError, Trap
 from wasmplex.threads import OwnThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from wasmplex.engine.compiled import ExportEntry
     from wasmplex.engine.host_memory import HostMemory
     from wasmplex.engine.linker import Linked
+    from wasmplex.engine.worker import Worker
 
 __all__ = ["Instance"]
 
@@ -73,8 +74,8 @@ class Instance:
         """True while a call runs in it."""
         return self._running
 
-    async def start(self) -> None:
-        """Run the component's start functions. Called once, by `Linked.instantiate`."""
+    async def start(self, worker: Worker | None = None) -> None:
+        """Run the component's start functions, in `worker` if there is one. Called once, by `Linked`."""
         check_headroom()
         arena = Arena.take(1)
         try:
@@ -86,7 +87,11 @@ class Instance:
                 self._handle,
                 arena.base << 3,
             )
-            await self._run(future, arena.base, "instantiate", self._poll_noting_memories())
+            if worker is None:
+                driven = drive(self._store, future, self._poll_noting_memories())
+            else:
+                driven = worker.drive(self._store, future)
+            await self._run(driven, arena.base, "instantiate")
         finally:
             arena.release()
 
@@ -130,7 +135,8 @@ class Instance:
                 function, store.ctx, base << 3, codec.count, result, 0 if lift is None else 1,
                 (base + codec.error) << 3,
             )  # fmt: skip
-            await self._run(future, base + codec.error, entry.name)
+            driven = drive(store, future, capi.future_poll)
+            await self._run(driven, base + codec.error, entry.name)
             if lift is None:
                 return None
             try:
@@ -155,17 +161,15 @@ class Instance:
 
         return poll
 
-    async def _run(
-        self, future: int, error: int, name: str, poll: Callable[[int], bool] = capi.future_poll
-    ) -> None:
-        """Drive a future; turn what went wrong into the error to raise."""
+    async def _run(self, driven: Coroutine[Any, Any, None], error: int, name: str) -> None:
+        """Await what drives a future; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
         self._task = _current_task()
         finished = False
         try:
             store.refresh_epoch()
-            await drive(store, future, poll)
+            await driven
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
             finished = True

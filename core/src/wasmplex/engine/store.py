@@ -16,6 +16,8 @@ from wasmplex.engine.ticker import Ticker
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wasmplex.engine.instance import Instance
 
 __all__ = ["STATES", "StoreState", "fail", "take_error"]
@@ -38,16 +40,18 @@ class StoreState:
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
+    :ivar delete: frees the store, given its address, now or a little later
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
-        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "error", "flag", "loans", "moved",
+        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans", "moved",
         "objects", "ticker", "waiting",
     )  # fmt: skip
 
     def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
         self.ticker = ticker
+        self.delete: Callable[[int], object] = capi.store_delete
         self._store = capi.store_new(engine, 0, 0)
         capi.store_limiter(self._store, *limits)
         self.ctx: int = capi.store_context(self._store)
@@ -94,7 +98,7 @@ class StoreState:
         for error in self.objects.clear():
             _log.warning("dropping a resource of an ended instance failed", exc_info=error)
         del STATES[self.ctx]
-        capi.store_delete(self._store)
+        self.delete(self._store)
 
     # ------------------------------------------------------------ handles, called by generated code
 
