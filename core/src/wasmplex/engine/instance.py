@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import weakref
+from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ class Instance:
     def __init__(self, linked: Linked, store: StoreState) -> None:
         self._linked = linked
         self._store = store
-        self._lock = asyncio.Lock()
+        self._taken = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._functions: dict[str, tuple[ExportEntry, int]] = {}
         self._blocks: list[Any] = []
         self._handle = self._block(_INSTANCE_WORDS)
@@ -107,8 +109,11 @@ class Instance:
             self._thread.refuse(f"an instance of workload {self.workload!r}")
         if self._task is not None and self._task is _current_task():
             raise RuntimeError(f"a host function called {export} of the instance that waits for it")
-        async with self._lock:
-            if self.poisoned:
+        if self._taken:
+            await self._turn()
+        self._taken = True
+        try:
+            if self._poisoned or self._store.closed:
                 raise Trap(
                     f"workload {self.workload!r}: the instance is gone",
                     where=export,
@@ -116,6 +121,27 @@ class Instance:
                 )
             entry, function = self._functions.get(export) or self._resolve(export)
             return await self._call(entry, function, args)
+        finally:
+            self._pass_on()
+
+    async def _turn(self) -> None:
+        """Wait until the call before has ended; it leaves the instance taken, for this one."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken = False
 
     async def _call(self, entry: ExportEntry, function: int, args: tuple[Any, ...]) -> Any:
         codec, store = entry.codec, self._store
