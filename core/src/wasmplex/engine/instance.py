@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
-from wasmplex.engine.driver import HostFailure, drive
+from wasmplex.engine.driver import HostFailure, drive, reentered
 from wasmplex.engine.entry import check_headroom
 from wasmplex.engine.memory import U64
 from wasmplex.engine.store import StoreState, take_error
@@ -20,7 +20,7 @@ from wasmplex.errors import GuestError, Trap
 from wasmplex.threads import OwnThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from wasmplex.engine.compiled import ExportEntry
     from wasmplex.engine.host_memory import HostMemory
@@ -54,7 +54,6 @@ class Instance:
         self._poisoned = False
         self._running = False
         self._closing = False
-        self._task: asyncio.Task[Any] | None = None
         self._thread = OwnThread()
         self.state: dict[Any, Any] = {}
         self.memories: list[HostMemory] = []
@@ -89,11 +88,7 @@ class Instance:
                 self._handle,
                 arena.base << 3,
             )
-            if worker is None:
-                driven = drive(self._store, future, self._poll_noting_memories())
-            else:
-                driven = worker.drive(self._store, future)
-            await self._run(driven, arena.base, "instantiate")
+            await self._run(future, arena.base, "instantiate", self._poll_noting_memories(), worker)
         finally:
             arena.release()
 
@@ -107,7 +102,7 @@ class Instance:
         """
         if get_ident() != self._thread.ident:
             self._thread.refuse(f"an instance of workload {self.workload!r}")
-        if self._task is not None and self._task is _current_task():
+        if self._running and reentered(self._store):
             raise RuntimeError(f"a host function called {export} of the instance that waits for it")
         if self._taken:
             await self._turn()
@@ -161,8 +156,7 @@ class Instance:
                 function, store.ctx, base << 3, codec.count, result, 0 if lift is None else 1,
                 (base + codec.error) << 3,
             )  # fmt: skip
-            driven = drive(store, future, capi.future_poll)
-            await self._run(driven, base + codec.error, entry.name)
+            await self._run(future, base + codec.error, entry.name)
             if lift is None:
                 return None
             try:
@@ -187,15 +181,24 @@ class Instance:
 
         return poll
 
-    async def _run(self, driven: Coroutine[Any, Any, None], error: int, name: str) -> None:
-        """Await what drives a future; turn what went wrong into the error to raise."""
+    async def _run(
+        self,
+        future: int,
+        error: int,
+        name: str,
+        poll: Callable[[int], bool] = capi.future_poll,
+        worker: Worker | None = None,
+    ) -> None:
+        """Drive a future, here or in a worker; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
-        self._task = _current_task()
         finished = False
         try:
             store.refresh_epoch()
-            await driven
+            if worker is None:
+                await drive(store, future, poll)
+            else:
+                await worker.drive(store, future)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
             finished = True
@@ -205,7 +208,6 @@ class Instance:
             raise host_trap(self.workload, name, failure.function, failure.error) from failure.error
         finally:
             self._running = False
-            self._task = None
             store.error = None
             if not finished:  # the guest was left in the middle of something
                 self._poisoned = True
@@ -245,13 +247,6 @@ class Instance:
             raise Trap(f"workload {self.workload!r}: export {export!r} is not a function of the instance")
         self._functions[export] = (entry, function)
         return entry, function
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # driven by hand, without an event loop
-        return None
 
 
 def _end(store: StoreState, linked: Linked) -> None:

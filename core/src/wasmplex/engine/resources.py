@@ -30,16 +30,17 @@ class Patterns:
         self.known: dict[int, int] = {}
 
     def enter(self, ctx: int, type_id: int, rep: int, out: int) -> int:
-        """Enter an object that has no pattern yet into a store's table; return an error of wasmtime, or 0.
+        """Enter an object into a store's table; return an error of wasmtime, or 0.
 
         :param out: where to put the address of the C handle that has been made, which the caller frees
         """
-        handle: int = capi.host_new(True, rep, type_id)
+        key = type_id << 32 | rep
+        handle = self.known.get(key) or capi.host_new(True, rep, type_id)
         error: int = capi.host_to_any(ctx, handle, out)
         if rep > _FEW:
             capi.host_delete(handle)
         else:
-            self.known[type_id << 32 | rep] = handle
+            self.known[key] = handle
         return error
 
 
@@ -64,13 +65,19 @@ class HostObjects:
         """
         if value is None or value.__class__ is GuestResource:
             raise TypeError("not an object of the host")
+        rep = self._next
+        if rep > self._last or rep in self.entries:
+            rep = self._vacant()
+        self._next = rep + 1
+        self.entries[rep] = value
+        return rep
+
+    def _vacant(self) -> int:
         entries, rep = self.entries, self._next
-        while rep in entries:
-            rep = rep + 1 if rep < self._last else 1
-        self._next = rep + 1 if rep < self._last else 1
-        entries[rep] = value
         if len(entries) * 2 > self._last:
             self._last = min(self._last * 2, 0xFFFF_FFFF)
+        while rep > self._last or rep in entries:
+            rep = rep + 1 if rep < self._last else 1
         return rep
 
     def drop(self, rep: int) -> None:

@@ -16,6 +16,7 @@ from wasmplex.engine.ticker import Ticker
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from wasmplex.engine.instance import Instance
@@ -40,13 +41,15 @@ class StoreState:
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
+    :ivar polling: True while wasmtime, and what it calls, runs
+    :ivar task: who waits for the host function that has suspended the guest
     :ivar delete: frees the store, given its address, now or a little later
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
-        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans", "moved",
-        "objects", "ticker", "waiting",
+        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
+        "moved", "objects", "polling", "task", "ticker", "waiting",
     )  # fmt: skip
 
     def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
@@ -66,6 +69,8 @@ class StoreState:
         self.objects = HostObjects()
         self.loans: list[tuple[int, int]] = []
         self.moved: list[GuestResource] = []
+        self.polling = False
+        self.task: asyncio.Task[Any] | None = None
         self.closed = False
         STATES[self.ctx] = self
 
@@ -116,7 +121,13 @@ class StoreState:
             pointer: int = capi.any_clone(value.pointer_in(self, resource))
             self.moved.append(value)
             return pointer
-        return self._hand(resource, self.objects.add(value))
+        rep = self.objects.add(value)
+        pattern = _known.get(resource.id << 32 | rep)
+        if pattern is None:
+            return self._hand(resource, rep)
+        if error := host_to_any(self.ctx, pattern, self._out):
+            raise RuntimeError(take_error(error))
+        return U64[self._out >> 3]
 
     def give(self, resource: Resource, value: Any, arena: Arena) -> int:
         """Make a C handle for an ``own``; the arena frees it."""
@@ -136,12 +147,7 @@ class StoreState:
         return pointer
 
     def _hand(self, resource: Resource, rep: int) -> int:
-        pattern = _known.get(resource.id << 32 | rep)
-        if pattern is None:
-            error = _patterns.enter(self.ctx, resource.id, rep, self._out)
-        else:
-            error = host_to_any(self.ctx, pattern, self._out)
-        if error:
+        if error := _patterns.enter(self.ctx, resource.id, rep, self._out):
             raise RuntimeError(take_error(error))
         return U64[self._out >> 3]
 
