@@ -24,6 +24,8 @@ MAY_BLOCK = {
     ("redis/utils.py", "get_lib_version"): EVERYTHING,
     # The thread has been told to end and does so at once; nothing is served any more.
     ("wasmplex/engine/ticker.py", "close"): "threading.Lock.acquire",
+    # The thread deletes a few instances, which takes it milliseconds; nothing is served any more.
+    ("wasmplex/engine/worker.py", "close"): "threading.Lock.acquire",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
-from wasmplex.instances import InstancePool, Loan
+from wasmplex.instances import AHEAD, InstancePool, Loan
 
 pytestmark = pytest.mark.anyio
 
@@ -229,3 +229,114 @@ async def test_whatever_is_cancelled_nothing_is_lost(
     assert s.live == s.idle <= maximum
     p.close()
     assert all(i.closed == 1 for i in factory.made)
+
+
+# ---------------------------------------------------------------- instances made ahead
+
+
+class Ahead(Factory):
+    """Makes instances when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.go_on = anyio.Event()
+
+    async def __call__(self) -> FakeInstance:
+        self.begun += 1
+        await self.go_on.wait()
+        return await super().__call__()
+
+
+def stocked(factory: Factory, ahead: Factory, maximum: int = 8) -> InstancePool:
+    return InstancePool(
+        factory, maximum=maximum, reuse=1, queue=4, timeout=5.0, name="w", create_ahead=ahead
+    )  # fmt: skip
+
+
+async def call(p: InstancePool) -> FakeInstance:
+    async with p.lend() as instance:
+        assert isinstance(instance, FakeInstance)
+        return instance
+
+
+async def test_fresh_instances_are_made_ahead_of_the_calls_that_need_them() -> None:
+    factory, ahead = Factory(), Ahead()
+    ahead.go_on.set()
+    p = stocked(factory, ahead)
+    first = await call(p)
+    await anyio.wait_all_tasks_blocked()
+    assert (len(factory.made), len(ahead.made)) == (1, AHEAD)
+    served = {id(await call(p)) for _ in range(AHEAD)}
+    assert served == {id(instance) for instance in ahead.made[:AHEAD]}
+    assert first.closed == 1
+    assert all(instance.closed == 1 for instance in ahead.made[:AHEAD])
+    await anyio.wait_all_tasks_blocked()
+    p.close()
+    await p.settle()
+    assert [instance.closed for instance in ahead.made] == [1] * len(ahead.made)
+    assert p.statistics()[:3] == (0, 0, 0)
+
+
+async def test_a_call_does_not_wait_for_what_is_made_ahead() -> None:
+    factory, ahead = Factory(), Ahead()
+    p = stocked(factory, ahead)
+    for _ in range(3):
+        await call(p)
+    assert (len(factory.made), ahead.begun, len(ahead.made)) == (3, 1, 0)
+    p.close()
+    await p.settle()
+
+
+async def test_what_is_made_ahead_counts_as_live() -> None:
+    factory, ahead = Factory(), Ahead()
+    ahead.go_on.set()
+    p = stocked(factory, ahead, maximum=2)
+    async with p.lend():
+        await anyio.wait_all_tasks_blocked()
+        assert p.statistics()[:2] == (2, 1)
+        async with p.lend():
+            await anyio.wait_all_tasks_blocked()
+            assert p.statistics()[:2] == (2, 0)
+    p.close()
+    await p.settle()
+
+
+async def test_an_instance_made_ahead_goes_to_who_waits_for_one() -> None:
+    factory, ahead = Factory(), Ahead()
+    p = stocked(factory, ahead, maximum=2)
+    served: list[FakeInstance] = []
+
+    async def waiting() -> None:
+        served.append(await call(p))
+
+    async with p.lend(), anyio.create_task_group() as tasks:
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(waiting)
+        await anyio.wait_all_tasks_blocked()
+        assert p.statistics().waiting == 1
+        ahead.go_on.set()
+    assert served == ahead.made[:1]
+    p.close()
+    await p.settle()
+
+
+async def test_failing_to_make_one_ahead_harms_no_call() -> None:
+    factory, ahead = Factory(), Ahead()
+    ahead.go_on.set()
+    ahead.fail = True
+    p = stocked(factory, ahead)
+    for _ in range(3):
+        await call(p)
+        await anyio.wait_all_tasks_blocked()
+    assert (len(factory.made), ahead.begun, p.statistics().live) == (3, 3, 0)
+
+
+async def test_closing_gives_up_what_is_being_made_ahead() -> None:
+    factory, ahead = Factory(), Ahead()
+    p = stocked(factory, ahead)
+    await call(p)
+    await anyio.wait_all_tasks_blocked()
+    p.close()
+    await p.settle()
+    assert (ahead.begun, len(ahead.made), p.statistics().live) == (1, 0, 0)

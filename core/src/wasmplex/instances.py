@@ -6,7 +6,8 @@ out, so that a quiet workload keeps using the few that are warm.
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
+import logging
+from asyncio import Future, Task, get_running_loop, wait
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -19,7 +20,13 @@ from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import GuestInstance
 
-__all__ = ["InstancePool", "PoolStatistics", "PooledInstance"]
+__all__ = ["AHEAD", "InstancePool", "PoolStatistics", "PooledInstance"]
+
+
+log = logging.getLogger("wasmplex.instances")
+
+AHEAD = 2
+"""Instances that are made ahead of calls."""
 
 
 class PooledInstance(GuestInstance, Protocol):
@@ -60,6 +67,8 @@ class InstancePool:
     :param timeout: seconds that one call may take, the wait for an instance included
     :param name: the workload, for messages
     :param on_error: told of whatever ends a call
+    :param create_ahead: makes a fresh instance without holding up anybody; there are then always up to
+        `AHEAD` of them idle, if `maximum` allows it
     """
 
     def __init__(
@@ -72,8 +81,11 @@ class InstancePool:
         timeout: float,
         name: str,
         on_error: Callable[[BaseException], None] | None = None,
+        create_ahead: Callable[[], Awaitable[PooledInstance]] | None = None,
     ) -> None:
         self._create = create
+        self._create_ahead = create_ahead
+        self._stocking: Task[None] | None = None
         self.on_error = on_error
         self._maximum = maximum
         self._reuse = reuse
@@ -115,11 +127,19 @@ class InstancePool:
     def close(self) -> None:
         """Drop the idle instances; those in a call are dropped when it ends."""
         self._closed = True
+        if self._stocking is not None:
+            self._stocking.cancel()
         while self._idle:
             self._live -= 1
             self._idle.pop()[0].close()
         if not self._lent:
             self.deadlines.close()
+
+    async def settle(self) -> None:
+        """Wait, after `close`, until nothing is being made any more."""
+        if self._stocking is not None:
+            with anyio.CancelScope(shield=True):
+                await wait((self._stocking,))
 
     # A waiter is handed either an instance or a free place (None) to make one in; whoever hands it over has
     # already counted it, so that no newcomer can take it first.
@@ -130,9 +150,14 @@ class InstancePool:
         self._lent += 1
         try:
             if self._idle:
-                return self._idle.pop()
+                lent = self._idle.pop()
+                if self._create_ahead is not None:
+                    self._stock(self._create_ahead)
+                return lent
             if self._live < self._maximum:
                 self._live += 1
+                if self._create_ahead is not None:
+                    self._stock(self._create_ahead)
                 return await self._make()
             return await self._wait() or await self._make()
         except BaseException:
@@ -165,6 +190,32 @@ class InstancePool:
             raise
         self._created += 1
         return instance, 0
+
+    def _stock(self, create: Callable[[], Awaitable[PooledInstance]]) -> None:
+        if self._stocking is None and self._short():
+            self._stocking = get_running_loop().create_task(self._fill(create))
+
+    def _short(self) -> bool:
+        return len(self._idle) < AHEAD and self._live < self._maximum and not self._closed
+
+    async def _fill(self, create: Callable[[], Awaitable[PooledInstance]]) -> None:
+        try:
+            while self._short():
+                self._live += 1
+                lent: _Lent | None = None
+                try:
+                    instance = await create()
+                    self._created += 1
+                    if self._closed:
+                        instance.close()
+                    else:
+                        lent = (instance, 0)
+                finally:
+                    self._hand_on(lent)
+        except Exception as error:  # noqa: BLE001  the next call finds out for itself, and tells its caller
+            log.debug("workload %s: no instance could be made ahead of a call: %s", self.name, error)
+        finally:
+            self._stocking = None
 
     def _give_back(self, instance: PooledInstance, used: int) -> None:
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
@@ -14,7 +14,7 @@ from wasmplex.binding import serve
 from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
 from wasmplex.component import read
 from wasmplex.component.shape import Shape
-from wasmplex.engine import Compiled, Engine, Linked
+from wasmplex.engine import Compiled, Engine, Instance
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
@@ -25,6 +25,9 @@ from wasmplex.threads import OwnThread
 __all__ = ["RunningWorkload", "open_workload"]
 
 
+_Create: TypeAlias = Callable[[], Awaitable[PooledInstance]]
+
+
 class RunningWorkload:
     """A workload whose backends are open and whose component is linked. Made by `open_workload`."""
 
@@ -32,7 +35,8 @@ class RunningWorkload:
         self,
         planned: PlannedWorkload,
         imports: Mapping[str, HostFunctions],
-        create: Callable[[], Awaitable[PooledInstance]],
+        create: _Create,
+        create_ahead: _Create | None = None,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         config = planned.config
@@ -52,6 +56,7 @@ class RunningWorkload:
             timeout=config.limits.timeout,
             name=config.name,
             on_error=on_error,
+            create_ahead=create_ahead,
         )
 
     def __repr__(self) -> str:
@@ -89,6 +94,10 @@ class RunningWorkload:
         """Drop the instances."""
         self._pool.close()
 
+    async def settle(self) -> None:
+        """Wait, after `close`, until nothing is being made any more."""
+        await self._pool.settle()
+
 
 @asynccontextmanager
 async def open_workload(
@@ -108,12 +117,13 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        create = await _link(planned, engine, imports, progress)
-        workload = RunningWorkload(planned, imports, create, on_error)
+        create, ahead = await _link(planned, engine, imports, progress)
+        workload = RunningWorkload(planned, imports, create, ahead, on_error)
         try:
             yield workload
         finally:
             workload.close()
+            await workload.settle()
 
 
 _SMALL, _MEDIUM = 1 << 18, 1 << 22
@@ -134,18 +144,31 @@ def transport_for(planned: PlannedWorkload) -> TransportName:
 
 async def _link(
     planned: PlannedWorkload, engine: Engine, imports: Mapping[str, HostFunctions], progress: Progress | None
-) -> Callable[[], Awaitable[PooledInstance]]:
-    """Compile and link a component, with adapters if it needs them; return what makes instances."""
+) -> tuple[_Create, _Create | None]:
+    """Compile and link a component, with adapters if it needs them.
+
+    :return: what makes instances, and what makes them ahead of calls, if anything does
+    """
     name, memory = planned.config.name, planned.config.limits.memory
     vectors = engine.settings.proposals.get("simd", True)
     transport = transport_for(planned)
     bridged = bridge(planned.wasm, planned.shape, imports, assemble, transport=transport, vectors=vectors)
     if bridged is None:
-        compiled = await _compile(planned, engine, planned.wasm, planned.shape, progress)
-        return partial(engine.link(compiled, imports, name).instantiate, memory)
-    shape = read(bridged.wasm)
-    compiled = await _compile(planned, engine, bridged.wasm, shape, progress, host_memory=bridged.host_memory)
-    return partial(_bridged_instance, engine.link(compiled, bridged.link(imports), name), memory, bridged)
+        wasm, shape, linked_imports, host_memory = planned.wasm, planned.shape, imports, False
+    else:
+        wasm, shape, host_memory = bridged.wasm, read(bridged.wasm), bridged.host_memory
+        linked_imports = bridged.link(imports)
+    compiled = await _compile(planned, engine, wasm, shape, progress, host_memory=host_memory)
+    linked = engine.link(compiled, linked_imports, name)
+    make: Callable[[], Awaitable[Instance]] = partial(linked.instantiate, memory)
+    ahead: Callable[[], Awaitable[Instance]] | None = None
+    if planned.config.instances.reuse == 1 and not host_memory:
+        maker = await engine.ahead(linked, linked_imports, memory)
+        if maker is not None:
+            make, ahead = maker.make_now, maker.make_ahead
+    if bridged is None:
+        return make, ahead
+    return partial(_bridged_instance, make, bridged), ahead and partial(_bridged_instance, ahead, bridged)
 
 
 async def _compile(
@@ -166,8 +189,8 @@ async def _compile(
         raise ComponentError([replace(d, where=d.where or where) for d in error.diagnostics]) from error
 
 
-async def _bridged_instance(linked: Linked, memory: int, bridged: Bridged) -> BridgedInstance:
-    instance = BridgedInstance(await linked.instantiate(memory), bridged)
+async def _bridged_instance(make: Callable[[], Awaitable[Instance]], bridged: Bridged) -> BridgedInstance:
+    instance = BridgedInstance(await make(), bridged)
     if bridged.start is not None:
         try:
             await instance.call(bridged.start)

@@ -57,6 +57,7 @@ SIGNATURES = {
     "wasmtime_component_linker_instance_delete": "v(p)",
     "wasmtime_component_linker_instance_add_instance": "p(p p p p)",
     "wasmtime_component_linker_instance_add_func": "p(p p p p p p)",
+    "wasmtime_component_linker_define_unknown_imports_as_traps": "p(p p)",
     "wasmtime_component_linker_instance_add_func_async": "p(p p p p p p)",
     "wasmtime_component_linker_instance_add_resource": "p(p p p p p p p)",
     "wasmtime_component_linker_instantiate_async": "p(p p p p p)",

@@ -183,14 +183,41 @@ async def test_waiting_call_ends_when_the_running_one_traps(new_instance: Any) -
     assert "gone" in str(results[1])
 
 
-async def test_host_function_that_calls_its_own_instance_is_told(new_instance: Any) -> None:
+@pytest.mark.parametrize("waits_before", [False, True])
+async def test_host_function_that_calls_its_own_instance_is_told(
+    new_instance: Any, waits_before: bool
+) -> None:
     async def noop(instance: Any) -> None:
+        if waits_before:
+            await asyncio.sleep(0.001)
         await instance.call("run-add", 1)
 
     guest = await new_instance("kv", kv(noop=HostFunction(noop, context=True)))
     with pytest.raises(Trap) as caught:
         await guest.call("run-noop", 1)
     assert "the instance that waits for it" in str(caught.value.__cause__)
+
+
+async def test_another_task_waits_for_its_turn_and_may_give_up_waiting(new_instance: Any) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def noop() -> None:
+        begun.set()
+        await go_on.wait()
+
+    guest = await new_instance("kv", kv(noop=noop))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(guest.call, "run-noop", 1)
+        await begun.wait()
+        second = asyncio.create_task(guest.call("run-add", 1))
+        third = asyncio.create_task(guest.call("run-add", 1))
+        await anyio.wait_all_tasks_blocked()
+        second.cancel()
+        go_on.set()
+        assert await third == 1
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    assert await guest.call("run-add", 1) == 1
 
 
 async def test_close_during_a_call_waits_for_its_end(new_instance: Any) -> None:

@@ -1,9 +1,9 @@
 """The functions of the wasmtime C API that the engine calls itself, with their own prototypes.
 
 They are taken from the library that the `wasmtime` package has loaded. Every pointer and size is declared
-`c_size_t`, so that addresses are plain Python integers (0 is NULL), and every function object is private to
-this module: what `wasmtime` declares for its own use is neither relied on nor changed. (At least one
-declaration there is wrong: ``epoch_deadline_async_yield_and_update`` returns nothing.)
+so that addresses are plain Python integers (0 is NULL), and every function object is private to this module:
+what `wasmtime` declares for its own use is neither relied on nor changed. (At least one declaration there is
+wrong: ``epoch_deadline_async_yield_and_update`` returns nothing.)
 
 The C structs behind the addresses, and the sizes pinned by ``tests/engine/test_contract.py``:
 
@@ -37,7 +37,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, c_bool, c_char_p, c_int64, c_size_t, c_uint32, c_uint64
+from ctypes import CFUNCTYPE, c_bool, c_char_p, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Final
 
 from wasmtime._ffi import dll
@@ -54,7 +54,10 @@ __all__ = [
 _holding_gil = ctypes.PyDLL(None, handle=dll._handle)  # noqa: SLF001  the same library, another calling mode
 _Function = Callable[..., Any]
 
-P = c_size_t
+# A pointer or a size. As a parameter ctypes converts `c_void_p` in half the time that `c_size_t` takes, which
+# is most of what a short call costs; as a result it would make None of 0.
+P = c_void_p
+_WORD: Final = c_size_t
 
 
 def _bind(name: str, result: Any, *params: Any) -> _Function:
@@ -67,7 +70,7 @@ def _bind_blocking(name: str, result: Any, *params: Any) -> _Function:
 
 def _declare(library: ctypes.CDLL, name: str, result: Any, params: tuple[Any, ...]) -> _Function:
     function = library[name]
-    function.restype = result
+    function.restype = _WORD if result is P else result
     function.argtypes = list(params)
     return function
 
@@ -101,6 +104,7 @@ linker_delete: Final = _bind("wasmtime_component_linker_delete", None, P)
 linker_root: Final = _bind("wasmtime_component_linker_root", P, P)
 linker_instance_delete: Final = _bind("wasmtime_component_linker_instance_delete", None, P)
 add_instance: Final = _bind("wasmtime_component_linker_instance_add_instance", P, P, c_char_p, P, P)
+unknown_imports_as_traps: Final = _bind("wasmtime_component_linker_define_unknown_imports_as_traps", P, P, P)
 add_func: Final = _bind("wasmtime_component_linker_instance_add_func", P, P, c_char_p, P, P, P, P)
 add_func_async: Final = _bind("wasmtime_component_linker_instance_add_func_async", P, P, c_char_p, P, P, P, P)
 add_resource: Final = _bind(
@@ -114,7 +118,7 @@ store_new: Final = _bind("wasmtime_store_new", P, P, P, P)
 store_context: Final = _bind("wasmtime_store_context", P, P)
 store_limiter: Final = _bind("wasmtime_store_limiter", None, P, c_int64, c_int64, c_int64, c_int64, c_int64)
 store_delete: Final = _bind_blocking("wasmtime_store_delete", None, P)
-set_epoch_deadline: Final = _bind("wasmtime_context_set_epoch_deadline", None, P, c_uint64)
+set_epoch_deadline: Final = _bind("wasmtime_context_set_epoch_deadline", None, P, P)
 epoch_yield: Final = _bind("wasmtime_context_epoch_deadline_async_yield_and_update", None, P, c_uint64)
 increment_epoch: Final = _bind("wasmtime_engine_increment_epoch", None, P)
 get_export_index: Final = _bind("wasmtime_component_get_export_index", P, P, P, c_char_p, P)
@@ -134,7 +138,9 @@ error_delete: Final = _bind("wasmtime_error_delete", None, P)
 
 SYNC_PARAMETERS: Final = ("data", "ctx", "ty", "args", "nargs", "res", "nres")
 """What wasmtime passes to a synchronous host function."""
-_SYNC_CALLBACKS: Final = {count: CFUNCTYPE(P, *[P] * count) for count in range(1, len(SYNC_PARAMETERS) + 1)}
+_SYNC_CALLBACKS: Final = {
+    count: CFUNCTYPE(_WORD, *[_WORD] * count) for count in range(1, len(SYNC_PARAMETERS) + 1)
+}
 
 
 def sync_callback(body: Callable[..., int]) -> Any:
@@ -147,9 +153,9 @@ def sync_callback(body: Callable[..., int]) -> Any:
     return _SYNC_CALLBACKS[body.__code__.co_argcount](body)
 
 
-ASYNC_CALLBACK: Final = CFUNCTYPE(None, P, P, P, P, P, P, P, P, P)
+ASYNC_CALLBACK: Final = CFUNCTYPE(None, *[_WORD] * 9)
 """(data, context, type, args, nargs, results, nresults, &error, &continuation)"""
-DESTRUCTOR: Final = CFUNCTYPE(P, P, P, c_uint32)
+DESTRUCTOR: Final = CFUNCTYPE(_WORD, _WORD, _WORD, c_uint32)
 """(data, context, rep) -> error"""
 
 KINDS: Final = {

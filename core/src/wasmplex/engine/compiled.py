@@ -7,6 +7,8 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wasmtime.component import Component
+
 from wasmplex.component.shape import InstanceType, Shape
 from wasmplex.engine import capi
 from wasmplex.engine.codec.generate import Codec, ExportCodec
@@ -16,7 +18,7 @@ from wasmplex.errors import UsageError, nearest
 from wasmplex.wit.types import FuncType
 
 if TYPE_CHECKING:
-    from wasmtime.component import Component
+    import wasmtime
 
     from wasmplex.engine.engine import Engine
     from wasmplex.engine.variants import Variant
@@ -38,15 +40,17 @@ class Compiled:
 
     :ivar shape: what it imports and exports
     :ivar size: bytes of the component's binary
+    :ivar name: what its machine code is kept under
     """
 
     def __init__(
-        self, engine: Engine, variant: Variant, component: Component, shape: Shape, size: int
+        self, engine: Engine, variant: Variant, component: Component, shape: Shape, size: int, name: str
     ) -> None:
         self.engine = engine
         self.variant = variant
         self.shape = shape
         self.size = size
+        self.name = name
         self.codec = Codec(STATES, fail)
         self._component = component
         self.component = ctypes.cast(component.ptr(), ctypes.c_void_p).value or 0
@@ -66,6 +70,10 @@ class Compiled:
                     f"{export.name}#{name}": function for name, function in export.type.functions.items()
                 }
         return found
+
+    def copy(self, engine: wasmtime.Engine) -> Component:
+        """Return the same machine code for another engine, which must be like this one."""
+        return Component.deserialize(engine, self._component.serialize())
 
     def export(self, name: str) -> ExportEntry:
         """Return an exported function; the code for it is generated when it is first asked for.

@@ -20,7 +20,7 @@ from wasmplex.engine.memory import U8
 from wasmplex.engine.store import StoreState
 from wasmplex.values import Err
 
-__all__ = ["HostFailure", "drive"]
+__all__ = ["HostFailure", "drive", "reentered"]
 
 _FIRST = object()
 
@@ -79,7 +79,11 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
     """
     ticker, ticks, stalls = state.ticker, 0, 0
     try:
-        while not poll(future):
+        while True:
+            state.polling = True
+            if poll(future):
+                break
+            state.polling = False
             if state.waiting is not None:
                 stalls = 0
                 await _wait(state)
@@ -90,7 +94,20 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
             state.refresh_epoch()
     finally:
         future_delete(future)
-        state.waiting = None
+        state.waiting = state.task = None
+        state.polling = False
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # driven by hand, without an event loop
+        return None
+
+
+def reentered(state: StoreState) -> bool:
+    """Say whether who asks is a host function that the guest in the store waits for, or was called by one."""
+    return state.polling or (state.task is not None and state.task is _current_task())
 
 
 async def _wait(state: StoreState) -> None:
@@ -98,6 +115,7 @@ async def _wait(state: StoreState) -> None:
     assert state.waiting is not None  # noqa: S101  the caller has looked
     coroutine, first, finish, finish_err, slot, name = state.waiting
     state.waiting = None
+    state.task = _current_task()
     try:
         try:
             value = await _Resumed(coroutine, first)

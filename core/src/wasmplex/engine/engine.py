@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +18,17 @@ from wasmtime.component import Component
 
 from wasmplex.component.shape import Extern, InstanceType, Shape
 from wasmplex.engine import proposals
+from wasmplex.engine.ahead import Ahead, fits, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.settings import EngineSettings, check_python
+from wasmplex.engine.slots import Slots
 from wasmplex.engine.ticker import Ticker
 from wasmplex.engine.traps import innermost_cause
 from wasmplex.engine.variants import Variant, check
+from wasmplex.engine.worker import Worker
 from wasmplex.errors import ComponentError
 from wasmplex.wit.types import FuncType
 
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from wasmplex.plugins.contracts import HostFunctions
 
 __all__ = ["Engine", "Progress"]
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 """Is told what is being done, in a few words."""
@@ -51,7 +57,9 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.ticker = Ticker()
         weakref.finalize(self, self.ticker.close)
-        self._variants: dict[tuple[bool, bool], Variant] = {}
+        self.worker = Worker()
+        weakref.finalize(self, self.worker.close, wait=False)
+        self._variants: dict[tuple[bool, bool, bool], Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
         self._locks: dict[tuple[str, str], anyio.Lock] = {}
@@ -65,7 +73,8 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Stop the ticker. Instances must have been closed before."""
+        """End the threads. Instances must have been closed before."""
+        self.worker.close()
         self.ticker.close()
 
     # ------------------------------------------------------------ compile
@@ -97,7 +106,7 @@ class Engine:
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
-            compiled = Compiled(self, variant, component, shape, len(wasm))
+            compiled = Compiled(self, variant, component, shape, len(wasm), name)
             self._compiled[key] = compiled
             return compiled
 
@@ -120,15 +129,30 @@ class Engine:
         on = {name for name, switched_on in self.settings.proposals.items() if switched_on}
         return sorted(shape.proposals - {proposals.ALWAYS} - on)
 
-    async def _variant(self, *, concurrency: bool, host_memory: bool) -> Variant:
-        key, chosen = (concurrency, host_memory), self.settings.proposals
+    async def _variant(self, *, concurrency: bool, host_memory: bool, in_slots: bool = False) -> Variant:
+        key, chosen = (concurrency, host_memory, in_slots), self.settings.proposals
         if key not in self._variants:
             await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
         if key not in self._variants:  # another task may have been faster
-            made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory)
+            made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, in_slots=in_slots)
             self.ticker.add(made.engine, made)
             self._variants[key] = made
         return self._variants[key]
+
+    async def _in_slots(self, compiled: Compiled, workload: str) -> Compiled | None:
+        """Return the same code for an engine with slots; None if the component does not fit into one."""
+        concurrency = _needs_concurrency(compiled.shape)
+        variant = await self._variant(concurrency=concurrency, host_memory=False, in_slots=True)
+        component = None
+        if self._cache is not None:
+            component = await anyio.to_thread.run_sync(self._cache.share, compiled.name, variant.handle)
+        try:
+            if component is None:
+                component = await anyio.to_thread.run_sync(compiled.copy, variant.handle)
+        except wasmtime.WasmtimeError as error:
+            _log.debug("workload %s: instances cannot live in slots: %s", workload, error)
+            return None
+        return Compiled(self, variant, component, compiled.shape, compiled.size, compiled.name)
 
     # ------------------------------------------------------------ link
 
@@ -142,6 +166,24 @@ class Engine:
         :raises wasmplex.errors.LinkError: naming everything that does not fit
         """
         return link(compiled, imports, workload)
+
+    async def ahead(
+        self, linked: Linked, imports: Mapping[str, HostFunctions | Any], memory_limit: int
+    ) -> Ahead | None:
+        """Return what makes instances ahead of calls; None if that does not pay, or cannot be.
+
+        :param imports: what `linked` was linked to
+        :param memory_limit: see `Linked.instantiate`
+        """
+        name = linked.workload
+        if not await worth_it(linked.compiled, memory_limit, name):
+            return None
+        slotted = None
+        if await anyio.to_thread.run_sync(Slots.possible):
+            in_slots = await self._in_slots(linked.compiled, name)
+            if in_slots is not None and await fits(in_slots, memory_limit, name):
+                slotted = link(in_slots, imports, name)
+        return Ahead(linked, slotted, memory_limit, self.worker)
 
 
 def _needs_concurrency(shape: Shape) -> bool:

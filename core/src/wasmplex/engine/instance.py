@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import weakref
+from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
-from wasmplex.engine.driver import HostFailure, drive
+from wasmplex.engine.driver import HostFailure, drive, reentered
 from wasmplex.engine.entry import check_headroom
 from wasmplex.engine.memory import U64
 from wasmplex.engine.store import StoreState, take_error
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from wasmplex.engine.compiled import ExportEntry
     from wasmplex.engine.host_memory import HostMemory
     from wasmplex.engine.linker import Linked
+    from wasmplex.engine.worker import Worker
 
 __all__ = ["Instance"]
 
@@ -44,14 +46,14 @@ class Instance:
     def __init__(self, linked: Linked, store: StoreState) -> None:
         self._linked = linked
         self._store = store
-        self._lock = asyncio.Lock()
+        self._taken = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._functions: dict[str, tuple[ExportEntry, int]] = {}
         self._blocks: list[Any] = []
         self._handle = self._block(_INSTANCE_WORDS)
         self._poisoned = False
         self._running = False
         self._closing = False
-        self._task: asyncio.Task[Any] | None = None
         self._thread = OwnThread()
         self.state: dict[Any, Any] = {}
         self.memories: list[HostMemory] = []
@@ -73,8 +75,8 @@ class Instance:
         """True while a call runs in it."""
         return self._running
 
-    async def start(self) -> None:
-        """Run the component's start functions. Called once, by `Linked.instantiate`."""
+    async def start(self, worker: Worker | None = None) -> None:
+        """Run the component's start functions, in `worker` if there is one. Called once, by `Linked`."""
         check_headroom()
         arena = Arena.take(1)
         try:
@@ -86,7 +88,7 @@ class Instance:
                 self._handle,
                 arena.base << 3,
             )
-            await self._run(future, arena.base, "instantiate", self._poll_noting_memories())
+            await self._run(future, arena.base, "instantiate", self._poll_noting_memories(), worker)
         finally:
             arena.release()
 
@@ -100,10 +102,13 @@ class Instance:
         """
         if get_ident() != self._thread.ident:
             self._thread.refuse(f"an instance of workload {self.workload!r}")
-        if self._task is not None and self._task is _current_task():
+        if self._running and reentered(self._store):
             raise RuntimeError(f"a host function called {export} of the instance that waits for it")
-        async with self._lock:
-            if self.poisoned:
+        if self._taken:
+            await self._turn()
+        self._taken = True
+        try:
+            if self._poisoned or self._store.closed:
                 raise Trap(
                     f"workload {self.workload!r}: the instance is gone",
                     where=export,
@@ -111,6 +116,27 @@ class Instance:
                 )
             entry, function = self._functions.get(export) or self._resolve(export)
             return await self._call(entry, function, args)
+        finally:
+            self._pass_on()
+
+    async def _turn(self) -> None:
+        """Wait until the call before has ended; it leaves the instance taken, for this one."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken = False
 
     async def _call(self, entry: ExportEntry, function: int, args: tuple[Any, ...]) -> Any:
         codec, store = entry.codec, self._store
@@ -156,16 +182,23 @@ class Instance:
         return poll
 
     async def _run(
-        self, future: int, error: int, name: str, poll: Callable[[int], bool] = capi.future_poll
+        self,
+        future: int,
+        error: int,
+        name: str,
+        poll: Callable[[int], bool] = capi.future_poll,
+        worker: Worker | None = None,
     ) -> None:
-        """Drive a future; turn what went wrong into the error to raise."""
+        """Drive a future, here or in a worker; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
-        self._task = _current_task()
         finished = False
         try:
             store.refresh_epoch()
-            await drive(store, future, poll)
+            if worker is None:
+                await drive(store, future, poll)
+            else:
+                await worker.drive(store, future)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
             finished = True
@@ -175,7 +208,6 @@ class Instance:
             raise host_trap(self.workload, name, failure.function, failure.error) from failure.error
         finally:
             self._running = False
-            self._task = None
             store.error = None
             if not finished:  # the guest was left in the middle of something
                 self._poisoned = True
@@ -215,13 +247,6 @@ class Instance:
             raise Trap(f"workload {self.workload!r}: export {export!r} is not a function of the instance")
         self._functions[export] = (entry, function)
         return entry, function
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # driven by hand, without an event loop
-        return None
 
 
 def _end(store: StoreState, linked: Linked) -> None:

@@ -15,6 +15,7 @@ from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
+from wasmplex.engine.worker import Worker
 from wasmplex.errors import Diagnostic, LinkError, nearest
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
 from wasmplex.wit.types import FuncType, Resource
@@ -40,18 +41,27 @@ class Linked:
         self._callbacks: list[Any] = []
         weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
 
-    async def instantiate(self, memory_limit: int = -1) -> Instance:
+    async def instantiate(
+        self,
+        memory_limit: int = -1,
+        worker: Worker | None = None,
+        delete: Callable[[int], object] | None = None,
+    ) -> Instance:
         """Make an instance.
 
         :param memory_limit: bytes that each of its linear memories may have; -1 for no limit
+        :param worker: makes it in another thread: only for a component that calls no host function meanwhile
+        :param delete: frees the store when the instance ends, given its address
         :raises wasmplex.errors.LimitExceeded: if it needs more than its limits from the start
         :raises wasmplex.errors.Trap: if its start function traps
         """
         limits = (memory_limit, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
         store = StoreState(self.compiled.variant.engine, self.compiled.engine.ticker, limits)
+        if delete is not None:
+            store.delete = delete
         instance = Instance(self, store)
         try:
-            await instance.start()
+            await instance.start(worker)
         except BaseException:
             instance.close()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.engine import capi
 from wasmplex.wit.types import Resource
@@ -11,29 +11,73 @@ from wasmplex.wit.types import Resource
 if TYPE_CHECKING:
     from wasmplex.engine.store import StoreState
 
-__all__ = ["GuestResource", "HostObjects"]
+__all__ = ["GuestResource", "HostObjects", "Patterns"]
+
+_FEW: Final = 64
+
+
+class Patterns:
+    """C handles that say which object of the host is meant, for wasmtime to copy.
+
+    One for each type and representation serves all objects and stores, where otherwise one would be made and
+    deleted for each object. Type ids count from 0 in each component, and representations come round, so there
+    are few, and they are kept for good.
+
+    :ivar known: the handle by type id and representation, ``type_id << 32 | rep``
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, int] = {}
+
+    def enter(self, ctx: int, type_id: int, rep: int, out: int) -> int:
+        """Enter an object into a store's table; return an error of wasmtime, or 0.
+
+        :param out: where to put the address of the C handle that has been made, which the caller frees
+        """
+        key = type_id << 32 | rep
+        handle = self.known.get(key) or capi.host_new(True, rep, type_id)
+        error: int = capi.host_to_any(ctx, handle, out)
+        if rep > _FEW:
+            capi.host_delete(handle)
+        else:
+            self.known[key] = handle
+        return error
 
 
 class HostObjects:
     """The table of Python objects that one guest instance holds handles of.
 
     The number that wasmtime keeps for a handle (its representation) is the key here. One object may be in it
-    more than once.
+    more than once. Numbers come round again, so that they stay small: see `Patterns`.
     """
 
-    __slots__ = ("_next", "entries")
+    __slots__ = ("_last", "_next", "entries")
 
     def __init__(self) -> None:
         self.entries: dict[int, Any] = {}
         self._next = 1
+        self._last = _FEW
 
     def add(self, value: Any) -> int:
-        """Enter an object; return its representation."""
+        """Enter an object; return its representation.
+
+        :raises TypeError: for what is none of the host
+        """
+        if value is None or value.__class__ is GuestResource:
+            raise TypeError("not an object of the host")
         rep = self._next
-        self._next = rep + 1 if rep < 0xFFFF_FFFF else 1
-        while rep in self.entries:
-            rep = rep + 1 if rep < 0xFFFF_FFFF else 1
+        if rep > self._last or rep in self.entries:
+            rep = self._vacant()
+        self._next = rep + 1
         self.entries[rep] = value
+        return rep
+
+    def _vacant(self) -> int:
+        entries, rep = self.entries, self._next
+        if len(entries) * 2 > self._last:
+            self._last = min(self._last * 2, 0xFFFF_FFFF)
+        while rep > self._last or rep in entries:
+            rep = rep + 1 if rep < self._last else 1
         return rep
 
     def drop(self, rep: int) -> None:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
-from wasmplex.engine.memory import RAW
-from wasmplex.engine.resources import GuestResource, HostObjects
+from wasmplex.engine.capi import host_to_any, set_epoch_deadline
+from wasmplex.engine.memory import RAW, U64
+from wasmplex.engine.resources import GuestResource, HostObjects, Patterns
 from wasmplex.engine.ticker import Ticker
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from wasmplex.engine.instance import Instance
 
 __all__ = ["STATES", "StoreState", "fail", "take_error"]
@@ -25,6 +29,8 @@ STATES: Final[dict[int, StoreState]] = {}
 """The live stores by the address of their contexts: what callbacks are given."""
 
 _YIELD_TICKS = 1
+_patterns: Final = Patterns()
+_known: Final = _patterns.known
 
 
 class StoreState:
@@ -35,23 +41,27 @@ class StoreState:
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
+    :ivar polling: True while wasmtime, and what it calls, runs
+    :ivar task: who waits for the host function that has suspended the guest
+    :ivar delete: frees the store, given its address, now or a little later
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
-        "_flag", "_instance", "_out", "_store", "bare", "closed", "ctx", "error", "flag", "loans", "moved",
-        "objects", "ticker", "waiting",
+        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
+        "moved", "objects", "polling", "task", "ticker", "waiting",
     )  # fmt: skip
 
     def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
         self.ticker = ticker
+        self.delete: Callable[[int], object] = capi.store_delete
         self._store = capi.store_new(engine, 0, 0)
         capi.store_limiter(self._store, *limits)
         self.ctx: int = capi.store_context(self._store)
         capi.epoch_yield(self.ctx, _YIELD_TICKS)
-        self._flag = (ctypes.c_ubyte * 2)()
-        self.flag = ctypes.addressof(self._flag)
-        self._out = (ctypes.c_uint64 * 1)()
+        self._block = (ctypes.c_uint64 * 2)()
+        self.flag = ctypes.addressof(self._block)
+        self._out = self.flag + 8
         self._instance: weakref.ref[Instance] | None = None
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
@@ -59,6 +69,8 @@ class StoreState:
         self.objects = HostObjects()
         self.loans: list[tuple[int, int]] = []
         self.moved: list[GuestResource] = []
+        self.polling = False
+        self.task: asyncio.Task[Any] | None = None
         self.closed = False
         STATES[self.ctx] = self
 
@@ -76,8 +88,11 @@ class StoreState:
 
     def refresh_epoch(self) -> None:
         """Give the guest a full tick before it has to yield; a wait must not count as its running time."""
-        self.ticker.keep_ticking()
-        capi.set_epoch_deadline(self.ctx, _YIELD_TICKS)
+        ticker = self.ticker
+        ticker.wanted = True
+        if ticker.asleep:
+            ticker.wake()
+        set_epoch_deadline(self.ctx, _YIELD_TICKS)
 
     def close(self) -> None:
         """End the store: drop the host's objects that the guest still holds, then free everything."""
@@ -88,7 +103,7 @@ class StoreState:
         for error in self.objects.clear():
             _log.warning("dropping a resource of an ended instance failed", exc_info=error)
         del STATES[self.ctx]
-        capi.store_delete(self._store)
+        self.delete(self._store)
 
     # ------------------------------------------------------------ handles, called by generated code
 
@@ -106,7 +121,13 @@ class StoreState:
             pointer: int = capi.any_clone(value.pointer_in(self, resource))
             self.moved.append(value)
             return pointer
-        return self._hand_object(resource, value)[0]
+        rep = self.objects.add(value)
+        pattern = _known.get(resource.id << 32 | rep)
+        if pattern is None:
+            return self._hand(resource, rep)
+        if error := host_to_any(self.ctx, pattern, self._out):
+            raise RuntimeError(take_error(error))
+        return U64[self._out >> 3]
 
     def give(self, resource: Resource, value: Any, arena: Arena) -> int:
         """Make a C handle for an ``own``; the arena frees it."""
@@ -119,21 +140,16 @@ class StoreState:
         if not resource.imported:
             lent: int = value.pointer_in(self, resource)
             return lent
-        pointer, rep = self._hand_object(resource, value)
+        rep = self.objects.add(value)
+        pointer = self._hand(resource, rep)
         arena.own_box(pointer)
         self.loans.append((pointer, rep))
         return pointer
 
-    def _hand_object(self, resource: Resource, value: Any) -> tuple[int, int]:
-        if value is None or isinstance(value, GuestResource):
-            raise TypeError("not an object of the host")
-        rep = self.objects.add(value)
-        handle = capi.host_new(True, rep, resource.id)
-        error = capi.host_to_any(self.ctx, handle, ctypes.addressof(self._out))
-        capi.host_delete(handle)
-        if error:
+    def _hand(self, resource: Resource, rep: int) -> int:
+        if error := _patterns.enter(self.ctx, resource.id, rep, self._out):
             raise RuntimeError(take_error(error))
-        return self._out[0], rep
+        return U64[self._out >> 3]
 
     def adopt(self, resource: Resource, pointer: int) -> GuestResource:
         """Return a handle of our own for a guest's resource."""
@@ -143,10 +159,10 @@ class StoreState:
         """Take back what was lent for a call. The C handles must still exist."""
         while self.loans:
             pointer, rep = self.loans.pop()
-            if error := capi.any_to_host(self.ctx, pointer, ctypes.addressof(self._out)):
+            if error := capi.any_to_host(self.ctx, pointer, self._out):
                 take_error(error)
             else:
-                capi.host_delete(self._out[0])
+                capi.host_delete(U64[self._out >> 3])
             self.objects.entries.pop(rep, None)
 
 

@@ -16,6 +16,7 @@ from wasmtime import _ffi
 
 from wasmplex.engine import proposals
 from wasmplex.engine.host_memory import MemoryCreator
+from wasmplex.engine.slots import Slots
 from wasmplex.errors import UsageError
 
 __all__ = ["Variant", "check", "new_config"]
@@ -38,24 +39,34 @@ class Variant:
     :ivar key: what distinguishes it, as part of the names of cached code
     :ivar engine: its address
     :ivar creator: what gives memories to its instances, None if wasmtime does
+    :ivar slots: where its instances live, None if anywhere
     """
 
     key: str
     handle: wasmtime.Engine
     engine: int
     creator: MemoryCreator | None
+    slots: Slots | None = None
 
     @classmethod
-    def new(cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool) -> Variant:
-        """Make an engine. Settings that do not go together would end the process: `check` them first."""
+    def new(
+        cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool, in_slots: bool = False
+    ) -> Variant:
+        """Make an engine. Settings that do not go together would end the process: `check` them first.
+
+        Code that is compiled for an engine with slots is the same as for one without.
+        """
         config = new_config(chosen, concurrency=concurrency)
         creator = MemoryCreator() if host_memory else None
         if creator is not None:
             creator.install(config)
+        slots = Slots() if in_slots else None
+        if slots is not None:
+            slots.install(config)
         handle = wasmtime.Engine(config)
         switches = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(chosen.items()))
         key = f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{switches}"
-        return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator)
+        return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator, slots)
 
 
 def new_config(chosen: Mapping[str, bool], *, concurrency: bool) -> wasmtime.Config:

@@ -102,7 +102,8 @@ class HttpApplication:
             await self._call(target, exchange, scope)
         if exchange.finished and not exchange.complete and not exchange.disconnected:
             try:
-                await exchange.flush()
+                if self._access_log or not exchange.flush_whole():  # a log wants to see the messages
+                    await exchange.flush()
             except OSError:
                 log.debug("%r: the client went away", exchange)
 

@@ -37,3 +37,9 @@ class Connection(Protocol):
 
     def receive_nowait(self) -> Message | None:
         """Return the next message, None if there is none yet. Without it, every read waits."""
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Take a whole response; False if it has to be sent in messages, which can wait.
+
+        :raises RuntimeError: if it cannot be sent as it is
+        """

@@ -159,6 +159,14 @@ class Cycle:
 
     # ------------------------------------------------------------ ASGI: the response
 
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Take a whole response; see `wasmplex.triggers.http.asgi.Connection.answer`."""
+        if self._head or self._disconnected or self._protocol.full is not None:
+            return False
+        self._start(status, headers, trailers=False)
+        self._body(body, more=False)
+        return True
+
     async def send(self, message: Message) -> None:
         """Take a message; wait while the client is slow to take what was sent before.
 
@@ -171,15 +179,17 @@ class Cycle:
             raise ConnectionResetError("the client went away")
         kind = message["type"]
         if kind == "http.response.body" and self._open:
-            self._body(message.get("body", b""), message.get("more_body", False))
+            self._body(message.get("body", b""), more=message.get("more_body", False))
         elif kind == "http.response.start" and not self._head:
-            self._start(message["status"], message.get("headers", ()), message.get("trailers", False))
+            self._start(
+                message["status"], message.get("headers", ()), trailers=message.get("trailers", False)
+            )
         elif kind == TRAILERS and self._announced and not self._open and not self.complete:
             self._end_with_trailers(message.get("headers", ()), message.get("more_trailers", False))
         else:
             raise RuntimeError(f"ASGI message {kind!r} is out of place here")
 
-    def _start(self, status: int, headers: Headers, trailers: bool) -> None:
+    def _start(self, status: int, headers: Headers, *, trailers: bool) -> None:
         lines, noted = self._lines(status, headers)
         if self._continue and not self.ended:
             self.keep_alive = False  # whether the body comes at all is now for the client to decide
@@ -217,7 +227,7 @@ class Cycle:
         _check(lines)
         return lines, noted
 
-    def _body(self, body: bytes, more: bool) -> None:
+    def _body(self, body: bytes, *, more: bool) -> None:
         size, framing = len(body), self._framing
         out = [] if self.started else [self._head]
         if framing is _CHUNKED:

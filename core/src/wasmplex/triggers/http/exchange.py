@@ -227,6 +227,23 @@ class Exchange(HttpExchange):
         finally:
             self._flusher = None
 
+    def flush_whole(self) -> bool:
+        """Send a whole response that nothing has left of yet, at once; False if it takes a `flush`."""
+        if (
+            self.connection is None or self.started or not self.finished or self._trailers
+            or self._flusher is not None or self._broken is not None
+        ):  # fmt: skip
+            return False
+        pieces = self._response
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._finish_head(len(body), finished=True)
+        if not self.connection.answer(self.status, self._head, b"" if self._bodiless else body):
+            return False
+        self._response = []
+        self._writing = 0
+        self.started = self.complete = True
+        return True
+
     async def flush(self) -> None:
         """Send what is held, and wait until the server has taken it.
 
@@ -251,7 +268,11 @@ class Exchange(HttpExchange):
         size, finished = len(data), self.finished
         if not self.started:
             self.started = True
-            await self._send(self._start_message(size, finished))
+            self._finish_head(size, finished=finished)
+            await self._send({
+                "type": "http.response.start", "status": self.status, "headers": self._head,
+                "trailers": self._announced,
+            })  # fmt: skip
         if self._bodiless:
             data = b""
         await self._send({"type": "http.response.body", "body": data, "more_body": not finished})
@@ -263,7 +284,8 @@ class Exchange(HttpExchange):
         if self.on_room is not None:
             self.on_room()
 
-    def _start_message(self, size: int, finished: bool) -> Message:
+    def _finish_head(self, size: int, *, finished: bool) -> None:
+        """Add the body's length to the headers if it is known; decide about trailers and the body itself."""
         head, status = self._head, self.status
         no_body = status in _NO_BODY
         self._bodiless = no_body or self.method == "HEAD"
@@ -279,7 +301,6 @@ class Exchange(HttpExchange):
                 if sized:
                     head.append((b"content-length", b"%d" % size))
             self._announced = self._can_trail and not sized and not self._bodiless
-        return {"type": "http.response.start", "status": status, "headers": head, "trailers": self._announced}
 
 
 async def _whole(receive: Receive) -> Message:

@@ -1,0 +1,110 @@
+"""Instances of large components that are to serve one call each: made ahead of the call, in another thread.
+
+Making an instance of CPython takes a millisecond, and ending it about as long. That can be done where it
+holds nobody up, unless it calls host functions: those belong to the event loop's thread. So it is found out,
+once, whether making an instance calls any: one is made whose imports all trap. What a component does without
+asking the host is the same each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wasmplex.engine import capi
+from wasmplex.engine.linker import Linked
+from wasmplex.engine.store import take_error
+from wasmplex.errors import GuestError
+
+if TYPE_CHECKING:
+    from wasmplex.engine.compiled import Compiled
+    from wasmplex.engine.instance import Instance
+    from wasmplex.engine.slots import Slots
+    from wasmplex.engine.worker import Worker
+
+__all__ = ["Ahead", "fits", "worth_it"]
+
+_log = logging.getLogger(__name__)
+
+_WORTH: Final = 0.0003
+"""Seconds that making an instance has to take: to have another thread do it costs a part of that itself."""
+_TRIALS: Final = 3
+
+
+async def worth_it(compiled: Compiled, memory_limit: int, name: str) -> bool:
+    """Say whether instances are better made by `Ahead`.
+
+    :param memory_limit: see `Linked.instantiate`
+    :param name: the workload, for the log
+    """
+    took = await _trial(compiled, memory_limit, name)
+    return took is not None and took >= _WORTH
+
+
+async def fits(compiled: Compiled, memory_limit: int, name: str) -> bool:
+    """Say whether a component that was compiled for slots can be made in one."""
+    return await _trial(compiled, memory_limit, name) is not None
+
+
+async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | None:
+    """Return how many seconds making an instance takes, None if it fails without the host's functions."""
+    linked = Linked(compiled, name)
+    if error := capi.unknown_imports_as_traps(linked.linker, compiled.component):
+        _log.debug("workload %s: %s", name, take_error(error))
+        return None
+    took = []
+    for _ in range(_TRIALS):
+        begun = time.perf_counter()
+        try:
+            instance = await linked.instantiate(memory_limit)
+        except GuestError as error:
+            kind = "in a slot" if compiled.variant.slots is not None else "ahead of calls"
+            _log.debug("workload %s: instances cannot be made %s: %s", name, kind, error)
+            return None
+        took.append(time.perf_counter() - begun)
+        instance.close()
+    return min(took)
+
+
+class Ahead:
+    """Makes the instances of one component, and ends them, in a worker where that is free.
+
+    :param linked: makes them where there are no slots, or none free
+    :param slotted: the same component linked in an engine with slots; None if it does not fit into one
+    :param memory_limit: see `Linked.instantiate`
+    """
+
+    def __init__(self, linked: Linked, slotted: Linked | None, memory_limit: int, worker: Worker) -> None:
+        self._linked = linked
+        self._slotted = slotted
+        self._memory_limit = memory_limit
+        self._worker = worker
+
+    async def make_now(self) -> Instance:
+        """Make an instance for somebody who waits: here, whatever the worker is doing."""
+        return await self._make(None)
+
+    async def make_ahead(self) -> Instance:
+        """Make an instance in the worker."""
+        return await self._make(self._worker)
+
+    async def _make(self, worker: Worker | None) -> Instance:
+        slotted = self._slotted
+        slots = slotted.compiled.variant.slots if slotted is not None else None
+        if slotted is None or slots is None or not slots.take():
+            return await self._linked.instantiate(self._memory_limit, worker, partial(self._end, None))
+        return await slotted.instantiate(self._memory_limit, worker, partial(self._end, slots))
+
+    def _end(self, slots: Slots | None, store: int) -> None:
+        if self._worker.busy:
+            _delete(store, slots)
+        else:
+            self._worker.post(_delete, store, slots)
+
+
+def _delete(store: int, slots: Slots | None) -> None:
+    capi.store_delete(store)
+    if slots is not None:
+        slots.give()

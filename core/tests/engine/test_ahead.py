@@ -1,0 +1,149 @@
+"""Instances made and ended by the worker, and where they live."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import anyio
+import pytest
+from wasmplex.engine import Engine, Linked, ahead, slots
+from wasmplex.engine.ahead import Ahead, fits, worth_it
+from wasmplex.engine.slots import SLOTS, Slots
+
+pytestmark = pytest.mark.anyio
+
+QUIET = """
+(component
+  (import "tell" (func $tell))
+  (core module $m
+    (import "" "tell" (func $tell))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\\07")
+    (func (export "run") (result i32)
+      (call $tell)
+      (i32.load8_u (i32.const 0))
+      (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (i32.const 1)))))
+  (core func $lowered (canon lower (func $tell)))
+  (core instance $i (instantiate $m (with "" (instance (export "tell" (func $lowered))))))
+  (func (export "run") (result u32) (canon lift (core func $i "run"))))
+"""
+CHATTY = QUIET.replace('(func (export "run")', '(start $tell)\n    (func (export "run")', 1)
+
+
+@pytest.fixture
+async def linked(link_wat: Any) -> Linked:
+    return await link_wat(QUIET, {"": {"tell": lambda: None}})  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def maker(engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    made = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
+    assert made is not None
+    return made
+
+
+async def test_who_calls_the_host_while_it_is_made_is_found_out(link_wat: Any) -> None:
+    told = []
+    linked = await link_wat(CHATTY, {"": {"tell": lambda: told.append(threading.get_ident())}})
+    assert not await worth_it(linked.compiled, -1, "w")
+    assert told == []
+    (await linked.instantiate()).close()
+    assert told == [threading.get_ident()]
+
+
+async def test_what_is_made_at_once_is_not_worth_it(linked: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 60.0)
+    assert not await worth_it(linked.compiled, -1, "w")
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    assert await worth_it(linked.compiled, -1, "w")
+
+
+async def test_host_functions_run_in_the_thread_of_the_event_loop(
+    engine: Engine, link_wat: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    told = []
+    imports = {"": {"tell": lambda: told.append(threading.get_ident())}}
+    maker = await engine.ahead(await link_wat(QUIET, imports), imports, -1)
+    assert maker is not None
+    for make in (maker.make_now, maker.make_ahead):
+        instance = await make()
+        await instance.call("run")
+        instance.close()
+    assert told == [threading.get_ident()] * 2
+
+
+async def test_each_instance_is_as_new_however_many_there_are(maker: Ahead) -> None:
+    for make in (maker.make_now, maker.make_ahead):
+        instances = [await make() for _ in range(SLOTS + 3)]
+        for instance in instances:
+            assert [await instance.call("run") for _ in range(3)] == [7, 8, 9]
+            instance.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing stays in a slot there")
+async def test_slots_are_given_back(maker: Ahead, engine: Engine) -> None:
+    assert maker._slotted is not None
+    free = maker._slotted.compiled.variant.slots
+    assert free is not None
+    instances = [await maker.make_ahead() for _ in range(SLOTS)]
+    assert not free.take()
+    for instance in instances:
+        instance.close()
+    engine.worker.close()
+    assert len(free._free) == SLOTS
+
+
+async def test_giving_up_an_instance_that_is_being_made_leaves_nothing(maker: Ahead, engine: Engine) -> None:
+    for _ in range(20):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await maker.make_ahead()
+    assert (await maker.make_now()).close() is None
+    engine.worker.close()
+    if maker._slotted is not None:
+        assert maker._slotted.compiled.variant.slots is not None
+        assert len(maker._slotted.compiled.variant.slots._free) == SLOTS
+
+
+async def test_what_needs_more_than_a_slot_has_gets_none(
+    engine: Engine, link_wat: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    memories = "".join(
+        f"(core module $m{i} (memory 1)) (core instance (instantiate $m{i}))" for i in range(9)
+    )
+    linked = await link_wat(f"(component {memories})", {})
+    made = await engine.ahead(linked, {}, -1)
+    assert made is not None
+    assert made._slotted is None
+    (await made.make_ahead()).close()
+
+
+async def test_without_address_space_there_are_no_slots(
+    engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    monkeypatch.setattr(slots, "_ADDRESSES", 2**50)
+    assert not Slots.possible()
+    made = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
+    assert made is not None
+    assert made._slotted is None
+
+
+async def test_a_component_in_a_slot_has_the_same_code(engine: Engine, linked: Linked) -> None:
+    in_slots = await engine._in_slots(linked.compiled, "w")
+    assert in_slots is not None
+    assert await fits(in_slots, -1, "w")
+    assert in_slots.copy(linked.compiled.variant.handle).serialize() == linked.compiled._component.serialize()
+
+
+async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engine: Engine) -> None:
+    instance = await maker.make_ahead()
+    engine.worker.close()
+    instance.close()
+    assert instance.poisoned
+    assert threading.active_count() == len([t for t in threading.enumerate() if "instances" not in t.name])
