@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 import pytest
 from hypothesis import given, settings
@@ -234,24 +236,46 @@ async def test_whatever_is_cancelled_nothing_is_lost(
 # ---------------------------------------------------------------- instances made ahead
 
 
-class Ahead(Factory):
-    """Makes instances when it is told to."""
+class FakeComing:
+    def __init__(self, ahead: Ahead) -> None:
+        self.ahead = ahead
+        self.callback: Callable[[], object] = lambda: None
+        self.ready = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun = 0
-        self.go_on = anyio.Event()
+    def done(self) -> bool:
+        return self.ready
 
-    async def __call__(self) -> FakeInstance:
-        self.begun += 1
-        await self.go_on.wait()
-        return await super().__call__()
+    def when_done(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
+
+    def finish(self) -> None:
+        self.ready = True
+        self.callback()
+
+    def result(self) -> FakeInstance:
+        if self.ahead.fail:
+            raise RuntimeError("no instance today")
+        self.ahead.made.append(FakeInstance())
+        return self.ahead.made[-1]
 
 
-def stocked(factory: Factory, ahead: Factory, maximum: int = 8) -> InstancePool:
-    return InstancePool(
-        factory, maximum=maximum, reuse=1, queue=4, timeout=5.0, name="w", create_ahead=ahead
-    )  # fmt: skip
+class Ahead:
+    """Begins to make instances, and finishes when it is told to, or at once."""
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
+        self.fail = False
+        self.begun: list[FakeComing] = []
+        self.made: list[FakeInstance] = []
+
+    def __call__(self) -> FakeComing:
+        self.begun.append(FakeComing(self))
+        self.begun[-1].ready = self.at_once
+        return self.begun[-1]
+
+
+def stocked(factory: Factory, ahead: Ahead, maximum: int = 8, queue: int = 4) -> InstancePool:
+    return InstancePool(factory, maximum=maximum, reuse=1, queue=queue, timeout=5.0, name="w", begin=ahead)
 
 
 async def call(p: InstancePool) -> FakeInstance:
@@ -261,82 +285,99 @@ async def call(p: InstancePool) -> FakeInstance:
 
 
 async def test_fresh_instances_are_made_ahead_of_the_calls_that_need_them() -> None:
-    factory, ahead = Factory(), Ahead()
-    ahead.go_on.set()
+    factory, ahead = Factory(), Ahead(at_once=True)
     p = stocked(factory, ahead)
-    first = await call(p)
-    await anyio.wait_all_tasks_blocked()
-    assert (len(factory.made), len(ahead.made)) == (1, AHEAD)
-    served = {id(await call(p)) for _ in range(AHEAD)}
-    assert served == {id(instance) for instance in ahead.made[:AHEAD]}
-    assert first.closed == 1
-    assert all(instance.closed == 1 for instance in ahead.made[:AHEAD])
-    await anyio.wait_all_tasks_blocked()
+    served = [await call(p) for _ in range(6)]
+    assert len(factory.made) == 0
+    assert served == ahead.made
+    assert [instance.closed for instance in served] == [1] * 6
+    assert len(ahead.begun) == 6 + AHEAD
     p.close()
     await p.settle()
-    assert [instance.closed for instance in ahead.made] == [1] * len(ahead.made)
+    assert [instance.closed for instance in ahead.made] == [1] * (6 + AHEAD)
     assert p.statistics()[:3] == (0, 0, 0)
 
 
-async def test_a_call_does_not_wait_for_what_is_made_ahead() -> None:
+async def test_a_call_alone_does_not_wait_for_what_is_made_ahead() -> None:
     factory, ahead = Factory(), Ahead()
     p = stocked(factory, ahead)
     for _ in range(3):
         await call(p)
-    assert (len(factory.made), ahead.begun, len(ahead.made)) == (3, 1, 0)
-    p.close()
-    await p.settle()
+    assert (len(factory.made), len(ahead.begun), len(ahead.made)) == (3, AHEAD, 0)
 
 
 async def test_what_is_made_ahead_counts_as_live() -> None:
     factory, ahead = Factory(), Ahead()
-    ahead.go_on.set()
     p = stocked(factory, ahead, maximum=2)
     async with p.lend():
-        await anyio.wait_all_tasks_blocked()
-        assert p.statistics()[:2] == (2, 1)
-        async with p.lend():
-            await anyio.wait_all_tasks_blocked()
-            assert p.statistics()[:2] == (2, 0)
-    p.close()
-    await p.settle()
+        assert p.statistics().live == 2
+        assert len(ahead.begun) == 1
 
 
-async def test_an_instance_made_ahead_goes_to_who_waits_for_one() -> None:
-    factory, ahead = Factory(), Ahead()
-    p = stocked(factory, ahead, maximum=2)
-    served: list[FakeInstance] = []
+async def test_one_call_makes_its_instance_and_the_others_take_what_comes() -> None:
+    go_on, served = anyio.Event(), list[FakeInstance]()
 
-    async def waiting() -> None:
+    class Slow(Factory):
+        async def __call__(self) -> FakeInstance:
+            await go_on.wait()
+            return await super().__call__()
+
+    factory, ahead = Slow(), Ahead()
+    p = stocked(factory, ahead, queue=0)
+
+    async def caller() -> None:
         served.append(await call(p))
 
-    async with p.lend(), anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(caller)
         await anyio.wait_all_tasks_blocked()
-        tasks.start_soon(waiting)
+        assert p.statistics().waiting == 3
+        ahead.begun[0].finish()
         await anyio.wait_all_tasks_blocked()
-        assert p.statistics().waiting == 1
-        ahead.go_on.set()
-    assert served == ahead.made[:1]
-    p.close()
-    await p.settle()
+        assert served == ahead.made
+        assert p.statistics().waiting == 2
+        go_on.set()
+    assert (len(factory.made), len(ahead.made), p.statistics().waiting) == (3, 1, 0)
 
 
 async def test_failing_to_make_one_ahead_harms_no_call() -> None:
-    factory, ahead = Factory(), Ahead()
-    ahead.go_on.set()
+    factory, ahead = Factory(), Ahead(at_once=True)
     ahead.fail = True
     p = stocked(factory, ahead)
-    for _ in range(3):
+    for _ in range(6):
         await call(p)
+    assert (len(factory.made), len(ahead.made)) == (6, 0)
+    p.close()
+    with anyio.fail_after(5):
+        await p.settle()
+    assert p.statistics().live == 0
+
+
+async def test_who_waits_while_all_that_is_made_fails_is_served_in_the_end() -> None:
+    factory, ahead = Factory(), Ahead()
+    p = stocked(factory, ahead, maximum=2)
+    async with anyio.create_task_group() as tasks, p.lend():
+        tasks.start_soon(call, p)
         await anyio.wait_all_tasks_blocked()
-    assert (len(factory.made), ahead.begun, p.statistics().live) == (3, 3, 0)
+        assert p.statistics().waiting == 1
+        ahead.fail = True
+        ahead.begun[0].finish()
+        await anyio.wait_all_tasks_blocked()
+        assert p.statistics().waiting == 0
+    assert len(factory.made) == 2
 
 
-async def test_closing_gives_up_what_is_being_made_ahead() -> None:
+async def test_closing_ends_what_is_still_being_made_ahead() -> None:
     factory, ahead = Factory(), Ahead()
     p = stocked(factory, ahead)
     await call(p)
-    await anyio.wait_all_tasks_blocked()
     p.close()
-    await p.settle()
-    assert (ahead.begun, len(ahead.made), p.statistics().live) == (1, 0, 0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(p.settle)
+        await anyio.sleep(0.005)
+        assert p.statistics().live == AHEAD
+        for coming in ahead.begun:
+            coming.finish()
+    assert p.statistics().live == 0
+    assert [instance.closed for instance in ahead.made] == [1] * AHEAD

@@ -7,10 +7,10 @@ out, so that a quiet workload keeps using the few that are warm.
 from __future__ import annotations
 
 import logging
-from asyncio import Future, Task, get_running_loop, wait
+from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -20,7 +20,7 @@ from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.contracts import GuestInstance
 
-__all__ = ["AHEAD", "InstancePool", "PoolStatistics", "PooledInstance"]
+__all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics", "PooledInstance"]
 
 
 log = logging.getLogger("wasmplex.instances")
@@ -38,6 +38,19 @@ class PooledInstance(GuestInstance, Protocol):
 
     def close(self) -> None:
         """Drop the instance and everything its resource table holds."""
+
+
+class Coming(Protocol):
+    """An instance that is being made in another thread."""
+
+    def done(self) -> bool:
+        """Say whether `result` may be called."""
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Have a function called when it is done, in whatever thread."""
+
+    def result(self) -> PooledInstance:
+        """Return the instance, or raise why there is none; once."""
 
 
 _Lent: TypeAlias = tuple[PooledInstance, int]
@@ -67,8 +80,8 @@ class InstancePool:
     :param timeout: seconds that one call may take, the wait for an instance included
     :param name: the workload, for messages
     :param on_error: told of whatever ends a call
-    :param create_ahead: makes a fresh instance without holding up anybody; there are then always up to
-        `AHEAD` of them idle, if `maximum` allows it
+    :param begin: begins to make a fresh instance, without holding up anybody; there are then up to `AHEAD` of
+        them ready or on their way, if `maximum` allows it
     """
 
     def __init__(
@@ -81,11 +94,12 @@ class InstancePool:
         timeout: float,
         name: str,
         on_error: Callable[[BaseException], None] | None = None,
-        create_ahead: Callable[[], Awaitable[PooledInstance]] | None = None,
+        begin: Callable[[], Coming] | None = None,
     ) -> None:
         self._create = create
-        self._create_ahead = create_ahead
-        self._stocking: Task[None] | None = None
+        self._begin = begin
+        self._coming: list[Coming] = []
+        self._making = 0  # calls that make their instance themselves
         self.on_error = on_error
         self._maximum = maximum
         self._reuse = reuse
@@ -127,8 +141,6 @@ class InstancePool:
     def close(self) -> None:
         """Drop the idle instances; those in a call are dropped when it ends."""
         self._closed = True
-        if self._stocking is not None:
-            self._stocking.cancel()
         while self._idle:
             self._live -= 1
             self._idle.pop()[0].close()
@@ -137,9 +149,13 @@ class InstancePool:
 
     async def settle(self) -> None:
         """Wait, after `close`, until nothing is being made any more."""
-        if self._stocking is not None:
-            with anyio.CancelScope(shield=True):
-                await wait((self._stocking,))
+        with anyio.CancelScope(shield=True):
+            while self._coming:
+                if (lent := self._arrived()) is not None:
+                    self._live -= 1
+                    lent[0].close()
+                else:
+                    await anyio.sleep(0.001)
 
     # A waiter is handed either an instance or a free place (None) to make one in; whoever hands it over has
     # already counted it, so that no newcomer can take it first.
@@ -149,23 +165,27 @@ class InstancePool:
             raise LimitExceeded(f"workload {self.name!r} is stopping and takes no new calls")
         self._lent += 1
         try:
-            if self._idle:
-                lent = self._idle.pop()
-                if self._create_ahead is not None:
-                    self._stock(self._create_ahead)
+            lent = self._idle.pop() if self._idle else self._arrived()
+            may_make = lent is None and self._may_make()
+            self._live += may_make
+            self._stock()
+            if lent is not None:
                 return lent
-            if self._live < self._maximum:
-                self._live += 1
-                if self._create_ahead is not None:
-                    self._stock(self._create_ahead)
-                return await self._make()
-            return await self._wait() or await self._make()
+            return await self._make() if may_make else await self._wait() or await self._make()
         except BaseException:
             self._returned()
             raise
 
+    def _may_make(self) -> bool:
+        """Say whether a call may make its instance itself.
+
+        Where instances are made ahead, only one call does at a time: all of them at once would take longer,
+        and whoever waits for that one may be handed one that was made ahead.
+        """
+        return self._live < self._maximum and not (self._making and self._begin is not None)
+
     async def _wait(self) -> _Lent | None:
-        if len(self._waiters) >= self._queue:
+        if self._live >= self._maximum and len(self._waiters) >= self._queue:
             raise LimitExceeded(
                 f"workload {self.name!r} is full: {self._maximum} instances are busy"
                 f" and {len(self._waiters)} calls wait",
@@ -183,39 +203,57 @@ class InstancePool:
             raise
 
     async def _make(self) -> _Lent:
+        if (lent := self._arrived()) is not None:
+            self._hand_on(None)
+            return lent
+        self._making += 1
         try:
             instance = await self._create()
         except BaseException:
+            self._making -= 1
             self._hand_on(None)
             raise
+        self._making -= 1
         self._created += 1
+        self._encourage()
         return instance, 0
 
-    def _stock(self, create: Callable[[], Awaitable[PooledInstance]]) -> None:
-        if self._stocking is None and self._short():
-            self._stocking = get_running_loop().create_task(self._fill(create))
+    def _encourage(self) -> None:
+        if self._waiters and self._may_make():
+            self._live += 1
+            self._hand_on(None)
 
-    def _short(self) -> bool:
-        return len(self._idle) < AHEAD and self._live < self._maximum and not self._closed
+    # What is being made ahead is looked at by whoever needs an instance: the news of it waits for the event
+    # loop, and comes late while that is busy.
 
-    async def _fill(self, create: Callable[[], Awaitable[PooledInstance]]) -> None:
-        try:
-            while self._short():
-                self._live += 1
-                lent: _Lent | None = None
+    def _stock(self) -> None:
+        while (
+            self._begin is not None and len(self._idle) + len(self._coming) < AHEAD
+            and self._live < self._maximum and not self._closed
+        ):  # fmt: skip
+            coming = self._begin()
+            self._live += 1
+            self._coming.append(coming)
+            coming.when_done(partial(get_running_loop().call_soon_threadsafe, self._news))
+
+    def _arrived(self) -> _Lent | None:
+        for coming in self._coming:
+            if coming.done():
+                self._coming.remove(coming)
                 try:
-                    instance = await create()
-                    self._created += 1
-                    if self._closed:
-                        instance.close()
-                    else:
-                        lent = (instance, 0)
-                finally:
-                    self._hand_on(lent)
-        except Exception as error:  # noqa: BLE001  the next call finds out for itself, and tells its caller
-            log.debug("workload %s: no instance could be made ahead of a call: %s", self.name, error)
-        finally:
-            self._stocking = None
+                    instance = coming.result()
+                except Exception as error:  # noqa: BLE001  the next call finds out for itself, and tells its caller
+                    self._live -= 1
+                    log.debug("workload %s: no instance could be made ahead: %s", self.name, error)
+                    return None
+                self._created += 1
+                return instance, 0
+        return None
+
+    def _news(self) -> None:
+        while self._waiters and (lent := self._arrived()) is not None:
+            self._hand_on(lent)
+        self._encourage()
 
     def _give_back(self, instance: PooledInstance, used: int) -> None:
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
@@ -228,7 +266,7 @@ class InstancePool:
         self._returned()
 
     def _hand_on(self, lent: _Lent | None) -> None:
-        while self._waiters:
+        while self._waiters and (lent is not None or self._begin is None or not self._making):
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(lent)

@@ -15,10 +15,11 @@ from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
 from wasmplex.component import read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Compiled, Engine, Instance
+from wasmplex.engine.ahead import Coming as InstanceComing
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
-from wasmplex.instances import InstancePool, Loan, PooledInstance, PoolStatistics
+from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.threads import OwnThread
 
@@ -36,7 +37,7 @@ class RunningWorkload:
         planned: PlannedWorkload,
         imports: Mapping[str, HostFunctions],
         create: _Create,
-        create_ahead: _Create | None = None,
+        begin: Callable[[], Coming] | None = None,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         config = planned.config
@@ -56,7 +57,7 @@ class RunningWorkload:
             timeout=config.limits.timeout,
             name=config.name,
             on_error=on_error,
-            create_ahead=create_ahead,
+            begin=begin,
         )
 
     def __repr__(self) -> str:
@@ -117,8 +118,8 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        create, ahead = await _link(planned, engine, imports, progress)
-        workload = RunningWorkload(planned, imports, create, ahead, on_error)
+        create, begin = await _link(planned, engine, imports, progress)
+        workload = RunningWorkload(planned, imports, create, begin, on_error)
         try:
             yield workload
         finally:
@@ -144,10 +145,10 @@ def transport_for(planned: PlannedWorkload) -> TransportName:
 
 async def _link(
     planned: PlannedWorkload, engine: Engine, imports: Mapping[str, HostFunctions], progress: Progress | None
-) -> tuple[_Create, _Create | None]:
+) -> tuple[_Create, Callable[[], Coming] | None]:
     """Compile and link a component, with adapters if it needs them.
 
-    :return: what makes instances, and what makes them ahead of calls, if anything does
+    :return: what makes instances, and what begins to make them ahead of calls, if anything does
     """
     name, memory = planned.config.name, planned.config.limits.memory
     vectors = engine.settings.proposals.get("simd", True)
@@ -160,15 +161,26 @@ async def _link(
         linked_imports = bridged.link(imports)
     compiled = await _compile(planned, engine, wasm, shape, progress, host_memory=host_memory)
     linked = engine.link(compiled, linked_imports, name)
-    make: Callable[[], Awaitable[Instance]] = partial(linked.instantiate, memory)
-    ahead: Callable[[], Awaitable[Instance]] | None = None
-    if planned.config.instances.reuse == 1 and not host_memory:
-        maker = await engine.ahead(linked, linked_imports, memory)
-        if maker is not None:
-            make, ahead = maker.make_now, maker.make_ahead
+    ahead = None
+    if planned.config.instances.reuse == 1 and not host_memory and (bridged is None or bridged.start is None):
+        ahead = await engine.ahead(linked, linked_imports, memory)
+    make = partial(linked.instantiate, memory) if ahead is None else ahead.make
+    begin = None if ahead is None else ahead.begin
     if bridged is None:
-        return make, ahead
-    return partial(_bridged_instance, make, bridged), ahead and partial(_bridged_instance, ahead, bridged)
+        return make, begin
+    return partial(_bridged_instance, make, bridged), begin and partial(_BridgedComing, begin, bridged)
+
+
+class _BridgedComing:
+    """A bridged instance that is being made in another thread."""
+
+    def __init__(self, begin: Callable[[], InstanceComing], bridged: Bridged) -> None:
+        coming = begin()
+        self._coming, self._bridged = coming, bridged
+        self.done, self.when_done = coming.done, coming.when_done
+
+    def result(self) -> BridgedInstance:
+        return BridgedInstance(self._coming.result(), self._bridged)
 
 
 async def _compile(

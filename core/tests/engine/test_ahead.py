@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
-from wasmplex.engine import Engine, Linked, ahead, slots
+from wasmplex.engine import Engine, Instance, Linked, ahead, slots
 from wasmplex.engine.ahead import Ahead, fits, worth_it
 from wasmplex.engine.slots import SLOTS, Slots
+from wasmplex.errors import LimitExceeded
 
 pytestmark = pytest.mark.anyio
 
@@ -40,9 +43,18 @@ async def linked(link_wat: Any) -> Linked:
 @pytest.fixture
 async def maker(engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch) -> Ahead:
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    made = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
-    assert made is not None
-    return made
+    maker = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
+    assert maker is not None
+    return maker
+
+
+async def made(maker: Ahead) -> Instance:
+    coming, news = maker.begin(), anyio.Event()
+    coming.when_done(partial(asyncio.get_running_loop().call_soon_threadsafe, news.set))
+    with anyio.fail_after(20):
+        await news.wait()
+    assert coming.done()
+    return coming.result()
 
 
 async def test_who_calls_the_host_while_it_is_made_is_found_out(link_wat: Any) -> None:
@@ -69,15 +81,14 @@ async def test_host_functions_run_in_the_thread_of_the_event_loop(
     imports = {"": {"tell": lambda: told.append(threading.get_ident())}}
     maker = await engine.ahead(await link_wat(QUIET, imports), imports, -1)
     assert maker is not None
-    for make in (maker.make_now, maker.make_ahead):
-        instance = await make()
+    for instance in (await maker.make(), await made(maker)):
         await instance.call("run")
         instance.close()
     assert told == [threading.get_ident()] * 2
 
 
 async def test_each_instance_is_as_new_however_many_there_are(maker: Ahead) -> None:
-    for make in (maker.make_now, maker.make_ahead):
+    for make in (maker.make, partial(made, maker)):
         instances = [await make() for _ in range(SLOTS + 3)]
         for instance in instances:
             assert [await instance.call("run") for _ in range(3)] == [7, 8, 9]
@@ -89,24 +100,12 @@ async def test_slots_are_given_back(maker: Ahead, engine: Engine) -> None:
     assert maker._slotted is not None
     free = maker._slotted.compiled.variant.slots
     assert free is not None
-    instances = [await maker.make_ahead() for _ in range(SLOTS)]
+    instances = [await made(maker) for _ in range(SLOTS)]
     assert not free.take()
     for instance in instances:
         instance.close()
     engine.worker.close()
     assert len(free._free) == SLOTS
-
-
-async def test_giving_up_an_instance_that_is_being_made_leaves_nothing(maker: Ahead, engine: Engine) -> None:
-    for _ in range(20):
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await maker.make_ahead()
-    assert (await maker.make_now()).close() is None
-    engine.worker.close()
-    if maker._slotted is not None:
-        assert maker._slotted.compiled.variant.slots is not None
-        assert len(maker._slotted.compiled.variant.slots._free) == SLOTS
 
 
 async def test_what_needs_more_than_a_slot_has_gets_none(
@@ -117,10 +116,10 @@ async def test_what_needs_more_than_a_slot_has_gets_none(
         f"(core module $m{i} (memory 1)) (core instance (instantiate $m{i}))" for i in range(9)
     )
     linked = await link_wat(f"(component {memories})", {})
-    made = await engine.ahead(linked, {}, -1)
-    assert made is not None
-    assert made._slotted is None
-    (await made.make_ahead()).close()
+    maker = await engine.ahead(linked, {}, -1)
+    assert maker is not None
+    assert maker._slotted is None
+    (await made(maker)).close()
 
 
 async def test_without_address_space_there_are_no_slots(
@@ -129,9 +128,9 @@ async def test_without_address_space_there_are_no_slots(
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
     monkeypatch.setattr(slots, "_ADDRESSES", 2**50)
     assert not Slots.possible()
-    made = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
-    assert made is not None
-    assert made._slotted is None
+    maker = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
+    assert maker is not None
+    assert maker._slotted is None
 
 
 async def test_a_component_in_a_slot_has_the_same_code(engine: Engine, linked: Linked) -> None:
@@ -142,8 +141,17 @@ async def test_a_component_in_a_slot_has_the_same_code(engine: Engine, linked: L
 
 
 async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engine: Engine) -> None:
-    instance = await maker.make_ahead()
+    instance = await made(maker)
     engine.worker.close()
     instance.close()
     assert instance.poisoned
     assert threading.active_count() == len([t for t in threading.enumerate() if "instances" not in t.name])
+
+
+async def test_one_that_cannot_be_made_says_so(engine: Engine, link_wat: Any) -> None:
+    linked = await link_wat(QUIET, {"": {"tell": lambda: None}})
+    maker = Ahead(linked, None, 1, engine.worker)
+    with pytest.raises(LimitExceeded):
+        await made(maker)
+    with pytest.raises(LimitExceeded):
+        await maker.make()

@@ -19,12 +19,14 @@ from wasmplex.engine.store import take_error
 from wasmplex.errors import GuestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wasmplex.engine.compiled import Compiled
-    from wasmplex.engine.instance import Instance
+    from wasmplex.engine.instance import Instance, Starting
     from wasmplex.engine.slots import Slots
     from wasmplex.engine.worker import Worker
 
-__all__ = ["Ahead", "fits", "worth_it"]
+__all__ = ["Ahead", "Coming", "fits", "worth_it"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +70,35 @@ async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | No
     return min(took)
 
 
+class Coming:
+    """An instance that is being made by the worker."""
+
+    def __init__(self, starting: Starting, worker: Worker) -> None:
+        self._starting = starting
+        # The job holds on to the instance: nobody may delete what is being polled.
+        self._job = worker.submit(_run, starting)
+
+    def done(self) -> bool:
+        """Say whether `result` may be called."""
+        return self._job.done()
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Have a function called when it is done, in whatever thread."""
+        self._job.add_done_callback(lambda _: callback())
+
+    def result(self) -> Instance:
+        """Return the instance, once.
+
+        :raises wasmplex.errors.GuestError: if it could not be made
+        """
+        return self._starting.finish()
+
+
+def _run(starting: Starting) -> None:
+    while not capi.future_poll(starting.future):
+        capi.set_epoch_deadline(starting.context, 1)
+
+
 class Ahead:
     """Makes the instances of one component, and ends them, in a worker where that is free.
 
@@ -82,26 +113,29 @@ class Ahead:
         self._memory_limit = memory_limit
         self._worker = worker
 
-    async def make_now(self) -> Instance:
+    async def make(self) -> Instance:
         """Make an instance for somebody who waits: here, whatever the worker is doing."""
-        return await self._make(None)
+        linked, slots = self._place()
+        return await linked.instantiate(self._memory_limit, partial(self._end, slots))
 
-    async def make_ahead(self) -> Instance:
-        """Make an instance in the worker."""
-        return await self._make(self._worker)
+    def begin(self) -> Coming:
+        """Have the worker make an instance."""
+        linked, slots = self._place()
+        instance = linked.prepare(self._memory_limit, partial(self._end, slots))
+        return Coming(instance.begin(), self._worker)
 
-    async def _make(self, worker: Worker | None) -> Instance:
+    def _place(self) -> tuple[Linked, Slots | None]:
         slotted = self._slotted
         slots = slotted.compiled.variant.slots if slotted is not None else None
         if slotted is None or slots is None or not slots.take():
-            return await self._linked.instantiate(self._memory_limit, worker, partial(self._end, None))
-        return await slotted.instantiate(self._memory_limit, worker, partial(self._end, slots))
+            return self._linked, None
+        return slotted, slots
 
     def _end(self, slots: Slots | None, store: int) -> None:
         if self._worker.busy:
             _delete(store, slots)
         else:
-            self._worker.post(_delete, store, slots)
+            self._worker.submit(_delete, store, slots)
 
 
 def _delete(store: int, slots: Slots | None) -> None:

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from wasmplex.engine.compiled import ExportEntry
     from wasmplex.engine.host_memory import HostMemory
     from wasmplex.engine.linker import Linked
-    from wasmplex.engine.worker import Worker
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "Starting"]
 
 _INSTANCE_WORDS = 2
 _FUNC_WORDS = 4
@@ -75,22 +74,39 @@ class Instance:
         """True while a call runs in it."""
         return self._running
 
-    async def start(self, worker: Worker | None = None) -> None:
-        """Run the component's start functions, in `worker` if there is one. Called once, by `Linked`."""
+    async def start(self) -> None:
+        """Run the component's start functions. Called once, by `Linked.instantiate`."""
         check_headroom()
         arena = Arena.take(1)
         try:
-            U64[arena.base] = 0
-            future = capi.instantiate_async(
-                self._linked.linker,
-                self._store.ctx,
-                self._linked.compiled.component,
-                self._handle,
-                arena.base << 3,
-            )
-            await self._run(future, arena.base, "instantiate", self._poll_noting_memories(), worker)
+            future = self._instantiate(arena)
+            await self._run(future, arena.base, "instantiate", self._poll_noting_memories())
         finally:
             arena.release()
+
+    def _instantiate(self, arena: Arena) -> int:
+        U64[arena.base] = 0
+        linked = self._linked
+        future: int = capi.instantiate_async(
+            linked.linker, self._store.ctx, linked.compiled.component, self._handle, arena.base << 3
+        )
+        return future
+
+    def begin(self) -> Starting:
+        """Begin to start. Whoever polls the future to its end calls `Starting.finish` then."""
+        arena = Arena.take(1)
+        self._running = True
+        self._store.refresh_epoch()
+        return Starting(self, arena, self._instantiate(arena))
+
+    def _started(self, error: int) -> None:
+        self._running = False
+        if error:
+            self._poisoned = True
+        if self._closing:
+            self._finalizer()
+        if error:
+            raise self._failure(take_error(error), "instantiate")
 
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``.
@@ -187,18 +203,14 @@ class Instance:
         error: int,
         name: str,
         poll: Callable[[int], bool] = capi.future_poll,
-        worker: Worker | None = None,
     ) -> None:
-        """Drive a future, here or in a worker; turn what went wrong into the error to raise."""
+        """Drive a future; turn what went wrong into the error to raise."""
         store = self._store
         self._running = True
         finished = False
         try:
             store.refresh_epoch()
-            if worker is None:
-                await drive(store, future, poll)
-            else:
-                await worker.drive(store, future)
+            await drive(store, future, poll)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)
             finished = True
@@ -247,6 +259,35 @@ class Instance:
             raise Trap(f"workload {self.workload!r}: export {export!r} is not a function of the instance")
         self._functions[export] = (entry, function)
         return entry, function
+
+
+class Starting:
+    """An instance whose start functions run elsewhere.
+
+    :ivar context: the address of its store's context
+    :ivar future: wasmtime's future for them
+    """
+
+    def __init__(self, instance: Instance, arena: Arena, future: int) -> None:
+        self.context = instance._store.ctx  # noqa: SLF001  one class in two halves
+        self.future = future
+        self._instance = instance
+        self._arena = arena
+
+    def finish(self) -> Instance:
+        """Return the instance, when the future has ended. Called once.
+
+        :raises wasmplex.errors.GuestError: as `Linked.instantiate`; the instance is closed then
+        """
+        capi.future_delete(self.future)
+        error = U64[self._arena.base]
+        self._arena.release()
+        try:
+            self._instance._started(error)  # noqa: SLF001
+        except BaseException:
+            self._instance.close()
+            raise
+        return self._instance
 
 
 def _end(store: StoreState, linked: Linked) -> None:

@@ -15,7 +15,6 @@ from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
-from wasmplex.engine.worker import Worker
 from wasmplex.errors import Diagnostic, LinkError, nearest
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
 from wasmplex.wit.types import FuncType, Resource
@@ -42,30 +41,30 @@ class Linked:
         weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
 
     async def instantiate(
-        self,
-        memory_limit: int = -1,
-        worker: Worker | None = None,
-        delete: Callable[[int], object] | None = None,
+        self, memory_limit: int = -1, delete: Callable[[int], object] | None = None
     ) -> Instance:
         """Make an instance.
 
         :param memory_limit: bytes that each of its linear memories may have; -1 for no limit
-        :param worker: makes it in another thread: only for a component that calls no host function meanwhile
         :param delete: frees the store when the instance ends, given its address
         :raises wasmplex.errors.LimitExceeded: if it needs more than its limits from the start
         :raises wasmplex.errors.Trap: if its start function traps
         """
-        limits = (memory_limit, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
-        store = StoreState(self.compiled.variant.engine, self.compiled.engine.ticker, limits)
-        if delete is not None:
-            store.delete = delete
-        instance = Instance(self, store)
+        instance = self.prepare(memory_limit, delete)
         try:
-            await instance.start(worker)
+            await instance.start()
         except BaseException:
             instance.close()
             raise
         return instance
+
+    def prepare(self, memory_limit: int = -1, delete: Callable[[int], object] | None = None) -> Instance:
+        """Return an instance that has not been started; see `instantiate`."""
+        limits = (memory_limit, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
+        store = StoreState(self.compiled.variant.engine, self.compiled.engine.ticker, limits)
+        if delete is not None:
+            store.delete = delete
+        return Instance(self, store)
 
     def keep(self, callback: Any) -> int:
         """Keep a callback alive as long as the linker; return its address."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
-
-from wasmplex.engine.capi import future_delete, future_poll
-
-if TYPE_CHECKING:
-    from wasmplex.engine.store import StoreState
+from typing import Any, Final
 
 __all__ = ["Worker"]
 
-_BACKLOG: Final = 2
+_BACKLOG: Final = 3
 
 
 class Worker:
@@ -29,50 +23,26 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """True if it has so much to do that it is better not to wait for it."""
-        return self._posted - self._done >= _BACKLOG
+        """True if it has so much to do that it is better to do something oneself."""
+        return self._closed or self._posted - self._done >= _BACKLOG
 
-    async def drive(self, state: StoreState, future: int) -> None:
-        """Run a wasmtime call future to its end, and free it, as `driver.drive` does.
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Have a function called; return the future of its result.
 
-        Only for what calls no host function: those belong to the event loop's thread.
+        :raises RuntimeError: if the worker has been closed
         """
-        try:
-            while not await self._poll(future):
-                state.refresh_epoch()
-        finally:
-            future_delete(future)
-
-    async def _poll(self, future: int) -> bool:
-        job = asyncio.wrap_future(self._submit(future_poll, future))
-        cancelled: asyncio.CancelledError | None = None
-        while not job.done():
-            try:
-                await asyncio.wait([job])
-            except asyncio.CancelledError as error:  # nobody may delete what is being polled
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        done: bool = job.result()
-        return done
-
-    def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Have a function called, at once if the worker has been closed. It must not raise."""
         if self._closed:
-            function(*args)
-        else:
-            self._submit(function, *args)
-
-    def _submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+            raise RuntimeError("the worker has been closed")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="wasmplex instances")
         self._posted += 1
-        job = self._executor.submit(function, *args)
-        job.add_done_callback(self._ended)
-        return job
+        return self._executor.submit(self._count, function, *args)
 
-    def _ended(self, _: Future[Any]) -> None:
-        self._done += 1
+    def _count(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        finally:
+            self._done += 1
 
     def close(self, *, wait: bool = True) -> None:
         """End the thread, after what it has to do; wait for that."""
