@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wasmplex.bridge.kinds import inner_types
@@ -147,7 +147,11 @@ class Lowered:
             encoder.store(whole, tuple(values), at)
             slots = [struct.pack("<I", at)]
         else:
-            flat = [bits for type_, value in zip(types, values, strict=True) for bits in encoder.lower(type_, value)]
+            flat = [
+                bits
+                for type_, value in zip(types, values, strict=True)
+                for bits in encoder.lower(type_, value)
+            ]
             slots = [pack(core, value) for core, value in zip(cores, flat, strict=True)]
         await self.instance.call("poke", HEAP, bytes(encoder.memory))
         return await self.raw(name, slots)
@@ -232,17 +236,23 @@ class _Encoder:
             case Primitive("char"):
                 return [ord(value)]
             case Primitive(name):
-                return [float(value) if name[0] == "f" else int(value) & ((1 << 64) - 1 if "64" in name else (1 << 32) - 1)]
+                return [
+                    float(value)
+                    if name[0] == "f"
+                    else int(value) & ((1 << 64) - 1 if "64" in name else (1 << 32) - 1)
+                ]
             case Flags(names):
                 bits = _bits(names, value)
                 return [bits >> 32 * index & 0xFFFFFFFF for index in range(len(flatten(type_)))]
         if (parts := fields(type_)) is not None:
-            return [s for part, item in zip(parts, _items(type_, value), strict=True) for s in self.lower(part, item)]
+            return [
+                s
+                for part, item in zip(parts, _items(type_, value), strict=True)
+                for s in self.lower(part, item)
+            ]
         payloads, (index, payload) = cases(type_) or (), _case(type_, value)
         inner = payloads[index]
-        flat = [] if inner is None else [
-            *zip(flatten(inner), self.lower(inner, payload), strict=True)
-        ]
+        flat = [] if inner is None else [*zip(flatten(inner), self.lower(inner, payload), strict=True)]
         joined = []
         for position, want in enumerate(flatten(type_)[1:]):
             have, core = flat[position] if position < len(flat) else (want, 0)
@@ -285,7 +295,9 @@ class _Decoder:
         payloads = cases(type_) or ()
         [index] = struct.unpack_from(_UNSIGNED[discriminant_size(len(payloads))], self.memory, at)
         inner = payloads[index]
-        return _chosen(type_, index, None if inner is None else self.load(inner, at + payload_offset(payloads)))
+        return _chosen(
+            type_, index, None if inner is None else self.load(inner, at + payload_offset(payloads))
+        )
 
     def lift(self, type_: ValueType, slots: Iterator[Any]) -> Any:
         """Return what one core value stands for."""
@@ -330,7 +342,7 @@ def _case(type_: ValueType, value: Any) -> tuple[int, Any]:
     match type_:
         case Enum(names):
             return names.index(value), None
-        case Option(element):
+        case Option():
             return int(value is not None), value.value if isinstance(value, Some) else value
         case ResultType():
             return int(isinstance(value, Err)), value.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.values import Err, Ok
-from wasmplex.wit.types import FuncType, ListType, Option, Param, Primitive, ResultType, TupleType, ValueType
+from wasmplex.wit.types import FuncType, ListType, Param, Primitive, ResultType, TupleType
 
 from .echo import running
 from .lowered import Lowered, guest
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
 
 # Shrinking would compile hundreds of components; the failing types are small enough as they are.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+EXAMPLES = int(os.environ.get("WASMPLEX_EXAMPLES", "6"))
 U8S = ListType(Primitive("u8"))
 
 
@@ -31,12 +33,13 @@ class Host:
     def __init__(self) -> None:
         self.given: list[tuple[Any, ...]] = []
         self.result: Any = None
+        self.fallible = False
 
     def answer(self, *args: Any) -> Any:
         self.given.append(args)
-        if isinstance(self.result, Err):
+        if self.fallible and isinstance(self.result, Err):
             raise self.result
-        return self.result.value if isinstance(self.result, Ok) else self.result
+        return self.result.value if self.fallible else self.result
 
     async def at_once(self, *args: Any) -> Any:
         return self.answer(*args)
@@ -67,12 +70,13 @@ def functions(draw: st.DrawFn) -> tuple[FuncType, list[tuple[list[Any], Any]]]:
 
 
 @pytest.mark.parametrize("how", ["answer", "at_once", "later"])
-@settings(max_examples=200, deadline=None, phases=PHASES)
+@settings(max_examples=EXAMPLES, deadline=None, phases=PHASES)
 @given(st.lists(functions(), min_size=5, max_size=5))
 async def test_any_function(how: str, made: list[tuple[FuncType, list[tuple[list[Any], Any]]]]) -> None:
     host, all_ = Host(), {f"f{number}": type_ for number, (type_, _) in enumerate(made)}
     async with calling(all_, getattr(host, how)) as guest_:
         for number, (type_, calls) in enumerate(made):
+            host.fallible = isinstance(type_.result, ResultType)
             for args, result in calls:
                 host.result = result
                 assert await guest_.call(f"f{number}", *args) == result, type_
@@ -83,3 +87,48 @@ async def test_exports_without_a_result_take_bytes_of_any_size() -> None:
     async with calling({}, Host().answer) as guest_:
         for size in range(20):
             await guest_.instance.call("poke", 65_536, bytes(size))
+
+
+SERVING = pytest.mark.parametrize("how", ["answer", "at_once", "later"])
+U64 = Primitive("u64")
+
+
+async def returns(type_: FuncType, how: str, args: list[Any], results: list[Any]) -> None:
+    """Check that a function is given what the guest gives it, and the guest each of some results."""
+    host = Host()
+    host.fallible = isinstance(type_.result, ResultType)
+    async with calling({"f": type_}, getattr(host, how)) as guest_:
+        for host.result in results:
+            assert await guest_.call("f", *args) == host.result
+            assert host.given.pop() == tuple(args)
+
+
+@SERVING
+async def test_bytes_of_odd_length_may_come_before_others(how: str) -> None:
+    type_ = FuncType((), TupleType((U8S, ListType(U8S), Primitive("string"))))
+    await returns(type_, how, [], [(b"a", [b"b", b"c", b"def"], "\xe9"), (b"", [], ""), (b"a", [b""], "")])
+
+
+@SERVING
+async def test_one_parameter_without_pointers_may_be_too_many_values(how: str) -> None:
+    many = TupleType((U64,) * 17)
+    await returns(FuncType((Param("p", many),), U8S), how, [tuple(range(17))], [b"abc"])
+
+
+@SERVING
+@pytest.mark.parametrize("count", [61, 62, 508, 509, 510, 4500])
+async def test_results_without_pointers_may_be_large(how: str, count: int) -> None:
+    row = TupleType((U64,) * 500)
+    whole, rest = divmod(count, 500)
+    many = TupleType((*(row,) * whole, *(U64,) * rest))
+    value = (*(tuple(range(500)),) * whole, *range(rest))
+    small = FuncType((Param("p", U8S),), ResultType(many, Primitive("string")))
+    await returns(small, how, [b"x"], [Ok(value), Err("no"), Ok(value)])
+
+
+@SERVING
+@pytest.mark.parametrize("size", [58_000, 61_440, 61_441, 65_536])
+async def test_results_with_a_large_other_case_stay_within_the_memory(how: str, size: int) -> None:
+    type_ = FuncType((Param("p", U8S),), ResultType(U8S, TupleType((U64,) * 900)))
+    filled = bytes(65_536)  # what is free behind these is what every answer may have
+    await returns(type_, how, [filled], [Ok(bytes(size)), Ok(b"")])
