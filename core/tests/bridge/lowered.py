@@ -51,19 +51,24 @@ _SLOT = {"i32": "<I", "i64": "<Q", "f32": "<f", "f64": "<d"}
 _UNSIGNED = {1: "<B", 2: "<H", 4: "<I"}
 
 
-def signature(type_: FuncType) -> tuple[tuple[Core, ...], tuple[Core, ...]]:
+_MAX_FLAT_ASYNC_PARAMS = 4
+
+
+def signature(type_: FuncType, *, asynchronously: bool = False) -> tuple[tuple[Core, ...], tuple[Core, ...]]:
     """Return the core parameters and results of the lowered function, a pointer to results included."""
     params = tuple(core for param in type_.params for core in flatten(param.type))
-    if len(params) > MAX_FLAT_PARAMS:
+    if len(params) > (_MAX_FLAT_ASYNC_PARAMS if asynchronously else MAX_FLAT_PARAMS):
         params = ("i32",)
     result = flatten(type_.result) if type_.result else ()
+    if asynchronously:
+        return ((*params, "i32") if result else params), ("i32",)
     return ((*params, "i32"), ()) if len(result) > 1 else (params, result)
 
 
-def guest(functions: Mapping[str, FuncType], options: str = "") -> bytes:
+def guest(functions: Mapping[str, FuncType], *, asynchronously: bool = False) -> bytes:
     """Return a guest that imports some functions as ``in``, and exports ``call-NAME`` for each.
 
-    :param options: further canonical options of the lowered functions
+    :param asynchronously: whether it lowers them as asynchronous functions, and waits for what has not ended
     """
     exports: dict[str, Any] = {}
     for function in functions.values():
@@ -75,9 +80,10 @@ def guest(functions: Mapping[str, FuncType], options: str = "") -> bytes:
     text, _ = instance_type(InstanceType({**exports, **functions}), Scope("o"), "i")
     lowered, imported, called, lifted, given = "", "", "", "", ""
     for name, function in functions.items():
-        params, results = signature(function)
+        params, results = signature(function, asynchronously=asynchronously)
         lowered += f"""(alias export $i "{name}" (func $f{name}))
-(core func $l{name} (canon lower (func $f{name}) (memory $mem) (realloc $realloc) {options}))"""
+(core func $l{name} (canon lower (func $f{name}) (memory $mem) (realloc $realloc)
+  {"async" if asynchronously else ""}))"""
         result = f"(result {results[0]})" if results else ""
         imported += f'(import "h" "{name}" (func ${name} (param {" ".join(params)}) {result}))\n'
         loads = " ".join(
@@ -85,8 +91,10 @@ def guest(functions: Mapping[str, FuncType], options: str = "") -> bytes:
         )
         call = f"(call ${name} {loads})"
         store = f"({results[0]}.store (i32.const {FLAT}) {call})" if results else call
-        called += f'(func (export "{name}") {store})\n'
-        lifted += f'(func (export "call-{name}") (canon lift (core func $main "{name}")))\n'
+        body, how = (f"(result i32) (call $ended {call})", _ASYNC) if asynchronously else (store, "")
+        called += f'(func (export "{name}") {body})\n'
+        kind = "async" if asynchronously else ""
+        lifted += f'(func (export "call-{name}") {kind} (canon lift (core func $main "{name}") {how}))\n'
         given += f'(export "{name}" (func $l{name})) '
     return assemble(f"""(component (import "in" (instance $i {text}))
 (core module $Libc
@@ -108,16 +116,19 @@ def guest(functions: Mapping[str, FuncType], options: str = "") -> bytes:
 (alias core export $libc "memory" (core memory $mem))
 (alias core export $libc "realloc" (core func $realloc))
 {lowered}
+{_BUILTINS if asynchronously else ""}
 (core module $Main
   (import "l" "memory" (memory 1))
   (import "l" "reset" (func $reset))
   {imported}
+  {_WAITING if asynchronously else ""}
   {called}
   (func (export "poke") (param $at i32) (param $from i32) (param $size i32)
     (memory.copy (local.get $at) (local.get $from) (local.get $size)) (call $reset))
   (func (export "peek") (param $at i32) (param $size i32) (result i32)
     (i32.store (i32.const 16) (local.get $at)) (i32.store (i32.const 20) (local.get $size)) (i32.const 16)))
-(core instance $main (instantiate $Main (with "l" (instance $libc)) (with "h" (instance {given}))))
+(core instance $main (instantiate $Main (with "l" (instance $libc)) (with "h" (instance {given}))
+  {_WITH_BUILTINS if asynchronously else ""}))
 (type $octets (list u8))
 (func (export "poke") (param "at" u32) (param "data" $octets)
   (canon lift (core func $main "poke") (memory $mem) (realloc $realloc)))
@@ -128,20 +139,47 @@ def guest(functions: Mapping[str, FuncType], options: str = "") -> bytes:
 {lifted})""")
 
 
+_ASYNC = 'async (callback (core func $main "go-on"))'
+_BUILTINS = """(core func $set_new (canon waitable-set.new))
+(core func $join (canon waitable.join))
+(core func $subtask_drop (canon subtask.drop))
+(core func $return (canon task.return))"""
+_WITH_BUILTINS = """(with "b" (instance (export "set-new" (func $set_new)) (export "join" (func $join))
+  (export "subtask-drop" (func $subtask_drop)) (export "return" (func $return))))"""
+_WAITING = """(import "b" "set-new" (func $set_new (result i32)))
+  (import "b" "join" (func $join (param i32 i32)))
+  (import "b" "subtask-drop" (func $subtask_drop (param i32)))
+  (import "b" "return" (func $return))
+  (func $ended (param $status i32) (result i32)
+    (local $set i32)
+    (if (i32.eq (local.get $status) (i32.const 2)) (then (call $return) (return (i32.const 0))))
+    (local.set $set (call $set_new))
+    (call $join (i32.shr_u (local.get $status) (i32.const 4)) (local.get $set))
+    (i32.or (i32.const 2) (i32.shl (local.get $set) (i32.const 4))))
+  (func (export "go-on") (param $event i32) (param $subtask i32) (param $state i32) (result i32)
+    (if (i32.ne (local.get $state) (i32.const 2)) (then (return (i32.const 1))))
+    (call $subtask_drop (local.get $subtask))
+    (call $return)
+    (i32.const 0))"""
+
+
 class Lowered:
     """Calls the functions of a `guest`."""
 
-    def __init__(self, instance: Any, functions: Mapping[str, FuncType], seed: int = 0) -> None:
+    def __init__(
+        self, instance: Any, functions: Mapping[str, FuncType], *, asynchronously: bool = False
+    ) -> None:
         self.instance = instance
         self.functions = functions
-        self.random = random.Random(seed)
+        self.asynchronously = asynchronously
+        self.random = random.Random(0)
 
     async def call(self, name: str, *values: Any) -> Any:
         """Call a function with values, return what it returned in the guest; an `Err` is one."""
         encoder = _Encoder(self.random)
         types = [param.type for param in self.functions[name].params]
         cores = [core for type_ in types for core in flatten(type_)]
-        if len(cores) > MAX_FLAT_PARAMS:
+        if len(cores) > (_MAX_FLAT_ASYNC_PARAMS if self.asynchronously else MAX_FLAT_PARAMS):
             whole = TupleType(tuple(types))
             at = encoder.room(size(whole), alignment(whole))
             encoder.store(whole, tuple(values), at)
@@ -159,7 +197,7 @@ class Lowered:
     async def raw(self, name: str, slots: list[bytes]) -> Any:
         """Call a function with core values, each as bytes."""
         type_ = self.functions[name].result
-        params, results = signature(self.functions[name])
+        params, results = signature(self.functions[name], asynchronously=self.asynchronously)
         if len(params) > len(slots):
             slots = [*slots, struct.pack("<I", AREA)]
         await self.instance.call("poke", SLOTS, b"".join(slot.ljust(8, b"\0") for slot in slots))
@@ -167,7 +205,7 @@ class Lowered:
         if type_ is None:
             return None
         decoder = _Decoder(await self.instance.call("peek", 0, await self.instance.call("top")))
-        if results:
+        if results and not self.asynchronously:
             [core] = results
             return decoder.lift(type_, iter(struct.unpack_from(_SLOT[core], decoder.memory, FLAT)))
         return decoder.load(type_, AREA)

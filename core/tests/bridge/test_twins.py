@@ -24,7 +24,17 @@ from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
 from wasmplex.errors import Trap
 from wasmplex.values import Err
-from wasmplex.wit.types import Enum, Flags, FuncType, ListType, Param, Primitive, Record, ValueType, VariantType
+from wasmplex.wit.types import (
+    Enum,
+    Flags,
+    FuncType,
+    ListType,
+    Param,
+    Primitive,
+    Record,
+    ValueType,
+    VariantType,
+)
 
 from .echo import running
 from .lowered import Lowered, guest
