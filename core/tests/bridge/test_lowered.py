@@ -7,17 +7,31 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from wasmplex.engine import Engine, EngineSettings
+from wasmplex.errors import Trap
 from wasmplex.values import Err, Ok
-from wasmplex.wit.types import FuncType, ListType, Param, Primitive, ResultType, TupleType
+from wasmplex.wit.mismatch import mismatch
+from wasmplex.wit.types import (
+    Case,
+    FuncType,
+    ListType,
+    Option,
+    Param,
+    Primitive,
+    ResultType,
+    TupleType,
+    ValueType,
+    VariantType,
+)
 
 from .echo import running
-from .lowered import Lowered, guest
+from .lowered import HEAP, TOP, Lowered, guest, signature
 from .witvalues import types, values
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
@@ -152,3 +166,56 @@ async def test_results_with_a_large_other_case_stay_within_the_memory(how: str, 
     type_ = FuncType((Param("p", U8S),), ResultType(U8S, TupleType((U64,) * 900)))
     filled = bytes(65_536)  # what is free behind these is what every answer may have
     await returns(type_, how, [filled], [Ok(bytes(size)), Ok(b"")])
+
+
+STRING = Primitive("string")
+WILD = [
+    0,
+    1,
+    63,
+    64,
+    65,
+    0xD800,
+    HEAP,
+    HEAP + 1,
+    TOP - 64,
+    TOP - 63,
+    TOP,
+    1 << 31,
+    (1 << 31) + 64,
+    0xFFFF_FFFF,
+]
+POINTING: list[ValueType] = [
+    U8S,
+    STRING,
+    Option(U8S),
+    ListType(STRING),
+    ResultType(STRING, U8S),
+    TupleType((U8S, Primitive("char"), U8S)),
+    VariantType((Case("a", U8S), Case("b", U64), Case("c", STRING), Case("d", Primitive("f32")))),
+]
+
+
+async def until_refused(guest_: Lowered, wild: Random) -> str:
+    """Call with random core values; return why the guest trapped, nothing if it did not."""
+    count = len(signature(guest_.functions["f"])[0])
+    try:
+        for _ in range(30):
+            await guest_.raw("f", [wild.choice(WILD).to_bytes(4, "little") for _ in range(count)])
+    except Trap as trap:
+        return str(trap)
+    return ""
+
+
+@settings(max_examples=12, deadline=None, phases=PHASES)
+@given(st.lists(st.sampled_from(POINTING), min_size=1, max_size=9), st.integers(0, 1 << 30).map(Random))
+async def test_wild_pointers_are_refused_or_point_at_values(params: list[ValueType], wild: Random) -> None:
+    function = FuncType((*(Param(f"p{n}", t) for n, t in enumerate(params)), Param("last", U8S)), None)
+    host, memory = Host(), b"".join(wild.choice(WILD).to_bytes(4, "little") for _ in range(1000))
+    async with calling({"f": function}, host.answer) as guest_:
+        await guest_.instance.call("poke", HEAP, memory)
+        trap = await until_refused(guest_, wild)
+    assert "host function" not in trap or "UnicodeDecodeError" in trap
+    for args in host.given:
+        for param, value in zip(function.params, args, strict=True):
+            assert mismatch(param.type, value) is None

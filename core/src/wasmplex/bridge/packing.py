@@ -21,7 +21,7 @@ _LEAST: Final = 256
 _SHARE: Final = 16
 """A block is packed from this many bytes on, if more than one byte in so many is above 127."""
 _MOST: Final = 1 << 29
-"""A block is packed below this many bytes: the length of its digits must not be taken for another encoding."""
+"""No block is packed from here on: the length of its digits must not be taken for another encoding."""
 _SAMPLE: Final = 256
 _HIGH: Final = bytes(range(128, 256))
 _TABLE: Final = f"(v128.const i8x16 {' '.join(map(str, b'0123456789abcdef'))})"
