@@ -11,7 +11,7 @@ from wasmplex.bridge.kinds import inner_types
 from wasmplex.bridge.transport import TransportName
 from wasmplex.bridge.wat import Scope, instance_type
 from wasmplex.component import read
-from wasmplex.component.shape import InstanceType, NamedType
+from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.engine import Engine
 from wasmplex.engine.text import assemble
 from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, VariantType
@@ -36,10 +36,16 @@ def echo(*types: ValueType, asynchronous: bool = False) -> bytes:
 
 @asynccontextmanager
 async def running(
-    engine: Engine, wasm: bytes, imports: Mapping[str, Mapping[str, Callable[..., Any]]]
+    engine: Engine,
+    wasm: bytes,
+    imports: Mapping[str, Mapping[str, Callable[..., Any]]],
+    want: Callable[[Import], bool] = lambda item: True,
 ) -> AsyncIterator[BridgedInstance]:
-    """Run a component with everything that it imports served through the bridge."""
-    bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True, TRANSPORT)
+    """Run a component with everything that it imports served through the bridge.
+
+    :param want: which imports are, if not all
+    """
+    bridged = bridge(wasm, read(wasm), imports, assemble, want, TRANSPORT)
     assert bridged is not None
     compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
     linked = engine.link(compiled, bridged.link(imports), "test")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +42,23 @@ def test_text_crosses_as_it_is_and_what_is_not_text_as_digits() -> None:
     assert packed(few) == few.decode("latin-1")
 
 
+@asynccontextmanager
+async def running(
+    imports: dict[str, dict[str, Any]], *, vectors: bool = True, memory: int = -1
+) -> AsyncIterator[BridgedInstance]:
+    wasm = assemble(COPY)
+    bridged = bridge(wasm, read(wasm), imports, assemble, transport="strings", vectors=vectors)
+    assert bridged is not None
+    async with Engine(EngineSettings({"simd": vectors}, use_cache=False)) as engine:
+        compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
+        linked = engine.link(compiled, bridged.link(imports), "test")
+        instance = BridgedInstance(await linked.instantiate(memory), bridged)
+        assert bridged.start is not None
+        await instance.call(bridged.start)
+        yield instance
+        instance.close()
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("vectors", [True, False])
 async def test_bytes_come_out_as_they_went_in(vectors: bool) -> None:
@@ -48,20 +68,26 @@ async def test_bytes_come_out_as_they_went_in(vectors: bool) -> None:
         return value[::-1]
 
     imports = {"in": {"read": lambda key: value, "write": lambda key, v: written.append(v), "put": put}}
-    wasm = assemble(COPY)
-    bridged = bridge(wasm, read(wasm), imports, assemble, transport="strings", vectors=vectors)
-    assert bridged is not None
-    settings = EngineSettings({"simd": vectors}, use_cache=False)
-    async with Engine(settings) as engine:
-        compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
-        linked = engine.link(compiled, bridged.link(imports), "test")
-        instance = BridgedInstance(await linked.instantiate(), bridged)
-        assert bridged.start is not None
-        await instance.call(bridged.start)
+    async with running(imports, vectors=vectors) as instance:
         for whole in (TEXT, OCTETS, TEXT[:2000] + OCTETS[:3000]):
             for size in (1, 255, 256, 257, 271, 4096, 5000):
                 value = whole[:size]
                 await instance.call("copy", 0, 0)
                 assert written.pop() == value
                 assert await instance.call("reverse", value, 0) == value[::-1]
-        instance.close()
+
+
+@pytest.mark.anyio
+async def test_bytes_cross_as_they_are_where_a_limit_leaves_no_memory_for_digits() -> None:
+    value, written = random.Random(2).randbytes(3 << 20), list[bytes]()
+    imports = {
+        "in": {
+            "read": lambda key: value,
+            "write": lambda key, v: written.append(v),
+            "put": lambda *args: None,
+        }
+    }
+    async with running(imports, memory=8 << 20) as instance:
+        for _ in range(3):
+            await instance.call("copy", 0, 0)
+    assert written == [value] * 3

@@ -24,9 +24,20 @@ from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
 from wasmplex.errors import Trap
 from wasmplex.values import Err
-from wasmplex.wit.types import Enum, Flags, FuncType, Param, Record, ValueType, VariantType
+from wasmplex.wit.types import (
+    Enum,
+    Flags,
+    FuncType,
+    ListType,
+    Param,
+    Primitive,
+    Record,
+    ValueType,
+    VariantType,
+)
 
 from .echo import running
+from .lowered import Lowered, guest
 from .witvalues import types
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
@@ -108,6 +119,53 @@ async def test_a_length_beyond_all_memory_is_refused_by_either_version(shift: in
         with pytest.raises(Trap):
             await instance.call("long", shift)
     assert store.written == []
+
+
+# ---------------------------------------------------------------- definitions around the insertions
+
+
+ENTANGLED = (Path(__file__).parent / "guests" / "entangled.wat").read_text()
+
+
+@pytest.mark.parametrize("names", [["first"], ["second"], ["second", "third"], ["first", "second", "third"]])
+async def test_whatever_stands_around_twins_is_the_same(names: list[str]) -> None:
+    kept: list[tuple[str, bytes]] = []
+
+    def keep(tag: str, value: bytes) -> None:
+        kept.append((tag, value))
+
+    functions = {
+        "first": {"swap": lambda value: value[::-1]},
+        "second": {"keep": keep},
+        "third": {"keep": keep},
+    }
+    wasm = assemble(ENTANGLED)
+    doubled = double(wasm, names, assemble)
+    assert (doubled is None) == (names == ["second"]), "a type for two imports has twins for both or none"
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, wasm, functions, lambda item: item.name in names) as instance,
+    ):
+        for size in SIZES:
+            for how in range(4):
+                assert await instance.call("swap", how, octets(size)) == octets(size)[::-1], (size, how)
+            await instance.call("keep", octets(size))
+            assert kept == [("käse", octets(size))] * 2
+            kept.clear()
+        assert await instance.call("drop", 7) == 7
+
+
+async def test_a_guest_may_have_names_of_twins_for_functions_of_its_own() -> None:
+    octets_ = ListType(Primitive("u8"))
+    functions = {"f": FuncType((Param("p", octets_),), octets_), f"{TWIN}0": FuncType((), None)}
+    served = {"f": lambda value: value, f"{TWIN}0": lambda: None}
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, guest(functions), {"in": served}) as instance,
+    ):
+        lowered = Lowered(instance, functions)
+        assert await lowered.call("f", b"abc") == b"abc"
+        assert await lowered.call(f"{TWIN}0") is None
 
 
 # ---------------------------------------------------------------- real guests

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wasmplex.bridge.codec import writer
 from wasmplex.bridge.codec.read import Kinds
 from wasmplex.bridge.codec.source import Source
-from wasmplex.bridge.codec.whole import HEADER, REFUSALS, SLOT, argument_slots, arguments
+from wasmplex.bridge.codec.whole import HEADER, REFUSALS, SLOT, argument_slots, arguments, in_memory
 from wasmplex.bridge.codec.write import lower, store
 from wasmplex.bridge.kinds import Function, inner_types, points
 from wasmplex.bridge.layout import align_to, cases, flatten, payload_offset, size
@@ -46,8 +46,10 @@ TO: Final = 128
 SLOTS: Final = 136
 RESULT: Final = 272
 _RESULT_BYTES: Final = 512
-_LARGE: Final = ROOM - 4096
-"""Bytes from which on an answer is made as a block, which can be kept back until there is room."""
+_INLINE: Final = 4096
+_LARGE: Final = ROOM - _INLINE
+"""Bytes in line, and out of line, above which an answer is made as a block, which can be kept back until
+there is room: what is put in place at once must not reach beyond it."""
 
 
 def is_direct(function: Function, transport: TransportName, *, tasks: bool) -> bool:
@@ -97,7 +99,7 @@ def direct(
     :param begin: makes the box of an instance
     :param context: whether `call` wants the calling instance first
     """
-    names = {**_NAMES, "call": call, **_reporting(function.type.result, kinds)}
+    names = {**_NAMES, "call": call, **_reporting(function, kinds)}
     serving = _Direct(function, kinds, names, context=context)
     lines = serving.call()
     if not function.waits:
@@ -111,9 +113,10 @@ _NAMES: Final = {
 }  # fmt: skip
 
 
-def _reporting(result: ValueType | None, kinds: Kinds) -> dict[str, Any]:
+def _reporting(function: Function, kinds: Kinds) -> dict[str, Any]:
     """Return what serves the results that the generated code does not put in place itself."""
-    write = writer(result, kinds, flat=_is_flat(result))
+    result = function.type.result
+    write = writer(result, kinds, flat=_is_flat(result), even=function.twin is not None)
     wrapped = Ok if isinstance(result, ResultType) else lambda value: value
 
     def answer(box: Box, to: int, value: Any) -> None:
@@ -181,7 +184,7 @@ class _Direct:
         """Emit the reading of the box; return the argument list of the call."""
         g, params = self._g, [param.type for param in self._type.params]
         slots = argument_slots(g, params)
-        if any(points(param) for param in params) or len(slots) < len(params):
+        if any(points(param) for param in params) or in_memory(params):
             g.line("base=s.minus")
         if self._in_arena and _ok(self._type.result) is not None:
             shift = SLOTS - TO
@@ -210,7 +213,7 @@ class _Direct:
                 g.line("if v is not None: raise TypeError")
             elif _is_flat(result):
                 self._flat_result(ok)
-            elif not _is_simple(ok):
+            elif not _is_simple(ok) or HEADER + size(result) > _INLINE:
                 g.line(self._answer)
             else:
                 self._simple_result(ok)

@@ -204,7 +204,8 @@ def _core(function: Function) -> str:
         )
         extra = "(global.get $ret)" if returns_in_memory(function) else ""
     else:
-        area = "(global.set $ret (global.get $top))"
+        # Nothing is passed on as an empty string, whose address has to be even, too.
+        area = "(call $align) (global.set $ret (global.get $top))"
     call = f"(call $g{function.number} {loads} {extra})"
     if function.type.is_async:
         body = call

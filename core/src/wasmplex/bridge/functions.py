@@ -72,7 +72,7 @@ def _codec(function: Function, kinds: KindTable) -> Codec:
     return Codec(
         function,
         reader(params, kinds),
-        writer(result, kinds, flat=flat),
+        writer(result, kinds, flat=flat, even=function.twin is not None),
         takes=function.takes,
         gives=_any([result], (Own, StreamType, FutureType)),
         fallible=isinstance(result, ResultType),
@@ -96,7 +96,8 @@ def serve(
         return Served(codec, call, context)
     params = [param.type for param in type_.params]
     flat = len(flatten(type_.result)) <= 1 if type_.result else True
-    whole = whole_call(params, type_.result, kinds, call, flat=flat, context=context)
+    even = codec.function.twin is not None
+    whole = whole_call(params, type_.result, kinds, call, flat=flat, context=context, even=even)
     return Served(codec, call, context, whole)
 
 

@@ -20,6 +20,8 @@ _MARK: Final = "\x7f" * 16
 _LEAST: Final = 256
 _SHARE: Final = 16
 """A block is packed from this many bytes on, if more than one byte in so many is above 127."""
+_MOST: Final = 1 << 29
+"""No block is packed from here on: the length of its digits must not be taken for another encoding."""
 _SAMPLE: Final = 256
 _HIGH: Final = bytes(range(128, 256))
 _TABLE: Final = f"(v128.const i8x16 {' '.join(map(str, b'0123456789abcdef'))})"
@@ -45,11 +47,21 @@ def packed(block: bytes | bytearray) -> str:
 
 
 PACKING: Final = f"""
+    ;; Say whether the memory reaches so far, or can be made to.
+    (func $reaches (param $end i32) (result i32)
+      (local $have i32)
+      (local.set $have (i32.shl (memory.size) (i32.const 16)))
+      (if (i32.le_u (local.get $end) (local.get $have)) (then (return (i32.const 1))))
+      (i32.ne (i32.const -1) (memory.grow (i32.shr_u
+        (i32.add (i32.sub (local.get $end) (local.get $have)) (i32.const 65535)) (i32.const 16)))))
+
     ;; Say whether a block is to be packed, and if so make digits of it behind the arena.
     (func $pack (param $at i32) (param $size i32) (result i32)
       (local $from i32) (local $end i32) (local $to i32) (local $high i32) (local $bytes v128)
       (local $left v128) (local $right v128)
-      (if (i32.lt_u (local.get $size) (i32.const {_LEAST})) (then (return (i32.const 0))))
+      (if (i32.or (i32.lt_u (local.get $size) (i32.const {_LEAST}))
+          (i32.ge_u (local.get $size) (i32.const {_MOST})))
+        (then (return (i32.const 0))))
       (local.set $end (i32.add (local.get $at) (local.get $size)))
       (local.set $from (local.get $at))
       (loop $count
@@ -61,8 +73,10 @@ PACKING: Final = f"""
         (then (return (i32.const 0))))
       (call $align)
       (local.set $to (global.get $top))
-      (call $reserve (i32.add (i32.add (local.get $to) (i32.shl (local.get $size) (i32.const 1)))
-        (i32.const 64)))
+      ;; Where a limit leaves no memory for the digits, the block crosses as it is.
+      (if (i32.eqz (call $reaches (i32.add (i32.const 64)
+          (i32.add (local.get $to) (i32.shl (local.get $size) (i32.const 1))))))
+        (then (return (i32.const 0))))
       (loop $each
         (local.set $bytes (v128.load (local.get $at)))
         (local.set $left (i8x16.swizzle {_TABLE}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, TypeAlias
 
 from wasmplex.bridge.choosing import MEMORY, Choice, Twin, chooser, option_index
@@ -113,6 +114,7 @@ class _InstanceType:
         self._added: list[bytes] = []
         self._octets: bytes | None = None
         self._twins: dict[str, Twin | None] = {}
+        self._names = (f"{TWIN}{number}" for number in count())
         cursor = draft.cursor(start + 1, self._end)
         self._declarations = cursor.u32("a count")
         self._count = Edit(start + 1, cursor.pos, b"")
@@ -171,7 +173,7 @@ class _InstanceType:
             return None
         tail = b"\0" + (returned or code) if has_result else code
         self._define(bytes([opcode]) + leb(len(codes)) + b"".join(codes) + tail)
-        name = f"{TWIN}{len(self.twins)}"
+        name = next(name for name in self._names if name not in self._scope.exports)
         self._added.append(bytes([_EXPORT, 0]) + text(name) + bytes([Sort.FUNC]) + leb(self._last))
         return Twin(name, function, FuncType(tuple(params), result, opcode == _ASYNC_FUNC), strings)
 

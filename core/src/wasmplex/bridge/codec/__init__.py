@@ -79,12 +79,13 @@ def reader(types: Sequence[ValueType], kinds: Kinds, *, flat: bool = True) -> Re
     return g.function("read")
 
 
-def writer(type_: ValueType | None, kinds: Kinds, *, flat: bool) -> Writer:
+def writer(type_: ValueType | None, kinds: Kinds, *, flat: bool, even: bool = False) -> Writer:
     """Return a writer for one value.
 
     :param flat: True for flat slots behind the header, False for memory layout there
+    :param even: whether strings and bytes have to lie at even addresses, for the results of twins
     """
-    g = Source()
+    g = Source(even=even)
     with g.block("def write(v,base,h):"):
         write_result(g, type_, kinds, flat=flat)
         g.line("return b")

@@ -128,10 +128,12 @@ class Source:
     """Lines of a function being generated, with its constants.
 
     :param borrowed: the expression for the object of a borrowed handle, given ``kind`` and ``handle``
+    :param even: whether strings and bytes have to be written to even addresses
     """
 
-    def __init__(self, borrowed: str = "h.borrow({kind},{handle})") -> None:
+    def __init__(self, borrowed: str = "h.borrow({kind},{handle})", *, even: bool = False) -> None:
         self.borrowed = borrowed
+        self.even = even
         self.namespace: dict[str, Any] = dict(_RUNTIME)
         self._lines: list[str] = []
         self._depth = 0
@@ -185,7 +187,7 @@ class Source:
 
     def another(self) -> Source:
         """Return a source with the same constants and none of the lines."""
-        made = Source(self.borrowed)
+        made = Source(self.borrowed, even=self.even)
         made.namespace, made._count = self.namespace, self._count
         return made
 

@@ -18,7 +18,10 @@ from wasmplex.values import Err, Ok
 from wasmplex.wit.mismatch import mismatch
 from wasmplex.wit.types import ResultType, TupleType, ValueType
 
-__all__ = ["DONE", "HEADER", "REFUSALS", "SLOT", "whole_call"]
+__all__ = [
+    "DONE", "HEADER", "REFUSALS", "SLOT", "argument_slots", "arguments", "in_memory", "read_arguments",
+    "whole_call", "write_result",
+]  # fmt: skip
 
 HEADER = 16
 """Bytes before the values in a block that the host sends; keeps what follows 16-aligned."""
@@ -42,18 +45,21 @@ def argument_slots(g: Source, types: Sequence[ValueType]) -> list[tuple[int, str
 
 
 def _slot_cores(types: Sequence[ValueType]) -> Sequence[Core]:
-    cores = flatten(TupleType(tuple(types))) if types else ()
-    return cores if len(cores) <= MAX_FLAT_PARAMS else ("i32",)
+    return ("i32",) if in_memory(types) else flatten(TupleType(tuple(types)))
+
+
+def in_memory(types: Sequence[ValueType]) -> bool:
+    """Say whether arguments are too many values for slots of their own: one slot points at all of them."""
+    return len(flatten(TupleType(tuple(types)))) > MAX_FLAT_PARAMS
 
 
 def arguments(
     g: Source, types: Sequence[ValueType], slots: Sequence[tuple[int, str, str]], kinds: Kinds
 ) -> list[str]:
     """Emit code that makes the arguments of what is in their slots; return an expression for each."""
-    whole = TupleType(tuple(types))
-    if types and len(flatten(whole)) > MAX_FLAT_PARAMS:
+    if in_memory(types):
         pointer = g.assign(f"{slots[0][2]}-base")
-        values = g.assign(load(g, whole, pointer, kinds))
+        values = g.assign(load(g, TupleType(tuple(types)), pointer, kinds))
         return [f"{values}[{index}]" for index in range(len(types))]
     pairs = zip((name for _, _, name in slots), _slot_cores(types), strict=True)
     return [g.assign(lift(g, type_, pairs, kinds)) for type_ in types]
@@ -81,9 +87,10 @@ def whole_call(
     *,
     flat: bool,
     context: bool,
+    even: bool = False,
 ) -> Callable[[Any, int, int, Any, Any], bytearray]:
     """Return ``(block, its address, address of the answer, handles, instance) -> answer``."""
-    g = Source()
+    g = Source(even=even)
     call, ok, err = g.constant(function), g.constant(Ok), g.constant(Err)
     refusals, explain = g.constant(REFUSALS), g.constant(lambda value: mismatch(result, value))
     with g.block("def serve(m,base,out,h,instance):"):

@@ -72,7 +72,7 @@ def handle(type_: ValueType, kinds: Kinds, value: str) -> str | None:
 
 def _string(g: Source, value: str) -> tuple[str, str]:
     data = g.assign(f"{value}.encode()")
-    start = g.assign("len(b)")
+    start = _align(g, 2 if g.even else 1)
     g.line(f"b+={data}")
     return f"{start}+base", f"len({data})"
 
@@ -82,7 +82,7 @@ def _list(g: Source, element: ValueType, value: str, kinds: Kinds) -> tuple[str,
     match element:
         case Primitive("u8"):
             g.line(f"if {value}.__class__ is not bytes: {value}=octets({value})")
-            start = g.assign("len(b)")
+            start = _align(g, 2 if g.even else 1)
             g.line(f"b+={value}")
             return f"{start}+base", f"len({value})"
         case Primitive(name) if name in _ARRAYS:
