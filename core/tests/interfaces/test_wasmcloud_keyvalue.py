@@ -249,7 +249,7 @@ async def test_cancelled_calls_are_cancelled_in_python_and_leave_nothing(running
 
 async def test_calls_in_flight_are_cancelled_with_the_call_that_made_them(running: Running) -> None:
     gated = Gated()
-    limited = plain("kvamany", "gated").replace('.wasm"\n', '.wasm"\nlimits = { timeout = "300ms" }\n')
+    limited = plain("kvamany", "gated").replace('.wasm"\n', '.wasm"\nlimits = { timeout = "2s" }\n')
     async with running(limited, gated) as host:
         with pytest.raises(DeadlineExceeded):
             await host.call("w", "gets", 30)

@@ -520,7 +520,10 @@ async def test_the_access_log_has_a_line_for_each_request(caplog: pytest.LogCapt
 async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
     async with serving(bind(echo)) as port, connected(port) as client:
         for count in (3, 30):
-            gc.collect()
+            # What earlier tests have left may take several collections: what one frees lets go of more.
+            for _ in range(10):
+                if not gc.collect():
+                    break
             gc.disable()
             try:
                 for _ in range(count):
