@@ -25,7 +25,7 @@ __all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics", "PooledInstance"
 
 log = logging.getLogger("wasmplex.instances")
 
-AHEAD = 2
+AHEAD = 6
 """Instances that are made ahead of calls."""
 
 
