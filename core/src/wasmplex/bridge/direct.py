@@ -12,8 +12,7 @@ The box, at fixed addresses of the memory of calls::
     RESULT  an answer without data out of line
 
 An answer begins `HEADER` bytes behind its address, as in every transport; that of a ``result`` says ok before
-the host is asked. The pointers in the box were
-written by wasmtime, which has checked what the guest gave.
+the host is asked. The pointers in the box were written by wasmtime, which has checked what the guest gave.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from wasmplex.component.binary import Budget, Cursor
+from wasmplex.component.draft import leb, text
 from wasmplex.component.entities import Sort
 from wasmplex.component.foreign import foreign
 from wasmplex.component.scope import Attributes, read_sort
@@ -187,28 +188,14 @@ def _rewrite(wasm: bytes, changes: Mapping[int, _Change]) -> bytes:
             continue
         items = [_declaration(cursor, number) for _ in cursor.vec("definitions")]
         body = b"".join(_encode(*change(item), item.rest) for item in items)
-        body = _leb(len(items)) + body
-        out.append(bytes([number]) + _leb(len(body)) + body)
+        body = leb(len(items)) + body
+        out.append(bytes([number]) + leb(len(body)) + body)
     return b"".join(out)
 
 
 def _encode(name: str, attributes: Attributes, rest: bytes) -> bytes:
     given = [(0, attributes.implements), (1, attributes.version_suffix), (2, attributes.external_id)]
-    written = [bytes([kind]) + _text(value) for kind, value in given if value is not None]
+    written = [bytes([kind]) + text(value) for kind, value in given if value is not None]
     if not written:
-        return b"\0" + _text(name) + rest
-    return b"\2" + _text(name) + _leb(len(written)) + b"".join(written) + rest
-
-
-def _text(text: str) -> bytes:
-    raw = text.encode()
-    return _leb(len(raw)) + raw
-
-
-def _leb(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+        return b"\0" + text(name) + rest
+    return b"\2" + text(name) + leb(len(written)) + b"".join(written) + rest
