@@ -15,6 +15,7 @@ from wasmplex.bridge.imports import HOST, ImportAdapter
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.transport import Transport
 from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
+from wasmplex.component.draft import leb
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
 
@@ -165,7 +166,7 @@ def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:
         body = outer[start : start + size]
         if section == _COMPONENT_SECTION and body == _EMPTY:
             body, seen = parts[seen], seen + 1
-        result += bytes([section]) + _encode(len(body)) + body
+        result += bytes([section]) + leb(len(body)) + body
         at = start + size
     if seen != len(parts):
         raise AssertionError(f"{seen} places for {len(parts)} components")
@@ -181,12 +182,3 @@ def _uleb(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return result, at
         shift += 7
-
-
-def _encode(number: int) -> bytes:
-    result = bytearray()
-    while number >= 0x80:
-        result.append(number & 0x7F | 0x80)
-        number >>= 7
-    result.append(number)
-    return bytes(result)
