@@ -8,7 +8,8 @@ from functools import reduce
 
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, align_to, alignment, flatten, size
 from wasmplex.component.binary import Budget, Cursor
-from wasmplex.component.draft import Lowered, leb, text
+from wasmplex.component.draft import Lowered
+from wasmplex.component.encoding import leb, text
 from wasmplex.wit.types import FuncType
 
 __all__ = ["MEMORY", "Choice", "Twin", "chooser", "option_index"]

@@ -15,7 +15,7 @@ from wasmplex.bridge.imports import HOST, ImportAdapter
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.transport import Transport
 from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
-from wasmplex.component.draft import leb
+from wasmplex.component.encoding import as_section
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
 from wasmplex.wit.types import FuncType
 
@@ -166,7 +166,7 @@ def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:
         body = outer[start : start + size]
         if section == _COMPONENT_SECTION and body == _EMPTY:
             body, seen = parts[seen], seen + 1
-        result += bytes([section]) + leb(len(body)) + body
+        result += as_section(section, body)
         at = start + size
     if seen != len(parts):
         raise AssertionError(f"{seen} places for {len(parts)} components")

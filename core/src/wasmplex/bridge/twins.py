@@ -30,9 +30,8 @@ from wasmplex.component.draft import (
     Edit,
     Insertion,
     Lowered,
-    leb,
-    text,
 )
+from wasmplex.component.encoding import as_section, leb, signed, text, vec
 from wasmplex.component.entities import Sort
 from wasmplex.component.scope import Scope
 from wasmplex.component.typedefs import PRIMITIVES, read_attributes, read_declaration, read_value
@@ -181,7 +180,7 @@ class _InstanceType:
         """Add a type; return the bytes that refer to it."""
         self._added.append(bytes([_TYPE]) + definition)
         self._last += 1
-        return _signed(self._last)
+        return signed(self._last)
 
     def _value(self, cursor: Cursor) -> tuple[bytes, ValueType]:
         """Read a value type: the bytes that refer to it, and the type."""
@@ -235,16 +234,6 @@ class _InstanceType:
         return self._define(head + b"".join(mark + (new or code) for (mark, code), new in pairs))
 
 
-def _signed(number: int) -> bytes:
-    """Return a number that is not negative in signed LEB128."""
-    out = bytearray()
-    while number > 0x3F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 # ---------------------------------------------------------------- core functions
 
 
@@ -267,7 +256,7 @@ def _inserted(
         b"\1\0" + leb(first_func + number) + _options(lowered.options, moved)
         for number, (lowered, _) in enumerate(lowerings)
     ]
-    data = _section(6, aliases) + _section(8, canons)
+    data = as_section(6, vec(aliases)) + as_section(8, vec(canons))
     added = Counter[AnySort]({Sort.FUNC: len(lowerings), CORE_FUNC: len(lowerings)})
     instead = {lowered.core: first_core + number for number, (lowered, _) in enumerate(lowerings)}
     choices = [
@@ -284,8 +273,8 @@ def _inserted(
             b"\0" + leb(module) + b"\1" + text("h") + b"\x12" + leb(instance),
         ]
         taken = [b"\0\0\1" + leb(instance + 1) + text(str(choice.number)) for choice in choices]
-        module_bytes = assemble(chooser(choices))
-        data += b"\1" + leb(len(module_bytes)) + module_bytes + _section(2, made) + _section(6, taken)
+        data += as_section(1, assemble(chooser(choices)))
+        data += as_section(2, vec(made)) + as_section(6, vec(taken))
         for number, choice in enumerate(choices):
             instead[choice.lowered.core] = first_core + len(lowerings) + number
         added.update({CORE_FUNC: len(choices), Sort.MODULE: 1, CORE_INSTANCE: 2})
@@ -300,8 +289,3 @@ def _options(options: Sequence[bytes], moved: Callable[[AnySort, int], int]) -> 
         for option in kept
     ]
     return leb(len(new) + 1) + b"".join(new) + bytes([_LATIN1_UTF16])
-
-
-def _section(number: int, definitions: Sequence[bytes]) -> bytes:
-    content = leb(len(definitions)) + b"".join(definitions)
-    return bytes([number]) + leb(len(content)) + content

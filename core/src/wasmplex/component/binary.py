@@ -69,6 +69,25 @@ class Cursor:
         start, self.pos = self.pos, self.pos + size
         return Cursor(self.data, start, start + size, section, self.budget)
 
+    def part(self, whole: str) -> tuple[int, Cursor]:
+        """Read a section's header; return its number, and a cursor over it.
+
+        :param whole: what it is a section of
+        """
+        number, start = self.byte("a section"), self.pos
+        size = self.u32("the size of a section")
+        if size > self.end - self.pos:
+            why = f"{size} bytes, {self.end - self.pos} are left"
+            self.fail(f"a section of {whole} does not fit", start, why=why)
+        return number, self.sub(size, f"section {number} of {whole}")
+
+    def raw(self, size: int, expected: str) -> bytes:
+        """Read that many bytes."""
+        if size > self.end - self.pos:
+            self.fail(f"{expected} does not fit", why=f"{size} bytes, {self.end - self.pos} are left")
+        self.pos += size
+        return self.data[self.pos - size : self.pos]
+
     def error(self, what: str, offset: int | None = None, *, why: str = "") -> ComponentError:
         """Return the error for malformed input at `offset`, by default at the cursor."""
         return malformed(what, self.pos if offset is None else offset, self.section, why=why)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wasmplex.component.binary import Budget, Cursor
+from wasmplex.component.encoding import as_section, leb
 from wasmplex.component.entities import Context, Item, Sort
 from wasmplex.component.module import module_budget
 from wasmplex.component.scope import CORE_SORTS, Scope
 from wasmplex.component.sections import COMPONENT_MAGIC, DEFINITIONS, read_section
 from wasmplex.component.typedefs import read_attributes
 
-__all__ = ["CORE_FUNC", "CORE_INSTANCE", "Draft", "Edit", "Insertion", "Lowered", "leb", "text"]
+__all__ = ["CORE_FUNC", "CORE_INSTANCE", "Draft", "Edit", "Insertion", "Lowered"]
 
 AnySort: TypeAlias = Sort | str
 """A sort of the component level, or the name of a core sort: the numbers of the two overlap."""
@@ -138,8 +139,7 @@ class Draft:
     def _read(self) -> None:
         cursor, modules = self.cursor(len(COMPONENT_MAGIC)), module_budget()
         while cursor.pos < cursor.end:
-            number = cursor.byte("a section")
-            inner = cursor.sub(cursor.u32("the size of a section"), "a section")
+            number, inner = cursor.part("a component")
             start = inner.pos
             if (read := DEFINITIONS.get(number)) is None:
                 read_section(inner, self.scope, number, modules)
@@ -204,7 +204,7 @@ class Draft:
                 body += self.wasm[at : edit.start] + edit.data
                 at = edit.end
             body += self.wasm[at : section.end]
-            out += [bytes([section.number]), leb(len(body)), bytes(body), behind.get(position, b"")]
+            out += [as_section(section.number, bytes(body)), behind.get(position, b"")]
         return b"".join(out)
 
     def _shifted(self, insertions: Sequence[Insertion]) -> Iterable[Edit]:
@@ -228,19 +228,3 @@ class Draft:
 
 
 _WITH_INDEX = (0x03, 0x04, 0x05, 0x07, 0x08)
-
-
-def leb(number: int) -> bytes:
-    """Return an unsigned number in LEB128."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def text(name: str) -> bytes:
-    """Return a name with its length in front."""
-    raw = name.encode()
-    return leb(len(raw)) + raw

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from wasmplex.component.binary import Budget, Cursor
-from wasmplex.component.draft import leb, text
+from wasmplex.component.encoding import leb, text
 from wasmplex.component.entities import Sort
 from wasmplex.component.foreign import foreign
 from wasmplex.component.scope import Attributes, read_sort
