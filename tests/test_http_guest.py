@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import logging
 import re
@@ -16,6 +17,9 @@ import anyio
 import guests
 import pytest
 from aiohttp import web
+from wasmplex.component.images import without_images
+from wasmplex.engine.images import Image, possible
+from wasmplex.engine.memory import RAW
 from wasmplex.host import Host
 
 pytestmark = pytest.mark.anyio
@@ -285,6 +289,35 @@ async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
     async with serve(component=guests.compiled(name)) as client:
         for _ in range(3):
             assert await client.get("/") == (200, b"hello, world\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("name", "size"), [("py-hello", 8 << 20), ("qjs-hello", 1 << 20)])
+async def test_fresh_instances_of_interpreters(serve: Serve, name: str, size: int) -> None:
+    """Their memories are kept, and hold nothing of what was done in them."""
+    component = guests.compiled(name)
+    contents = {image.maximum: image for image in without_images(component.read_bytes())[1]}
+    async with serve("instances = { reuse = 1 }", component=component) as client:
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(12):
+                    tasks.start_soon(client.get, "/")
+            assert await client.get("/") == (200, b"hello, world\n")
+        for _ in range(3):  # what hosts before this one have left, and what that lets go of
+            gc.collect()
+        images = [found for found in gc.get_objects() if isinstance(found, Image)]
+        if not possible():
+            assert images == []
+            pytest.skip("this system does not tell which pages were written to: no memory is kept")
+        assert [image for image in images if image.size >= size]
+        for image in images:
+            expected = bytearray(image.size)
+            for at, data in contents[image.maximum].segments:
+                expected[at : at + len(data)] = data
+            assert image.kept
+            for base, _ in image._free:
+                assert RAW[base : base + image.size] == expected
 
 
 # ---------------------------------------------------------------- requests of the guest's own

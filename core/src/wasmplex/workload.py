@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+import anyio.to_thread
+
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
 from wasmplex.binding import serve
 from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
-from wasmplex.component import read
+from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Compiled, Engine, Instance
 from wasmplex.engine.ahead import Coming as InstanceComing
@@ -153,17 +155,21 @@ async def _link(
     name, memory = planned.config.name, planned.config.limits.memory
     vectors = engine.settings.proposals.get("simd", True)
     transport = transport_for(planned)
-    bridged = bridge(planned.wasm, planned.shape, imports, assemble, transport=transport, vectors=vectors)
+    fresh = planned.config.instances.reuse == 1
+    guest = await _quick_to_make(planned.wasm, engine) if fresh else planned.wasm
+    bridged = bridge(guest, planned.shape, imports, assemble, transport=transport, vectors=vectors)
     if bridged is None:
-        wasm, shape, linked_imports, host_memory = planned.wasm, planned.shape, imports, False
+        wasm, shape, linked_imports, host_memory = guest, planned.shape, imports, False
     else:
         wasm, shape, host_memory = bridged.wasm, read(bridged.wasm), bridged.host_memory
         linked_imports = bridged.link(imports)
-    compiled = await _compile(planned, engine, wasm, shape, progress, host_memory=host_memory)
+    compiled = await _compile(
+        planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=fresh
+    )
     linked = engine.link(compiled, linked_imports, name)
     ahead = None
-    if planned.config.instances.reuse == 1 and not host_memory and (bridged is None or bridged.start is None):
-        ahead = await engine.ahead(linked, linked_imports, memory)
+    if fresh and not host_memory and (bridged is None or bridged.start is None):
+        ahead = await engine.ahead(linked, memory)
     make = partial(linked.instantiate, memory) if ahead is None else ahead.make
     begin = None if ahead is None else ahead.begin
     if bridged is None:
@@ -183,6 +189,13 @@ class _BridgedComing:
         return BridgedInstance(self._coming.result(), self._bridged)
 
 
+async def _quick_to_make(wasm: bytes, engine: Engine) -> bytes:
+    """Return a component with what takes long when an instance is made put off until it is needed."""
+    if not all(engine.settings.proposals.get(name, True) for name in lazytables.NEEDED):
+        return wasm
+    return await anyio.to_thread.run_sync(lazytables.lazy, wasm, assemble) or wasm
+
+
 async def _compile(
     planned: PlannedWorkload,
     engine: Engine,
@@ -190,11 +203,14 @@ async def _compile(
     shape: Shape,
     progress: Progress | None,
     *,
-    host_memory: bool = False,
+    host_memory: bool,
+    keep_memories: bool,
 ) -> Compiled:
     """Compile a component; what is wrong with it is said with the file and the workload."""
     try:
-        return await engine.compile(wasm, shape, progress, host_memory=host_memory)
+        return await engine.compile(
+            wasm, shape, progress, host_memory=host_memory, keep_memories=keep_memories
+        )
     except ComponentError as error:
         config = planned.config
         where = f"{config.component}, {config.table.where('component')}"

@@ -1,18 +1,16 @@
-"""Instances made and ended by the worker, and where they live."""
+"""Instances made and ended by the worker."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
-from wasmplex.engine import Engine, Instance, Linked, ahead, slots
-from wasmplex.engine.ahead import Ahead, fits, worth_it
-from wasmplex.engine.slots import SLOTS, Slots
+from wasmplex.engine import Engine, Instance, Linked, ahead
+from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.errors import LimitExceeded
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +41,7 @@ async def linked(link_wat: Any) -> Linked:
 @pytest.fixture
 async def maker(engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch) -> Ahead:
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    maker = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
+    maker = await engine.ahead(linked, -1)
     assert maker is not None
     return maker
 
@@ -79,7 +77,7 @@ async def test_host_functions_run_in_the_thread_of_the_event_loop(
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
     told = []
     imports = {"": {"tell": lambda: told.append(threading.get_ident())}}
-    maker = await engine.ahead(await link_wat(QUIET, imports), imports, -1)
+    maker = await engine.ahead(await link_wat(QUIET, imports), -1)
     assert maker is not None
     for instance in (await maker.make(), await made(maker)):
         await instance.call("run")
@@ -89,55 +87,10 @@ async def test_host_functions_run_in_the_thread_of_the_event_loop(
 
 async def test_each_instance_is_as_new_however_many_there_are(maker: Ahead) -> None:
     for make in (maker.make, partial(made, maker)):
-        instances = [await make() for _ in range(SLOTS + 3)]
+        instances = [await make() for _ in range(19)]
         for instance in instances:
             assert [await instance.call("run") for _ in range(3)] == [7, 8, 9]
             instance.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="nothing stays in a slot there")
-async def test_slots_are_given_back(maker: Ahead, engine: Engine) -> None:
-    assert maker._slotted is not None
-    free = maker._slotted.compiled.variant.slots
-    assert free is not None
-    instances = [await made(maker) for _ in range(SLOTS)]
-    assert not free.take()
-    for instance in instances:
-        instance.close()
-    engine.worker.close()
-    assert len(free._free) == SLOTS
-
-
-async def test_what_needs_more_than_a_slot_has_gets_none(
-    engine: Engine, link_wat: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    memories = "".join(
-        f"(core module $m{i} (memory 1)) (core instance (instantiate $m{i}))" for i in range(9)
-    )
-    linked = await link_wat(f"(component {memories})", {})
-    maker = await engine.ahead(linked, {}, -1)
-    assert maker is not None
-    assert maker._slotted is None
-    (await made(maker)).close()
-
-
-async def test_without_address_space_there_are_no_slots(
-    engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    monkeypatch.setattr(slots, "_ADDRESSES", 2**50)
-    assert not Slots.possible()
-    maker = await engine.ahead(linked, {"": {"tell": lambda: None}}, -1)
-    assert maker is not None
-    assert maker._slotted is None
-
-
-async def test_a_component_in_a_slot_has_the_same_code(engine: Engine, linked: Linked) -> None:
-    in_slots = await engine._in_slots(linked.compiled, "w")
-    assert in_slots is not None
-    assert await fits(in_slots, -1, "w")
-    assert in_slots.copy(linked.compiled.variant.handle).serialize() == linked.compiled._component.serialize()
 
 
 async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engine: Engine) -> None:
@@ -150,7 +103,7 @@ async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engin
 
 async def test_one_that_cannot_be_made_says_so(engine: Engine, link_wat: Any) -> None:
     linked = await link_wat(QUIET, {"": {"tell": lambda: None}})
-    maker = Ahead(linked, None, 1, engine.worker)
+    maker = Ahead(linked, 1, engine.worker)
     with pytest.raises(LimitExceeded):
         await made(maker)
     with pytest.raises(LimitExceeded):

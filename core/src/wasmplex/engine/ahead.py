@@ -1,16 +1,16 @@
 """Instances of large components that are to serve one call each: made ahead of the call, in another thread.
 
-Making an instance of CPython takes a millisecond, and ending it about as long. That can be done where it
-holds nobody up, unless it calls host functions: those belong to the event loop's thread. So it is found out,
-once, whether making an instance calls any: one is made whose imports all trap. What a component does without
-asking the host is the same each time.
+Making an instance of CPython takes a quarter of a millisecond even when its memory is kept
+(`wasmplex.engine.images`), and ending it nearly as long. That can be done where it holds nobody up, unless it
+calls host functions: those belong to the event loop's thread. So it is found out, once, whether making an
+instance calls any: one is made whose imports all trap. What a component does without asking the host is the
+same each time.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wasmplex.engine import capi
@@ -23,31 +23,27 @@ if TYPE_CHECKING:
 
     from wasmplex.engine.compiled import Compiled
     from wasmplex.engine.instance import Instance, Starting
-    from wasmplex.engine.slots import Slots
     from wasmplex.engine.worker import Worker
 
-__all__ = ["Ahead", "Coming", "fits", "worth_it"]
+__all__ = ["Ahead", "Coming", "worth_it"]
 
 _log = logging.getLogger(__name__)
 
 _WORTH: Final = 0.0003
 """Seconds that making an instance has to take: to have another thread do it costs a part of that itself."""
+_LARGE: Final = 4 << 20
+"""Bytes of images from which on it is worth it anyway: to bring memories back to them takes time as well."""
 _TRIALS: Final = 3
 
 
 async def worth_it(compiled: Compiled, memory_limit: int, name: str) -> bool:
-    """Say whether instances are better made by `Ahead`.
+    """Say whether instances are better made by `Ahead`: those with large memories, and those that take long.
 
     :param memory_limit: see `Linked.instantiate`
     :param name: the workload, for the log
     """
     took = await _trial(compiled, memory_limit, name)
-    return took is not None and took >= _WORTH
-
-
-async def fits(compiled: Compiled, memory_limit: int, name: str) -> bool:
-    """Say whether a component that was compiled for slots can be made in one."""
-    return await _trial(compiled, memory_limit, name) is not None
+    return took is not None and (took >= _WORTH or compiled.image_size >= _LARGE)
 
 
 async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | None:
@@ -62,8 +58,7 @@ async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | No
         try:
             instance = await linked.instantiate(memory_limit)
         except GuestError as error:
-            kind = "in a slot" if compiled.variant.slots is not None else "ahead of calls"
-            _log.debug("workload %s: instances cannot be made %s: %s", name, kind, error)
+            _log.debug("workload %s: instances cannot be made ahead of calls: %s", name, error)
             return None
         took.append(time.perf_counter() - begun)
         instance.close()
@@ -102,43 +97,24 @@ def _run(starting: Starting) -> None:
 class Ahead:
     """Makes the instances of one component, and ends them, in a worker where that is free.
 
-    :param linked: makes them where there are no slots, or none free
-    :param slotted: the same component linked in an engine with slots; None if it does not fit into one
     :param memory_limit: see `Linked.instantiate`
     """
 
-    def __init__(self, linked: Linked, slotted: Linked | None, memory_limit: int, worker: Worker) -> None:
+    def __init__(self, linked: Linked, memory_limit: int, worker: Worker) -> None:
         self._linked = linked
-        self._slotted = slotted
         self._memory_limit = memory_limit
         self._worker = worker
 
     async def make(self) -> Instance:
         """Make an instance for somebody who waits: here, whatever the worker is doing."""
-        linked, slots = self._place()
-        return await linked.instantiate(self._memory_limit, partial(self._end, slots))
+        return await self._linked.instantiate(self._memory_limit, self._end)
 
     def begin(self) -> Coming:
         """Have the worker make an instance."""
-        linked, slots = self._place()
-        instance = linked.prepare(self._memory_limit, partial(self._end, slots))
-        return Coming(instance.begin(), self._worker)
+        return Coming(self._linked.prepare(self._memory_limit, self._end).begin(), self._worker)
 
-    def _place(self) -> tuple[Linked, Slots | None]:
-        slotted = self._slotted
-        slots = slotted.compiled.variant.slots if slotted is not None else None
-        if slotted is None or slots is None or not slots.take():
-            return self._linked, None
-        return slotted, slots
-
-    def _end(self, slots: Slots | None, store: int) -> None:
+    def _end(self, store: int) -> None:
         if self._worker.busy:
-            _delete(store, slots)
+            capi.store_delete(store)
         else:
-            self._worker.submit(_delete, store, slots)
-
-
-def _delete(store: int, slots: Slots | None) -> None:
-    capi.store_delete(store)
-    if slots is not None:
-        slots.give()
+            self._worker.submit(capi.store_delete, store)

@@ -62,13 +62,6 @@ class CodeCache:
             path.unlink(missing_ok=True)
         return None
 
-    def share(self, name: str, engine: wasmtime.Engine) -> Component | None:
-        """Return the component kept under a name for one more engine, None if it is not good for it."""
-        if not self._usable():
-            return None
-        found = (self._load(path, engine) for path in self.directory.glob(f"{_stem(name)}.*{_SUFFIX}"))
-        return next((component for component in found if component is not None), None)
-
     def _load(self, path: Path, engine: wasmtime.Engine) -> Component | None:
         try:
             if path.name.split(".")[-2] != _sha256(path) or not _ours(path.stat()):

@@ -18,8 +18,6 @@ from wasmplex.errors import UsageError, nearest
 from wasmplex.wit.types import FuncType
 
 if TYPE_CHECKING:
-    import wasmtime
-
     from wasmplex.engine.engine import Engine
     from wasmplex.engine.variants import Variant
 
@@ -40,23 +38,26 @@ class Compiled:
 
     :ivar shape: what it imports and exports
     :ivar size: bytes of the component's binary
-    :ivar name: what its machine code is kept under
     """
 
     def __init__(
-        self, engine: Engine, variant: Variant, component: Component, shape: Shape, size: int, name: str
+        self, engine: Engine, variant: Variant, component: Component, shape: Shape, size: int
     ) -> None:
         self.engine = engine
         self.variant = variant
         self.shape = shape
         self.size = size
-        self.name = name
         self.codec = Codec(STATES, fail)
         self._component = component
         self.component = ctypes.cast(component.ptr(), ctypes.c_void_p).value or 0
         self._exports: dict[str, ExportEntry] = {}
         self._indexes: list[int] = []
         weakref.finalize(self, _delete_indexes, self._indexes)
+
+    @property
+    def image_size(self) -> int:
+        """Bytes of those memories of an instance that are kept, and brought back to their images."""
+        return 0 if self.variant.creator is None else self.variant.creator.image_size
 
     @property
     def functions(self) -> dict[str, FuncType]:
@@ -70,10 +71,6 @@ class Compiled:
                     f"{export.name}#{name}": function for name, function in export.type.functions.items()
                 }
         return found
-
-    def copy(self, engine: wasmtime.Engine) -> Component:
-        """Return the same machine code for another engine, which must be like this one."""
-        return Component.deserialize(engine, self._component.serialize())
 
     def export(self, name: str) -> ExportEntry:
         """Return an exported function; the code for it is generated when it is first asked for.

@@ -16,18 +16,19 @@ import anyio.to_thread
 import wasmtime
 from wasmtime.component import Component
 
+from wasmplex.component.images import MemoryImage, without_images
 from wasmplex.component.shape import Extern, InstanceType, Shape
-from wasmplex.engine import proposals
-from wasmplex.engine.ahead import Ahead, fits, worth_it
+from wasmplex.engine import images, proposals
+from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
+from wasmplex.engine.images import Image
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.settings import EngineSettings, check_python
-from wasmplex.engine.slots import Slots
 from wasmplex.engine.ticker import Ticker
 from wasmplex.engine.traps import innermost_cause
-from wasmplex.engine.variants import Variant, check
+from wasmplex.engine.variants import Variant, check, variant_key
 from wasmplex.engine.worker import Worker
 from wasmplex.errors import ComponentError
 from wasmplex.wit.types import FuncType
@@ -59,7 +60,7 @@ class Engine:
         weakref.finalize(self, self.ticker.close)
         self.worker = Worker()
         weakref.finalize(self, self.worker.close, wait=False)
-        self._variants: dict[tuple[bool, bool, bool], Variant] = {}
+        self._variants: dict[tuple[bool, bool], Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
         self._locks: dict[tuple[str, str], anyio.Lock] = {}
@@ -80,7 +81,13 @@ class Engine:
     # ------------------------------------------------------------ compile
 
     async def compile(
-        self, wasm: bytes, shape: Shape, progress: Progress | None = None, *, host_memory: bool = False
+        self,
+        wasm: bytes,
+        shape: Shape,
+        progress: Progress | None = None,
+        *,
+        host_memory: bool = False,
+        keep_memories: bool = False,
     ) -> Compiled:
         """Compile a component in another thread, or take it from the cache.
 
@@ -89,24 +96,31 @@ class Engine:
         :param shape: what `wasmplex.component.read` says about `wasm`
         :param progress: is told what is being done, in a few words
         :param host_memory: True to let the host see the memories of instances (`Instance.memories`); such
-            instances are made more slowly, since memory images are copied instead of mapped
+            instances are made more slowly, since the data of memories is copied instead of mapped
+        :param keep_memories: True to keep large memories when instances end, and bring them back to their
+            first content for the next: worth it if instances are made often
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
-        variant = await self._variant(concurrency=_needs_concurrency(shape), host_memory=host_memory)
+        contents: list[MemoryImage] = []
+        if keep_memories and await anyio.to_thread.run_sync(images.possible):
+            wasm, contents = await anyio.to_thread.run_sync(without_images, wasm)
+        needs = {"concurrency": _needs_concurrency(shape), "host_memory": host_memory or bool(contents)}
         digest = await anyio.to_thread.run_sync(_digest, wasm)
-        key = (digest, variant.key)
+        key = (digest, variant_key(self.settings.proposals, **needs))
         lock = self._locks.setdefault(key, anyio.Lock())
         async with lock:
             try:
                 if (found := self._compiled.get(key)) is not None:
                     return found
-                name = f"{digest}-{variant.key}"
-                component = await self._component(wasm, name, variant, shape, tell)
+                variant = await self._variant(contents, **needs)
+                component = await self._component(wasm, "-".join(key), variant, shape, tell)
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
-            compiled = Compiled(self, variant, component, shape, len(wasm), name)
+            compiled = Compiled(self, variant, component, shape, len(wasm))
+            if contents:
+                weakref.finalize(compiled, self.ticker.remove, variant.engine)
             self._compiled[key] = compiled
             return compiled
 
@@ -129,30 +143,24 @@ class Engine:
         on = {name for name, switched_on in self.settings.proposals.items() if switched_on}
         return sorted(shape.proposals - {proposals.ALWAYS} - on)
 
-    async def _variant(self, *, concurrency: bool, host_memory: bool, in_slots: bool = False) -> Variant:
-        key, chosen = (concurrency, host_memory, in_slots), self.settings.proposals
-        if key not in self._variants:
-            await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
-        if key not in self._variants:  # another task may have been faster
-            made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, in_slots=in_slots)
-            self.ticker.add(made.engine, made)
-            self._variants[key] = made
-        return self._variants[key]
+    async def _variant(
+        self, contents: Sequence[MemoryImage], *, concurrency: bool, host_memory: bool
+    ) -> Variant:
+        """Return the engine for a component.
 
-    async def _in_slots(self, compiled: Compiled, workload: str) -> Compiled | None:
-        """Return the same code for an engine with slots; None if the component does not fit into one."""
-        concurrency = _needs_concurrency(compiled.shape)
-        variant = await self._variant(concurrency=concurrency, host_memory=False, in_slots=True)
-        component = None
-        if self._cache is not None:
-            component = await anyio.to_thread.run_sync(self._cache.share, compiled.name, variant.handle)
-        try:
-            if component is None:
-                component = await anyio.to_thread.run_sync(compiled.copy, variant.handle)
-        except wasmtime.WasmtimeError as error:
-            _log.debug("workload %s: instances cannot live in slots: %s", workload, error)
-            return None
-        return Compiled(self, variant, component, compiled.shape, compiled.size, compiled.name)
+        :param contents: images of its memories; with any, the engine is for this component alone
+        """
+        key, chosen = (concurrency, host_memory), self.settings.proposals
+        if contents or key not in self._variants:
+            await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
+        if not contents and key in self._variants:
+            return self._variants[key]
+        kept = await anyio.to_thread.run_sync(_images, contents) if contents else []
+        made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, images=kept)
+        self.ticker.add(made.engine, made)
+        if not contents:
+            self._variants[key] = made
+        return made
 
     # ------------------------------------------------------------ link
 
@@ -167,23 +175,14 @@ class Engine:
         """
         return link(compiled, imports, workload)
 
-    async def ahead(
-        self, linked: Linked, imports: Mapping[str, HostFunctions | Any], memory_limit: int
-    ) -> Ahead | None:
+    async def ahead(self, linked: Linked, memory_limit: int) -> Ahead | None:
         """Return what makes instances ahead of calls; None if that does not pay, or cannot be.
 
-        :param imports: what `linked` was linked to
         :param memory_limit: see `Linked.instantiate`
         """
-        name = linked.workload
-        if not await worth_it(linked.compiled, memory_limit, name):
+        if not await worth_it(linked.compiled, memory_limit, linked.workload):
             return None
-        slotted = None
-        if await anyio.to_thread.run_sync(Slots.possible):
-            in_slots = await self._in_slots(linked.compiled, name)
-            if in_slots is not None and await fits(in_slots, memory_limit, name):
-                slotted = link(in_slots, imports, name)
-        return Ahead(linked, slotted, memory_limit, self.worker)
+        return Ahead(linked, memory_limit, self.worker)
 
 
 def _needs_concurrency(shape: Shape) -> bool:
@@ -202,6 +201,10 @@ def _functions(extern: Extern) -> list[FuncType]:
 def _is_async(type: FuncType) -> bool:
     types = [*(param.type for param in type.params), *([] if type.result is None else [type.result])]
     return type.is_async or any(uncarried(part) is not None for part in types)
+
+
+def _images(contents: Sequence[MemoryImage]) -> list[Image]:
+    return [Image(content) for content in contents]
 
 
 def _digest(wasm: bytes) -> str:

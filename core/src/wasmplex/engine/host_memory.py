@@ -1,8 +1,9 @@
 """Linear memories that the host allocates, and so can read and write in place.
 
 With a memory creator (a public interface of wasmtime) the host knows where each memory of an instance lies:
-bytes are sliced out of it and into it without passing through vals. The price is that memory images are
-copied at instantiation instead of mapped, so this is an engine variant of its own, chosen per component.
+bytes are sliced out of it and into it without passing through vals. The price is that wasmtime copies the
+data of a memory at instantiation instead of mapping it, so this is an engine variant of its own, chosen per
+component. Large data need not be copied: see `wasmplex.engine.images`.
 
 A memory is reserved whole when it is made and never moves; pages become accessible as it grows.
 """
@@ -11,16 +12,19 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import mmap
-from collections.abc import Callable
-from ctypes import CFUNCTYPE, c_int, c_long, c_size_t, c_void_p
-from typing import Any, Final
+import threading
+from collections.abc import Callable, Iterable
+from ctypes import CFUNCTYPE, c_size_t, c_void_p
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import _ffi
 
-from wasmplex.engine import capi
+from wasmplex.engine import capi, pages
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.memory import RAW, U8, U64
+
+if TYPE_CHECKING:
+    from wasmplex.engine.images import Image
 
 __all__ = ["HostMemory", "MemoryCreator"]
 
@@ -30,9 +34,6 @@ _GROW: Final = CFUNCTYPE(_P, _P, _P)
 _FINALIZE: Final = CFUNCTYPE(None, _P)
 _NEW: Final = CFUNCTYPE(_P, _P, _P, _P, _P, _P, _P, _P)
 
-_READ_WRITE: Final = 1 | 2
-_MAP: Final = sum(getattr(mmap, name, 0) for name in ("MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_NORESERVE"))
-_FAILED: Final = 2**64 - 1
 _WHOLE_32_BIT_SPACE: Final = 2**32
 
 
@@ -51,7 +52,7 @@ class HostMemory:
         self.maximum = maximum
         self.capacity = capacity
         self._mapped = capacity + guard
-        self.base = _map(self._mapped)
+        self.base = pages.reserve(self._mapped)
         self.grow(size)
 
     def grow(self, size: int) -> None:
@@ -59,15 +60,16 @@ class HostMemory:
 
         :raises MemoryError: if it has not that much reserved, or the system has none
         """
-        if size > self.capacity or (size and _libc.mprotect(self.base, size, _READ_WRITE)):
+        if size > self.capacity:
             raise MemoryError
+        pages.permit(self.base, size)
         self.size = size
 
     def unmap(self) -> None:
         """Give the memory back; it is gone."""
         base, self.base, self.size = self.base, 0, 0
         if base:
-            _libc.munmap(base, self._mapped)
+            pages.release(base, self._mapped)
 
     def read(self, at: int, count: int) -> bytes:
         """Return the bytes at [at, at + count).
@@ -91,20 +93,33 @@ class HostMemory:
         U8[start : start + len(data)] = data
 
 
+class _Noting(threading.local):
+    """The memories that a thread has made since somebody began to note them."""
+
+    made: list[HostMemory] | None = None
+
+
 class MemoryCreator:
     """Gives memories to all instances of one wasmtime engine.
 
-    :ivar made: where the next memories are noted; set before anything that may make some
+    :param images: what memories begin with, if they do not begin empty
+    :ivar noting: where the memories that this thread makes are noted
     """
 
-    def __init__(self) -> None:
-        self.made: list[HostMemory] = []
+    def __init__(self, images: Iterable[Image] = ()) -> None:
+        self.noting = _Noting()
+        self._images = {image.maximum: image for image in images}
         self._live: dict[int, HostMemory] = {}
         self._numbers = itertools.count(1)
         get, grow, finalize = _GET(self._get()), _GROW(self._grow()), _FINALIZE(self._finalize())
         self._parts = tuple(capi.address(part) for part in (get, grow, finalize))
         self._new = _NEW(self._create())
         self._keep = (get, grow, finalize)
+
+    @property
+    def image_size(self) -> int:
+        """Bytes of all images."""
+        return sum(image.size for image in self._images.values())
 
     @property
     def live(self) -> int:
@@ -123,10 +138,14 @@ class MemoryCreator:
         ) -> int:  # fmt: skip
             try:
                 capacity = reserved or max(minimum, min(maximum, _WHOLE_32_BIT_SPACE))
-                memory = HostMemory(minimum, maximum, capacity, guard)
+                if (image := self._images.get(maximum)) is None:
+                    memory = HostMemory(minimum, maximum, capacity, guard)
+                else:
+                    memory = image.memory(capacity, guard)
                 number = next(self._numbers)
                 self._live[number] = memory
-                self.made.append(memory)
+                if (made := self.noting.made) is not None:
+                    made.append(memory)
                 at = out >> 3
                 U64[at], U64[at + 1], U64[at + 2], U64[at + 3] = number, *self._parts
                 return 0
@@ -168,32 +187,6 @@ def _no_memory() -> int:
     pointer: int = capi.error_new(b"out of memory")
     return pointer
 
-
-def _map(size: int) -> int:
-    base: int | None = _libc.mmap(None, size, 0, _MAP, -1, 0)
-    if base is None or base == _FAILED:
-        raise MemoryError
-    return base
-
-
-class _Libc:
-    """The calls of the C library that make memory; bound when first used, for not every system has them."""
-
-    _ARGUMENTS: Final[dict[str, list[Any]]] = {
-        "mmap": [c_void_p, c_size_t, c_int, c_int, c_int, c_long],
-        "mprotect": [c_size_t, c_size_t, c_int],
-        "munmap": [c_size_t, c_size_t],
-    }
-
-    def __getattr__(self, name: str) -> Any:
-        function = ctypes.CDLL(None)[name]
-        function.argtypes = self._ARGUMENTS[name]
-        function.restype = c_void_p if name == "mmap" else c_int
-        setattr(self, name, function)
-        return function
-
-
-_libc = _Libc()
 
 _memory_creator_set = _ffi.dll["wasmtime_config_host_memory_creator_set"]
 _memory_creator_set.argtypes = [c_void_p, c_void_p]

@@ -39,7 +39,7 @@ class Instance:
     can run again, and it must be closed.
 
     :ivar state: room for what host functions keep per instance
-    :ivar memories: its linear memories in the order they were made, if it was compiled with ``host_memory``
+    :ivar memories: its linear memories in the order they were made, if the host makes them (``host_memory``)
     """
 
     def __init__(self, linked: Linked, store: StoreState) -> None:
@@ -191,8 +191,11 @@ class Instance:
             return capi.future_poll
 
         def poll(future: int) -> bool:
-            creator.made = self.memories
-            done: bool = capi.future_poll(future)
+            creator.noting.made = self.memories
+            try:
+                done: bool = capi.future_poll(future)
+            finally:
+                creator.noting.made = None
             return done
 
         return poll

@@ -45,6 +45,10 @@ class Ticker:
         """
         self._engines = [*self._engines, (engine, owner)]
 
+    def remove(self, engine: int) -> None:
+        """Tick an engine no more."""
+        self._engines = [pair for pair in self._engines if pair[0] != engine]
+
     def wake(self) -> None:
         """Tick again, or for the first time."""
         self.asleep = False

@@ -7,19 +7,21 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 from wasmtime import _ffi
 
 from wasmplex.engine import proposals
 from wasmplex.engine.host_memory import MemoryCreator
-from wasmplex.engine.slots import Slots
 from wasmplex.errors import UsageError
 
-__all__ = ["Variant", "check", "new_config"]
+if TYPE_CHECKING:
+    from wasmplex.engine.images import Image
+
+__all__ = ["Variant", "check", "new_config", "variant_key"]
 
 _PROBE: Final = """
 import json, sys, wasmtime
@@ -39,34 +41,35 @@ class Variant:
     :ivar key: what distinguishes it, as part of the names of cached code
     :ivar engine: its address
     :ivar creator: what gives memories to its instances, None if wasmtime does
-    :ivar slots: where its instances live, None if anywhere
     """
 
     key: str
     handle: wasmtime.Engine
     engine: int
     creator: MemoryCreator | None
-    slots: Slots | None = None
 
     @classmethod
     def new(
-        cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool, in_slots: bool = False
+        cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool, images: Iterable[Image] = ()
     ) -> Variant:
         """Make an engine. Settings that do not go together would end the process: `check` them first.
 
-        Code that is compiled for an engine with slots is the same as for one without.
+        :param host_memory: whether the host gives memories to its instances
+        :param images: what some of these memories begin with: the engine is for one component then
         """
         config = new_config(chosen, concurrency=concurrency)
-        creator = MemoryCreator() if host_memory else None
+        creator = MemoryCreator(images) if host_memory else None
         if creator is not None:
             creator.install(config)
-        slots = Slots() if in_slots else None
-        if slots is not None:
-            slots.install(config)
         handle = wasmtime.Engine(config)
-        switches = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(chosen.items()))
-        key = f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{switches}"
-        return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator, slots)
+        key = variant_key(chosen, concurrency=concurrency, host_memory=host_memory)
+        return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator)
+
+
+def variant_key(chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool) -> str:
+    """Return what distinguishes the code that is compiled for an engine."""
+    switches = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(chosen.items()))
+    return f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{switches}"
 
 
 def new_config(chosen: Mapping[str, bool], *, concurrency: bool) -> wasmtime.Config:
