@@ -14,6 +14,7 @@ import pytest
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.store import STATES
+from wasmplex.engine.ticker import CALM_TICK_SECONDS, Ticker
 from wasmplex.errors import Trap
 from wasmplex.plugins.contracts import HostFunction
 from wasmtime import wat2wasm
@@ -323,3 +324,24 @@ async def test_memory_limit(link_wat: Any) -> None:
     with pytest.raises(Trap):
         await guest.call("echo-bytes", b"x" * 2**20)
     guest.close()
+
+
+async def test_ticks_are_far_apart_until_a_guest_runs_from_one_to_another(new_instance: Any) -> None:
+    """Each tick holds up the event loop, so there are few of them as long as nobody needs more."""
+    guest, other = await new_instance("kv", kv()), await new_instance("kv", kv())
+    ticker = guest._linked.compiled.engine.ticker
+    assert max([await _seconds_per_tick(ticker, other) for _ in range(5)]) > CALM_TICK_SECONDS * 0.9
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(guest.call, "spin", FOREVER)
+        with anyio.fail_after(20):
+            while await _seconds_per_tick(ticker, other) > CALM_TICK_SECONDS * 0.8:
+                pass
+        tasks.cancel_scope.cancel()
+
+
+async def _seconds_per_tick(ticker: Ticker, other: Any) -> float:
+    begun, before = anyio.current_time(), ticker.ticks
+    while ticker.ticks < before + 10:
+        assert await other.call("run-add", 3) == 6
+        await anyio.sleep(0.001)
+    return (anyio.current_time() - begun) / 10

@@ -85,11 +85,14 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
                 break
             state.polling = False
             if state.waiting is not None:
-                stalls = 0
+                stalls = ticks = 0
                 await _wait(state)
             else:
-                stalls = stalls + 1 if ticks == ticker.ticks else 0
-                ticks = ticker.ticks
+                if ticks == ticker.ticks:
+                    stalls += 1
+                else:
+                    ticker.pressed = ticker.pressed or ticks > 0
+                    stalls, ticks = 0, ticker.ticks
                 await asyncio.sleep(0 if stalls < _STALLS else _STALL_SECONDS)
             state.refresh_epoch()
     finally:

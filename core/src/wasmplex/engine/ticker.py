@@ -10,9 +10,12 @@ from wasmplex.engine.capi import increment_epoch
 __all__ = ["TICK_SECONDS", "Ticker"]
 
 TICK_SECONDS = 0.002
-"""A guest runs at most this long before the event loop gets its turn."""
+"""A guest runs at most this long before the event loop gets its turn, while some want to run for longer."""
+CALM_TICK_SECONDS = 0.01
+"""As long as there were none: each tick takes the GIL from the event loop for a moment."""
 
-_IDLE_TICKS = 500
+_CALM_TICKS = 50
+_IDLE_SECONDS = 1.0
 
 
 class Ticker:
@@ -23,6 +26,7 @@ class Ticker:
     :ivar ticks: how often it has advanced them
     :ivar wanted: to be set before a guest runs, or goes on; see `wake`
     :ivar asleep: True if `wake` must be called after that
+    :ivar pressed: to be set when a guest has run from one tick to another
     """
 
     def __init__(self) -> None:
@@ -35,6 +39,7 @@ class Ticker:
         self._thread: threading.Thread | None = None
         self.wanted = False
         self.asleep = True
+        self.pressed = False
         self.ticks = 0
 
     def add(self, engine: int, owner: Any) -> None:
@@ -58,14 +63,16 @@ class Ticker:
             self._thread.start()
 
     def _run(self) -> None:
-        idle = 0
-        while not self._running.acquire(timeout=TICK_SECONDS):
+        idle, calm, interval = 0.0, _CALM_TICKS, CALM_TICK_SECONDS
+        while not self._running.acquire(timeout=interval):
             for engine, _ in self._engines:
                 increment_epoch(engine)
             self.ticks += 1
-            idle = 0 if self.wanted else idle + 1
-            self.wanted = False
-            if idle > _IDLE_TICKS:
+            calm = 0 if self.pressed else calm + 1
+            idle = 0.0 if self.wanted else idle + interval
+            self.pressed = self.wanted = False
+            interval = CALM_TICK_SECONDS if calm > _CALM_TICKS else TICK_SECONDS
+            if idle > _IDLE_SECONDS:
                 self._awake.clear()
                 self.asleep = True
                 if not self.wanted:  # who sets it from here on sees that we sleep
