@@ -114,13 +114,13 @@ class Cycle:
             self._cut_off()
 
     def _cut_off(self) -> None:
-        transport = self._protocol.transport
+        protocol = self._protocol
         if not self.started:
-            transport.write(plain_answer(500, "no answer was made"))
+            protocol.write(plain_answer(500, "no answer was made"))
         if self._framing is _UNTIL_CLOSE:
-            self._protocol.reset()  # a plain close would say that this was all of it
+            protocol.reset()  # a plain close would say that this was all of it
         else:
-            transport.close()
+            protocol.close()
 
     # ------------------------------------------------------------ ASGI: the request
 
@@ -144,7 +144,7 @@ class Cycle:
         if self._continue and not self.ended:
             self._continue = False
             if not self.started:
-                self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._protocol.want_body()
 
     async def receive(self) -> Message:
@@ -243,10 +243,11 @@ class Cycle:
         elif framing is _UNTIL_CLOSE:
             out.append(body)
         self.started = True
-        # Not writelines: in CPython 3.12.0 to 3.13.1 it never asks a writer to wait (CVE-2024-12254).
-        self._protocol.transport.write(b"".join(out))
         self._open = more
-        if not more and not self._announced:
+        if more or self._announced:
+            self._protocol.write(b"".join(out))
+        else:
+            self._protocol.write_last(b"".join(out))
             self._complete()
 
     def _end_with_trailers(self, headers: Headers, more: bool) -> None:
@@ -254,7 +255,7 @@ class Cycle:
         _check(lines)
         self._tail += lines
         if not more:
-            self._protocol.transport.write(b"".join((b"0\r\n", *self._tail, b"\r\n")))
+            self._protocol.write(b"".join((b"0\r\n", *self._tail, b"\r\n")))
             self._complete()
 
     def _complete(self) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from wasmplex.triggers.http.asgi import CONNECTION, TRAILERS, Application, Scope
 from wasmplex.triggers.http.cycle import Cycle, plain_answer
+from wasmplex.triggers.http.outbox import Outbox
 from wasmplex.triggers.http.parsing import Refused, RequestParser
 from wasmplex.triggers.http.settings import HttpSettings
 
@@ -43,13 +44,14 @@ _LINGER_BYTES = 16 * 2**20
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection. uvicorn makes one for each; `settings` is set on a subclass.
+    """One connection. uvicorn makes one for each; `settings` and `outbox` are set on a subclass.
 
     :ivar deadline: loop time at which `expire` is to be called
     :ivar full: set while the client takes less than is written; done when it has caught up
     """
 
     settings: ClassVar[HttpSettings] = HttpSettings()
+    outbox: ClassVar[Outbox] = Outbox()
     _defaults: ClassVar[tuple[object, bytes]] = (None, b"")
 
     def __init__(
@@ -293,7 +295,22 @@ class HttpProtocol(asyncio.Protocol):
         skip = {name for name, wanted in ((b"date", date), (b"server", server)) if not wanted}
         return b"".join([b"%s: %s\r\n" % header for header in headers if header[0] not in skip])
 
+    def write(self, data: bytes) -> None:
+        """Write what more will follow on, now; called by its cycle."""
+        self.outbox.flush()
+        # Not writelines: in CPython 3.12.0 to 3.13.1 it never asks a writer to wait (CVE-2024-12254).
+        self.transport.write(data)
+
+    def write_last(self, data: bytes) -> None:
+        """Write the end of an answer, now or a little later; called by its cycle."""
+        self.outbox.put(self.loop, self.transport, data)
+
     # ------------------------------------------------------------ the end of the connection
+
+    def close(self) -> None:
+        """Close the connection when all that was written has left."""
+        self.outbox.flush()
+        self.transport.close()
 
     def expire(self) -> None:
         """End what has outlived its deadline; called by the sweep."""
@@ -309,12 +326,13 @@ class HttpProtocol(asyncio.Protocol):
         """Close when what is under way has been answered; called by uvicorn when it stops."""
         last = self._queue[-1] if self._queue else self._current
         if last is None:
-            self.transport.close()
+            self.close()
         else:
             last.keep_alive = False
 
     def reset(self) -> None:
         """Cut the connection in a way that the client takes for a failure."""
+        self.outbox.flush()
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -343,6 +361,7 @@ class HttpProtocol(asyncio.Protocol):
             reset the connection, and the client lose the answer
         """
         transport = self.transport
+        self.outbox.flush()
         self._parser = self._receiving = None
         if self._final:
             transport.write(self._final)

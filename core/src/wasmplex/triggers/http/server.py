@@ -13,6 +13,7 @@ import uvicorn
 
 from wasmplex.errors import FailureError
 from wasmplex.triggers.http.asgi import Application
+from wasmplex.triggers.http.outbox import Outbox
 from wasmplex.triggers.http.protocol import HttpProtocol
 from wasmplex.triggers.http.settings import Address, HttpSettings
 
@@ -133,7 +134,7 @@ class HttpServer:
 
 
 def _config(app: Application, settings: HttpSettings) -> uvicorn.Config:
-    protocol = type("HttpProtocol", (HttpProtocol,), {"settings": settings})
+    protocol = type("HttpProtocol", (HttpProtocol,), {"settings": settings, "outbox": Outbox()})
     server_header = [("server", settings.server_header)] if settings.server_header else []
     return uvicorn.Config(
         app, http=protocol, ws="none", lifespan="off", interface="asgi3", backlog=settings.backlog,
