@@ -44,6 +44,15 @@ def test_help_imports_nothing_that_takes_time(home: Path, args: list[str]) -> No
     assert not [name for name in modules if name.startswith("host_plugin_")]
 
 
+def test_the_package_is_the_command(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wasmplex", "check", "nothing.toml"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing.toml" in done.stderr
+
+
 def test_inspect_imports_no_engine_and_no_plugin(home: Path) -> None:
     code = (
         "import json, sys\n"
