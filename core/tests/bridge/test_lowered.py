@@ -215,7 +215,7 @@ async def test_wild_pointers_are_refused_or_point_at_values(params: list[ValueTy
     async with calling({"f": function}, host.answer) as guest_:
         await guest_.instance.call("poke", HEAP, memory)
         trap = await until_refused(guest_, wild)
-    assert "host function" not in trap or "UnicodeDecodeError" in trap
+    assert "host function" not in trap
     for args in host.given:
         for param, value in zip(function.params, args, strict=True):
             assert mismatch(param.type, value) is None

@@ -107,9 +107,18 @@ async def test_errors_arrive_as_they_are() -> None:
 async def test_a_key_that_is_no_text_is_refused_by_either_version(shift: int) -> None:
     store = Store(b"")
     async with store.guest() as instance:
-        with pytest.raises(Trap):
+        with pytest.raises(Trap, match="the guest trapped") as trapped:
             await instance.call("bad-key", shift)
+    assert "invalid utf8 encoding" in str(trapped.value)
     assert store.written == []
+
+
+async def test_a_host_function_that_cannot_decode_is_not_taken_for_the_guest() -> None:
+    store = Store(b"")
+    store.write = lambda key, value: b"\xff".decode()  # type: ignore[method-assign,assignment,return-value]
+    async with store.guest() as instance:
+        with pytest.raises(Trap, match=r"host function .* failed"):
+            await instance.call("copy", 0, 0)
 
 
 @pytest.mark.parametrize("shift", [0, 1])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["host_trap", "innermost_cause", "trap"]
+__all__ = ["GENERATED", "host_trap", "innermost_cause", "trap"]
 
+GENERATED: Final = "<wasmplex codec"
+"""What the names begin with that tracebacks show as files of generated code."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
 _FRAMES_SHOWN = 4
 _LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceeded", "exceeds")
@@ -43,8 +46,14 @@ def innermost_cause(message: str) -> str:
 def host_trap(workload: str, function: str, host_function: str, error: Exception) -> Trap:
     """Return the error for a host function that raised what its type does not declare.
 
-    The text of foreign exceptions may hold secrets, so it is left to the ``__cause__``; our own are shown.
+    A string of the guest that is none is found while the arguments are read, and is the guest's doing. The
+    text of foreign exceptions may hold secrets, so it is left to the ``__cause__``; our own are shown.
     """
+    if isinstance(error, UnicodeDecodeError) and _where(error).startswith(GENERATED):
+        return Trap(
+            f"workload {workload!r}: the guest trapped",
+            where=function, why=f"invalid utf8 encoding, in an argument of {host_function}",
+        )  # fmt: skip
     own = isinstance(error, (ValueMismatch, WasmplexError))
     text = str(error).splitlines()[0] if own and str(error) else ""
     return Trap(
@@ -52,3 +61,11 @@ def host_trap(workload: str, function: str, host_function: str, error: Exception
         where=function,
         why=f"{type(error).__name__}{': ' if text else ''}{text}",
     )
+
+
+def _where(error: Exception) -> str:
+    """Return the file of the function that raised an exception."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    return "" if frames is None else frames.tb_frame.f_code.co_filename

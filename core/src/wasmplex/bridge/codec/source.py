@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from wasmplex.engine.traps import GENERATED
+
 __all__ = ["Source", "flags_reader", "flags_writer"]
 
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
@@ -198,7 +200,8 @@ class Source:
 
     def function(self, name: str) -> Callable[..., Any]:
         """Compile what was emitted and return the function called `name`."""
-        exec(compile("\n".join(self._lines), f"<codec {name}>", "exec"), self.namespace)  # noqa: S102  our own text
+        code = compile("\n".join(self._lines), f"{GENERATED} {name}>", "exec")
+        exec(code, self.namespace)  # noqa: S102  our own text
         return self.namespace[name]  # type: ignore[no-any-return]
 
 

@@ -14,11 +14,12 @@ from types import CodeType
 from typing import Any
 
 from wasmplex.engine.memory import bytes_address
+from wasmplex.engine.traps import GENERATED
 
 __all__ = ["FILE_NAME", "Source", "name_literal"]
 
-FILE_NAME = "<wasmplex codec>"
-"""What tracebacks show as the file of generated code."""
+FILE_NAME = f"{GENERATED}>"
+"""What tracebacks show as the file of the engine's generated code."""
 
 _names: dict[str, tuple[bytes, int, int]] = {}
 
