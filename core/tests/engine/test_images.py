@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from wasmplex.component import read
 from wasmplex.component.images import MemoryImage
 from wasmplex.engine import Engine, Instance, Linked, images, pages
+from wasmplex.engine.ahead import Ahead
 from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.engine.pages import PAGE
@@ -222,6 +225,26 @@ async def test_limits_hold_for_kept_memories(engine: Engine) -> None:
     await instance.call("spoil", 0, 1, 9)
     assert instance.memories[0].size == 5 * WASM_PAGE
     instance.close()
+
+
+async def test_what_the_worker_has_to_end_outlives_its_component(engine: Engine) -> None:
+    shop: Any = await linked(engine)
+    maker: Any = Ahead(shop, -1, engine.worker)
+    instance: Any = await maker.make()
+    [image] = shop.compiled.variant.creator._images.values()
+    go_on = threading.Event()
+    engine.worker.submit(go_on.wait, 20)
+    instance.close()
+    gone = weakref.ref(image)
+    del shop, maker, instance, image
+    for _ in range(3):
+        gc.collect()
+    assert gone() is not None
+    go_on.set()
+    engine.worker.close()
+    for _ in range(3):
+        gc.collect()
+    assert gone() is None
 
 
 async def test_an_engine_for_one_component_ends_with_it(engine: Engine) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from wasmplex.engine.compiled import Compiled
     from wasmplex.engine.instance import Instance, Starting
+    from wasmplex.engine.variants import Variant
     from wasmplex.engine.worker import Worker
 
 __all__ = ["Ahead", "Coming", "worth_it"]
@@ -117,4 +118,9 @@ class Ahead:
         if self._worker.busy:
             capi.store_delete(store)
         else:
-            self._worker.submit(capi.store_delete, store)
+            self._worker.submit(_delete, store, self._linked.compiled.variant)
+
+
+def _delete(store: int, variant: Variant) -> None:
+    """Delete a store; the functions that take its memories back must exist until that is done."""
+    capi.store_delete(store)
