@@ -9,18 +9,17 @@ __all__ = ["as_section", "leb", "signed", "text", "vec"]
 
 def leb(number: int) -> bytes:
     """Return an unsigned number in LEB128."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return _groups(number, 0x7F)
 
 
 def signed(number: int) -> bytes:
     """Return a number that is not negative in signed LEB128."""
+    return _groups(number, 0x3F)
+
+
+def _groups(number: int, largest_last: int) -> bytes:
     out = bytearray()
-    while number > 0x3F:
+    while number > largest_last:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
