@@ -135,9 +135,9 @@ _SMALL, _MEDIUM = 1 << 18, 1 << 22
 def transport_for(planned: PlannedWorkload) -> TransportName:
     """Return how bytes cross the bridge of a workload: as the configuration says, or by what it costs.
 
-    Memories that the host sees cannot be mapped copy-on-write. For a guest of up to 256 KiB that is nothing,
-    for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes megabytes
-    and milliseconds more.
+    wasmtime cannot map memories that the host sees copy-on-write. For a guest of up to 256 KiB that is
+    nothing, for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes
+    megabytes and milliseconds more, and an interpreter, which most of these have, gains little from it.
     """
     if planned.transport in ("strings", "memory"):
         return cast(TransportName, planned.transport)
