@@ -45,3 +45,19 @@ def test_curl_writes_reads_and_reads_again_after_a_restart(example: Path) -> Non
     with serving(example, "--listen", "127.0.0.1:0") as url:
         assert curl(f"{url}/greeting") == ("200", "hello", "miss")
         assert curl(f"{url}/greeting") == ("200", "hello", "hit")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("transport", ["strings", "memory"])
+def test_fresh_instances_share_backends_and_nothing_else(example: Path, transport: str) -> None:
+    text = example.read_text().replace("reuse = 1000", "reuse = 1")
+    assert "reuse = 1 " in text
+    example.write_text(f'{text}\n[engine]\ntransport = "{transport}"\n')
+    with serving(example, "--listen", "127.0.0.1:0") as url:
+        for turn in range(20):
+            value = f"{turn}-{'x' * (turn * 500)}"
+            assert curl(f"{url}/key-{turn % 3}", "-X", "PUT", "--data", value) == ("204", "", None)
+            assert curl(f"{url}/key-{turn % 3}") == ("200", value, "miss")
+            assert curl(f"{url}/key-{turn % 3}") == ("200", value, "hit")
