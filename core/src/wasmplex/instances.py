@@ -185,7 +185,7 @@ class InstancePool:
         return self._live < self._maximum and not (self._making and self._begin is not None)
 
     async def _wait(self) -> _Lent | None:
-        if self._live >= self._maximum and len(self._waiters) >= self._queue:
+        if self._live >= self._maximum and len(self._waiters) >= self._queue + len(self._coming):
             raise LimitExceeded(
                 f"workload {self.name!r} is full: {self._maximum} instances are busy"
                 f" and {len(self._waiters)} calls wait",

@@ -13,6 +13,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
 from wasmplex.engine import capi
 from wasmplex.engine.linker import Linked
 from wasmplex.engine.store import take_error
@@ -34,6 +36,9 @@ _WORTH: Final = 0.0003
 """Seconds that making an instance has to take: to have another thread do it costs a part of that itself."""
 _LARGE: Final = 4 << 20
 """Bytes of images from which on it is worth it anyway: to bring memories back to them takes time as well."""
+_TOO_LONG: Final = 0.1
+"""Seconds that making an instance may take: whoever closes a host waits for those that are being made."""
+_TRIAL_SECONDS: Final = 1.0
 _TRIALS: Final = 3
 
 
@@ -53,17 +58,22 @@ async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | No
     if error := capi.unknown_imports_as_traps(linked.linker, compiled.component):
         _log.debug("workload %s: %s", name, take_error(error))
         return None
-    took = []
+    took: list[float] = []
+    with anyio.move_on_after(_TRIAL_SECONDS):
+        await _make(linked, memory_limit, name, took)
+    return min(took) if len(took) == _TRIALS and min(took) < _TOO_LONG else None
+
+
+async def _make(linked: Linked, memory_limit: int, name: str, took: list[float]) -> None:
     for _ in range(_TRIALS):
         begun = time.perf_counter()
         try:
             instance = await linked.instantiate(memory_limit)
         except GuestError as error:
             _log.debug("workload %s: instances cannot be made ahead of calls: %s", name, error)
-            return None
+            return
         took.append(time.perf_counter() - begun)
         instance.close()
-    return min(took)
 
 
 class Coming:
@@ -115,12 +125,17 @@ class Ahead:
         return Coming(self._linked.prepare(self._memory_limit, self._end).begin(), self._worker)
 
     def _end(self, store: int) -> None:
-        if self._worker.busy:
-            capi.store_delete(store)
-        else:
-            self._worker.submit(_delete, store, self._linked.compiled.variant)
+        stores = [store]
+        if not self._worker.busy:
+            try:
+                self._worker.submit(_delete, stores, self._linked.compiled.variant)
+                return
+            except RuntimeError:  # no thread can be started, or the interpreter ends
+                pass
+        _delete(stores, self._linked.compiled.variant)
 
 
-def _delete(store: int, variant: Variant) -> None:
-    """Delete a store; the functions that take its memories back must exist until that is done."""
-    capi.store_delete(store)
+def _delete(stores: list[int], variant: Variant) -> None:
+    """Delete a store, once; the functions that take its memories back must exist until that is done."""
+    while stores:
+        capi.store_delete(stores.pop())

@@ -16,7 +16,7 @@ import anyio.to_thread
 import wasmtime
 from wasmtime.component import Component
 
-from wasmplex.component.images import MemoryImage, without_images
+from wasmplex.component.images import without_images
 from wasmplex.component.shape import Extern, InstanceType, Shape
 from wasmplex.engine import images, proposals
 from wasmplex.engine.ahead import Ahead, worth_it
@@ -102,24 +102,34 @@ class Engine:
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
-        contents: list[MemoryImage] = []
-        if keep_memories and await anyio.to_thread.run_sync(images.possible):
-            wasm, contents = await anyio.to_thread.run_sync(without_images, wasm)
-        needs = {"concurrency": _needs_concurrency(shape), "host_memory": host_memory or bool(contents)}
         digest = await anyio.to_thread.run_sync(_digest, wasm)
-        key = (digest, variant_key(self.settings.proposals, **needs))
+        kept: list[Image] = []
+        if keep_memories and await anyio.to_thread.run_sync(images.possible):
+            wasm, kept = await anyio.to_thread.run_sync(_with_images, wasm)
+        needs = {"concurrency": _needs_concurrency(shape), "host_memory": host_memory or bool(kept)}
+        variant_name = variant_key(self.settings.proposals, **needs)
+        # The images are what tells components apart that differ in their data alone.
+        key = (f"{digest}{'-images' if kept else ''}", variant_name)
         lock = self._locks.setdefault(key, anyio.Lock())
         async with lock:
             try:
                 if (found := self._compiled.get(key)) is not None:
                     return found
-                variant = await self._variant(contents, **needs)
-                component = await self._component(wasm, "-".join(key), variant, shape, tell)
+                variant = await self._variant(kept, **needs)
+                try:
+                    code_digest = await anyio.to_thread.run_sync(_digest, wasm) if kept else digest
+                    component = await self._component(
+                        wasm, f"{code_digest}-{variant_name}", variant, shape, tell
+                    )
+                    compiled = Compiled(self, variant, component, shape, len(wasm))
+                except BaseException:
+                    if kept:
+                        self.ticker.remove(variant.engine)
+                    raise
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
-            compiled = Compiled(self, variant, component, shape, len(wasm))
-            if contents:
+            if kept:
                 weakref.finalize(compiled, self.ticker.remove, variant.engine)
             self._compiled[key] = compiled
             return compiled
@@ -143,22 +153,19 @@ class Engine:
         on = {name for name, switched_on in self.settings.proposals.items() if switched_on}
         return sorted(shape.proposals - {proposals.ALWAYS} - on)
 
-    async def _variant(
-        self, contents: Sequence[MemoryImage], *, concurrency: bool, host_memory: bool
-    ) -> Variant:
+    async def _variant(self, kept: Sequence[Image], *, concurrency: bool, host_memory: bool) -> Variant:
         """Return the engine for a component.
 
-        :param contents: images of its memories; with any, the engine is for this component alone
+        :param kept: images of its memories; with any, the engine is for this component alone
         """
         key, chosen = (concurrency, host_memory), self.settings.proposals
-        if contents or key not in self._variants:
+        if kept or key not in self._variants:
             await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
-        if not contents and key in self._variants:
+        if not kept and key in self._variants:
             return self._variants[key]
-        kept = await anyio.to_thread.run_sync(_images, contents) if contents else []
         made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, images=kept)
         self.ticker.add(made.engine, made)
-        if not contents:
+        if not kept:
             self._variants[key] = made
         return made
 
@@ -203,8 +210,14 @@ def _is_async(type: FuncType) -> bool:
     return type.is_async or any(uncarried(part) is not None for part in types)
 
 
-def _images(contents: Sequence[MemoryImage]) -> list[Image]:
-    return [Image(content) for content in contents]
+def _with_images(wasm: bytes) -> tuple[bytes, list[Image]]:
+    """Return a component without the data of its large memories, and images of them; as it is if that fails."""
+    left, contents = without_images(wasm)
+    try:
+        return left, [Image(content) for content in contents]
+    except (MemoryError, OSError) as error:
+        _log.warning("large memories are not kept when instances end: %s", error)
+        return wasm, []
 
 
 def _digest(wasm: bytes) -> str:

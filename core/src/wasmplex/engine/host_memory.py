@@ -42,16 +42,18 @@ class HostMemory:
 
     :ivar base: where it lies in the process
     :ivar size: its size now, in bytes
+    :ivar reached: the size that it was to get at most, in bytes
     :ivar maximum: the limit that the module declares, in bytes; the mark by which to tell memories
     """
 
-    __slots__ = ("_mapped", "base", "capacity", "maximum", "size")
+    __slots__ = ("_mapped", "base", "capacity", "maximum", "reached", "size")
 
     def __init__(self, size: int, maximum: int, capacity: int, guard: int) -> None:
         self.size = size
         self.maximum = maximum
         self.capacity = capacity
         self._mapped = capacity + guard
+        self.reached = 0
         self.base = pages.reserve(self._mapped)
         self.grow(size)
 
@@ -62,6 +64,7 @@ class HostMemory:
         """
         if size > self.capacity:
             raise MemoryError
+        self.reached = max(self.reached, size)  # first: whatever happens then, more may be open than `size`
         pages.permit(self.base, size)
         self.size = size
 
@@ -138,7 +141,7 @@ class MemoryCreator:
         ) -> int:  # fmt: skip
             try:
                 capacity = reserved or max(minimum, min(maximum, _WHOLE_32_BIT_SPACE))
-                if (image := self._images.get(maximum)) is None:
+                if (image := self._images.get(maximum)) is None or image.size != minimum:
                     memory = HostMemory(minimum, maximum, capacity, guard)
                 else:
                     memory = image.memory(capacity, guard)

@@ -103,7 +103,7 @@ class Image:
     def give(self, base: int, mapped: int, size: int) -> None:
         """Take back what `take` returned.
 
-        :param size: bytes of it that the instance could use in the end
+        :param size: bytes of it that the instance may have used
         """
         if len(self._free) < KEPT and os.getpid() == self._process:
             try:
@@ -148,7 +148,7 @@ class ImageMemory(HostMemory):
 
     def __init__(self, image: Image, capacity: int, guard: int) -> None:
         self._image = image
-        self.size = image.size
+        self.size = self.reached = image.size
         self.maximum = image.maximum
         self.capacity = capacity
         self._mapped = capacity + guard
@@ -156,9 +156,9 @@ class ImageMemory(HostMemory):
 
     def unmap(self) -> None:
         """Give the memory back; its content is gone."""
-        base, size, self.base, self.size = self.base, self.size, 0, 0
+        base, self.base, self.size = self.base, 0, 0
         if base:
-            self._image.give(base, self._mapped, size)
+            self._image.give(base, self._mapped, self.reached)
 
 
 def _own_pages(pagemap: int, base: int, size: int) -> bytes:

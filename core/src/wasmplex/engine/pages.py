@@ -48,8 +48,12 @@ def permit(at: int, size: int) -> None:
 
 
 def forbid(at: int, size: int) -> None:
-    """Let bytes be touched by nobody."""
-    _libc.mprotect(at, size, 0)
+    """Let bytes be touched by nobody.
+
+    :raises MemoryError: if that is impossible
+    """
+    if _libc.mprotect(at, size, 0):
+        raise MemoryError
 
 
 def discard(at: int, size: int) -> None:

@@ -31,6 +31,9 @@ class Ticker:
 
     def __init__(self) -> None:
         self._engines: list[tuple[int, Any]] = []
+        self._changing = (
+            threading.RLock()
+        )  # a finalizer removes, in whatever thread, maybe in the middle of `add`
         self._awake = threading.Event()
         # Waiting for a lock is a single call into C; with an event, a tick would cost three times as much.
         self._running = threading.Lock()
@@ -48,11 +51,13 @@ class Ticker:
         :param engine: its address
         :param owner: what keeps it alive; the ticker holds on to it
         """
-        self._engines = [*self._engines, (engine, owner)]
+        with self._changing:
+            self._engines = [*self._engines, (engine, owner)]
 
     def remove(self, engine: int) -> None:
         """Tick an engine no more."""
-        self._engines = [pair for pair in self._engines if pair[0] != engine]
+        with self._changing:
+            self._engines = [pair for pair in self._engines if pair[0] != engine]
 
     def wake(self) -> None:
         """Tick again, or for the first time."""
@@ -65,8 +70,7 @@ class Ticker:
     def _run(self) -> None:
         idle, calm, interval = 0.0, _CALM_TICKS, CALM_TICK_SECONDS
         while not self._running.acquire(timeout=interval):
-            for engine, _ in self._engines:
-                increment_epoch(engine)
+            self._tick()
             self.ticks += 1
             calm = 0 if self.pressed else calm + 1
             idle = 0.0 if self.wanted else idle + interval
@@ -78,6 +82,11 @@ class Ticker:
                 if not self.wanted:  # who sets it from here on sees that we sleep
                     self._awake.wait()
                 self.asleep = False
+
+    def _tick(self) -> None:
+        # A function of its own: while the thread sleeps, its frame must not keep an engine alive.
+        for engine, _ in self._engines:
+            increment_epoch(engine)
 
     def close(self) -> None:
         """Stop the thread and wait for it."""

@@ -117,6 +117,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take a half-closed connection for a closed one, which nearly all are: they look the same."""
+        self.outbox.flush()
 
     def pause_writing(self) -> None:
         """Have writers wait, and the client not take for ever."""
