@@ -48,6 +48,8 @@ def test_memories_of_nested_components_are_told_apart() -> None:
     [
         f'{MEMORY} (data (i32.const 0) "{"x" * (LEAST - 1)}")',
         f'(memory 5 1000) {FULL}',
+        f"(memory 65536) {FULL}",
+        f"(memory 300) {FULL}",  # most of it would be a file of zeros
         f'(memory i64 5) (data (i64.const 0) "{"x" * LEAST}")',
         f'(memory 1) (memory 5) (data (memory 1) (i32.const 0) "{"x" * LEAST}")',
         f'{MEMORY} {FULL} (data "passive")',
@@ -63,6 +65,18 @@ def test_what_might_be_something_else_is_left_alone(body: str) -> None:
     left, found = without_images(wasm)
     assert left is wasm
     assert found == []
+
+
+def test_no_other_memory_has_the_mark_of_an_image() -> None:
+    others = "(core module (memory 1 65535)) (component (core module (memory 0 65534)))"
+    left, found = without_images(assemble(f"(component (core module {MEMORY} {FULL}) {others})"))
+    assert [image.maximum for image in found] == [65533 * PAGE]
+    assert len(left) < 1000
+
+
+def test_data_of_an_imported_memory_is_not_taken_for_that_of_another() -> None:
+    wasm = assemble(f'(component (core module (import "a" "m" (memory 5)) (memory 5) {FULL}))')
+    assert without_images(wasm) == (wasm, [])
 
 
 def test_a_memory_that_is_imported_is_left_alone() -> None:

@@ -108,3 +108,35 @@ async def test_one_that_cannot_be_made_says_so(engine: Engine, link_wat: Any) ->
         await made(maker)
     with pytest.raises(LimitExceeded):
         await maker.make()
+
+
+async def test_what_never_gets_done_is_not_made_ahead(
+    engine: Engine, link_wat: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    monkeypatch.setattr(ahead, "_TRIAL_SECONDS", 0.1)
+    endless = "(func $slow (loop $on (br $on))) (start $slow)"
+    text = QUIET.replace('(func (export "run")', f'{endless} (func (export "run")', 1)
+    linked = await link_wat(text, {"": {"tell": lambda: None}})
+    with anyio.fail_after(20):
+        assert await engine.ahead(linked, -1) is None
+
+
+async def test_what_takes_long_is_not_made_ahead(
+    linked: Linked, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_WORTH", 0.0)
+    monkeypatch.setattr(ahead, "_TOO_LONG", 0.0)
+    assert await engine.ahead(linked, -1) is None
+
+
+async def test_without_a_thread_an_instance_is_ended_at_once(
+    maker: Ahead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    instance = await maker.make()
+    monkeypatch.setattr(maker._worker, "submit", no_thread)
+    instance.close()
+    assert instance.poisoned

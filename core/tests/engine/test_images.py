@@ -19,7 +19,7 @@ from wasmplex.engine.ahead import Ahead
 from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.engine.pages import PAGE
-from wasmplex.errors import LimitExceeded
+from wasmplex.errors import ComponentError, LimitExceeded
 from wasmtime import wat2wasm
 
 pytestmark = [
@@ -225,6 +225,75 @@ async def test_limits_hold_for_kept_memories(engine: Engine) -> None:
     await instance.call("spoil", 0, 1, 9)
     assert instance.memories[0].size == 5 * WASM_PAGE
     instance.close()
+
+
+async def test_components_that_differ_in_their_data_alone_are_two(engine: Engine) -> None:
+    ordinary: list[Any] = []
+    kept: list[Any] = []
+    for text in (GUEST, GUEST.replace("abcdefgh", "ABCDEFGH")):
+        wasm = bytes(wat2wasm(text))
+        for keep, made in ((False, ordinary), (True, kept)):
+            compiled = await engine.compile(wasm, read(wasm), keep_memories=keep)
+            instance = await engine.link(compiled, {}, "shop").instantiate()
+            made.append((await instance.call("sum"), compiled, instance))
+    assert [found for found, *_ in kept] == [found for found, *_ in ordinary]
+    assert kept[0][0] != kept[1][0]
+    for *_, instance in (*ordinary, *kept):
+        instance.close()
+
+
+async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engine: Engine) -> None:
+    wasm = bytes(wat2wasm(GUEST.replace("(local.get $sum))", "(local.get $at))", 1)))
+    shape = read(wasm)
+    gc.collect()
+    before = opened(), len(engine.ticker._engines)
+    failed = 0
+    for _ in range(3):
+        try:  # pytest would keep the traceback, and all that is in its frames
+            await engine.compile(wasm, shape, keep_memories=True)
+        except ComponentError:
+            failed += 1
+    assert failed == 3
+    for _ in range(3):
+        gc.collect()
+    assert (opened(), len(engine.ticker._engines)) == before
+
+
+async def test_without_files_for_images_instances_are_ordinary(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str, flags: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", none)
+    shop = await linked(engine)
+    assert shop.compiled.image_size == 0
+    instance = await shop.instantiate()
+    await instance.call("sum")
+    instance.close()
+
+
+def test_pages_that_were_opened_and_not_counted_are_closed_again(image: Image) -> None:
+    """As after Ctrl-C between the two."""
+    memory = image.memory(CAPACITY, PAGE)
+    base = memory.base
+    with pytest.MonkeyPatch.context() as patch:
+        permit = pages.permit
+
+        def interrupted(at: int, size: int) -> None:
+            permit(at, size)
+            raise KeyboardInterrupt
+
+        patch.setattr(pages, "permit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            memory.grow(SIZE + PAGE)
+    U8[base + SIZE] = 7
+    memory.unmap()
+    again = image.memory(CAPACITY, PAGE)
+    assert again.base == base
+    again.grow(SIZE + PAGE)
+    assert again.read(SIZE, PAGE) == bytes(PAGE)
+    again.unmap()
 
 
 async def test_what_the_worker_has_to_end_outlives_its_component(engine: Engine) -> None:

@@ -211,7 +211,7 @@ def _is_async(type: FuncType) -> bool:
 
 
 def _with_images(wasm: bytes) -> tuple[bytes, list[Image]]:
-    """Return a component without the data of its large memories, and images of them; as it is if that fails."""
+    """Return a component without the data of large memories, and their images; unchanged if that fails."""
     left, contents = without_images(wasm)
     try:
         return left, [Image(content) for content in contents]

@@ -31,9 +31,8 @@ class Ticker:
 
     def __init__(self) -> None:
         self._engines: list[tuple[int, Any]] = []
-        self._changing = (
-            threading.RLock()
-        )  # a finalizer removes, in whatever thread, maybe in the middle of `add`
+        # A finalizer removes, in whatever thread.
+        self._changing = threading.RLock()
         self._awake = threading.Event()
         # Waiting for a lock is a single call into C; with an event, a tick would cost three times as much.
         self._running = threading.Lock()
