@@ -35,8 +35,9 @@ class Worker:
             raise RuntimeError("the worker has been closed")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="wasmplex instances")
+        future = self._executor.submit(self._count, function, *args)
         self._posted += 1
-        return self._executor.submit(self._count, function, *args)
+        return future
 
     def _count(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
