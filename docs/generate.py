@@ -19,7 +19,7 @@ TABLES = [
     ("[engine]", "wasmplex.config.sections:EngineSection", ""),
     ("[http]", "wasmplex.triggers.http.settings:HttpSettings", ""),
     ("[workload.NAME]", "wasmplex.config.sections:WorkloadSection", ""),
-    ("limits", "wasmplex.config.sections:Limits", "in a workload", "wasmplex.config.model:LimitsConfig"),
+    ("limits", "wasmplex.plugins.limits:Limits", "in a workload"),
     ("instances", "wasmplex.config.sections:Instances", "in a workload",
      "wasmplex.config.model:InstancesConfig"),
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),

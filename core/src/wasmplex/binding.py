@@ -37,7 +37,7 @@ async def serve(
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
     """
     backends = await _open_backends(planned.plan, pool, stack)
-    context = WorkloadContext(planned.config.name, planned.plan.grants)
+    context = WorkloadContext(planned.config.name, planned.plan.grants, limits=planned.config.limits)
     bound: dict[int, BoundInterfaces] = {}
     served: dict[str, HostFunctions] = {}
     for route in planned.plan.routes:

@@ -21,6 +21,7 @@ from wasmplex.plugins.contracts import (
     HostFunctions,
     ImportRequest,
     InterfaceProvider,
+    Limits,
     OpenContext,
     Trigger,
     TriggerBinding,
@@ -36,6 +37,6 @@ __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
     "Diagnostic", "Duration", "Err", "Export", "ExportAdapter", "FailureError", "Grants", "GuestExit",
     "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest", "InstanceType",
-    "InterfaceProvider", "Ok", "OpenContext", "SecretStr", "Settings", "Shape", "Size", "Some", "Trigger",
-    "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl", "wit_package",
+    "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "Settings", "Shape", "Size", "Some",
+    "Trigger", "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl", "wit_package",
 ]  # fmt: skip

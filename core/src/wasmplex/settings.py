@@ -10,15 +10,20 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-__all__ = ["Duration", "SecretStr", "Settings", "Size", "parse_duration", "parse_size"]
+__all__ = [
+    "MAX_COUNT", "Count", "Duration", "SecretStr", "Settings", "Size", "parse_count", "parse_duration",
+    "parse_size", "positive",
+]  # fmt: skip
 
 _NUMBER = re.compile(r"\s*(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[A-Za-z]*)\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
           "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
 _MAX_DURATION = 3650 * 86400.0  # what timers of event loops and databases can hold
+MAX_COUNT = 1_000_000_000
+"""The most that something counted may be."""
 _MAX_SIZE = 2**62  # what signed 64-bit lengths can hold, with room to add two of them
 
 
@@ -56,11 +61,34 @@ def parse_size(value: Any) -> int:
     return size
 
 
+def parse_count(value: Any) -> Any:
+    """Let the text of digits through that an environment variable or a file has.
+
+    :raises ValueError: for true and false, which Python takes for numbers
+    """
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004  pydantic collects ValueErrors
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value) else value
+
+
+def positive(value: float) -> float:
+    """Return `value`.
+
+    :raises ValueError: if it is 0
+    """
+    if not value:
+        raise ValueError("must be more than 0")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds; written as ``"10s"``, ``"250ms"``, ``"5m"``, ``"1h"`` or a number of seconds."""
 
 Size = Annotated[int, BeforeValidator(parse_size)]
 """Bytes; written as ``"64KiB"``, ``"256MiB"``, ``"1GiB"`` or a number of bytes."""
+
+Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=MAX_COUNT)]
+"""A whole number from 1 on."""
 
 
 class Settings(BaseModel):

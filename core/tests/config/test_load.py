@@ -20,13 +20,13 @@ from wasmplex.config import (
     FileRef,
     HostConfig,
     InstancesConfig,
-    LimitsConfig,
     Location,
     Table,
     load,
     unknown_triggers,
 )
 from wasmplex.errors import ConfigError
+from wasmplex.plugins.limits import Limits
 
 FULL = """\
 plugins = ["extra.py"]
@@ -123,7 +123,7 @@ def test_a_workload(full: HostConfig, home: Path) -> None:
     assert shop.dirs == {"/data": home / "data"}
     assert shop.network == "allow"
     assert shop.allowed_hosts == ("example.com:443", "*.example.org", "[::1]:80", "*")
-    assert shop.limits == LimitsConfig(memory=64 * 2**20, timeout=0.25, max_body=0)
+    assert shop.limits == Limits(memory=64 * 2**20, timeout=0.25, max_body=0)
     assert shop.instances == InstancesConfig(max=8, reuse=1, queue=0)
     assert {name: table.values for name, table in shop.triggers.items()} == {
         "http": {"path": "/"},
@@ -135,7 +135,7 @@ def test_a_workload(full: HostConfig, home: Path) -> None:
 
 def test_what_is_not_said_has_the_defaults(full: HostConfig) -> None:
     idle = full.workloads["idle"]
-    assert (idle.limits, idle.instances) == (LimitsConfig(), InstancesConfig())
+    assert (idle.limits, idle.instances) == (Limits(), InstancesConfig())
     assert (idle.args, idle.env, idle.dirs, idle.allowed_hosts, idle.bindings) == ((), {}, {}, (), ())
     assert idle.network == "deny"
 
@@ -258,8 +258,8 @@ workload:
 """
     config = load_text(text.replace("x: &limits {", "cron: &limits {"), "host.yaml")
     shop = config.workloads["shop"]
-    assert shop.limits == LimitsConfig(memory=2**20, timeout=0.25)
-    assert config.workloads["other"].limits == LimitsConfig(memory=2**26, timeout=0.25)
+    assert shop.limits == Limits(memory=2**20, timeout=0.25)
+    assert config.workloads["other"].limits == Limits(memory=2**26, timeout=0.25)
     assert shop.env == {"MODE": "on", "AT": "12:30"}
     assert shop.triggers["http"].values == {}
     assert config.triggers["http"].values == {}
@@ -361,3 +361,13 @@ def test_anything_that_looks_like_yaml_loads_or_is_refused(home: Path, text: str
     path = home / "any.yaml"
     path.write_text(text, encoding="utf-8")
     outcome(path)
+
+
+@pytest.mark.parametrize("key", [name for name in Limits.model_fields if name not in {"timeout", "max_body"}])
+def test_every_limit_of_the_table_reaches_the_workload_and_none_may_be_nothing(
+    load_text: Callable[..., HostConfig], key: str
+) -> None:
+    text = 'workload.shop.component = "shop.wasm"\nworkload.shop.limits.{} = {}\n'
+    assert getattr(load_text(text.format(key, 12)).workloads["shop"].limits, key) == 12
+    with pytest.raises(ConfigError, match=rf"limits\.{key}"):
+        load_text(text.format(key, 0))

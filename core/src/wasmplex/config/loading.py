@@ -18,7 +18,6 @@ from wasmplex.config.model import (
     HostConfig,
     InstancesConfig,
     KeyPath,
-    LimitsConfig,
     Table,
     WorkloadConfig,
 )
@@ -81,6 +80,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
     return HostConfig(
         path=file.absolute(),
         name=host.name,
+        memory=host.memory,
         engine=EngineConfig(
             wasm_proposals=tuple(engine.wasm_proposals),
             cache=reader.path(engine.cache) if engine.cache else None,
@@ -150,7 +150,7 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
         dirs=dirs,
         network=section.network,
         allowed_hosts=tuple(section.allowed_hosts),
-        limits=LimitsConfig(**section.limits.model_dump(exclude_none=True)),
+        limits=section.limits,
         instances=InstancesConfig(**section.instances.model_dump(exclude_none=True)),
         triggers=triggers,
         bindings=bindings,

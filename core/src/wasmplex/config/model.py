@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from wasmplex.plugins.limits import Limits
+
 __all__ = [
     "BackendsConfig", "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig",
-    "KeyPath", "LimitsConfig", "Location", "Table", "WorkloadConfig",
+    "KeyPath", "Location", "Table", "WorkloadConfig",
 ]  # fmt: skip
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -106,20 +108,6 @@ class BindingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LimitsConfig:
-    """Limits of one workload.
-
-    :ivar memory: bytes of linear memory that one instance may have
-    :ivar timeout: seconds that one call may take
-    :ivar max_body: bytes that a request body may have; 413 above
-    """
-
-    memory: int = 256 * 2**20
-    timeout: float = 10.0
-    max_body: int = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
 class InstancesConfig:
     """How instances are made.
 
@@ -176,7 +164,7 @@ class WorkloadConfig:
     dirs: Mapping[str, Path] = field(default_factory=dict)
     network: str = "deny"
     allowed_hosts: tuple[str, ...] = ()
-    limits: LimitsConfig = LimitsConfig()
+    limits: Limits = field(default_factory=Limits)
     instances: InstancesConfig = InstancesConfig()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     bindings: tuple[BindingConfig, ...] = ()
@@ -189,12 +177,14 @@ class HostConfig:
 
     :ivar path: the file
     :ivar name: the host's name, for logs and metrics
+    :ivar memory: bytes that all instances may have together; None for what suits the machine
     :ivar plugins: one-file plugins beside the configuration
     :ivar triggers: host-wide tables of triggers, ``[http]``
     """
 
     path: Path
     name: str = "wasmplex"
+    memory: int | None = None
     engine: EngineConfig = EngineConfig()
     backends: BackendsConfig = BackendsConfig()
     plugins: tuple[Path, ...] = ()

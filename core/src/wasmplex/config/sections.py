@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from wasmplex.settings import Duration, Settings, Size
+from wasmplex.plugins.limits import Limits
+from wasmplex.settings import MAX_COUNT, Count, Duration, Settings, Size, parse_count, positive
 from wasmplex.wit.names import InterfaceId, SemVer, is_label
 
 __all__ = [
@@ -29,7 +30,6 @@ NESTED = ("env", "trigger", "import", "default")
 _WORKLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PACKAGE = re.compile(r"(?P<namespace>[^:/@]+(?::[^:/@]+)*):(?P<name>[^:/@]+)")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]|\*")
-_MAX_COUNT = 1_000_000_000
 
 
 def _text(value: str) -> str:
@@ -37,19 +37,6 @@ def _text(value: str) -> str:
         raise ValueError("must not be empty")
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
-    return value
-
-
-def _count(value: Any) -> Any:
-    """Let the text of digits through that an environment variable or a file has."""
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004  pydantic collects ValueErrors
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value) else value
-
-
-def _positive(value: float) -> float:
-    if not value:
-        raise ValueError("must be more than 0")
     return value
 
 
@@ -148,7 +135,6 @@ def _allowed_host(value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text)]
 Label = Annotated[str, AfterValidator(check_label)]
-Count = Annotated[int, BeforeValidator(_count), Field(ge=1, le=_MAX_COUNT)]
 Version = Annotated[str, BeforeValidator(_version)]
 Interfaces = Annotated[tuple[Label, ...], AfterValidator(_granted)]
 
@@ -164,9 +150,12 @@ class HostSection(_Section):
 
     name: Text = "wasmplex"
     """What the host calls itself when it says that it serves."""
+    memory: Annotated[Size, AfterValidator(positive)] | None = None
+    """What all instances of all workloads may have together, and what is in flight for them; further ones
+    wait, 503 over HTTP at last. Three quarters of the machine's or container's memory if absent."""
     backend_idle_ttl: Duration = 0.0
     """How long a backend stays open after its last binding has gone; then it is closed. 0s: at once."""
-    backend_max_idle: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] = 8
+    backend_max_idle: Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=MAX_COUNT)] = 8
     """Backends of one provider that may stay open like that; those idle longest are closed."""
 
 
@@ -188,17 +177,6 @@ class PluginsSection(_Section):
     plugins: tuple[Text, ...] = ()
 
 
-class Limits(_Section):
-    """``limits`` of a workload; the defaults are those of `LimitsConfig`."""
-
-    memory: Annotated[Size, AfterValidator(_positive)] | None = None
-    """Linear memory that one instance may have. A guest that asks for more is refused by `memory.grow`."""
-    timeout: Annotated[Duration, AfterValidator(_positive)] | None = None
-    """How long one call may take, the wait for an instance included; then it is cancelled, 504 over HTTP."""
-    max_body: Size | None = None
-    """Bytes that the body of a request may have; 413 above."""
-
-
 class Instances(_Section):
     """``instances`` of a workload; the defaults are those of `InstancesConfig`."""
 
@@ -206,7 +184,7 @@ class Instances(_Section):
     """Instances that may live at once. One call runs in each, so it is also how many calls run at once."""
     reuse: Count | None = None
     """Calls that an instance serves before it is dropped; 1: a fresh one, with fresh memory, for each."""
-    queue: Annotated[int, BeforeValidator(_count), Field(ge=0, le=_MAX_COUNT)] | None = None
+    queue: Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=MAX_COUNT)] | None = None
     """Calls that may wait for an instance; the next one is refused at once, 503 over HTTP."""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.identity import API_VERSION
+from wasmplex.plugins.limits import Limits
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "ExportAdapter", "Grants",
-    "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "OpenContext",
-    "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
+    "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "Limits",
+    "OpenContext", "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
 ]  # fmt: skip
 
 S = TypeVar("S", bound=Settings)
@@ -168,11 +169,13 @@ class WorkloadContext:
     :ivar name: the workload's name
     :ivar grants: what it may see of the world
     :ivar shared: room for providers that serve several packages from one state; one dict a workload
+    :ivar limits: what its guests may take; a provider keeps those that are about what it hands out
     """
 
     name: str
     grants: Grants = Grants()
     shared: dict[Any, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
