@@ -89,6 +89,19 @@ def test_fields_are_an_ordered_multimap_that_ignores_case(operations: list[Any])
     assert fields.sent() == [(n.lower().encode(), v) for n, v in model]
 
 
+@pytest.mark.parametrize("values", [[b"5", b"5"], [b"5", b"6"], [b"5_0"], [b"+5"], [b"5, 5"], [b""], [b"9" * 19]])
+def test_a_length_is_one_number(values: list[bytes]) -> None:
+    fields = Fields(("Content-Length", value) for value in values)
+    with pytest.raises(ValueError, match="one number"):
+        fields.content_length()
+
+
+def test_a_length_may_be_any_number_that_a_recipient_can_hold() -> None:
+    assert Fields([("a", b"1")]).content_length() is None
+    assert Fields([("Content-Length", b"007")]).content_length() == 7
+    assert Fields([("content-length", b"9" * 18)]).content_length() == 10**18 - 1
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a:", "é", "a\n", "(a)"])
 async def test_names_that_are_none(types: Call, name: str) -> None:
     await refused(types, name, b"")

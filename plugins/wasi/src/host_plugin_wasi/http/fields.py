@@ -24,6 +24,8 @@ SIZE_LIMIT = 128 * 1024
 """Bytes that one ``fields`` may hold. They are the host's memory, not the guest's."""
 
 _PER_ENTRY = 32
+_LENGTH_DIGITS = 18
+"""Those of a length that every recipient can hold in a signed number of 64 bits."""
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _INVALID, _DENIED, _IMMUTABLE = Variant("invalid-syntax"), Variant("forbidden"), Variant("immutable")
@@ -53,6 +55,10 @@ class Fields:
         """Return the entries for the wire, names in lower case."""
         return [(name.lower().encode("ascii"), value) for name, value in self._entries]
 
+    def as_made(self) -> list[tuple[bytes, bytes]]:
+        """Return the entries for the wire, names in the case that the guest gave them."""
+        return [(name.encode("ascii"), value) for name, value in self._entries]
+
     def frozen(self) -> Fields:
         """Return a copy that the guest may read only."""
         return Fields(self._entries, mutable=False)
@@ -60,14 +66,15 @@ class Fields:
     def content_length(self) -> int | None:
         """Return what ``content-length`` says.
 
-        :raises ValueError: if it says nothing sensible, or different things
+        :raises ValueError: if it is there twice, or is no number: RFC 9112 section 6.3 has a recipient
+            choose what such a message means, and two recipients choose differently
         """
         if not self._entries:
             return None
-        lengths = {value for name, value in self._entries if name.lower() == "content-length"}
+        lengths = [value for name, value in self._entries if name.lower() == "content-length"]
         if not lengths:
             return None
-        if len(lengths) > 1 or not (text := lengths.pop()).isdigit():
+        if len(lengths) > 1 or not (text := lengths[0]).isdigit() or len(text) > _LENGTH_DIGITS:
             raise ValueError("content-length has to be one number")
         return int(text)
 
