@@ -234,6 +234,15 @@ def test_the_order_of_wrong_bindings_does_not_matter_either(
         assert set(one.diagnostics) == set(other.diagnostics)
 
 
+def test_of_two_defaults_the_one_higher_up_counts_whatever_the_order() -> None:
+    upper, lower = binding(None, "acme:geo", 3, backend=None), binding(None, "acme:geo", 4, backend=None)
+    shape = Shape((Import("acme:geo/store@0.2.0-draft", plain()),), ())
+    one, other = attempt([upper, lower], shape), attempt([lower, upper], shape)
+    assert isinstance(one, RoutingError)
+    assert isinstance(other, RoutingError)
+    assert set(one.diagnostics) == set(other.diagnostics)
+
+
 # ---------------------------------------------------------------- the algebra of canonical versions
 
 numbers = st.integers(0, 40)

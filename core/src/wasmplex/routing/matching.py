@@ -64,7 +64,8 @@ def match(imports: Iterable[Import], exports: Iterable[Export], bindings: Iterab
     unlabelled binding of its ``namespace:package``. A binding that nothing uses is reported.
     """
     matches = Matches()
-    imports, bindings = list(imports), list(bindings)
+    # By their place: of two that are one too many, the one that stands higher up counts, in every message.
+    imports, bindings = list(imports), sorted(bindings, key=_place)
     labelled, defaults = _by_label(bindings), _by_package(bindings)
     matches.problems += _duplicate_labels(labelled) + _duplicate_defaults(defaults)
     used: set[int] = set()
@@ -178,9 +179,11 @@ def _duplicate_defaults(defaults: Mapping[str, list[BindingConfig]]) -> list[Dia
 
 def _in_order(bindings: Iterable[BindingConfig]) -> Iterable[tuple[BindingConfig, BindingConfig]]:
     """Return all pairs, the one that stands higher up in the file first."""
-    return combinations(
-        sorted(bindings, key=lambda b: (b.settings.location.line, b.settings.location.path)), 2
-    )
+    return combinations(sorted(bindings, key=_place), 2)
+
+
+def _place(binding: BindingConfig) -> tuple[int, str]:
+    return binding.settings.location.line, binding.settings.location.path
 
 
 def _is_for_export(binding: BindingConfig, exports: Iterable[InterfaceId]) -> bool:
