@@ -6,11 +6,15 @@ at file and line when a value is refused.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+from collections.abc import Iterator
 from decimal import Decimal
+from importlib.metadata import distributions
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, create_model
 
 __all__ = [
     "MAX_COUNT", "Count", "Duration", "SecretStr", "Settings", "Size", "parse_count", "parse_duration",
@@ -89,6 +93,41 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=MAX_COUNT)]
 """A whole number from 1 on."""
+
+
+def _make_first_model() -> None:
+    """Make a model and throw it away, and say what is wrong with plugins for pydantic if that fails.
+
+    With the first model of a process pydantic reads the entry points of every distribution there is, and
+    imports those that are plugins for it. A package that has nothing to do with wasmplex would end it so.
+    """
+    try:
+        create_model("First")
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever somebody else's package does
+        cause = next(_unreadable_entry_points(), "") or f"{type(error).__name__}: {error}"
+        logging.getLogger("wasmplex.plugins").warning("plugins for pydantic are not used: %s", cause)
+    else:
+        return
+    try:
+        create_model("Second")  # pydantic goes on with the plugins that it had found by then
+    except (Exception, SystemExit):  # noqa: BLE001
+        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+
+
+def _unreadable_entry_points() -> Iterator[str]:
+    for distribution in distributions():
+        try:
+            _ = distribution.entry_points
+        except Exception as error:  # noqa: BLE001  malformed in whatever way
+            try:
+                name = distribution.metadata["Name"]
+            except Exception:  # noqa: BLE001
+                name = "a distribution without a name"
+            place = distribution.locate_file("")
+            yield f"entry_points.txt of {name} in {place} is malformed ({type(error).__name__}: {error})"
+
+
+_make_first_model()
 
 
 class Settings(BaseModel):

@@ -16,7 +16,7 @@ import pytest
 import wasmtime
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings
-from wasmplex.engine.cache import CodeCache
+from wasmplex.engine.cache import CodeCache, _ours
 from wasmplex.errors import ComponentError
 from wasmtime import wat2wasm
 
@@ -93,7 +93,12 @@ def open_to_others(path: Path) -> None:
     path.chmod(0o666)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, open_to_others])
+def dangle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, open_to_others, dangle])
 async def test_damaged_entry_is_made_anew(wasm: bytes, cache: Path, damage: Any) -> None:
     await phases(wasm, cache)
     (entry,) = entries(cache)
@@ -127,11 +132,75 @@ async def test_directory_of_another_user_is_not_used(wasm: bytes, cache: Path) -
     assert is_empty(cache)
 
 
+@pytest.mark.parametrize(
+    ("uid", "mode", "ours"),
+    [(1000, 0o755, True), (0, 0o755, True), (0, 0o775, False), (1000, 0o757, False), (1001, 0o700, False)],
+)
+def test_only_what_we_or_root_alone_can_write_is_run(
+    monkeypatch: pytest.MonkeyPatch, uid: int, mode: int, ours: bool
+) -> None:
+    """Root's, for the image of a container is compiled when it is built, and run as somebody else."""
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert _ours(os.stat_result((mode, 1, 1, 1, uid, uid, 0, 0, 0, 0))) is ours
+
+
 async def test_directory_that_cannot_be_made(wasm: bytes, tmp_path: Path, caplog: Any) -> None:
     blocked = tmp_path / "file"
     empty(blocked)
     assert await phases(wasm, blocked / "cache") == ["looking", "compiling"]
     assert "not cached" in caplog.text
+
+
+async def test_entry_that_cannot_be_removed_does_no_harm(wasm: bytes, cache: Path) -> None:
+    await phases(wasm, cache)
+    (entry,) = entries(cache)
+    entry.unlink()
+    (entry / "full").mkdir(parents=True)
+    assert await phases(wasm, cache) == ["looking", "compiling"]
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_read_only_file_system(wasm: bytes, cache: Path, tmp_path: Path, filled: bool) -> None:
+    guest = tmp_path / "guest.wasm"
+    guest.write_bytes(wasm)
+    command = [sys.executable, "-c", COMPILE, str(guest), str(cache)]
+    if filled:
+        subprocess.run(command, check=True, timeout=60)
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 99; shift; exec "$@"'
+    inside = ["unshare", "-rm", "sh", "-c", mount, "sh", str(cache), *command]
+    try:
+        ended = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare(1) is not installed")
+    if ended.returncode in (1, 99) and "unshare" in ended.stderr + "mount" * (ended.returncode == 99):
+        pytest.skip(f"no file system can be mounted here: {ended.stderr}")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["looking", *(() if filled else ["compiling"]), str(len(wasm))]
+    assert ended.stderr.count("compiled code cannot be kept") == (not filled)
+
+
+@pytest.mark.parametrize("at", ["\0", "a" * 300])
+async def test_directory_that_cannot_be(wasm: bytes, tmp_path: Path, caplog: Any, at: str) -> None:
+    assert await phases(wasm, tmp_path / at) == ["looking", "compiling"]
+    assert len([r for r in caplog.records if "not cached" in r.message]) == 1
+    assert "chmod" not in caplog.text
+
+
+async def test_no_home_is_no_cache(
+    wasm: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the specification has it ignored
+    monkeypatch.setenv("HOME", "relative, too")
+    assert await phases(wasm, None) == ["looking", "compiling"]
+    assert is_empty(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # a user that the system does not know
+    assert await phases(wasm, None) == ["looking", "compiling"]
+    assert caplog.text.count("there is no home directory") == 2
+    monkeypatch.setenv("HOME", str(tmp_path))
+    await phases(wasm, None)
+    assert entries(tmp_path / ".cache" / "wasmplex")
 
 
 async def test_one_component_is_compiled_once_at_a_time(wasm: bytes, cache: Path) -> None:
@@ -178,7 +247,7 @@ def test_old_entries_go(cache: Path) -> None:
     component = wasmtime.component.Component(wasmtime.Engine(), "(component)")
     store = CodeCache(cache)
     for number in range(70):
-        store._store(f"{number}", component)
+        store._store(cache, f"{number}", component)
     assert len(entries(cache)) == 64
     assert not list(cache.glob(".new-*"))
 
@@ -191,7 +260,7 @@ from wasmplex.engine import Engine, EngineSettings
 async def main():
     wasm = Path(sys.argv[1]).read_bytes()
     async with Engine(EngineSettings(cache_dir=Path(sys.argv[2]))) as engine:
-        compiled = await engine.compile(wasm, read(wasm))
+        compiled = await engine.compile(wasm, read(wasm), lambda text: print(text.split()[0]))
         print(compiled.size)
 asyncio.run(main())
 """
@@ -202,6 +271,6 @@ def test_processes_share_a_cache(wasm: bytes, cache: Path, tmp_path: Path) -> No
     guest.write_bytes(wasm)
     command = [sys.executable, "-c", COMPILE, guest, cache]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    results = [process.communicate(timeout=60)[0].strip() for process in running]
+    results = [process.communicate(timeout=60)[0].split()[-1] for process in running]
     assert results == [str(len(wasm))] * 4
     assert len(entries(cache)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -222,6 +223,32 @@ def test_malformed_entry_points_hide_no_other_plugin(site: Site, text: str) -> N
 def test_malformed_entry_points_are_shown(site: Site) -> None:
     site.distribution("host-plugin-bad", "[wasmplex.plugins]\nno equals sign")
     assert "entry_points.txt is malformed" in cause(site.registry(), "host-plugin-bad")
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"[x]\ncaf\xe9 = y:z\n", False),
+        (b"[x]\nno equals sign", False),
+        (b"[wasmplex.plugins]\ncaf\xe9 = y\n", True),
+        (None, False),
+    ],
+)
+def test_what_is_wrong_with_others_is_shown_if_they_are_plugins(
+    site: Site, data: bytes | None, shown: bool
+) -> None:
+    site.distribution("somebody-else", "")
+    site.backend("good")
+    file = site.root / "somebody_else-1.2.dist-info" / "entry_points.txt"
+    file.unlink()
+    if data is None:
+        file.symlink_to(file.name)  # cannot even be read
+    else:
+        file.write_bytes(data)
+    rows = {row.identity.name: row.cause for row in site.registry().status(load=True)}
+    assert ("somebody-else" in rows) is shown
+    assert not rows["good"]
+    assert "malformed" in rows.get("somebody-else", "malformed")
 
 
 def test_unreadable_metadata_hides_no_other_plugin(site: Site) -> None:
@@ -547,6 +574,36 @@ def test_a_one_file_plugin_is_loaded_by_its_path(site: Site, tmp_path: Path) -> 
     provider = registry.backend("redis@my-backend.py", "keyvalue")
     assert registry.origin(provider).distribution == "my-backend.py"
     assert str(tmp_path) not in sys.path
+
+
+def test_a_one_file_plugin_knows_where_it_is(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import inspect, sys\nfrom pathlib import Path\n"
+        'BESIDE = (Path(__file__).parent / "mine.txt").read_text()\n'
+        "assert __spec__.has_location and __spec__.origin == __file__\n"
+        "assert 'BESIDE' in inspect.getsource(sys.modules[__name__])\n"
+        + textwrap.dedent(PIECES)
+        + "def wasmplex_backends(): return [Good()]"
+    )
+    (tmp_path / "mine.txt").write_text("beside it")
+    registry = site.registry()
+    registry.add_file(path)
+    module = sys.modules[type(registry.backend("redis", "keyvalue")).__module__]
+    assert (module.__file__, module.BESIDE) == (str(path), "beside it")
+
+
+def test_a_one_file_plugin_that_was_just_edited_is_not_taken_from_bytecode(
+    site: Site, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    for mark in "ab":  # of one size, in one second
+        source = f"MARK = {mark!r}\n" + textwrap.dedent(PIECES) + "def wasmplex_backends(): return [Good()]"
+        path.write_text(source)
+        os.utime(path, (10**9, 10**9))
+        registry = site.registry()
+        registry.add_file(path)
+        assert mark == sys.modules[type(registry.backend("redis", "keyvalue")).__module__].MARK
 
 
 def test_a_one_file_plugin_collides_like_any_other(site: Site, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Compiled code on disk.
 
 An entry is machine code that will be run without another look, so it is used only from a directory that
-nobody but us can write, and only if the file is what its name says, which ends in the SHA-256 of the
+nobody but us or root can write, and only if the file is what its name says, which ends in the SHA-256 of the
 contents. Anything else (truncated, changed, from another wasmtime or another processor) is removed and made
 anew. Entries appear whole, by a rename.
+
+A cache saves work and is never needed: one that cannot be read, written or found costs one warning, and what
+is in one that cannot be written, as in the image of a container, is used.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ _FORMAT: Final = 1
 _SUFFIX: Final = ".cwasm"
 _KEEP: Final = 64  # entries; a componentize-py component takes 32 MB
 _LOCK_SECONDS: Final = 120.0
+_OPEN: Final = "others may write it"
 
 
 class CodeCache:
@@ -53,13 +57,15 @@ class CodeCache:
 
     def load(self, name: str, engine: wasmtime.Engine) -> Component | None:
         """Return the component kept under a name, None if there is none that can be used."""
-        if not self._usable():
+        directory = self._usable()
+        if directory is None:
             return None
-        for path in self.directory.glob(f"{_stem(name)}.*{_SUFFIX}"):
+        for path in directory.glob(f"{_stem(name)}.*{_SUFFIX}"):
             if (component := self._load(path, engine)) is not None:
                 return component
             _log.info("compiled code %s is damaged or foreign; it is made anew", path.name)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         return None
 
     def _load(self, path: Path, engine: wasmtime.Engine) -> Component | None:
@@ -67,9 +73,10 @@ class CodeCache:
             if path.name.split(".")[-2] != _sha256(path) or not _ours(path.stat()):
                 return None
             component = Component.deserialize_file(engine, str(path))
-            os.utime(path)
         except (OSError, wasmtime.WasmtimeError):
             return None
+        with contextlib.suppress(OSError):  # where it cannot be noted that it was used
+            os.utime(path)
         return component
 
     def build(self, name: str, engine: wasmtime.Engine, make: Callable[[], Component]) -> Component:
@@ -77,26 +84,27 @@ class CodeCache:
 
         :param make: compiles it; what it raises is raised here
         """
-        if not self._usable():
+        directory = self._usable()
+        if directory is None:
             return make()
-        with _locked(self.directory / f".lock-{_stem(name)[:1]}") as waited:
+        with _locked(directory / f".lock-{_stem(name)[:1]}") as waited:
             if waited and (found := self.load(name, engine)) is not None:
                 return found
             component = make()
-            self._store(name, component)
+            self._store(directory, name, component)
             return component
 
-    def _store(self, name: str, component: Component) -> None:
+    def _store(self, directory: Path, name: str, component: Component) -> None:
         code = component.serialize()
-        target = self.directory / f"{_stem(name)}.{hashlib.sha256(code).hexdigest()}{_SUFFIX}"
+        target = directory / f"{_stem(name)}.{hashlib.sha256(code).hexdigest()}{_SUFFIX}"
         try:
             self._write(target, code)
-            self._prune()
+            _prune(directory)
         except OSError as error:
-            _log.warning("compiled code cannot be kept in %s: %s", self.directory, error.strerror)
+            self._warn(f"compiled code cannot be kept in {directory}: {_reason(error)}")
 
     def _write(self, target: Path, code: bytearray) -> None:
-        handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(code)
@@ -108,25 +116,34 @@ class CodeCache:
                 Path(name).unlink()
             raise
 
-    def _prune(self) -> None:
-        """Remove the entries that were not used for longest."""
-        entries = sorted(self.directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
-        for path in entries[:-_KEEP]:
-            path.unlink(missing_ok=True)
-
-    def _usable(self) -> bool:
+    def _usable(self) -> Path | None:
+        """Return the directory if it may be used; warn once if not."""
+        directory = self.directory
+        if directory is None:
+            self._warn("compiled code is not cached: there is no home directory; try: engine.cache")
+            return None
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            reason = _reason_against(self.directory)
-        except OSError as error:
-            reason = f"{error.strerror}"
-        if reason and not self._warned:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            reason = _reason_against(directory)
+        except (OSError, ValueError) as error:
+            reason = _reason(error)
+        if not reason:
+            return directory
+        fix = f"chmod 700 {directory}, or another engine.cache" if reason == _OPEN else "another engine.cache"
+        self._warn(f"compiled code is not cached: {directory} ({reason}); try: {fix}")
+        return None
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
             self._warned = True
-            _log.warning(
-                "compiled code is not cached: %s (%s); try: chmod 700 %s, or another engine.cache",
-                self.directory, reason, self.directory,
-            )  # fmt: skip
-        return not reason
+            _log.warning("%s", text)
+
+
+def _prune(directory: Path) -> None:
+    """Remove the entries that were not used for longest."""
+    entries = sorted(directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    for path in entries[:-_KEEP]:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -170,14 +187,20 @@ def _sha256(path: Path) -> str:
 
 
 def _ours(status: os.stat_result) -> bool:
-    """Tell whether only we (or root) can write what the status is of."""
+    """Tell whether only we or root can write what the status is of."""
     if not hasattr(os, "getuid"):
         return True
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _reason_against(directory: Path) -> str:
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
         return "it is not a directory"
-    return "" if _ours(status) else "others may write it"
+    if not os.access(directory, os.R_OK | os.X_OK):
+        return "it may not be read"
+    return "" if _ours(status) else _OPEN
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

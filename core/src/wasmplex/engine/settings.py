@@ -27,13 +27,27 @@ class EngineSettings:
     use_cache: bool = True
 
 
-def default_cache_dir() -> Path:
-    """Return the directory for compiled components below the user's cache directory."""
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "wasmplex"
-    if sys.platform == "win32" and (base := os.environ.get("LOCALAPPDATA")):
-        return Path(base) / "wasmplex" / "cache"
-    return Path.home() / ".cache" / "wasmplex"
+def default_cache_dir() -> Path | None:
+    """Return the directory for compiled components below the user's cache directory; None without a home.
+
+    A relative ``XDG_CACHE_HOME`` does not count, as the XDG Base Directory Specification has it; nor does a
+    relative home, for what is found there depends on where the command is typed.
+    """
+    if (base := _absolute(os.environ.get("XDG_CACHE_HOME"))) is not None:
+        return base / "wasmplex"
+    if sys.platform == "win32" and (base := _absolute(os.environ.get("LOCALAPPDATA"))) is not None:
+        return base / "wasmplex" / "cache"
+    if os.environ.get("HOME") == "":  # expanduser would take the root directory for it
+        return None
+    try:
+        home = _absolute(str(Path.home()))
+    except (RuntimeError, KeyError):  # no HOME, and no such user: a container with a user of its own
+        return None
+    return None if home is None else home / ".cache" / "wasmplex"
+
+
+def _absolute(text: str | None) -> Path | None:
+    return Path(text) if text and Path(text).is_absolute() else None
 
 
 def check_python(version: tuple[int, int, int], implementation: str) -> None:

@@ -202,7 +202,7 @@ def scan(path: Sequence[str] | None = None, *, warn: Callable[[str], None]) -> l
     found: list[Candidate] = []
     seen: set[str] = set()
     for distribution in _distributions(path, warn):
-        entries, broken = _entries(distribution)
+        entries, broken = _entries(distribution, warn)
         if not entries and not broken:
             continue
         metadata = _Metadata.read(distribution)
@@ -227,12 +227,18 @@ def _distributions(path: Sequence[str] | None, warn: Callable[[str], None]) -> I
             return
 
 
-def _entries(distribution: Distribution) -> tuple[list[EntryPoint], str]:
+def _entries(distribution: Distribution, warn: Callable[[str], None]) -> tuple[list[EntryPoint], str]:
     """Return the entry points of our groups, and what is wrong with the rest."""
     try:
         text = distribution.read_text("entry_points.txt") or ""
-        if "wasmplex." not in text:  # most distributions: nothing to parse
-            return [], ""
+    except UnicodeDecodeError as error:
+        text = error.object.decode("utf-8", "replace")
+    except OSError as error:
+        warn(f"a distribution is left out, its entry points cannot be read: {error}")
+        return [], ""
+    if "wasmplex." not in text:  # most distributions: nothing to parse, and none of ours if it is malformed
+        return [], ""
+    try:
         return [e for e in distribution.entry_points if e.group in _GROUPS or e.group == API_GROUP], ""
     except Exception as error:  # noqa: BLE001  one malformed file must not hide the other plugins
         return [], f"its entry_points.txt is malformed: {type(error).__name__}: {error}"

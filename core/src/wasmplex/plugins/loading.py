@@ -10,9 +10,10 @@ import hashlib
 import importlib
 import sys
 import traceback
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pluggy
@@ -39,6 +40,17 @@ class LoadFailure(Exception):
         self.cause = cause
         self.fix = fix
         self.detail = detail
+
+
+class _FileLoader(SourceFileLoader):
+    """Compiles a file each time that it is loaded.
+
+    Bytecode that was kept counts as good if the source has the same size and second of change: what was
+    edited a moment ago would not be seen.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def import_object(value: str, identity: PluginIdentity) -> Any:
@@ -68,8 +80,10 @@ def import_file(path: Path, identity: PluginIdentity) -> Any:
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     name = f"wasmplex_plugin_file_{digest}"  # never a name that Python could find on the import path
     try:
-        loader = SourceFileLoader(name, str(path))
-        module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+        loader = _FileLoader(name, str(path))
+        spec = spec_from_loader(name, loader)  # it asks the loader where the module is: __file__ and the rest
+        assert spec is not None  # noqa: S101  there is a loader
+        module = module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pydantic look their own module up there
         loader.exec_module(module)
     except KeyboardInterrupt:
