@@ -20,7 +20,7 @@ def serving(config: Path, *args: str, **env: str) -> Iterator[str]:
     :param env: variables on top of those of this process
     """
     everything = {**os.environ, **env}
-    command = [COMMAND, "run", config, *args]
+    command: list[str | Path] = [COMMAND, "run", config, *args]
     with subprocess.Popen(command, env=everything, stderr=subprocess.PIPE, text=True) as host:
         assert host.stderr is not None
         try:

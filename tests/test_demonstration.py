@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
 
 def demonstrate(language: str, seconds: float) -> str:
     """Run the demonstration; return what it printed."""
-    command = [sys.executable, EXAMPLE / "demo.py", language]
+    command: list[str | Path] = [sys.executable, EXAMPLE / "demo.py", language]
     with locked("example"):  # it builds the guest in the folder of the example
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     assert done.returncode == 0, done.stdout + done.stderr

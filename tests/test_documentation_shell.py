@@ -145,7 +145,7 @@ def home(tmp_path: Path, address: str, request: pytest.FixtureRequest) -> Path:
 
 def _example_component() -> Path:
     """Return the component that the script of the example makes, or has made."""
-    command = [sys.executable, ROOT / EXAMPLE / "build.py", "python"]
+    command: list[str | Path] = [sys.executable, ROOT / EXAMPLE / "build.py", "python"]
     subprocess.run(command, check=True, capture_output=True, timeout=250)
     return ROOT / EXAMPLE / ".build" / "python.wasm"
 

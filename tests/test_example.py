@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """A copy with a database of its own, and with the component that `build.py` makes or has made."""
-    build = [sys.executable, EXAMPLE / "build.py", "python"]
+    build: list[str | Path] = [sys.executable, EXAMPLE / "build.py", "python"]
     with locked("example"):
         subprocess.run(build, check=True, capture_output=True, timeout=400)
     (tmp_path / ".build").mkdir()

@@ -6,12 +6,13 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import guests
 import pytest
 import wasmtime
 from wasmplex.component import InstanceType, Shape, read
+from wasmplex.component.shape import Export, Import
 from wasmplex.wit import types as t
 from wasmplex.wit.render import interface_of, render
 from wasmtime import component as wt
@@ -166,7 +167,8 @@ class FromJson:
 def test_every_function_has_the_type_that_wasm_tools_says(name: str) -> None:
     expected = FromJson(json.loads((CORPUS / f"{name}.json").read_text())).functions()
     shape = read(load(name))
-    places = {i.name: str(interface_of(i) or "") for i in (*shape.imports, *shape.exports)}
+    externs: tuple[Import | Export, ...] = (*shape.imports, *shape.exports)
+    places = {i.name: str(interface_of(i) or "") for i in externs}
 
     def resource(found: t.Resource) -> str:
         return f"{places.get(found.owner, '')}#{found.name}"
@@ -199,19 +201,23 @@ FROM_ENGINE: dict[type, Callable[[Any, Callable[[Any], Any]], t.ValueType]] = {
 }
 
 
+def primitive(value: Any, _: Any) -> t.ValueType:
+    return t.Primitive(cast(t.PrimitiveName, type(value).__name__.lower()))
+
+
 class FromEngine:
     """The types in what the engine says; resources are numbered as they are met."""
 
     def __init__(self) -> None:
         self.resources: list[wt.ResourceType] = []
 
-    def value(self, value: Any) -> t.ValueType | None:
+    def value(self, value: Any) -> Any:
         if isinstance(value, wt_types.OwnType | wt_types.BorrowType):
             kind = t.Own if isinstance(value, wt_types.OwnType) else t.Borrow
             return kind(self.resource(value.ty))
         if value is None:
             return None
-        read = FROM_ENGINE.get(type(value), lambda v, _: t.Primitive(type(v).__name__.lower()))
+        read: Callable[[Any, Any], t.ValueType] = FROM_ENGINE.get(type(value), primitive)
         return read(value, self.value)
 
     def resource(self, resource: wt.ResourceType) -> t.Resource:
@@ -251,7 +257,8 @@ def test_every_function_has_the_type_that_the_engine_finds(name: str) -> None:
                 ours[side, item.name] = item.type
     theirs = list(engine_functions(engine, wt.Component(engine, wasm)))
     assert {(place, inner) for place, inner, _ in theirs} == ours.keys()
-    from_engine, numbers = FromEngine(), {}
+    from_engine = FromEngine()
+    numbers: dict[Any, Any] = {}
     for place, inner, func in theirs:
         mine = ours[place, inner]
         expected = from_engine.func(func, is_async=mine.is_async)

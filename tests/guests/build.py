@@ -142,7 +142,16 @@ def build(name: str) -> None:
     core, embedded = WORK / f"{name}.core.wasm", WORK / f"{name}.embedded.wasm"
     WORK.mkdir(exist_ok=True)
     BUILT.mkdir(exist_ok=True)
-    embed = [wasm_tools(), "component", "embed", wit(guest), "--world", guest.world, "-o", embedded]
+    embed: list[str | Path] = [
+        wasm_tools(),
+        "component",
+        "embed",
+        wit(guest),
+        "--world",
+        guest.world,
+        "-o",
+        embedded,
+    ]
     if guest.wit == SHAPES:
         run(*embed, "--dummy-names", "legacy")
     else:

@@ -32,7 +32,7 @@ def main() -> None:
 
 def record(name: str, component: Path) -> None:
     """Write what wasm-tools says, as it says it, without its white space."""
-    command = [build.wasm_tools(), "component", "wit", "--json", component]
+    command: list[str | Path] = [build.wasm_tools(), "component", "wit", "--json", component]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     target = CORPUS / f"{name}.json"
     target.write_text(json.dumps(json.loads(said), separators=(",", ":")) + "\n")

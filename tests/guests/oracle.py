@@ -82,7 +82,7 @@ def from_wit(
     folder: Path, packages: str, keyword: str, for_module: tuple[str, ...], for_component: tuple[str, ...]
 ) -> Path:
     """Build a component without code that imports or exports every interface of some WIT packages."""
-    names = []
+    names: list[str] = []
     for source in sorted((ROOT / "wit").glob("*/*.wit")):
         deps = folder / "wit" / "deps" / f"{source.parent.name}-{source.stem}"
         deps.mkdir(parents=True)

@@ -15,7 +15,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -204,7 +204,7 @@ def free_port() -> int:
 # ---------------------------------------------------------------- requests
 
 
-def ask(case: Case, host: "contextmanager[int]") -> list[Answer]:
+def ask(case: Case, host: AbstractContextManager[int]) -> list[Answer]:
     """Return the answers of a host to all requests of a case, one after the other."""
     with host as port:
         return [exchange(port, request) for request in case.requests]

@@ -26,7 +26,7 @@ own<R>, borrow<R>    a resource the host implements: the Python object itself;
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 __all__ = ["Err", "Ok", "Some", "Variant"]
 
@@ -59,7 +59,13 @@ class Err(Exception, Generic[T]):
     function that returned one; and used as a plain value where a ``result`` is nested.
     """
 
-    def __init__(self, value: T | None = None) -> None:
+    value: T
+
+    @overload
+    def __init__(self: Err[None]) -> None: ...
+    @overload
+    def __init__(self, value: T) -> None: ...
+    def __init__(self, value: Any = None) -> None:
         super().__init__(value)
         self.value = value
 

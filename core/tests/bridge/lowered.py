@@ -233,7 +233,8 @@ class _Encoder:
 
     def out_of_line(self, type_: ValueType, value: Any) -> tuple[int, int]:
         if type_ == Primitive("string"):
-            value, element = value.encode(), Primitive("u8")
+            value = value.encode()
+            element: ValueType = Primitive("u8")
         else:
             assert isinstance(type_, ListType)
             element = type_.element

@@ -113,7 +113,7 @@ class _Open:
         self._mischief.open[self._kind] -= 1
 
 
-class Thing:
+class _Thing:
     """The resource; it lives until its last handle is gone."""
 
     def __init__(self, mischief: Mischief) -> None:
@@ -135,17 +135,17 @@ class HostInterface:
     """The interface ``host``; a class is made of it for each `Mischief`."""
 
     mischief: ClassVar[Mischief]
-    Thing = Thing
+    Thing = _Thing
 
-    async def open(self) -> Thing:
-        return Thing(self.mischief)
+    async def open(self) -> _Thing:
+        return _Thing(self.mischief)
 
-    async def open_late(self) -> Thing:
+    async def open_late(self) -> _Thing:
         await self.mischief.stalled.wait()
         self.mischief.opened.set()
-        return Thing(self.mischief)
+        return _Thing(self.mischief)
 
-    async def keep(self, t: Thing) -> int:
+    async def keep(self, t: _Thing) -> int:
         try:
             await self.mischief.gate.wait()
         finally:

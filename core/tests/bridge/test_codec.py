@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wasmplex.bridge.codec import HEADER, elements, reader, writer
 from wasmplex.bridge.codec.read import load
 from wasmplex.bridge.codec.source import Source
+from wasmplex.bridge.kinds import KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
 from wasmplex.engine.memory import RAW, bytes_address
 from wasmplex.values import Err, Ok, Some, Variant
@@ -36,15 +37,18 @@ BASES = st.integers(0, 1 << 20).map(lambda n: n * 16)
 STRING, U32, BYTES = Primitive("string"), Primitive("u32"), ListType(Primitive("u8"))
 
 
+NO_KINDS = KindTable()
+
+
 def through_memory(type_: ValueType, value: Any, base: int) -> Any:
-    block = writer(type_, None, flat=False)(value, base, None)
-    return reader([type_], None, flat=False)(bytes(block[HEADER:]), base + HEADER, None)[0]
+    block = writer(type_, NO_KINDS, flat=False)(value, base, None)
+    return reader([type_], NO_KINDS, flat=False)(bytes(block[HEADER:]), base + HEADER, None)[0]
 
 
 def through_slots(type_: ValueType, value: Any, base: int) -> Any:
-    block = writer(type_, None, flat=True)(value, base, None)
+    block = writer(type_, NO_KINDS, flat=True)(value, base, None)
     slots = block[HEADER : HEADER + 8 * len(flatten(type_))]
-    return reader([type_], None)(bytes(block + slots), base, None)[0]
+    return reader([type_], NO_KINDS)(bytes(block + slots), base, None)[0]
 
 
 @settings(max_examples=150, deadline=None)
@@ -67,18 +71,18 @@ def test_flat_slots_round_trip(pair: tuple[ValueType, Any], base: int) -> None:
 @given(typed_values(4).flatmap(lambda p: st.tuples(st.just(p[0]), st.just([p[1]] * 3))), BASES)
 def test_runs_of_elements_round_trip(pair: tuple[ValueType, Any], base: int) -> None:
     type_, run = pair
-    read, write = elements(type_, None)
+    read, write = elements(type_, NO_KINDS)
     assert read((bytes(write(run, base, None)), 0, len(run)), base, None) == run
 
 
 def test_a_value_is_read_where_it_lies_in_the_process() -> None:
     type_ = TupleType((STRING, BYTES, ListType(U32)))
     value = ("naïve", b"\x00\xff", [1, 2**32 - 1])
-    block = bytes(writer(type_, None, flat=False)(value, 64, None))
+    block = bytes(writer(type_, NO_KINDS, flat=False)(value, 64, None))
     g = Source()
     g.namespace["m"] = RAW
     with g.block("def read(at,base):"):
-        g.line(f"return {load(g, type_, 'at', None)}")
+        g.line(f"return {load(g, type_, 'at', NO_KINDS)}")
     start = bytes_address(block)
     assert g.function("read")(start + HEADER, 64 - start) == value
 
@@ -132,7 +136,7 @@ NESTED = Record((Field("items", ListType(TupleType((U32, STRING)))), Field("mode
 @pytest.mark.parametrize("flat", [True, False])
 def test_what_does_not_fit_is_named_by_its_path(type_: ValueType, value: Any, text: str, flat: bool) -> None:
     with pytest.raises(ValueMismatch) as caught:
-        writer(type_, None, flat=flat)(value, 0, None)
+        writer(type_, NO_KINDS, flat=flat)(value, 0, None)
     assert text in str(caught.value)
 
 
@@ -144,16 +148,16 @@ def test_a_value_of_another_type_is_written_right_or_refused(
     type_, value = one[0], other[1]
     for flat in (True, False):
         try:
-            block = writer(type_, None, flat=flat)(value, 0, None)
+            block = writer(type_, NO_KINDS, flat=flat)(value, 0, None)
         except ValueMismatch:
             continue
         assert block
 
 
 def test_nothing_is_wanted_where_there_is_no_result() -> None:
-    assert len(writer(None, None, flat=True)(None, 0, None)) == HEADER
+    assert len(writer(None, NO_KINDS, flat=True)(None, 0, None)) == HEADER
     with pytest.raises(ValueMismatch, match="no value is wanted here"):
-        writer(None, None, flat=True)(1, 0, None)
+        writer(None, NO_KINDS, flat=True)(1, 0, None)
 
 
 def test_nested_options_keep_their_levels() -> None:

@@ -91,7 +91,7 @@ async def test_bytes_of_any_size_and_value(size: int, asynchronous: bool) -> Non
 
 
 async def test_more_values_than_go_flat_pass_in_memory() -> None:
-    type_ = TupleType(tuple(Primitive(n) for n in ("u8", "f32", "string", "u64", "f64") * 5))  # type: ignore[arg-type]
+    type_ = TupleType(tuple(Primitive(n) for n in ("u8", "f32", "string", "u64", "f64") * 5))
     value = (1, 0.5, "é", 2**64 - 1, 1e300) * 5
     await check([(type_, value)], plainly, asynchronous=False)
     await check([(type_, value)], after_waiting, asynchronous=True)

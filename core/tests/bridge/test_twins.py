@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Store:
 
     @asynccontextmanager
     async def guest(self) -> AsyncIterator[BridgedInstance]:
-        functions = {"read": self.read, "write": self.write, "put": self.put}
+        functions: dict[str, Callable[..., Any]] = {"read": self.read, "write": self.write, "put": self.put}
         async with (
             Engine(EngineSettings(use_cache=False)) as engine,
             running(engine, assemble(COPY), {"in": functions}) as instance,
@@ -115,7 +115,7 @@ async def test_a_key_that_is_no_text_is_refused_by_either_version(shift: int) ->
 
 async def test_a_host_function_that_cannot_decode_is_not_taken_for_the_guest() -> None:
     store = Store(b"")
-    store.write = lambda key, value: b"\xff".decode()  # type: ignore[method-assign,assignment,return-value]
+    store.write = lambda key, value: b"\xff".decode()  # type: ignore[method-assign,assignment]
     async with store.guest() as instance:
         with pytest.raises(Trap, match=r"host function .* failed"):
             await instance.call("copy", 0, 0)
@@ -143,7 +143,7 @@ async def test_whatever_stands_around_twins_is_the_same(names: list[str]) -> Non
     def keep(tag: str, value: bytes) -> None:
         kept.append((tag, value))
 
-    functions = {
+    functions: dict[str, dict[str, Callable[..., Any]]] = {
         "first": {"swap": lambda value: value[::-1]},
         "second": {"keep": keep},
         "third": {"keep": keep},
@@ -167,7 +167,7 @@ async def test_whatever_stands_around_twins_is_the_same(names: list[str]) -> Non
 async def test_a_guest_may_have_names_of_twins_for_functions_of_its_own() -> None:
     octets_ = ListType(Primitive("u8"))
     functions = {"f": FuncType((Param("p", octets_),), octets_), f"{TWIN}0": FuncType((), None)}
-    served = {"f": lambda value: value, f"{TWIN}0": lambda: None}
+    served: dict[str, Callable[..., Any]] = {"f": lambda value: value, f"{TWIN}0": lambda: None}
     async with (
         Engine(EngineSettings(use_cache=False)) as engine,
         running(engine, guest(functions), {"in": served}) as instance,

@@ -45,7 +45,7 @@ class Environment(NamedTuple):
         return (self.site / "imported").exists()
 
     def run(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [self.python, "-c", PROGRAM, *args]
+        command: list[str | Path] = [self.python, "-c", PROGRAM, *args]
         return subprocess.run(
             command, env={**os.environ, **env}, capture_output=True, text=True, timeout=50, check=False
         )

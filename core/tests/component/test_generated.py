@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasmplex.component import InstanceType, read
 from wasmplex.component.report import as_dict
+from wasmplex.engine.text import assemble
 from wasmplex.wit import types as t
 from wasmplex.wit.render import render
-from wasmtime import wat2wasm
 
-PRIMITIVES = ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string")
+PRIMITIVES: tuple[t.PrimitiveName, ...] = (
+    "bool",
+    "s8",
+    "u8",
+    "s16",
+    "u16",
+    "s32",
+    "u32",
+    "s64",
+    "u64",
+    "f32",
+    "f64",
+    "char",
+    "string",
+)
 KEYS = tuple(name for name in PRIMITIVES if name not in ("f32", "f64"))
 
 # A type with how it is written where it is used.
@@ -53,8 +66,10 @@ class Interface:
 
     def use(self) -> Used:
         """Return a type to put into another."""
-        if self.values and self.draw(st.integers(0, 3)):
-            return self.draw(st.sampled_from(self.values))
+        again: int = self.draw(st.integers(0, 3))
+        if self.values and again:
+            used: Used = self.draw(st.sampled_from(self.values))
+            return used
         name = self.draw(st.sampled_from(PRIMITIVES))
         return t.Primitive(name), name
 
@@ -151,7 +166,7 @@ def handle(i: Interface) -> Used:
     if not i.resources:
         return enum(i)
     resource, text = i.draw(st.sampled_from(i.resources))
-    kind: Callable[[t.Resource], t.ValueType] = i.draw(st.sampled_from((t.Own, t.Borrow)))
+    kind: type[t.Own | t.Borrow] = t.Own if i.draw(st.booleans()) else t.Borrow
     return kind(resource), f"({'own' if kind is t.Own else 'borrow'} {text})"
 
 
@@ -179,7 +194,7 @@ usual = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCh
 @usual
 @given(interfaces())
 def test_an_imported_interface_is_read_as_it_was_made(made: Interface) -> None:
-    wasm = wat2wasm(f'(component (import "x" (instance {" ".join(made.lines)})))')
+    wasm = assemble(f'(component (import "x" (instance {" ".join(made.lines)})))')
     shape = read(wasm)
     (imported,) = shape.imports
     assert isinstance(imported.type, InstanceType)
@@ -195,7 +210,7 @@ def test_an_imported_interface_is_read_as_it_was_made(made: Interface) -> None:
 @given(interfaces())
 def test_what_passes_through_components_keeps_its_types_and_resources(made: Interface) -> None:
     body = " ".join(made.lines)
-    wasm = wat2wasm(f"""(component
+    wasm = assemble(f"""(component
       (type $i (instance {body}))
       (import "x" (instance $x (type $i)))
       (import "y" (instance $y (type $i)))
@@ -227,7 +242,7 @@ def test_what_passes_through_components_keeps_its_types_and_resources(made: Inte
 @given(interfaces())
 def test_a_component_that_makes_resources_makes_new_ones_each_time(made: Interface) -> None:
     body = " ".join(made.lines)
-    wasm = wat2wasm(f"""(component
+    wasm = assemble(f"""(component
       (component $maker
         (import "x" (instance $x {body}))
         (type $r (resource (rep i32)))

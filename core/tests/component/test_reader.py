@@ -9,11 +9,13 @@ from wasmplex.component.shape import (
     ComponentType,
     CoreModuleType,
     DefinedType,
+    Export,
+    Import,
     NamedType,
     ValueExtern,
 )
+from wasmplex.engine.text import assemble
 from wasmplex.wit import types as t
-from wasmtime import wat2wasm
 
 ORACLE = Path(__file__).parents[3] / "tests" / "guests" / "oracle"
 STRING = t.Primitive("string")
@@ -26,7 +28,7 @@ def instance(extern: object) -> InstanceType:
 
 def test_a_labelled_import_with_a_resource() -> None:
     shape = read(
-        wat2wasm("""(component
+        assemble("""(component
           (import "cache" (implements "wasi:keyvalue/store@0.2.0-draft") (instance
             (export "bucket" (type $b (sub resource)))
             (type $e (variant (case "no") (case "other" string)))
@@ -46,7 +48,7 @@ def test_a_labelled_import_with_a_resource() -> None:
 
 def test_every_kind_of_import_and_export() -> None:
     shape = read(
-        wat2wasm("""(component
+        assemble("""(component
           (import "m" (core module (type (func)) (import "a" "b" (func (type 0)))))
           (import "c" (component (import "x" (func)) (export "y" (func))))
           (import "v" (value string))
@@ -62,7 +64,8 @@ def test_every_kind_of_import_and_export() -> None:
           (export "it" (type $it))
           (export "ct" (type $ct)))""")
     )
-    kinds = {i.name: i.type for i in (*shape.imports, *shape.exports)}
+    externs: tuple[Import | Export, ...] = (*shape.imports, *shape.exports)
+    kinds = {i.name: i.type for i in externs}
     resource = t.Resource(0)
     assert kinds == {
         "m": CoreModuleType(),
@@ -76,11 +79,11 @@ def test_every_kind_of_import_and_export() -> None:
         "it": DefinedType("instance"),
         "ct": DefinedType("component"),
     }
-    assert all(i.label is None and i.interface == i.name for i in (*shape.imports, *shape.exports))
+    assert all(i.label is None and i.interface == i.name for i in externs)
 
 
 def test_resources_keep_their_identity_through_nested_components() -> None:
-    shape = read(wat2wasm((ORACLE / "composed.wat").read_text()))
+    shape = read(assemble((ORACLE / "composed.wat").read_text()))
     (api,) = (instance(i.type) for i in shape.imports)
     walker, keeper, first, second = (instance(e.type) for e in shape.exports)
     bucket, cursor = api.resources["bucket"], walker.resources["cursor"]
@@ -93,7 +96,7 @@ def test_resources_keep_their_identity_through_nested_components() -> None:
 
 
 def test_named_types_say_what_they_are_an_alias_of() -> None:
-    shape = read(wat2wasm((ORACLE / "composed.wat").read_text()))
+    shape = read(assemble((ORACLE / "composed.wat").read_text()))
     (api,) = (instance(i.type) for i in shape.imports)
     code = api.exports["code"]
     alias = instance(shape.exports[0].type).exports["code"]
@@ -151,11 +154,11 @@ def test_a_canonical_name_keeps_the_rest_of_its_version() -> None:
     ],
 )
 def test_the_proposals_that_a_component_needs(text: str, proposals: set[str]) -> None:
-    assert read(wat2wasm(f"(component {text})")).proposals == proposals
+    assert read(assemble(f"(component {text})")).proposals == proposals
 
 
 def test_the_deprecated_form_of_a_name_means_the_same() -> None:
-    wasm = wat2wasm('(component (import "a:b/c" (func)))')
+    wasm = assemble('(component (import "a:b/c" (func)))')
     old = wasm.replace(b"\x00\x05a:b/c", b"\x01\x05a:b/c")
     assert old != wasm
     assert read(old) == read(wasm)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasmplex.component import read, relabel
 from wasmplex.component.report import as_dict
+from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.wit.render import render
-from wasmtime import wat2wasm
 
 GUESTS = Path(__file__).parents[3] / "tests" / "guests"
 HEADER = b"\0asm\x0d\0\x01\0"
@@ -42,7 +42,7 @@ def message(wasm: bytes) -> str:
     return text
 
 
-CORE = wat2wasm("(module)")
+CORE = assemble("(module)")
 FUNC = section(7, b"\x01\x40\x00\x01\x00")
 
 
@@ -57,7 +57,7 @@ FUNC = section(7, b"\x01\x40\x00\x01\x00")
             CORE + section(0, b"\x13component-type:main"),
             "core WebAssembly module.*\n.*\n.*try: wasm-tools component new",
         ),
-        (wat2wasm('(module (import "wasi_snapshot_preview1" "fd_write" (func)))'), "--adapt"),
+        (assemble('(module (import "wasi_snapshot_preview1" "fd_write" (func)))'), "--adapt"),
         (b"\0asm\x0a\0\x01\0", "WebAssembly component of version 0xa"),
         (b"(component (import", "WebAssembly text.*wasm-tools parse"),
         (b"  \n(module)", "core module.*wasm-tools parse"),
@@ -76,7 +76,7 @@ def test_what_is_not_a_component_is_called_what_it_is(data: bytes, says: str) ->
 
 
 def test_a_truncated_file_says_where_it_ends_and_in_what() -> None:
-    wasm = wat2wasm('(component (import "a" (func (param "x" (list string)))))')
+    wasm = assemble('(component (import "a" (func (param "x" (list string)))))')
     text = message(wasm[:15])
     assert "ends in the middle of its type section" in text
     assert "byte 0xf" in text
@@ -124,7 +124,7 @@ def test_malformed_input_says_what_was_expected_and_where(body: bytes, says: str
 
 
 def test_unknown_sections_are_stepped_over_and_recorded() -> None:
-    shape = read(HEADER + section(77, b"\x01\x02\x03") + wat2wasm('(component (import "f" (func)))')[8:])
+    shape = read(HEADER + section(77, b"\x01\x02\x03") + assemble('(component (import "f" (func)))')[8:])
     (unknown,) = shape.unknown_sections
     assert (unknown.id, unknown.offset, unknown.size) == (77, 10, 3)
     assert [i.name for i in shape.imports] == ["f"]
@@ -165,7 +165,7 @@ def doubling_instances(levels: int) -> bytes:
     for i in range(levels):
         twice = "".join(f'(export "{name}" (instance (type $x)))' for name in "ab")
         lines.append(f"(type $t{i + 1} (instance (alias outer 1 $t{i} (type $x)) {twice}))")
-    return bytes(wat2wasm(f"(component {' '.join(lines)})"))
+    return bytes(assemble(f"(component {' '.join(lines)})"))
 
 
 def many_instantiations(count: int) -> bytes:
@@ -176,7 +176,7 @@ def many_instantiations(count: int) -> bytes:
     ]
     lines.append('(import "a" (instance $a ' + "".join(f'(export "f{i}" (func))' for i in range(400)) + "))")
     lines += ['(instance (instantiate $c (with "a" (instance $a))))'] * count
-    return bytes(wat2wasm(f"(component {' '.join(lines)})"))
+    return bytes(assemble(f"(component {' '.join(lines)})"))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_small_input_cannot_describe_something_enormous(wasm: bytes) -> None:
 def corpus() -> list[bytes]:
     built = [file.read_bytes() for file in sorted((GUESTS / "built").glob("*.wasm"))]
     kept = [gzip.decompress(file.read_bytes()) for file in sorted((GUESTS / "oracle").glob("wasmcloud*.gz"))]
-    return [*built, *kept, wat2wasm((GUESTS / "oracle" / "composed.wat").read_text())]
+    return [*built, *kept, assemble((GUESTS / "oracle" / "composed.wat").read_text())]
 
 
 CORPUS = corpus()

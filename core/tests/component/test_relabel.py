@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 from wasmplex.component import read, relabel, rename
+from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
-from wasmtime import Config, Engine, wat2wasm
+from wasmtime import Config, Engine
 from wasmtime.component import Component
 
 STORE = "wasi:keyvalue/store@0.2.0-draft"
-TWO = wat2wasm("""(component
+TWO = assemble("""(component
   (import "host:io/log" (func $log (param "text" string)))
   (import "labels:kv/cache@0.1.0" (instance $cache
     (export "bucket" (type $b (sub resource)))
@@ -100,7 +101,7 @@ def test_rename_refuses_what_is_not_there_or_would_be_twice() -> None:
 
 def test_a_core_module_cannot_be_relabelled() -> None:
     with pytest.raises(ComponentError, match="core WebAssembly module"):
-        relabel(wat2wasm("(module)"), {})
+        relabel(assemble("(module)"), {})
 
 
 def test_rewriting_nothing_gives_the_same_bytes() -> None:

@@ -4,10 +4,10 @@ import json
 
 from wasmplex.component import read
 from wasmplex.component.report import Row, as_dict, rows
-from wasmtime import wat2wasm
+from wasmplex.engine.text import assemble
 
 SHAPE = read(
-    wat2wasm("""(component
+    assemble("""(component
       (import "host:files/types@1.0.0" (instance $types
         (export "file" (type $file (sub resource)))
         (type $e (enum "gone" "busy"))

@@ -16,7 +16,9 @@ from wasmplex.errors import ConfigError
 
 def table(**values: Any) -> Table:
     here = Location("host.toml", 3, "workload.shop.import.store")
-    places = {(key,): Location("host.toml", n, f"{here.path}.{key}") for n, key in enumerate(values, 4)}
+    places: dict[tuple[str | int, ...], Location] = {
+        (key,): Location("host.toml", n, f"{here.path}.{key}") for n, key in enumerate(values, 4)
+    }
     return Table(values, here, places)
 
 

@@ -17,8 +17,8 @@ import wasmtime
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.cache import CodeCache, _ours
+from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
-from wasmtime import wat2wasm
 
 from .test_calls import kv
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def wasm(guest_text: Any) -> bytes:
-    return bytes(wat2wasm(guest_text("kv")))
+    return bytes(assemble(guest_text("kv")))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_entry_that_wasmtime_refuses_is_made_anew(wasm: bytes, cache: Path
     """An entry of another engine under the right name and with the right digest."""
     await phases(wasm, cache)
     (entry,) = entries(cache)
-    foreign = wasmtime.Module(wasmtime.Engine(), "(module)").serialize()
+    foreign = bytes(wasmtime.Module(wasmtime.Engine(), "(module)").serialize())
     replace(entry, foreign)
     assert await phases(wasm, cache) == ["looking", "compiling"]
     assert await phases(wasm, cache) == ["looking"]
@@ -269,7 +269,7 @@ asyncio.run(main())
 def test_processes_share_a_cache(wasm: bytes, cache: Path, tmp_path: Path) -> None:
     guest = tmp_path / "guest.wasm"
     guest.write_bytes(wasm)
-    command = [sys.executable, "-c", COMPILE, guest, cache]
+    command: list[str | Path] = [sys.executable, "-c", COMPILE, guest, cache]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     results = [process.communicate(timeout=60)[0].split()[-1] for process in running]
     assert results == [str(len(wasm))] * 4

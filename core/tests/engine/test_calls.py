@@ -75,7 +75,7 @@ async def test_async_host_functions(new_instance: Any, suspensions: int) -> None
 
 
 async def test_host_function_receives_its_instance(new_instance: Any) -> None:
-    seen = []
+    seen: list[Any] = []
     guest = await new_instance("kv", kv(noop=HostFunction(seen.append, context=True)))
     guest.state["tenant"] = 7
     await guest.call("run-noop", 2)

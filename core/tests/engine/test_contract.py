@@ -165,7 +165,7 @@ def test_views_see_memory() -> None:
     with pytest.raises(ValueError):
         U64[at] = 2**64
     with pytest.raises(TypeError):
-        U64[at] = "1"
+        U64[at] = "1"  # type: ignore[call-overload]
 
 
 def test_wasmtime_is_of_the_version_that_this_was_written_for() -> None:

@@ -88,9 +88,14 @@ def test_without_means_a_kept_memory_is_as_new_all_the_same(
 
 
 def test_only_what_was_written_to_is_copied(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    copied = []
+    copied: list[Any] = []
     copy = pages.copy
-    monkeypatch.setattr(pages, "copy", lambda *args: copied.append(copy(*args)) or copied[-1])
+
+    def watched(*args: Any) -> Any:
+        copied.append(copy(*args))
+        return copied[-1]
+
+    monkeypatch.setattr(pages, "copy", watched)
     image.give(*new(image), SIZE)
     base, mapped = new(image)
     assert content(base, SIZE) == WHOLE

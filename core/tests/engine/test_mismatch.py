@@ -30,7 +30,7 @@ from wasmplex.wit.types import (
 from .test_round_trip import Echo, call, linked
 from .wittypes import types, values
 
-U8, U32, F32, STRING, CHAR = (Primitive(name) for name in ("u8", "u32", "f32", "string", "char"))  # type: ignore[arg-type]
+U8, U32, F32, STRING, CHAR = (Primitive(name) for name in ("u8", "u32", "f32", "string", "char"))
 POINT = Record((Field("x", U32), Field("name", STRING)))
 SHAPE = VariantType((Case("none"), Case("dot", POINT), Case("named", STRING)))
 DEEP = ResultType(ListType(Record((Field("items", ListType(SHAPE)),))), Enum(("red", "green")))

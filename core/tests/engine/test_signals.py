@@ -50,7 +50,7 @@ def test_patched_functions_work_as_before() -> None:
 def signal_checks_outside_of_try(code: CodeType) -> list[str]:
     """Return the instructions that look for signals where no handler of the function can catch them."""
     bytecode = dis.Bytecode(code)
-    covered = [range(entry.start, entry.end) for entry in bytecode.exception_entries]
+    covered = [range(entry.start, entry.end) for entry in bytecode.exception_entries]  # type: ignore[attr-defined]  # typeshed lacks it
     return [
         f"{instruction.offset} {instruction.opname} {instruction.arg}"
         for instruction in bytecode

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from host_plugin_memory import MemoryProvider, MemorySettings
@@ -14,11 +14,12 @@ from wasmplex.component.shape import InstanceType
 from wasmplex.errors import PluginError
 from wasmplex.interfaces.keyvalue_policy import KeyValueSettings
 from wasmplex.interfaces.wasi_keyvalue import Cursors, WasiKeyValue
-from wasmplex.plugin import Backend, Err, HostFunctions, ImportRequest, OpenContext, Variant, WorkloadContext
+from wasmplex.plugin import Backend, Err, ImportRequest, OpenContext, Variant, WorkloadContext
 
 pytestmark = pytest.mark.anyio
 
-Serve = Callable[..., HostFunctions]
+Functions = Mapping[str, Callable[..., Any]]
+Serve = Callable[..., Functions]
 
 
 def other(text: str) -> Err[Variant]:
@@ -39,8 +40,8 @@ async def serve(backend: KeyValueBackend) -> AsyncIterator[Serve]:
 
         def serve(
             interface: str = "store", label: str | None = None, backend: Backend = backend, **settings: Any
-        ) -> HostFunctions:
-            return bound.serve(
+        ) -> Functions:
+            served = bound.serve(
                 ImportRequest(
                     f"wasi:keyvalue/{interface}@0.2.0-draft",
                     label,
@@ -50,6 +51,7 @@ async def serve(backend: KeyValueBackend) -> AsyncIterator[Serve]:
                     namespace=f"shop/{label or ''}",
                 )
             )
+            return cast(Functions, served)
 
         yield serve
 
@@ -96,7 +98,8 @@ async def test_listing_goes_on_by_number(serve: Serve) -> None:
     names = [f"{n:04}" for n in range(2500)]
     for start in range(0, 2500, 500):
         await bucket.set_many([(name, b"") for name in names[start : start + 500]])
-    pages, cursor = [], None
+    pages: list[Any] = []
+    cursor = None
     while cursor is not None or not pages:
         page = await store["[method]bucket.list-keys"](bucket, cursor)
         pages.append(page["keys"])
@@ -182,13 +185,12 @@ async def test_a_bucket_works_through_the_interfaces_that_its_own_binding_grants
 ) -> None:
     async with WasiKeyValue().bind(WorkloadContext("shop")) as bound:
 
-        def serve(interface: str, granted: frozenset[str] | None) -> HostFunctions:
+        def serve(interface: str, granted: frozenset[str] | None) -> Functions:
             name = f"wasi:keyvalue/{interface}@0.2.0-draft"
             own = backend if interface == "store" else None
             settings = KeyValueSettings()
-            return bound.serve(
-                ImportRequest(name, None, InstanceType(), own, settings, "shop/x", granted=granted)
-            )
+            request = ImportRequest(name, None, InstanceType(), own, settings, "shop/x", granted=granted)
+            return cast(Functions, bound.serve(request))
 
         increment = serve("atomics", None)["increment"]
         get_many = serve("batch", None)["get-many"]

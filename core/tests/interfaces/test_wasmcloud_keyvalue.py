@@ -84,7 +84,8 @@ async def test_every_interface_goes_where_the_bucket_was_opened(running: Running
             stale = await forward(host, "swap", bucket, "k", b"x", options)
             assert (stale.tag, stale.value["value"]) == ("stale", name * 2)
         for label, bucket in (("kit", "b"), ("other", "other:b")):
-            found = await host.workload("w").imports[label]["open"]("b")
+            opening: Any = host.workload("w").imports[label]["open"]
+            found = await opening("b")
             assert await found.get("k") == label.encode() * 2
             assert await found.get("n") == b"41"
             assert await forward(host, "get-many", bucket, ["k", "l", "n"]) == [

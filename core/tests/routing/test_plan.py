@@ -284,7 +284,7 @@ def test_host_interfaces_in_wasmclouds_words(tmp_path: Path) -> None:
         interfaces = ["incoming-handler"]
     """
     found = route(tmp_path, text, shape(labelled("audit"), exports=(HTTP,)))
-    assert found.routes[0].granted == {"store"}
+    assert found.routes[0].granted == frozenset({"store"})
     assert found.routes[0].backend is not None
     assert found.routes[0].backend.settings.url == "redis://localhost"  # type: ignore[attr-defined]
 
@@ -426,7 +426,7 @@ def test_every_backend_within_reach_has_to_be_capable(tmp_path: Path) -> None:
 def test_a_backend_out_of_reach_need_not_be_capable(tmp_path: Path) -> None:
     text, shape_ = by_resource(capable=False)
     found = route(tmp_path, text + 'interfaces = ["store"]', shape_)
-    assert found.route("store").granted == {"store"}
+    assert found.route("store").granted == frozenset({"store"})
 
 
 def test_the_home_of_a_resource_needs_no_grant(tmp_path: Path) -> None:

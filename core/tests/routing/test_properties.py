@@ -139,7 +139,7 @@ def right(draw: st.DrawFn) -> World:
         package = CLOUD if cloud else KV
         bucket = resource(1000 if cloud else number, label)
         found.append(Import(label, opening(bucket) if cloud else store(bucket), implements=interface))
-        backend = {"backend": "memory"}
+        backend: dict[str, Any] = {"backend": "memory"}
         if draw(st.booleans()) and not cloud:
             backend = {"backend": "redis", "values": {"url": f"redis://{label}"}}
         checked = draw(st.sampled_from([None, package]))

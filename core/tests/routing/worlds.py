@@ -107,7 +107,7 @@ class Clocks(Kv):
     package = "wasi:clocks"
     version = "0.2.12"
     interfaces = frozenset({"wall-clock"})
-    capability = None
+    capability = None  # type: ignore[assignment]  # the base has one
     settings = Settings  # type: ignore[assignment]
     routes_by_resource = frozenset()
 
@@ -117,7 +117,7 @@ class Geo(Clocks):
     version = "1.4.0"
     interfaces = frozenset({"lookup"})
 
-    class settings(Settings):  # type: ignore[assignment]  # noqa: N801
+    class settings(Settings):  # noqa: N801
         token: SecretStr
         zoom: int = 3
 

@@ -124,7 +124,9 @@ async def echo(stream: anyio.abc.ByteStream) -> None:
 
 async def test_the_proxy() -> None:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    host, port = listener.extra(anyio.abc.SocketAttribute.local_address)
+    address = listener.extra(anyio.abc.SocketAttribute.local_address)
+    assert isinstance(address, tuple)
+    host, port = address[:2]
     async with anyio.create_task_group() as tasks, TcpProxy(str(host), int(port)) as proxy:
         tasks.start_soon(listener.serve, echo)
         async with await anyio.connect_tcp("127.0.0.1", proxy.port) as client:

@@ -53,7 +53,8 @@ class Borrowing:
 
     async def __aexit__(self, *raised: object) -> bool:
         self.workload.free += 1
-        if not self.scope.__exit__(*raised):
+        scope: Any = self.scope
+        if not scope.__exit__(*raised):
             return False
         if self.given_up:
             self.workload.cancelled += 1
@@ -96,7 +97,7 @@ async def serving_elsewhere(protocol: str, *bindings: TriggerBinding) -> AsyncIt
 
     config = uvicorn.Config(
         http_application(bindings), http=protocol, ws="none", lifespan="on", log_config=None
-    )  # type: ignore[arg-type]
+    )
     server = Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [sock])

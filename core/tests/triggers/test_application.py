@@ -368,7 +368,7 @@ async def test_slow_client_holds_the_handler_back(serve: Serve) -> None:
             written += 16384
 
     async with serve(bind(handler, timeout=30)) as port, connected(port) as client:
-        client.writer.transport.pause_reading()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport both ways
         await client.send(get())
         before = -1
         while before != written or not written:

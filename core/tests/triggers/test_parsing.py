@@ -28,7 +28,7 @@ class Sink:
     def __init__(self) -> None:
         self.found: list[Found] = []
 
-    def on_head(self, *args: Any, **flags: bool) -> None:
+    def on_head(self, *args: Any, **flags: Any) -> None:
         self.found.append(Found(*args, **flags))
 
     def on_piece(self, body: bytes) -> None:

@@ -18,7 +18,7 @@ from wasmplex.triggers.http.routing import Route, Router
     [("127.0.0.1:8080", "127.0.0.1", 8080), ("[::1]:0", "::1", 0), ("localhost:65535", "localhost", 65535)],
 )
 def test_addresses(text: str, host: str, port: int) -> None:
-    listen = HttpSettings(listen=text).listen  # type: ignore[arg-type]
+    listen = HttpSettings.model_validate({"listen": text}).listen
     assert (listen.host, listen.port) == (host, port)
     assert str(listen) == text
 
@@ -28,7 +28,7 @@ def test_addresses(text: str, host: str, port: int) -> None:
 )
 def test_what_is_no_address(text: Any) -> None:
     with pytest.raises(ValidationError, match="not an address"):
-        HttpSettings(listen=text)
+        HttpSettings.model_validate({"listen": text})
 
 
 def test_routes_are_normalized() -> None:
@@ -43,7 +43,7 @@ def test_routes_are_normalized() -> None:
 ])  # fmt: skip
 def test_what_is_no_route(values: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        RouteSettings(**values)  # type: ignore[arg-type]
+        RouteSettings(**values)
 
 
 def test_all_clashes_are_reported() -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 from textwrap import dedent
 
 from wasmplex.component import read
+from wasmplex.engine.text import assemble
 from wasmplex.wit.render import render
-from wasmtime import wat2wasm
 
 
 def wit(wat: str) -> str:
-    return render(read(wat2wasm(wat)))
+    return render(read(assemble(wat)))
 
 
 def test_labels_share_one_interface_with_all_that_is_used_of_it() -> None:

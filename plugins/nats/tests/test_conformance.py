@@ -18,7 +18,7 @@ class NatsProbe:
     """Reads and writes the bucket with the client library alone."""
 
     def __init__(self, server: NatsServer) -> None:
-        self._options = {
+        self._options: dict[str, Any] = {
             "servers": f"nats://{server.address}",
             "user": "wasmplex",
             "password": server.password,

@@ -21,7 +21,9 @@ class RedisProbe:
 
     async def get(self, namespace: str, bucket: str, key: str) -> bytes | None:
         async with Redis.from_url(self._url) as client:
-            return await client.get(Places(namespace, bucket, plain=False).value(key))
+            value = await client.get(Places(namespace, bucket, plain=False).value(key))
+        assert not isinstance(value, str)
+        return value
 
     async def set(self, namespace: str, bucket: str, key: str, value: bytes) -> None:
         async with Redis.from_url(self._url) as client:

@@ -211,7 +211,7 @@ async def test_the_plain_layout_reads_what_others_own(redis_server: RedisServer,
         client = await stack.enter_async_context(Redis.from_url(redis_server.url))
         await client.set("session:{42}", b"theirs", px=60_000)
         await client.set("session:n", 41)
-        await client.hset("session:hash", "a", "b")  # type: ignore[misc]
+        await client.hset("session:hash", "a", "b")
         bucket = await backend.open_bucket("ignored", "session:")
         assert await bucket.get("{42}") == b"theirs"
         assert await bucket.increment("n", 1) == 42

@@ -9,7 +9,7 @@ from host_plugin_redis.layout import Places
 from host_plugin_redis.urls import Target, parse
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.cluster import key_slot
+from redis.crc import key_slot
 
 special = st.text(alphabet="ab*?[]\\^{}%", max_size=6)
 texts = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -221,7 +221,7 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- writes that wait together
 
 
-async def _together(operations: list[Callable[[], Awaitable[Any]]]) -> list[Any]:
+async def _together(operations: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
     """Run operations at once; return results or exceptions, in their order."""
     results: list[Any] = [None] * len(operations)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -29,13 +29,13 @@ class Records(logging.Handler):
 
 
 @pytest.fixture
-def lines() -> list[str]:
+def lines() -> Iterator[list[str]]:
     logger = logging.getLogger("wasmplex.guest")
     handler = Records()
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        yield handler.lines  # type: ignore[misc]
+        yield handler.lines
     finally:
         logger.removeHandler(handler)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from host_plugin_wasi.filesystem.descriptor import Descriptor
@@ -442,7 +442,7 @@ async def test_cancelled_calls_leave_no_descriptor(root: Descriptor, tmp_path: P
         file.drop()  # under the threads that may still use it
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Descriptor) or hasattr(result, "read_directory_entry"):
-                result.drop()
+                cast(Any, result).drop()
         del tasks, calls, result
     for _ in range(200):
         if open_files() == before:

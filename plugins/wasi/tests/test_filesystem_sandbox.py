@@ -8,9 +8,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host_plugin_wasi.allowance import Allowance
@@ -149,7 +150,7 @@ def test_paths_resolve_as_the_kernel_resolves_them_beneath_a_directory(base: Pat
 @settings(max_examples=300, deadline=None)
 @given(path=PATHS, other=PATHS, follow=st.booleans(), data=st.data())
 def test_nothing_outside_is_seen_or_changed(path: str, other: str, follow: bool, data: st.DataObject) -> None:
-    operations = {
+    operations: dict[str, Callable[..., Any]] = {
         "create_directory": lambda h: entries.create_directory(h, path),
         "remove_directory": lambda h: entries.remove_directory(h, path),
         "unlink": lambda h: entries.unlink(h, path),
@@ -198,7 +199,7 @@ def outside(base: Path) -> object:
 )  # fmt: skip
 def test_escapes_are_refused_by_every_operation(base: Path, path: str) -> None:
     with root(base) as handle:
-        attempts = {
+        attempts: dict[str, Callable[[], object]] = {
             "stat": lambda: entries.stat_at(handle, path, True),
             "open": lambda: entries.open_entry(handle, path, True, frozenset(), frozenset({"read"})),
             "hash": lambda: entries.identity_at(handle, path, True),

@@ -72,7 +72,7 @@ async def response(future: FutureIncomingResponse) -> Any:
     result = future.get()
     assert isinstance(result, Ok)
     assert future.get() == Err(), "the answer is given once"
-    inner = result.value
+    inner: Any = result.value
     return inner.value
 
 

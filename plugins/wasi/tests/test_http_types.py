@@ -54,7 +54,7 @@ async def types() -> AsyncIterator[Call]:
         yield call
 
 
-def case(error: pytest.ExceptionInfo[Err]) -> str:
+def case(error: pytest.ExceptionInfo[Err[Variant]]) -> str:
     return str(error.value.value.tag)
 
 
@@ -89,7 +89,9 @@ def test_fields_are_an_ordered_multimap_that_ignores_case(operations: list[Any])
     assert fields.sent() == [(n.lower().encode(), v) for n, v in model]
 
 
-@pytest.mark.parametrize("values", [[b"5", b"5"], [b"5", b"6"], [b"5_0"], [b"+5"], [b"5, 5"], [b""], [b"9" * 19]])
+@pytest.mark.parametrize(
+    "values", [[b"5", b"5"], [b"5", b"6"], [b"5_0"], [b"+5"], [b"5, 5"], [b""], [b"9" * 19]]
+)
 def test_a_length_is_one_number(values: list[bytes]) -> None:
     fields = Fields(("Content-Length", value) for value in values)
     with pytest.raises(ValueError, match="one number"):
@@ -144,11 +146,12 @@ async def test_fields_of_a_message_are_immutable_and_their_clone_is_not(types: C
     made = await types("[static]fields.from-list", [("A", b"1")])
     response = await types("[constructor]outgoing-response", made)
     headers = await types("[method]outgoing-response.headers", response)
-    for call in (
+    calls: list[tuple[Any, ...]] = [
         ("[method]fields.append", headers, "b", b"2"),
         ("[method]fields.set", headers, "a", []),
         ("[method]fields.delete", headers, "a"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(Err) as error:
             await types(*call)
         assert case(error) == "immutable"

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from host_plugin_wasi.allowance import Allowance
@@ -145,7 +145,8 @@ async def test_echo(net: Any, address: Variant) -> None:
     client, client_in, client_out = await connect(net, here)
     assert client.remote_address() == here
     assert await wait_any([server.subscribe()]) == [0]
-    accepted, server_in, server_out = server.accept()
+    accepted, *ends = server.accept()
+    server_in, server_out = (cast(Any, end) for end in ends)
     assert accepted.remote_address() == client.local_address()
     assert accepted.address_family() == address.tag
 
@@ -563,7 +564,7 @@ async def test_lookup_failures(net: Any, monkeypatch: pytest.MonkeyPatch, number
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(number, "as asked")
 
-    monkeypatch.setattr(lookup.socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     stream = await net("ip-name-lookup#resolve-addresses", None, "nowhere.invalid")
     refused("would-block", stream.resolve_next_address)
     await stream.subscribe().block()

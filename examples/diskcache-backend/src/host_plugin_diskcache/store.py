@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import diskcache
 from wasmplex.capabilities.keyvalue import (
@@ -21,6 +21,8 @@ from wasmplex.capabilities.keyvalue import (
     next_count,
 )
 from wasmplex.plugin import BackendError
+
+T = TypeVar("T")
 
 
 class DiskCacheBackend(KeyValueBackend):
@@ -41,7 +43,7 @@ class DiskCacheBackend(KeyValueBackend):
             raise BackendError("the diskcache directory cannot be opened", why=str(error)) from error
         return backend
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def close(self) -> None:
@@ -61,7 +63,8 @@ class DiskCacheBucket(Bucket):
         self._run, self._cache, self._scope = backend.run, backend.cache, scope
 
     async def get(self, key: str) -> bytes | None:
-        return await self._run(self._cache.get, self._scope + key)
+        value: bytes | None = await self._run(self._cache.get, self._scope + key)
+        return value
 
     async def set(
         self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
