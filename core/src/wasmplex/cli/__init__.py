@@ -9,6 +9,10 @@ def main() -> None:
     """Run the command line and end the process."""
     import sys
 
+    from wasmplex.cli.streams import take
+
+    take()  # before anything else: what is imported might open a descriptor
+
     from wasmplex.cli.dispatch import run
 
     sys.exit(run(sys.argv[1:]))

@@ -10,6 +10,7 @@ import click
 
 from wasmplex.cli.command import Command
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
+from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_table
 from wasmplex.errors import BackendError, WasmplexError
 
@@ -125,13 +126,13 @@ def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
 
 def _echo(assembly: Assembly) -> None:
     for planned in assembly.workloads:
-        click.echo(f"workload {planned.config.name}: {planned.config.component}")
+        echo(f"workload {planned.config.name}: {planned.config.component}")
         if rows := planned.plan.rows():
             echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), rows)
         for route in planned.plan.triggers:
-            click.echo(f"trigger {route.name} calls {route.export.name}")
+            echo(f"trigger {route.name} calls {route.export.name}")
         if not planned.plan.triggers:
-            click.echo("no trigger: nothing but `wasmplex invoke` calls it")
-        click.echo()
+            echo("no trigger: nothing but `wasmplex invoke` calls it")
+        echo()
     count = len(assembly.workloads)
-    click.echo(f"ok: {count} workload{'' if count == 1 else 's'}")
+    echo(f"ok: {count} workload{'' if count == 1 else 's'}")

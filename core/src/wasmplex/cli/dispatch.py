@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 from wasmplex.cli.failure import Failure, report
+from wasmplex.cli.messages import finish
+from wasmplex.cli.output import OutputError
 from wasmplex.cli.root import root
 
 __all__ = ["run"]
@@ -17,15 +18,20 @@ __all__ = ["run"]
 def run(args: Sequence[str]) -> int:
     """Run the command line.
 
-    :returns: the exit code: 0 done, 1 the guest or a backend failed, 2 bad usage or configuration
+    :returns: the exit code: 0 done, 1 the guest, a backend or the output failed, 2 bad usage or configuration
     """
+    try:
+        return _run(args)
+    finally:
+        finish()
+
+
+def _run(args: Sequence[str]) -> int:
     try:
         result = root.main(list(args), prog_name="wasmplex", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; without this, Python would say so once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OutputError as error:
+        return 1 if error.unread else report(Failure.of(error))
     except (KeyboardInterrupt, click.Abort):
         return 130
     except click.exceptions.Exit as exit_:

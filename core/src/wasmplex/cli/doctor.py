@@ -16,6 +16,7 @@ from wasmplex import __version__
 from wasmplex.cli.command import Command
 from wasmplex.cli.failure import print_diagnostics
 from wasmplex.cli.options import as_json, registry
+from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.plugins.identity import API_VERSION, PluginState
@@ -57,7 +58,8 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
     probes: list[tuple[str, str, Probed]] = []
-    path = host or (Path() if Path("host.toml").is_file() else None)
+    beside = os.path.isfile("host.toml")  # noqa: PTH113  False where it may not even be looked for
+    path = host or (Path() if beside else None)
     if path is not None:
         try:
             probes = anyio.run(_examine, load(path), plugins)
@@ -158,7 +160,7 @@ def _echo(
     statuses: list[PluginStatus], probes: list[tuple[str, str, Probed]], problems: list[Diagnostic]
 ) -> None:
     echo_pairs([(name, text) for name, text in _versions().items() if text])
-    click.echo()
+    echo()
     echo_table(
         ("plugin", "state", "distribution", "import", "cause"),
         [
@@ -168,7 +170,7 @@ def _echo(
         ],
     )
     if probes:
-        click.echo()
+        echo()
         echo_table(
             ("workload", "import", "backend", "plugin", "answer", "took"),
             [
@@ -183,8 +185,8 @@ def _echo(
                 for workload, name, probed in probes
             ],
         )
-    click.echo()
-    click.echo("all is well" if not problems else f"problems: {len(problems)}")
+    echo()
+    echo("all is well" if not problems else f"problems: {len(problems)}")
     print_diagnostics(tuple(problems))
 
 

@@ -10,6 +10,7 @@ import click
 
 from wasmplex.cli.command import Command
 from wasmplex.cli.options import as_json, config_argument, registry
+from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs
 from wasmplex.errors import UsageError, nearest
 
@@ -51,7 +52,7 @@ def command(ctx: click.Context, host: Path, label: str, as_json: bool) -> None:
         return
     for number, explained in enumerate(found):
         if number:
-            click.echo()
+            echo()
         _echo(explained)
 
 
@@ -140,7 +141,7 @@ def _echo(explained: dict[str, Any]) -> None:
         ]
     )
     for name, value in (explained["settings"] or {}).items():
-        click.echo(f"  {name} = {value if isinstance(value, str) else _text(value)}")
+        echo(f"  {name} = {value if isinstance(value, str) else _text(value)}")
 
 
 _SERVED_BY = {

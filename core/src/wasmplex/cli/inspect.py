@@ -10,6 +10,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import as_json
+from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
     if wit:
         from wasmplex.wit.render import render
 
-        click.echo(render(shape), nl=False)
+        echo(render(shape), nl=False)
     elif as_json:
         from wasmplex.component.report import as_dict
 
@@ -57,7 +58,7 @@ def _echo_tables(shape: Shape) -> None:
 
     header = ("name", "interface", "kind", "functions", "async", "resources")
     for title, items in (("imports", shape.imports), ("exports", shape.exports)):
-        click.echo(f"{title}:" if items else f"{title}: none")
+        echo(f"{title}:" if items else f"{title}: none")
         if items:
             echo_table(
                 header,
@@ -71,10 +72,10 @@ def _echo_tables(shape: Shape) -> None:
                     for r in rows(items)
                 ],
             )
-        click.echo()
-    click.echo(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
+        echo()
+    echo(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
     for section in shape.unknown_sections:
-        click.echo(f"skipped: unknown section {section.id}, {section.size} bytes at {section.offset}")
+        echo(f"skipped: unknown section {section.id}, {section.size} bytes at {section.offset}")
 
 
 def _count(number: int) -> str:

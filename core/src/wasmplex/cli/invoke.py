@@ -13,6 +13,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
+from wasmplex.cli.output import echo
 from wasmplex.errors import Diagnostic, GuestExit, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def command(
     options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals)}
     text, failed = anyio.run(_call, only, workload, name, function, values, options)
     if text:
-        click.echo(text)
+        echo(text)
     return int(failed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 import shlex
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 
 from wasmplex.cli.command import Command, Group
+from wasmplex.cli.output import echo
 from wasmplex.errors import UsageError
 
 __all__ = ["command"]
@@ -44,7 +46,7 @@ def plugin_command(name: str, capability: str, into: Path) -> None:
     Nothing is downloaded.
     """
     target = into / f"host-plugin-{_check(name)}"
-    if target.exists():
+    if os.path.lexists(target):
         raise UsageError(f"{target} exists already", fix="choose another name, or another --into")
     template = _template() / _VARIANTS[capability]
     made = 0
@@ -58,13 +60,13 @@ def plugin_command(name: str, capability: str, into: Path) -> None:
                 f"{path} cannot be written", why=(error.strerror or str(error)).lower()
             ) from None
         made += 1
-    click.echo(f"made {target}: {made} files. Next:")
+    echo(f"made {target}: {made} files. Next:")
     for line in (
         f"cd {shlex.quote(str(target))}",
         f"{_python()} -m pip install -e .[dev]",
         f"{_python()} -m pytest",
     ):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _check(name: str) -> str:

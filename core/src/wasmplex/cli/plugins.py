@@ -8,6 +8,7 @@ import click
 
 from wasmplex.cli.command import Group as CommandGroup
 from wasmplex.cli.options import as_json, registry
+from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
 from wasmplex.errors import PluginError, nearest
 from wasmplex.plugins.identity import Group
@@ -110,7 +111,7 @@ def freeze_command(ctx: click.Context) -> None:
     """
     found = registry(ctx).status(load=False)
     for line in sorted({s.identity.requirement for s in found if s.identity.version and not s.builtin}):
-        click.echo(line)
+        echo(line)
 
 
 @command.command(
@@ -139,7 +140,7 @@ def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) 
         return
     for number, status in enumerate(found):
         if number:
-            click.echo()
+            echo()
         _show(status, traceback=traceback)
 
 
@@ -171,6 +172,6 @@ def _show(status: PluginStatus, *, traceback: bool) -> None:
         ]
     )
     for line in status.provides:
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     if traceback and status.detail:
-        click.echo(status.detail)
+        echo(status.detail)

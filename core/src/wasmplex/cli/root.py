@@ -12,6 +12,7 @@ import click
 from wasmplex import __version__
 from wasmplex.cli.command import Group
 from wasmplex.cli.logs import set_up_logging
+from wasmplex.cli.output import claimed
 from wasmplex.errors import PluginError, nearest
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.identity import Group as Entries
@@ -24,6 +25,15 @@ _log = logging.getLogger("wasmplex.plugins")
 
 class _Root(Group):
     """Offers the commands of the host and of plugins, importing none before it is used."""
+
+    prints = False  # it may be a plugin's command that runs, and prints as it likes
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would take it for a reader that has gone, and say nothing
+            raise ExceptionGroup("a connection was closed", [error]) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, the host's own first."""
@@ -94,7 +104,8 @@ def _of_plugin(name: str, ctx: click.Context) -> click.Command:
     commands = Registry(no_plugins=ctx.params.get("no_plugins", False)).commands()
     if name not in commands:
         raise PluginError(f"the command {name!r} cannot be used", fix="wasmplex plugins list")
-    return commands[name]()
+    with claimed():  # what is printed when it is imported is none of its output
+        return commands[name]()
 
 
 @click.command(
@@ -108,7 +119,7 @@ def _of_plugin(name: str, ctx: click.Context) -> click.Command:
 def root(ctx: click.Context, no_plugins: bool) -> None:
     """Run WebAssembly components, and route their labelled imports to backends.
 
-    Exit codes: 0 done, 1 the guest or a backend failed, 2 bad usage or configuration.
+    Exit codes: 0 done, 1 the guest, a backend or the output failed, 2 bad usage or configuration.
     """
     ctx.obj = no_plugins
     if os.environ.get("NO_COLOR"):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from wasmplex.cli.output import echo, encodable
+
 __all__ = ["echo_json", "echo_pairs", "echo_table"]
 
 
@@ -18,9 +20,9 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     def text(cells: Sequence[str]) -> str:
         return "  ".join(cells[n].ljust(widths[n]) for n in used).rstrip()
 
-    click.echo(click.style(text([name.upper() for name in header]), bold=True))
+    echo(click.style(text([name.upper() for name in header]), bold=True))
     for line in lines:
-        click.echo(text(line))
+        echo(text(line))
 
 
 def echo_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -28,11 +30,12 @@ def echo_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     shown = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        click.echo(f"{name.ljust(width)}  {value}")
+        echo(f"{name.ljust(width)}  {value}")
 
 
 def echo_json(value: object) -> None:
-    """Print JSON to standard output."""
+    """Print JSON to standard output, in ASCII if its encoding cannot have all of it."""
     import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    echo(text if encodable(text) else json.dumps(value, indent=2))

@@ -23,6 +23,8 @@ def find(path: Path) -> Path:
         if not path.is_dir():
             return path
         found = [name for name in _NAMES if (path / name).is_file()]
+    except OSError as error:  # a directory that may not be entered, a name that is too long
+        raise _unreadable(path, error) from None
     except ValueError:
         raise ConfigError("the path of the configuration holds a NUL character") from None
     if not found:
@@ -74,11 +76,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_SIZE + 1)
     except OSError as error:
-        raise ConfigError(
-            f"the configuration {quoted(str(path))} cannot be read",
-            why=error.strerror or type(error).__name__,
-            fix=_similar(path),
-        ) from None
+        raise _unreadable(path, error) from None
     except ValueError:
         raise ConfigError("the path of the configuration holds a NUL character") from None
     if len(data) > _MAX_SIZE:
@@ -93,6 +91,11 @@ def _text(path: Path) -> str:
             why=f"the byte 0x{data[error.start]:02x} at offset {error.start} does not belong there",
             fix=f"iconv -f LATIN1 -t UTF-8 {path}",
         ) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    what = f"the configuration {quoted(str(path))} cannot be read"
+    return ConfigError(what, why=error.strerror or type(error).__name__, fix=_similar(path))
 
 
 def _similar(path: Path) -> str:
