@@ -28,7 +28,8 @@ each = pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folde
 @each
 def test_there_is_one_version(folder: Path) -> None:
     assert project(folder)["version"] == wasmplex.__version__
-    assert f"## [{wasmplex.__version__}]" in (text := (ROOT / "CHANGELOG.md").read_text()) or "[Unreleased]" in text
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{wasmplex.__version__}]" in text or "[Unreleased]" in text
 
 
 @each
@@ -47,7 +48,9 @@ def test_what_an_index_shows_is_there(folder: Path) -> None:
     assert {"Homepage", "Documentation", "Source", "Changelog", "Issues"} == set(described["urls"])
     pythons = {c for c in described["classifiers"] if c.startswith("Programming Language :: Python :: 3.")}
     assert pythons == {c for c in CORE["classifiers"] if c.startswith("Programming Language :: Python :: 3.")}
-    assert not any(c.startswith("License ::") for c in described["classifiers"]), "the licence is an expression"
+    assert not any(
+        c.startswith("License ::") for c in described["classifiers"]
+    )  # the licence is an expression
 
 
 @each
