@@ -381,3 +381,36 @@ async def test_closing_ends_what_is_still_being_made_ahead() -> None:
             coming.finish()
     assert p.statistics().live == 0
     assert [instance.closed for instance in ahead.made] == [1] * AHEAD
+
+
+async def test_an_instance_that_cannot_be_closed_gives_its_place_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Stuck(FakeInstance):
+        def close(self) -> None:
+            raise OSError("no")
+
+    class Stubborn(Factory):
+        async def __call__(self) -> FakeInstance:
+            return Stuck()
+
+    p = pool(Stubborn(), maximum=1, reuse=1, queue=1)
+    for _ in range(3):
+        async with p.lend():
+            pass
+    with anyio.fail_after(5):
+        await p.drain()
+    assert p.statistics().live == 0
+    assert caplog.text.count("could not be closed") == 3
+
+
+async def test_a_call_whose_end_cannot_be_reported_gives_its_instance_back() -> None:
+    factory = Factory()
+    p = pool(factory, maximum=1)
+    p.on_error = lambda error: 1 / 0  # type: ignore[assignment]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            async with p.lend():
+                raise KeyError
+    with anyio.fail_after(5):
+        await p.drain()

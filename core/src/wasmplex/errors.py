@@ -13,6 +13,7 @@
         +-- BackendError      a backend could not be opened or reached
         +-- GuestError        the guest trapped, ran out of a limit, or is gone
             +-- Trap
+            |   +-- LimitReached  a guest took more than a limit of its workload allows
             +-- CallCancelled
             +-- DeadlineExceeded
             +-- LimitExceeded
@@ -37,6 +38,7 @@ __all__ = [
     "GuestError",
     "GuestExit",
     "LimitExceeded",
+    "LimitReached",
     "LinkError",
     "PluginError",
     "RoutingError",
@@ -128,6 +130,22 @@ class GuestError(FailureError):
 
 class Trap(GuestError):
     """Raised when guest code executed a trap, or a host function failed with an untyped error."""
+
+
+class LimitReached(Trap):
+    """Raised in a call whose guest took more than its workload's ``limits`` allow.
+
+    :param workload: whose guest it is
+    :param key: the key of ``limits``
+    :param why: what the guest did
+    """
+
+    def __init__(self, workload: str, key: str, why: str) -> None:
+        super().__init__(
+            f"workload {workload!r}: the guest reached limits.{key}",
+            why=why,
+            fix=f"raise limits.{key} of [workload.{workload}] if it needs more",
+        )
 
 
 class CallCancelled(GuestError):

@@ -124,7 +124,7 @@ class Host:
                 await stack.enter_async_context(Watchdog(self.registry.owners))
             stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
-            engine = await stack.enter_async_context(Engine(settings))
+            engine = await stack.enter_async_context(Engine(settings, self._on_drop))
             kept = self.config.backends
             self._pool = await stack.enter_async_context(
                 BackendPool(self.config.base, idle_ttl=kept.idle_ttl, max_idle=kept.max_idle)
@@ -161,6 +161,11 @@ class Host:
             return
         if owner := blamed(files_of_traceback(cause), self.registry.owners()):
             log.error("%s: %s", owner, error, exc_info=cause)
+
+    def _on_drop(self, workload: str, error: BaseException) -> None:
+        """Say whose resource it was that could not be dropped when its instance ended."""
+        owner = blamed(files_of_traceback(error), self.registry.owners()) or "a plugin"
+        log.error("%s: dropping a resource of workload %s failed", owner, workload, exc_info=error)
 
     def _reporter(self, name: str) -> Callable[[str], None] | None:
         progress = self._progress

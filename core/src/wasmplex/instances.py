@@ -143,7 +143,7 @@ class InstancePool:
         self._closed = True
         while self._idle:
             self._live -= 1
-            self._idle.pop()[0].close()
+            self._end(self._idle.pop()[0])
         if not self._lent:
             self.deadlines.close()
 
@@ -153,7 +153,7 @@ class InstancePool:
             while self._coming:
                 if (lent := self._arrived()) is not None:
                     self._live -= 1
-                    lent[0].close()
+                    self._end(lent[0])
                 else:
                     await anyio.sleep(0.001)
 
@@ -255,9 +255,23 @@ class InstancePool:
             self._hand_on(lent)
         self._encourage()
 
+    def _tell(self, error: BaseException) -> None:
+        assert self.on_error is not None  # noqa: S101  the caller has looked
+        try:
+            self.on_error(error)
+        except Exception:
+            log.exception("workload %s: what ended a call could not be reported", self.name)
+
+    def _end(self, instance: PooledInstance) -> None:
+        """Close an instance. Its place is free then, whatever happens: who drains waits for that."""
+        try:
+            instance.close()
+        except Exception:
+            log.exception("workload %s: an instance could not be closed", self.name)
+
     def _give_back(self, instance: PooledInstance, used: int) -> None:
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
-            instance.close()
+            self._end(instance)
             self._hand_on(None)
         elif self._waiters:
             self._hand_on((instance, used))
@@ -327,12 +341,11 @@ class Loan:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        pool = self._pool
+        pool, scope = self._pool, self._scope
         if error is not None and pool.on_error is not None:
-            pool.on_error(error)
+            pool._tell(error)  # noqa: SLF001
         if self._instance is not None:
             pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
-        scope = self._scope
         assert scope is not None  # noqa: S101  it was entered
         pool.deadlines.stop(scope)
         if scope.__exit__(kind, error, traceback) and error is not None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+import anyio
 import anyio.to_thread
 
 from wasmplex.assembly import PlannedWorkload
@@ -127,6 +128,8 @@ async def open_workload(
         finally:
             workload.close()
             await workload.settle()
+            with anyio.CancelScope(shield=True):
+                await engine.swept()
 
 
 _SMALL, _MEDIUM = 1 << 18, 1 << 22
@@ -152,7 +155,7 @@ async def _link(
 
     :return: what makes instances, and what begins to make them ahead of calls, if anything does
     """
-    name, memory = planned.config.name, planned.config.limits.memory
+    name = planned.config.name
     vectors = engine.settings.proposals.get("simd", True)
     transport = transport_for(planned)
     fresh = planned.config.instances.reuse == 1
@@ -166,11 +169,11 @@ async def _link(
     compiled = await _compile(
         planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=fresh
     )
-    linked = engine.link(compiled, linked_imports, name)
+    linked = engine.link(compiled, linked_imports, name, planned.config.limits)
     ahead = None
     if fresh and not host_memory and (bridged is None or bridged.start is None):
-        ahead = await engine.ahead(linked, memory)
-    make = partial(linked.instantiate, memory) if ahead is None else ahead.make
+        ahead = await engine.ahead(linked)
+    make = linked.instantiate if ahead is None else ahead.make
     begin = None if ahead is None else ahead.begin
     if bridged is None:
         return make, begin

@@ -13,7 +13,6 @@ import anyio
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Side
-from wasmplex.bridge.tables import ResourceTable
 from wasmplex.engine.store import STATES
 from wasmplex.plugin import InterfaceProvider, hookimpl, wit_package
 from wasmtime import wat2wasm
@@ -223,6 +222,6 @@ def held(states: list[dict[Any, Any]]) -> dict[str, int]:
         "ready": sum(len(session.ready) for session in sessions),
         "leaving": sum(len(session.leaving) for session in sessions),
         "woken": sum(len(session.driver.woken) for session in sessions),
-        "resources": sum(len(s[ResourceTable]) for s in states if ResourceTable in s),
+        "resources": sum(len(session.table) for session in sessions),
     }
     return {what: count for what, count in counts.items() if count}

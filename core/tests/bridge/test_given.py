@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wasmplex.bridge.tables import ResourceTable
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap
 
@@ -73,7 +72,7 @@ async def test_a_given_resource_is_the_guests_until_it_drops_it() -> None:
     ):
         for _ in range(3):
             await instance.call(f"{WATCHER}#on-set", given, "k", b"old")
-            assert len(ResourceTable.of(instance)) == 0
+            assert len(instance.objects) == 0
         await instance.call(f"{WATCHER}#on-delete", given, "k")
     assert given.dropped == 4
     assert list(notes.data.values()) == [b"set k old now new"] * 3 + [b"delete k"]
@@ -85,7 +84,7 @@ async def test_what_the_guest_did_not_drop_goes_with_the_instance() -> None:
         async with running(engine, GUEST.read_bytes(), serving(notes)) as instance:
             with pytest.raises(Trap):
                 await instance.call(f"{WATCHER}#on-set", given, "fail once", b"")
-            table = ResourceTable.of(instance)
+            table = instance.objects
         assert len(table) == 0
         assert notes.dropped >= 1
         assert given.dropped == 1

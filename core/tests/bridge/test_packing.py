@@ -16,6 +16,7 @@ from wasmplex.bridge.packing import PACKED, packed, unpacked
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
+from wasmplex.plugins.limits import Limits
 
 COPY = (Path(__file__).parent / "guests" / "copy.wat").read_text()
 TEXT = b"plain text " * 400
@@ -44,15 +45,15 @@ def test_text_crosses_as_it_is_and_what_is_not_text_as_digits() -> None:
 
 @asynccontextmanager
 async def running(
-    imports: dict[str, dict[str, Any]], *, vectors: bool = True, memory: int = -1
+    imports: dict[str, dict[str, Any]], *, vectors: bool = True, memory: int = 1 << 28
 ) -> AsyncIterator[BridgedInstance]:
     wasm = assemble(COPY)
     bridged = bridge(wasm, read(wasm), imports, assemble, transport="strings", vectors=vectors)
     assert bridged is not None
     async with Engine(EngineSettings({"simd": vectors}, use_cache=False)) as engine:
         compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
-        linked = engine.link(compiled, bridged.link(imports), "test")
-        instance = BridgedInstance(await linked.instantiate(memory), bridged)
+        linked = engine.link(compiled, bridged.link(imports), "test", Limits(memory=memory))
+        instance = BridgedInstance(await linked.instantiate(), bridged)
         assert bridged.start is not None
         await instance.call(bridged.start)
         yield instance

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings, Instance, Linked
+from wasmplex.plugins.limits import Limits
 from wasmtime import wat2wasm
 
 GUESTS = Path(__file__).parent / "guests"
@@ -34,9 +35,9 @@ def guest_text() -> Callable[[str], str]:
 def link_wat(engine: Engine, guest_text: Callable[[str], str]) -> LinkWat:
     """Return a function that compiles and links a guest given by name, or by its text."""
 
-    async def link(guest: str, imports: dict[str, Any], workload: str = "shop") -> Linked:
+    async def link(guest: str, imports: dict[str, Any], workload: str = "shop", **limits: Any) -> Linked:
         wasm = bytes(wat2wasm(guest if guest.lstrip().startswith("(") else guest_text(guest)))
-        return engine.link(await engine.compile(wasm, read(wasm)), imports, workload)
+        return engine.link(await engine.compile(wasm, read(wasm)), imports, workload, Limits(**limits))
 
     return link
 
@@ -47,7 +48,7 @@ async def new_instance(link_wat: LinkWat) -> AsyncIterator[NewInstance]:
     made: list[Instance] = []
 
     async def new(guest: str, imports: dict[str, Any], **limits: Any) -> Instance:
-        instance = await (await link_wat(guest, imports)).instantiate(**limits)
+        instance = await (await link_wat(guest, imports, **limits)).instantiate()
         made.append(instance)
         return instance
 

@@ -41,7 +41,7 @@ async def linked(link_wat: Any) -> Linked:
 @pytest.fixture
 async def maker(engine: Engine, linked: Linked, monkeypatch: pytest.MonkeyPatch) -> Ahead:
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    maker = await engine.ahead(linked, -1)
+    maker = await engine.ahead(linked)
     assert maker is not None
     return maker
 
@@ -58,7 +58,7 @@ async def made(maker: Ahead) -> Instance:
 async def test_who_calls_the_host_while_it_is_made_is_found_out(link_wat: Any) -> None:
     told = []
     linked = await link_wat(CHATTY, {"": {"tell": lambda: told.append(threading.get_ident())}})
-    assert not await worth_it(linked.compiled, -1, "w")
+    assert not await worth_it(linked)
     assert told == []
     (await linked.instantiate()).close()
     assert told == [threading.get_ident()]
@@ -66,9 +66,9 @@ async def test_who_calls_the_host_while_it_is_made_is_found_out(link_wat: Any) -
 
 async def test_what_is_made_at_once_is_not_worth_it(linked: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "_WORTH", 60.0)
-    assert not await worth_it(linked.compiled, -1, "w")
+    assert not await worth_it(linked)
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
-    assert await worth_it(linked.compiled, -1, "w")
+    assert await worth_it(linked)
 
 
 async def test_host_functions_run_in_the_thread_of_the_event_loop(
@@ -77,7 +77,7 @@ async def test_host_functions_run_in_the_thread_of_the_event_loop(
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
     told = []
     imports = {"": {"tell": lambda: told.append(threading.get_ident())}}
-    maker = await engine.ahead(await link_wat(QUIET, imports), -1)
+    maker = await engine.ahead(await link_wat(QUIET, imports))
     assert maker is not None
     for instance in (await maker.make(), await made(maker)):
         await instance.call("run")
@@ -95,15 +95,15 @@ async def test_each_instance_is_as_new_however_many_there_are(maker: Ahead) -> N
 
 async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engine: Engine) -> None:
     instance = await made(maker)
-    engine.worker.close()
+    engine.services.worker.close()
     instance.close()
     assert instance.poisoned
     assert threading.active_count() == len([t for t in threading.enumerate() if "instances" not in t.name])
 
 
 async def test_one_that_cannot_be_made_says_so(engine: Engine, link_wat: Any) -> None:
-    linked = await link_wat(QUIET, {"": {"tell": lambda: None}})
-    maker = Ahead(linked, 1, engine.worker)
+    linked = await link_wat(QUIET, {"": {"tell": lambda: None}}, memory=1)
+    maker = Ahead(linked, engine.services.worker)
     with pytest.raises(LimitExceeded):
         await made(maker)
     with pytest.raises(LimitExceeded):
@@ -119,7 +119,7 @@ async def test_what_never_gets_done_is_not_made_ahead(
     text = QUIET.replace('(func (export "run")', f'{endless} (func (export "run")', 1)
     linked = await link_wat(text, {"": {"tell": lambda: None}})
     with anyio.fail_after(20):
-        assert await engine.ahead(linked, -1) is None
+        assert await engine.ahead(linked) is None
 
 
 async def test_what_takes_long_is_not_made_ahead(
@@ -127,7 +127,7 @@ async def test_what_takes_long_is_not_made_ahead(
 ) -> None:
     monkeypatch.setattr(ahead, "_WORTH", 0.0)
     monkeypatch.setattr(ahead, "_TOO_LONG", 0.0)
-    assert await engine.ahead(linked, -1) is None
+    assert await engine.ahead(linked) is None
 
 
 async def test_without_a_thread_an_instance_is_ended_at_once(

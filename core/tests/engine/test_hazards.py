@@ -45,7 +45,7 @@ async def test_looping_guest_lets_others_run_and_ends_at_its_deadline(new_instan
 async def test_looping_guest_is_not_slowed_by_idle_ticker(new_instance: Any) -> None:
     """The ticker must go on while one call runs for long, or the loop would starve after a while."""
     guest = await new_instance("kv", kv())
-    ticker = guest._linked.compiled.engine.ticker
+    ticker = guest._linked.compiled.services.ticker
     with anyio.move_on_after(1.5):
         await guest.call("spin", FOREVER)
     before = ticker.ticks
@@ -316,10 +316,9 @@ async def test_what_is_no_exception_passes_through(new_instance: Any, error: Any
 async def test_memory_limit(link_wat: Any) -> None:
     from wasmplex.errors import LimitExceeded
 
-    linked = await link_wat("kv", kv())
     with pytest.raises(LimitExceeded, match=r"limits\.memory"):
-        await linked.instantiate(memory_limit=65536)
-    guest = await linked.instantiate(memory_limit=2**20)
+        await (await link_wat("kv", kv(), memory=65536)).instantiate()
+    guest = await (await link_wat("kv", kv(), memory=2**20)).instantiate()
     assert await guest.call("echo-bytes", b"x" * 1000) == b"x" * 1000
     with pytest.raises(Trap):
         await guest.call("echo-bytes", b"x" * 2**20)
@@ -329,7 +328,7 @@ async def test_memory_limit(link_wat: Any) -> None:
 async def test_ticks_are_far_apart_until_a_guest_runs_from_one_to_another(new_instance: Any) -> None:
     """Each tick holds up the event loop, so there are few of them as long as nobody needs more."""
     guest, other = await new_instance("kv", kv()), await new_instance("kv", kv())
-    ticker = guest._linked.compiled.engine.ticker
+    ticker = guest._linked.compiled.services.ticker
     assert max([await _seconds_per_tick(ticker, other) for _ in range(5)]) > CALM_TICK_SECONDS * 0.9
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(guest.call, "spin", FOREVER)

@@ -8,6 +8,7 @@ import pytest
 from wasmplex.component import read
 from wasmplex.engine import Engine, HostMemory, Linked
 from wasmplex.errors import LimitExceeded, Trap
+from wasmplex.plugins.limits import Limits
 from wasmtime import wat2wasm
 
 from .test_calls import kv
@@ -17,9 +18,12 @@ pytestmark = pytest.mark.anyio
 PAGE = 65536
 
 
-async def linked(engine: Engine, text: str, imports: dict[str, Any] | None = None) -> Linked:
+async def linked(
+    engine: Engine, text: str, imports: dict[str, Any] | None = None, limits: Limits | None = None
+) -> Linked:
     wasm = bytes(wat2wasm(text))
-    return engine.link(await engine.compile(wasm, read(wasm), host_memory=True), imports or {}, "shop")
+    compiled = await engine.compile(wasm, read(wasm), host_memory=True)
+    return engine.link(compiled, imports or {}, "shop", limits)
 
 
 TWO_MEMORIES = """(component
@@ -43,7 +47,8 @@ async def test_memories_are_known_by_their_maximum(engine: Engine) -> None:
 
 
 async def test_memory_grows_in_place(engine: Engine) -> None:
-    instance = await (await linked(engine, TWO_MEMORIES)).instantiate(memory_limit=8 * PAGE)
+    limits = Limits(memory=8 * PAGE)
+    instance = await (await linked(engine, TWO_MEMORIES, limits=limits)).instantiate()
     memory = instance.memories[1]
     base = memory.base
     assert await instance.call("grow", 5) == 2
@@ -80,9 +85,9 @@ async def test_memories_go_with_their_instance(engine: Engine) -> None:
 
 
 async def test_limit_from_the_start(engine: Engine) -> None:
-    shop = await linked(engine, TWO_MEMORIES)
+    shop = await linked(engine, TWO_MEMORIES, limits=Limits(memory=PAGE))
     with pytest.raises(LimitExceeded):
-        await shop.instantiate(memory_limit=PAGE)
+        await shop.instantiate()
     assert shop.compiled.variant.creator is not None
     assert shop.compiled.variant.creator.live == 0
 

@@ -21,6 +21,7 @@ from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.engine.pages import PAGE
 from wasmplex.errors import ComponentError, LimitExceeded
+from wasmplex.plugins.limits import Limits
 from wasmtime import wat2wasm
 
 pytestmark = [
@@ -187,9 +188,9 @@ GUEST = f"""(component
     (canon lift (core func $i "spoil"))))"""
 
 
-async def linked(engine: Engine, *, keep: bool = True) -> Linked:
+async def linked(engine: Engine, *, keep: bool = True, limits: Limits | None = None) -> Linked:
     wasm = bytes(wat2wasm(GUEST))
-    return engine.link(await engine.compile(wasm, read(wasm), keep_memories=keep), {}, "shop")
+    return engine.link(await engine.compile(wasm, read(wasm), keep_memories=keep), {}, "shop", limits)
 
 
 async def test_instances_find_what_the_component_says(engine: Engine) -> None:
@@ -224,10 +225,9 @@ async def test_many_instances_at_a_time(engine: Engine) -> None:
 
 
 async def test_limits_hold_for_kept_memories(engine: Engine) -> None:
-    shop = await linked(engine)
     with pytest.raises(LimitExceeded):
-        await shop.instantiate(memory_limit=4 * WASM_PAGE)
-    instance = await shop.instantiate(memory_limit=6 * WASM_PAGE)
+        await (await linked(engine, limits=Limits(memory=4 * WASM_PAGE))).instantiate()
+    instance = await (await linked(engine, limits=Limits(memory=6 * WASM_PAGE))).instantiate()
     await instance.call("spoil", 0, 1, 9)
     assert instance.memories[0].size == 5 * WASM_PAGE
     instance.close()
@@ -252,7 +252,7 @@ async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engin
     wasm = bytes(wat2wasm(GUEST.replace("(local.get $sum))", "(local.get $at))", 1)))
     shape = read(wasm)
     gc.collect()
-    before = opened(), len(engine.ticker._engines)
+    before = opened(), len(engine.services.ticker._engines)
     failed = 0
     for _ in range(3):
         try:  # pytest would keep the traceback, and all that is in its frames
@@ -265,7 +265,7 @@ async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engin
     )  # the thread remembers what it has raised until it has something to do
     for _ in range(3):
         gc.collect()
-    assert (opened(), len(engine.ticker._engines)) == before
+    assert (opened(), len(engine.services.ticker._engines)) == before
 
 
 async def test_without_files_for_images_instances_are_ordinary(
@@ -307,11 +307,11 @@ def test_pages_that_were_opened_and_not_counted_are_closed_again(image: Image) -
 
 async def test_what_the_worker_has_to_end_outlives_its_component(engine: Engine) -> None:
     shop: Any = await linked(engine)
-    maker: Any = Ahead(shop, -1, engine.worker)
+    maker: Any = Ahead(shop, engine.services.worker)
     instance: Any = await maker.make()
     [image] = shop.compiled.variant.creator._images.values()
     go_on = threading.Event()
-    engine.worker.submit(go_on.wait, 20)
+    engine.services.worker.submit(go_on.wait, 20)
     instance.close()
     gone = weakref.ref(image)
     del shop, maker, instance, image
@@ -319,21 +319,21 @@ async def test_what_the_worker_has_to_end_outlives_its_component(engine: Engine)
         gc.collect()
     assert gone() is not None
     go_on.set()
-    engine.worker.close()
+    engine.services.worker.close()
     for _ in range(3):
         gc.collect()
     assert gone() is None
 
 
 async def test_an_engine_for_one_component_ends_with_it(engine: Engine) -> None:
-    before = len(engine.ticker._engines)
+    before = len(engine.services.ticker._engines)
     shop: Any = await linked(engine)
     again = await linked(engine)
     assert again.compiled is shop.compiled
-    assert len(engine.ticker._engines) == before + 1
+    assert len(engine.services.ticker._engines) == before + 1
     del shop, again
     gc.collect()
-    assert len(engine.ticker._engines) == before
+    assert len(engine.services.ticker._engines) == before
 
 
 async def test_memories_that_others_make_are_noted_nowhere(engine: Engine) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from wasmplex.engine import GuestResource, ValueMismatch
-from wasmplex.errors import Trap
+from wasmplex.errors import LimitReached, Trap
 from wasmplex.values import Err
 
 pytestmark = pytest.mark.anyio
@@ -199,3 +199,14 @@ async def test_resource_of_another_instance_is_refused(new_instance: Any, host: 
     other.close()
     assert not counter.alive
     assert await guest.call("dropped") == 0
+
+
+async def test_a_guest_that_takes_too_many_handles_is_told_which_limit_it_was(
+    new_instance: Any, host: Host
+) -> None:
+    guest = await new_instance("resources", host.imports, handles=4)
+    assert await guest.call("many", 3) == 3
+    with pytest.raises(LimitReached, match=r"limits\.handles of \[workload\.shop\]"):
+        await guest.call("many", 5)
+    guest.close()
+    assert all(thing.drops == 1 for thing in host.made[:7])

@@ -86,7 +86,7 @@ class Box:
         self.instance = session.instance
         self.origin = session.calls.base
         self.minus = -self.origin
-        self.objects = session.table.objects
+        self.objects = session.table.entries
 
 
 def direct(

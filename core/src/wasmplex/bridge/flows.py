@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from wasmplex.bridge.side import Side
 
 __all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
+
+_log = logging.getLogger(__name__)
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 
@@ -190,11 +193,14 @@ class Outflow(Flow):
 
 
 def give_up(source: Any) -> None:
-    """Close what was to feed a stream or future and has not been read from."""
-    if asyncio.isfuture(source):
-        source.cancel()
-    elif (close := getattr(source, "close", None)) and not inspect.iscoroutinefunction(close):
-        close()  # of a coroutine, a stream of a guest, a channel
+    """Close what was to feed a stream or future and has not been read from. Never raises."""
+    try:
+        if asyncio.isfuture(source):
+            source.cancel()
+        elif (close := getattr(source, "close", None)) and not inspect.iscoroutinefunction(close):
+            close()  # of a coroutine, a stream of a guest, a channel
+    except Exception:  # noqa: BLE001  the others are given up all the same
+        _log.warning("what was to feed a stream of a guest that has ended cannot be closed", exc_info=True)
 
 
 async def _whole(value: Any) -> Any:

@@ -13,7 +13,6 @@ from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.side import Pulse
-from wasmplex.bridge.tables import ResourceTable
 from wasmplex.errors import GuestError, Trap, WasmplexError
 
 __all__ = ["BridgedInstance", "EngineInstance"]
@@ -21,10 +20,24 @@ __all__ = ["BridgedInstance", "EngineInstance"]
 log = logging.getLogger("wasmplex.bridge")
 
 
+class ObjectTable(Protocol):
+    """What is needed of an instance's table of the host's objects."""
+
+    def __len__(self) -> int:
+        """Return how many handles there are."""
+
+    def add(self, value: Any) -> int:
+        """Enter an object; return its representation."""
+
+
 class EngineInstance(Protocol):
     """What is needed of the engine's instance."""
 
     state: dict[Any, Any]
+
+    @property
+    def objects(self) -> ObjectTable:
+        """The host's objects that it holds handles of."""
 
     @property
     def workload(self) -> str:
@@ -54,6 +67,7 @@ class BridgedInstance:
         self._transport = bridged.transport
         self._takes = bridged.takes
         self.state = inner.state
+        self.objects = inner.objects
         self._calls: set[asyncio.Task[None]] = set()
         if bridged.above is None and not bridged.takes:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
@@ -103,10 +117,10 @@ class BridgedInstance:
         """Put handles in the place of the host's resources that an export takes ownership of."""
         if export not in self._takes:
             return args
-        table, given = ResourceTable.of(self._inner), list(args)
+        objects, given = self._inner.objects, list(args)
         for position, maker in self._takes[export]:
             if position < len(given):
-                given[position] = await self._inner.call(maker, table.add(given[position]))
+                given[position] = await self._inner.call(maker, objects.add(given[position]))
         return given
 
     async def _drive(self, function: Function, block: bytes, result: asyncio.Future[Any]) -> None:
@@ -136,13 +150,19 @@ class BridgedInstance:
                 side.close()
 
     def close(self) -> None:
-        """End the instance: what runs on the guest's behalf is cancelled, what it held is dropped."""
-        for task in self._calls:
-            task.cancel()
-        for side in self.state[Pulse].sides if Pulse in self.state else ():
-            side.close()
-        ResourceTable.of(self._inner).close()
-        self._inner.close()
+        """End the instance: what runs on the guest's behalf is cancelled, what it held is dropped.
+
+        Never raises, and ends the instance whatever its sides have to say.
+        """
+        try:
+            for task in self._calls:
+                task.cancel()
+            for side in self.state[Pulse].sides if Pulse in self.state else ():
+                side.close()
+        except Exception:
+            log.exception("what runs for an instance of workload %s cannot be ended", self.workload)
+        finally:
+            self._inner.close()
 
 
 def _name(error: GuestError, export: str) -> None:

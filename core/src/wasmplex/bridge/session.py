@@ -17,7 +17,7 @@ from wasmplex.bridge.flows import BridgedStream, IncomingFuture, give_up
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import EXCHANGE, Pulse, Side, align16
-from wasmplex.bridge.tables import Collector, Given, ResourceTable, Taken, drop
+from wasmplex.bridge.tables import Collector, Given, Taken
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 
@@ -40,7 +40,7 @@ class Session(Side):
         self._functions = functions
         self.whole = [served.whole for served in functions]
         self.instance = self._instance = instance
-        self.table = ResourceTable.of(instance)
+        self.table = instance.objects
         self.handles = _Handles(self)
         self.ready: deque[int] = deque()
         """Records of tasks whose coroutine has finished."""
@@ -187,7 +187,7 @@ class Session(Side):
 
         def resume(entries: list[tuple[int, int]], at: int) -> bytes | bytearray:
             self._exchanging = False
-            objects = [self.table.remove(rep) for rep, _ in entries]
+            objects = [self.table.take(rep) for rep, _ in entries]
             return then(served.codec.read(block, ARENA, Taken(self.handles, objects)), at)
 
         self._exchanging = True
@@ -205,7 +205,7 @@ class Session(Side):
             if sort:
                 give_up(gift)
             else:
-                drop(gift)
+                self.instance.release(gift)
 
     def drop(self, rep: int) -> None:
         """Destroy a resource whose last handle is gone; one that is being taken over lives on."""
@@ -228,13 +228,12 @@ class Session(Side):
         return self.driver.step(event, a, b)
 
     def close(self) -> None:
-        """Cancel what runs and drop what the guest held. The tasks end in the loop's next turns."""
+        """Cancel what runs. The tasks end in the loop's next turns."""
         super().close()
         for task in list(self.tasks.values()):
             task.cancel()
         self.tasks.clear()
         self.ready.clear()
-        self.table.close()
 
 
 class _Handles:
@@ -242,7 +241,11 @@ class _Handles:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.borrow = session.table.borrow
+        self._objects = session.table.entries
+
+    def borrow(self, kind: int, handle: int) -> Any:
+        """Return the object of a borrowed handle: of a resource of ours it is the representation."""
+        return self._objects[handle]
 
     def own(self, kind: int, handle: int) -> Any:
         """Never asked: owned handles are taken apart first."""

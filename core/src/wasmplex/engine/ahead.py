@@ -23,7 +23,6 @@ from wasmplex.errors import GuestError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wasmplex.engine.compiled import Compiled
     from wasmplex.engine.instance import Instance, Starting
     from wasmplex.engine.variants import Variant
     from wasmplex.engine.worker import Worker
@@ -42,35 +41,34 @@ _TRIAL_SECONDS: Final = 1.0
 _TRIALS: Final = 3
 
 
-async def worth_it(compiled: Compiled, memory_limit: int, name: str) -> bool:
+async def worth_it(linked: Linked) -> bool:
     """Say whether instances are better made by `Ahead`: those with large memories, and those that take long.
 
-    :param memory_limit: see `Linked.instantiate`
-    :param name: the workload, for the log
+    :param linked: the component as it is to be run
     """
-    took = await _trial(compiled, memory_limit, name)
+    compiled = linked.compiled
+    took = await _trial(Linked(compiled, linked.workload, linked.limits))
     return took is not None and (took >= _WORTH or compiled.image_size >= _LARGE)
 
 
-async def _trial(compiled: Compiled, memory_limit: int, name: str) -> float | None:
+async def _trial(linked: Linked) -> float | None:
     """Return how many seconds making an instance takes, None if it fails without the host's functions."""
-    linked = Linked(compiled, name)
-    if error := capi.unknown_imports_as_traps(linked.linker, compiled.component):
-        _log.debug("workload %s: %s", name, take_error(error))
+    if error := capi.unknown_imports_as_traps(linked.linker, linked.compiled.component):
+        _log.debug("workload %s: %s", linked.workload, take_error(error))
         return None
     took: list[float] = []
     with anyio.move_on_after(_TRIAL_SECONDS):
-        await _make(linked, memory_limit, name, took)
+        await _make(linked, took)
     return min(took) if len(took) == _TRIALS and min(took) < _TOO_LONG else None
 
 
-async def _make(linked: Linked, memory_limit: int, name: str, took: list[float]) -> None:
+async def _make(linked: Linked, took: list[float]) -> None:
     for _ in range(_TRIALS):
         begun = time.perf_counter()
         try:
-            instance = await linked.instantiate(memory_limit)
+            instance = await linked.instantiate()
         except GuestError as error:
-            _log.debug("workload %s: instances cannot be made ahead of calls: %s", name, error)
+            _log.debug("workload %s: instances cannot be made ahead of calls: %s", linked.workload, error)
             return
         took.append(time.perf_counter() - begun)
         instance.close()
@@ -106,23 +104,19 @@ def _run(starting: Starting) -> None:
 
 
 class Ahead:
-    """Makes the instances of one component, and ends them, in a worker where that is free.
+    """Makes the instances of one component, and ends them, in a worker where that is free."""
 
-    :param memory_limit: see `Linked.instantiate`
-    """
-
-    def __init__(self, linked: Linked, memory_limit: int, worker: Worker) -> None:
+    def __init__(self, linked: Linked, worker: Worker) -> None:
         self._linked = linked
-        self._memory_limit = memory_limit
         self._worker = worker
 
     async def make(self) -> Instance:
         """Make an instance for somebody who waits: here, whatever the worker is doing."""
-        return await self._linked.instantiate(self._memory_limit, self._end)
+        return await self._linked.instantiate(self._end)
 
     def begin(self) -> Coming:
         """Have the worker make an instance."""
-        return Coming(self._linked.prepare(self._memory_limit, self._end).begin(), self._worker)
+        return Coming(self._linked.prepare(self._end).begin(), self._worker)
 
     def _end(self, store: int) -> None:
         stores = [store]

@@ -18,7 +18,7 @@ from wasmplex.errors import UsageError, nearest
 from wasmplex.wit.types import FuncType
 
 if TYPE_CHECKING:
-    from wasmplex.engine.engine import Engine
+    from wasmplex.engine.services import Services
     from wasmplex.engine.variants import Variant
 
 __all__ = ["Compiled", "ExportEntry"]
@@ -41,9 +41,9 @@ class Compiled:
     """
 
     def __init__(
-        self, engine: Engine, variant: Variant, component: Component, shape: Shape, size: int
+        self, services: Services, variant: Variant, component: Component, shape: Shape, size: int
     ) -> None:
-        self.engine = engine
+        self.services = services
         self.variant = variant
         self.shape = shape
         self.size = size

@@ -25,12 +25,15 @@ from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.images import Image
 from wasmplex.engine.linker import Linked, link
+from wasmplex.engine.services import Services
 from wasmplex.engine.settings import EngineSettings, check_python
+from wasmplex.engine.sweeping import Report, Sweeper
 from wasmplex.engine.ticker import Ticker
 from wasmplex.engine.traps import innermost_cause
 from wasmplex.engine.variants import Variant, check, variant_key
 from wasmplex.engine.worker import Worker
 from wasmplex.errors import ComponentError
+from wasmplex.plugins.limits import Limits
 from wasmplex.wit.types import FuncType
 
 if TYPE_CHECKING:
@@ -50,16 +53,16 @@ class Engine:
     Everything but compiling happens on the event loop's thread. Use it as an async context manager or call
     `close` when all instances have ended.
 
+    :param report: is told what an object of the host raised when its instance ended; None to log it
     :raises wasmplex.errors.UsageError: on a Python that guests cannot be run on
     """
 
-    def __init__(self, settings: EngineSettings | None = None) -> None:
+    def __init__(self, settings: EngineSettings | None = None, report: Report | None = None) -> None:
         check_python(sys.version_info[:3], sys.implementation.name)
         self.settings = settings or EngineSettings()
-        self.ticker = Ticker()
-        weakref.finalize(self, self.ticker.close)
-        self.worker = Worker()
-        weakref.finalize(self, self.worker.close, wait=False)
+        self.services = Services(Ticker(), Worker(), Sweeper() if report is None else Sweeper(report))
+        weakref.finalize(self, self.services.ticker.close)
+        weakref.finalize(self, self.services.worker.close, wait=False)
         self._variants: dict[tuple[bool, bool], Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
@@ -75,8 +78,11 @@ class Engine:
 
     def close(self) -> None:
         """End the threads. Instances must have been closed before."""
-        self.worker.close()
-        self.ticker.close()
+        self.services.close()
+
+    async def swept(self) -> None:
+        """Wait until what ended instances held has been dropped."""
+        await self.services.sweeper.swept()
 
     # ------------------------------------------------------------ compile
 
@@ -121,16 +127,16 @@ class Engine:
                     component = await self._component(
                         wasm, f"{code_digest}-{variant_name}", variant, shape, tell
                     )
-                    compiled = Compiled(self, variant, component, shape, len(wasm))
+                    compiled = Compiled(self.services, variant, component, shape, len(wasm))
                 except BaseException:
                     if kept:
-                        self.ticker.remove(variant.engine)
+                        self.services.ticker.remove(variant.engine)
                     raise
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
             if kept:
-                weakref.finalize(compiled, self.ticker.remove, variant.engine)
+                weakref.finalize(compiled, self.services.ticker.remove, variant.engine)
             self._compiled[key] = compiled
             return compiled
 
@@ -164,32 +170,34 @@ class Engine:
         if not kept and key in self._variants:
             return self._variants[key]
         made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, images=kept)
-        self.ticker.add(made.engine, made)
+        self.services.ticker.add(made.engine, made)
         if not kept:
             self._variants[key] = made
         return made
 
     # ------------------------------------------------------------ link
 
-    def link(self, compiled: Compiled, imports: Mapping[str, HostFunctions | Any], workload: str) -> Linked:
+    def link(
+        self,
+        compiled: Compiled,
+        imports: Mapping[str, HostFunctions | Any],
+        workload: str,
+        limits: Limits | None = None,
+    ) -> Linked:
         """Link a component to the functions that serve its imports.
 
         :param imports: the functions of each imported instance by the import's name as in the binary (its
             label, or its interface id); a function imported by the component's root stands under its own
             name, or in the mapping under ``""``
         :param workload: the name that errors give
+        :param limits: what each instance may take; None for the defaults
         :raises wasmplex.errors.LinkError: naming everything that does not fit
         """
-        return link(compiled, imports, workload)
+        return link(compiled, imports, workload, limits or Limits())
 
-    async def ahead(self, linked: Linked, memory_limit: int) -> Ahead | None:
-        """Return what makes instances ahead of calls; None if that does not pay, or cannot be.
-
-        :param memory_limit: see `Linked.instantiate`
-        """
-        if not await worth_it(linked.compiled, memory_limit, linked.workload):
-            return None
-        return Ahead(linked, memory_limit, self.worker)
+    async def ahead(self, linked: Linked) -> Ahead | None:
+        """Return what makes instances ahead of calls; None if that does not pay, or cannot be."""
+        return Ahead(linked, self.services.worker) if await worth_it(linked) else None
 
 
 def _needs_concurrency(shape: Shape) -> bool:

@@ -14,6 +14,7 @@ from wasmplex.engine.arena import Arena
 from wasmplex.engine.driver import HostFailure, drive, reentered
 from wasmplex.engine.entry import check_headroom
 from wasmplex.engine.memory import U64
+from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import StoreState, take_error
 from wasmplex.engine.traps import host_trap, trap
 from wasmplex.errors import GuestError, Trap
@@ -63,6 +64,15 @@ class Instance:
     def workload(self) -> str:
         """Name of the workload it belongs to."""
         return self._linked.workload
+
+    @property
+    def objects(self) -> HostObjects:
+        """The host's objects that it holds handles of."""
+        return self._store.objects
+
+    def release(self, value: Any) -> None:
+        """Have an object dropped that was to get a handle, and will get none. Never raises."""
+        self._store.release(value)
 
     @property
     def poisoned(self) -> bool:

@@ -14,14 +14,15 @@ from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
+from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
 from wasmplex.errors import Diagnostic, LinkError, nearest
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
+from wasmplex.plugins.limits import Limits
 from wasmplex.wit.types import FuncType, Resource
 
 __all__ = ["Linked", "link"]
 
-_TABLE_ELEMENTS = 1_000_000
 _INSTANCES = 1_000
 _TABLES = 1_000
 _MEMORIES = 100
@@ -31,26 +32,25 @@ class Linked:
     """A component with all its imports served: instances are made from it. Made by `Engine.link`.
 
     :ivar workload: the name that errors give
+    :ivar limits: what each instance may take
     """
 
-    def __init__(self, compiled: Compiled, workload: str) -> None:
+    def __init__(self, compiled: Compiled, workload: str, limits: Limits) -> None:
         self.compiled = compiled
         self.workload = workload
+        self.limits = limits
         self.linker: int = capi.linker_new(compiled.variant.engine)
         self._callbacks: list[Any] = []
         weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
 
-    async def instantiate(
-        self, memory_limit: int = -1, delete: Callable[[int], object] | None = None
-    ) -> Instance:
+    async def instantiate(self, delete: Callable[[int], object] | None = None) -> Instance:
         """Make an instance.
 
-        :param memory_limit: bytes that each of its linear memories may have; -1 for no limit
         :param delete: frees the store when the instance ends, given its address
         :raises wasmplex.errors.LimitExceeded: if it needs more than its limits from the start
         :raises wasmplex.errors.Trap: if its start function traps
         """
-        instance = self.prepare(memory_limit, delete)
+        instance = self.prepare(delete)
         try:
             await instance.start()
         except BaseException:
@@ -58,10 +58,12 @@ class Linked:
             raise
         return instance
 
-    def prepare(self, memory_limit: int = -1, delete: Callable[[int], object] | None = None) -> Instance:
+    def prepare(self, delete: Callable[[int], object] | None = None) -> Instance:
         """Return an instance that has not been started; see `instantiate`."""
-        limits = (memory_limit, _TABLE_ELEMENTS, _INSTANCES, _TABLES, _MEMORIES)
-        store = StoreState(self.compiled.variant.engine, self.compiled.engine.ticker, limits)
+        compiled, limits = self.compiled, self.limits
+        bounds = (limits.memory, limits.tables, _INSTANCES, _TABLES, _MEMORIES)
+        objects = HostObjects(self.workload, limits.handles)
+        store = StoreState(compiled.variant.engine, compiled.services, objects, bounds)
         if delete is not None:
             store.delete = delete
         return Instance(self, store)
@@ -77,9 +79,9 @@ def _delete_linker(linker: int, callbacks: list[Any]) -> None:
     callbacks.clear()
 
 
-def link(compiled: Compiled, imports: Mapping[str, Any], workload: str) -> Linked:
+def link(compiled: Compiled, imports: Mapping[str, Any], workload: str, limits: Limits) -> Linked:
     """Link a component; see `Engine.link`."""
-    linked = Linked(compiled, workload)
+    linked = Linked(compiled, workload, limits)
     problems: list[Diagnostic] = []
     root = capi.linker_root(linked.linker)
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.engine import capi
+from wasmplex.errors import LimitReached
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
     from wasmplex.engine.store import StoreState
 
-__all__ = ["GuestResource", "HostObjects", "Patterns"]
+__all__ = ["GuestResource", "HostObjects", "Patterns", "dropped"]
 
 _FEW: Final = 64
 
@@ -45,61 +47,104 @@ class Patterns:
 
 
 class HostObjects:
-    """The table of Python objects that one guest instance holds handles of.
+    """The table of Python objects that one guest instance holds handles of, of whatever functions.
 
-    The number that wasmtime keeps for a handle (its representation) is the key here. One object may be in it
-    more than once. Numbers come round again, so that they stay small: see `Patterns`.
+    The number that is kept for a handle (its representation) is the key here. One object may be in it more
+    than once; its ``drop()`` is called when the last of its handles has gone. Numbers come round again, so
+    that they stay small: see `Patterns`.
+
+    :param workload: whose instance it is, for messages
+    :param most: how many handles there may be
+    :ivar entries: the objects; not to be changed by others
     """
 
-    __slots__ = ("_last", "_next", "entries")
+    __slots__ = ("_counts", "_last", "_most", "_next", "entries", "workload")
 
-    def __init__(self) -> None:
+    def __init__(self, workload: str, most: int) -> None:
         self.entries: dict[int, Any] = {}
+        self._counts: dict[int, int] = {}
+        """How many handles each object has, by its id."""
+        self.workload = workload
+        self._most = most
         self._next = 1
         self._last = _FEW
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
     def add(self, value: Any) -> int:
         """Enter an object; return its representation.
 
         :raises TypeError: for what is none of the host
+        :raises wasmplex.errors.LimitReached: if there are as many as there may be; this one is dropped then
         """
         if value is None or value.__class__ is GuestResource:
             raise TypeError("not an object of the host")
+        entries, counts = self.entries, self._counts
+        if len(entries) >= self._most:
+            with suppress(Exception):  # it is the guest that is in the wrong here
+                self.forget(value)
+            why = f"it holds {len(entries)} resources of the host at once"
+            raise LimitReached(self.workload, "handles", why)
         rep = self._next
-        if rep > self._last or rep in self.entries:
+        if rep > self._last or rep in entries:
             rep = self._vacant()
         self._next = rep + 1
-        self.entries[rep] = value
+        entries[rep] = value
+        key = id(value)
+        counts[key] = counts.get(key, 0) + 1
         return rep
 
     def _vacant(self) -> int:
         entries, rep = self.entries, self._next
         if len(entries) * 2 > self._last:
-            self._last = min(self._last * 2, 0xFFFF_FFFF)
+            self._last = min(self._last * 2, 0x7FFF_FFFF)
         while rep > self._last or rep in entries:
             rep = rep + 1 if rep < self._last else 1
         return rep
 
+    def take(self, rep: int) -> Any:
+        """Remove an object whose handle was given back: its ``drop()`` is the host's business again."""
+        value = self.entries.pop(rep)
+        self._released(value)
+        return value
+
     def drop(self, rep: int) -> None:
         """Remove an object because its handle was dropped; call its ``drop()`` if no other handle is left."""
         value = self.entries.pop(rep)
-        drop = getattr(value, "drop", None)
-        if drop is None or id(value) in map(id, self.entries.values()):
-            return
-        if inspect.iscoroutine(result := drop()):
-            result.close()
-            raise TypeError(f"{type(value).__name__}.drop() must not be async: a guest does not wait for it")
+        if self._released(value):
+            dropped(value)
 
-    def clear(self) -> list[Exception]:
-        """Remove all objects, the newest first; return what their ``drop()`` raised."""
-        errors = []
-        while self.entries:
-            rep = next(reversed(self.entries))
-            try:
-                self.drop(rep)
-            except Exception as error:  # noqa: BLE001  the others are dropped all the same
-                errors.append(error)
-        return errors
+    def _released(self, value: Any) -> bool:
+        """Count one handle less; say whether it was the last."""
+        key = id(value)
+        if (left := self._counts[key] - 1) != 0:
+            self._counts[key] = left
+            return False
+        del self._counts[key]
+        return True
+
+    def forget(self, value: Any) -> None:
+        """Call the ``drop()`` of an object that was to get a handle, and will get none."""
+        if id(value) not in self._counts:
+            dropped(value)
+
+    def drop_youngest(self) -> None:
+        """Drop what was entered last of what is left."""
+        _, value = self.entries.popitem()
+        if self._released(value):
+            dropped(value)
+
+
+def dropped(value: Any) -> None:
+    """Tell an object that its last handle is gone, if it wants to know.
+
+    :raises TypeError: if it would be told only in a coroutine
+    """
+    drop = getattr(value, "drop", None)
+    if drop is not None and inspect.iscoroutine(result := drop()):
+        result.close()
+        raise TypeError(f"{type(value).__name__}.drop() must not be async: a guest does not wait for it")
 
 
 class GuestResource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +11,7 @@ from wasmplex.engine.arena import Arena
 from wasmplex.engine.capi import host_to_any, set_epoch_deadline
 from wasmplex.engine.memory import RAW, U64
 from wasmplex.engine.resources import GuestResource, HostObjects, Patterns
-from wasmplex.engine.ticker import Ticker
+from wasmplex.engine.services import Services
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from wasmplex.engine.instance import Instance
 
 __all__ = ["STATES", "StoreState", "fail", "take_error"]
-
-_log = logging.getLogger(__name__)
 
 STATES: Final[dict[int, StoreState]] = {}
 """The live stores by the address of their contexts: what callbacks are given."""
@@ -49,11 +46,14 @@ class StoreState:
 
     __slots__ = (
         "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
-        "moved", "objects", "polling", "task", "ticker", "waiting",
+        "moved", "objects", "polling", "services", "task", "ticker", "waiting",
     )  # fmt: skip
 
-    def __init__(self, engine: int, ticker: Ticker, limits: tuple[int, int, int, int, int]) -> None:
-        self.ticker = ticker
+    def __init__(
+        self, engine: int, services: Services, objects: HostObjects, limits: tuple[int, int, int, int, int]
+    ) -> None:
+        self.services = services
+        self.ticker = services.ticker
         self.delete: Callable[[int], object] = capi.store_delete
         self._store = capi.store_new(engine, 0, 0)
         capi.store_limiter(self._store, *limits)
@@ -66,7 +66,7 @@ class StoreState:
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
         self.bare: Any = None
-        self.objects = HostObjects()
+        self.objects = objects
         self.loans: list[tuple[int, int]] = []
         self.moved: list[GuestResource] = []
         self.polling = False
@@ -95,15 +95,21 @@ class StoreState:
         set_epoch_deadline(self.ctx, _YIELD_TICKS)
 
     def close(self) -> None:
-        """End the store: drop the host's objects that the guest still holds, then free everything."""
+        """End the store: free everything, and have the host's objects dropped that the guest still holds."""
         if self.closed:
             return
         self.closed = True
         self.bare = None
-        for error in self.objects.clear():
-            _log.warning("dropping a resource of an ended instance failed", exc_info=error)
         del STATES[self.ctx]
         self.delete(self._store)
+        self.services.sweeper.sweep(self.objects)
+
+    def release(self, value: Any) -> None:
+        """Have an object dropped that was to get a handle, and will get none. Never raises."""
+        try:
+            self.objects.forget(value)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  there is nobody to raise it to
+            self.services.sweeper.tell(self.objects.workload, error)
 
     # ------------------------------------------------------------ handles, called by generated code
 
@@ -113,7 +119,7 @@ class StoreState:
 
     def take(self, rep: int) -> Any:
         """Return the object behind a handle whose ownership comes back."""
-        return self.objects.entries.pop(rep)
+        return self.objects.take(rep)
 
     def hand(self, resource: Resource, value: Any) -> int:
         """Make a C handle for a value; whoever gets it frees it."""
@@ -163,7 +169,8 @@ class StoreState:
                 take_error(error)
             else:
                 capi.host_delete(U64[self._out >> 3])
-            self.objects.entries.pop(rep, None)
+            if rep in self.objects.entries:
+                self.objects.take(rep)
 
 
 def take_error(error: int) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from wasmplex.errors import GuestError
 from wasmplex.wit.mismatch import ValueMismatch, mismatch
 from wasmplex.wit.types import ValueType
 
 __all__ = ["refusal"]
 
 
-def refusal(type: ValueType | None, value: Any, path: str, function: str, cause: Exception) -> ValueMismatch:
+def refusal(type: ValueType | None, value: Any, path: str, function: str, cause: Exception) -> Exception:
     """Return the error for a value that could not be written.
 
     :param path: what the value is called as a whole, ``result`` or the parameter's name
     :param cause: what the generated code raised
     """
+    if isinstance(cause, GuestError):  # nothing is wrong with it: the guest may not have it
+        return cause
     if inspect.iscoroutine(value):
         value.close()
         return ValueMismatch(path, "a coroutine; declare the function with `async def`", function)

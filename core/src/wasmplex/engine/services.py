@@ -1,0 +1,31 @@
+"""What serves all instances of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wasmplex.engine.sweeping import Sweeper
+from wasmplex.engine.ticker import Ticker
+from wasmplex.engine.worker import Worker
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each for an `Engine`.
+
+    :ivar ticker: ends the time slices of guests
+    :ivar worker: does long steps elsewhere
+    :ivar sweeper: drops what ended instances have left behind
+    """
+
+    ticker: Ticker
+    worker: Worker
+    sweeper: Sweeper
+
+    def close(self) -> None:
+        """End the threads, and what was left for later."""
+        self.sweeper.finish()
+        self.worker.close()
+        self.ticker.close()
