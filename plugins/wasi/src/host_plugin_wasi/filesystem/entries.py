@@ -14,7 +14,7 @@ from wasmplex.plugin import Variant
 
 from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem.handles import Handle
-from host_plugin_wasi.filesystem.paths import place
+from host_plugin_wasi.filesystem.paths import PATH_LIMIT, Entry, entry, fail, place
 
 __all__ = [
     "Identity", "Opened", "advise", "append", "create_directory", "identity_at", "kind", "link",
@@ -96,8 +96,20 @@ def open_entry(start: Handle, path: str, follow: bool, how: frozenset[str], acce
         raise OSError(errno.EINVAL, "a directory cannot be made or truncated by opening it")
     flags = _open_flags(how, access, bool(changes))
     follow = follow and "exclusive" not in how
-    with start as fd, place(fd, path, follow=follow) as (directory, name):
-        return _opened(Handle(start.allowance, os.open, name, flags, 0o666, dir_fd=directory))
+    with start as fd:
+        if flags & os.O_CREAT and path.endswith(("/", ".")):
+            _refuse_to_create(fd, path, flags)
+        with place(fd, path, follow=follow) as (directory, name):
+            return _opened(Handle(start.allowance, os.open, name, flags, 0o666, dir_fd=directory))
+
+
+def _refuse_to_create(start: int, path: str, flags: int) -> None:
+    """Refuse a path that can only name a directory, as Linux does."""
+    with entry(start, path) as found:
+        if found.dots:
+            raise fail(errno.EEXIST if flags & os.O_EXCL else errno.EISDIR)
+        if found.slash:
+            raise fail(errno.EISDIR)
 
 
 def _open_flags(how: frozenset[str], access: frozenset[str], changes: bool) -> int:
@@ -284,31 +296,43 @@ def _time(new: Variant, old: int) -> int:
 
 def create_directory(start: Handle, path: str) -> None:
     """Make a directory."""
-    with start as fd, place(fd, path, directory=True) as (directory, name):
-        os.mkdir(name, dir_fd=directory)
+    with start as fd, entry(fd, path) as new:
+        if new.dots:
+            raise fail(errno.EEXIST)
+        os.mkdir(new.name, dir_fd=new.directory)
 
 
 def remove_directory(start: Handle, path: str) -> None:
     """Remove an empty directory."""
-    with start as fd, place(fd, path, directory=True) as (directory, name):
-        os.rmdir(name, dir_fd=directory)
+    with start as fd, entry(fd, path) as old:
+        if old.dots:
+            raise fail(errno.EINVAL if old.dots == b"." else errno.ENOTEMPTY)
+        os.rmdir(old.name, dir_fd=old.directory)
 
 
 def unlink(start: Handle, path: str) -> None:
     """Remove anything but a directory."""
-    with start as fd, place(fd, path) as (directory, name):
-        os.unlink(name, dir_fd=directory)
+    with start as fd, entry(fd, path) as old:
+        if old.dots:
+            raise fail(errno.EISDIR)
+        if old.slash and (directory := old.is_directory) is not None:
+            raise fail(errno.EISDIR if directory else errno.ENOTDIR)
+        os.unlink(old.name, dir_fd=old.directory)
 
 
 def rename(start: Handle, path: str, new_start: Handle, new_path: str) -> None:
-    """Move an entry, replacing what is in its new place."""
+    """Move an entry, replacing what is in its new place. A slash behind either name is for directories."""
     with (
         start as fd,
         new_start as new_fd,
-        place(fd, path, directory=True) as (directory, name),
-        place(new_fd, new_path, directory=True) as (new_directory, new_name),
+        entry(fd, path) as old,
+        entry(new_fd, new_path) as new,
     ):
-        os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=new_directory)
+        if old.dots or new.dots:
+            raise fail(errno.EBUSY)
+        if (old.slash or new.slash) and old.is_directory is False:
+            raise fail(errno.ENOTDIR)
+        os.rename(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
 
 
 def link(start: Handle, path: str, follow: bool, new_start: Handle, new_path: str) -> None:
@@ -317,19 +341,32 @@ def link(start: Handle, path: str, follow: bool, new_start: Handle, new_path: st
         start as fd,
         new_start as new_fd,
         place(fd, path, follow=follow) as (directory, name),
-        place(new_fd, new_path) as (new_directory, new_name),
+        entry(new_fd, new_path) as new,
     ):
-        os.link(name, new_name, src_dir_fd=directory, dst_dir_fd=new_directory, follow_symlinks=False)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)  # that it is missing is said first
+        _refuse_other_than_file(new)
+        os.link(name, new.name, src_dir_fd=directory, dst_dir_fd=new.directory, follow_symlinks=False)
 
 
 def symlink(start: Handle, target: str, path: str) -> None:
     """Make a symbolic link; one to an absolute path could not be followed and is refused."""
     if target.startswith("/"):
         raise OSError(errno.EPERM, "an absolute link")
+    if len(target) > PATH_LIMIT:
+        raise fail(errno.ENAMETOOLONG)
     if "\0" in target:
         raise OSError(errno.EINVAL, "a NUL in a link")
-    with start as fd, place(fd, path) as (directory, name):
-        os.symlink(target.encode(), name, dir_fd=directory)
+    with start as fd, entry(fd, path) as new:
+        _refuse_other_than_file(new)
+        os.symlink(target.encode(), new.name, dir_fd=new.directory)
+
+
+def _refuse_other_than_file(new: Entry) -> None:
+    """Refuse the name of a new file or link that only a directory can have."""
+    if new.dots or (new.slash and new.is_directory is not None):
+        raise fail(errno.EEXIST)
+    if new.slash:
+        raise fail(errno.ENOENT)
 
 
 def readlink(start: Handle, path: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["LINKS", "PATH_LIMIT", "Place", "place"]
+__all__ = ["LINKS", "PATH_LIMIT", "Entry", "Place", "entry", "fail", "place"]
 
 PATH_LIMIT = 4096
 """Bytes of a path, those of a link included."""
@@ -40,20 +40,46 @@ class Place(NamedTuple):
     name: bytes
 
 
-def _fail(number: int) -> OSError:
+class Entry(NamedTuple):
+    """An entry of a directory that is to be made, moved or removed, and is not followed if it is a link.
+
+    The system calls for that each answer in their own way to a path that ends in ``.``, ``..`` or a slash.
+
+    :ivar directory: an open file descriptor, valid inside the context only
+    :ivar dots: the last component if that is ``.`` or ``..``, else empty; `name` is ``.`` then
+    :ivar slash: whether a slash follows
+    """
+
+    directory: int
+    name: bytes
+    dots: bytes
+    slash: bool
+
+    @property
+    def is_directory(self) -> bool | None:
+        """Whether it is a directory; None if there is no such entry."""
+        try:
+            mode = os.stat(self.name, dir_fd=self.directory, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+        return stat.S_ISDIR(mode)
+
+
+def fail(number: int) -> OSError:
+    """Return the exception for an error number, to be raised."""
     return OSError(number, os.strerror(number))
 
 
 def _components(path: bytes) -> list[bytes]:
     """Return the components, last first; a final slash counts as ``.`` behind it."""
     if not path:
-        raise _fail(errno.ENOENT)
+        raise fail(errno.ENOENT)
     if len(path) > PATH_LIMIT:
-        raise _fail(errno.ENAMETOOLONG)
+        raise fail(errno.ENAMETOOLONG)
     if b"\0" in path:
-        raise _fail(errno.EINVAL)
+        raise fail(errno.EINVAL)
     if path.startswith(b"/"):
-        raise _fail(errno.EPERM)
+        raise fail(errno.EPERM)
     names = [name for name in path.split(b"/") if name]
     if path.endswith(b"/"):
         names.append(b".")
@@ -80,13 +106,13 @@ class _Walk:
     def down(self, name: bytes) -> None:
         self._steps += 1
         if self._steps > _STEPS:
-            raise _fail(errno.ELOOP)
+            raise fail(errno.ELOOP)
         self._move(os.open(name, _ENTER, dir_fd=self.current))
         self._names.append(name)
 
     def up(self) -> None:
         if not self._names:
-            raise _fail(errno.EPERM)
+            raise fail(errno.EPERM)
         names, self._names = self._names[:-1], []
         self._move(self._start)
         for name in names:
@@ -124,7 +150,7 @@ def _find(walk: _Walk, path: bytes, follow: bool) -> bytes:
         if link is not None:
             links += 1
             if links > LINKS:
-                raise _fail(errno.ELOOP)
+                raise fail(errno.ELOOP)
             pending += _components(link)
 
 
@@ -143,33 +169,37 @@ def _descend(walk: _Walk, name: bytes) -> bytes | None:
 
 
 @contextmanager
-def place(start: int, path: str, *, follow: bool = False, directory: bool = False) -> Iterator[Place]:
-    """Find the entry that `path` names below the directory `start`.
+def place(start: int, path: str, *, follow: bool = False) -> Iterator[Place]:
+    """Find what `path` names below the directory `start`.
 
     Use the result with ``dir_fd`` and without following links. Blocks on the file system.
 
     :param follow: if the last component is a symbolic link, go where it points
-    :param directory: the path names a directory that is to be made, moved or removed, and may say so by
-        a final slash
     :raises OSError: EPERM if it leads out of `start`, and whatever the file system says
     """
-    encoded = path.encode()
-    bare = encoded.rstrip(b"/") if directory else encoded
     walk = _Walk(start)
     try:
-        name = _find(walk, bare or encoded, follow)
-        found = Place(walk.current, name)
-        if bare != encoded:
-            _refuse_other_than_directory(found)
-        yield found
+        name = _find(walk, _encoded(path), follow)
+        yield Place(walk.current, name)
     finally:
         walk.close()
 
 
-def _refuse_other_than_directory(found: Place) -> None:
+@contextmanager
+def entry(start: int, path: str) -> Iterator[Entry]:
+    """Find the entry that `path` names below a directory, to make, move or remove it; see `place`."""
+    encoded = _encoded(path)
+    bare = encoded.rstrip(b"/") or encoded
+    last = bare.rpartition(b"/")[2]
+    walk = _Walk(start)
     try:
-        mode = os.stat(found.name, dir_fd=found.directory, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(mode):
-        raise _fail(errno.ENOTDIR)
+        name = _find(walk, bare, follow=False)
+        yield Entry(walk.current, name, last if last in (b".", b"..") else b"", bare != encoded)
+    finally:
+        walk.close()
+
+
+def _encoded(path: str) -> bytes:
+    if len(path) > PATH_LIMIT:
+        raise fail(errno.ENAMETOOLONG)
+    return path.encode()
