@@ -14,7 +14,7 @@ from wasmplex.component.shape import InstanceType
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.linker import Linked
-from wasmplex.plugin import Grants, HostFunction, ImportRequest, WorkloadContext
+from wasmplex.plugin import Grants, HostFunction, ImportRequest, Limits, WorkloadContext
 
 EMPTY = InstanceType({})
 
@@ -52,11 +52,14 @@ class Package:
 
 @asynccontextmanager
 async def bind(
-    package: str, grants: Grants | None = None, shared: dict[Any, Any] | None = None
+    package: str,
+    grants: Grants | None = None,
+    shared: dict[Any, Any] | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Package]:
     """Bind one package for a workload named ``w``."""
     provider = next(p for p in PROVIDERS if p.package == package)()
-    context = WorkloadContext("w", grants or Grants(), {} if shared is None else shared)
+    context = WorkloadContext("w", grants or Grants(), {} if shared is None else shared, limits or Limits())
     async with provider.bind(context) as interfaces:
         yield Package(interfaces, package, FakeInstance())
 

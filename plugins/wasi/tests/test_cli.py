@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 from host_plugin_wasi.log import LINE_LIMIT, LineLog, LogOutput
+from host_plugin_wasi.log_budget import LINE_COST, LogBudget
 from hypothesis import given
 from hypothesis import strategies as st
-from wasmplex.plugin import Err, Grants, GuestExit, Ok, Variant
+from wasmplex.plugin import Err, Grants, GuestExit, Limits, Ok, Variant
 
 Bound = Callable[..., AbstractAsyncContextManager[Any]]
 
 pytestmark = pytest.mark.anyio
+
+
+def plenty() -> LogBudget:
+    return LogBudget("w", 1 << 40)
 
 
 class Records(logging.Handler):
@@ -104,7 +109,7 @@ async def test_output_becomes_log_lines(bound: Bound, lines: list[str]) -> None:
 
 
 def test_a_long_line_is_cut_and_the_next_is_whole(lines: list[str]) -> None:
-    log = LineLog("w", "stdout")
+    log = LineLog("w", "stdout", plenty())
     for _ in range(5):
         log.write(b"x" * LINE_LIMIT)
     log.write(b"\nnext\n")
@@ -113,7 +118,7 @@ def test_a_long_line_is_cut_and_the_next_is_whole(lines: list[str]) -> None:
 
 
 def test_a_guest_cannot_forge_records_or_drive_the_terminal(lines: list[str]) -> None:
-    LineLog("w", "stdout").write("a\tb\x1b[2J\rERROR forged\x85x\u2028y\x00\n".encode())
+    LineLog("w", "stdout", plenty()).write("a\tb\x1b[2J\rERROR forged\x85x\u2028y\x00\n".encode())
     assert lines == ["wasmplex.guest.w stdout a\tb\\x1b[2J\\x0dERROR forged\\x85x\\u2028y\\x00"]
 
 
@@ -124,7 +129,7 @@ def test_every_line_is_logged_once_however_it_is_cut(pieces: list[bytes]) -> Non
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        output = LogOutput(LineLog("cuts", "stderr"))
+        output = LogOutput(LineLog("cuts", "stderr", plenty()))
         for piece in pieces:
             written = output.write(piece)
             assert written is None
@@ -144,7 +149,7 @@ def test_many_lines_at_once_are_all_logged_in_order(words: list[bytes]) -> None:
     logger.setLevel(logging.INFO)
 
     async def write() -> None:
-        output = LogOutput(LineLog("many", "stdout"))
+        output = LogOutput(LineLog("many", "stdout", plenty()))
         if (written := output.blocking_write_and_flush(b"\n".join(words))) is not None:
             await written
         output.drop()
@@ -158,7 +163,7 @@ def test_many_lines_at_once_are_all_logged_in_order(words: list[bytes]) -> None:
 
 
 async def test_a_flood_of_lines_lets_others_run() -> None:
-    output = LogOutput(LineLog("flood", "stdout"))
+    output = LogOutput(LineLog("flood", "stdout", plenty()))
     turns = 0
 
     async def count() -> None:
@@ -173,3 +178,98 @@ async def test_a_flood_of_lines_lets_others_run() -> None:
     await written
     counter.cancel()
     assert turns > 100
+
+
+# ---------------------------------------------------------------- how much in a second
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """What the plugin itself says."""
+    said: list[str] = []
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING:
+                said.append(record.getMessage())
+
+    logger, handler = logging.getLogger("wasmplex.wasi"), Said()
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+
+
+async def test_what_is_over_the_rate_is_counted_and_left_out(lines: list[str], warnings: list[str]) -> None:
+    clock = Clock()
+    budget = LogBudget("w", 3 * (LINE_COST + 10), clock)
+    log = LineLog("w", "stdout", budget)
+    line = b"x" * 9 + b"\n"
+    for _ in range(20):
+        log.write(line)
+    assert len(lines) == 4  # the last of them into debt
+    budget.report()
+    said = "workload 'w': its guests wrote more than limits.log_bytes_per_second: "
+    assert warnings == [f"{said}16 lines (160 bytes) were left out"]
+    clock.now += 1
+    log.write(line)
+    assert len([text for text in lines if "xxx" in text]) == 5
+    budget.report()
+    assert len(warnings) == 1
+
+
+async def test_all_instances_of_a_workload_share_the_rate(lines: list[str]) -> None:
+    budget = LogBudget("w", 10 * LINE_COST, Clock())
+    for _ in range(8):
+        for stream in ("stdout", "stderr"):
+            LineLog("w", stream, budget).write(b"a\n" * 5)
+    assert len(lines) == 10
+    budget.report()
+
+
+async def test_what_was_left_out_is_said_a_second_later_without_being_asked(
+    warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("host_plugin_wasi.log_budget._REPORT", 0.01)
+    LineLog("w", "stdout", LogBudget("w", 1, Clock())).write(b"a\nb\nc\n")
+    async with asyncio.timeout(30):
+        while not warnings:  # noqa: ASYNC110  it comes by a timer
+            await asyncio.sleep(0.01)
+    assert "2 lines (4 bytes)" in warnings[0]
+
+
+async def test_a_flood_that_is_left_out_costs_no_step_for_each_line(lines: list[str]) -> None:
+    class Counting(LogBudget):
+        asked = 0
+
+        @property
+        def dry(self) -> bool:
+            Counting.asked += 1
+            return super().dry
+
+    budget = Counting("w", 1, Clock())
+    log = LineLog("w", "stdout", budget)
+    log.write(b"first\n")
+    await log.write(b"begun" + b"\n" * 50_000 + b"rest")  # type: ignore[misc]
+    assert Counting.asked < 100
+    assert len(lines) == 1
+    assert (budget._lines, budget._bytes) == (50_000, 50_005)
+    budget.report()
+
+
+async def test_the_budget_of_a_workload_comes_from_its_limits(bound: Bound, lines: list[str]) -> None:
+    limits = Limits(log_bytes_per_second=2 * LINE_COST)
+    async with bound("wasi:cli", limits=limits) as cli, bound("wasi:io") as io:
+        for name in ("stdout", "stderr"):
+            output = await cli(f"{name}#get-{name}")
+            await io("streams#[method]output-stream.blocking-write-and-flush", output, b"a\nb\nc\n")
+            output.drop()
+        assert len(lines) == 2

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.plugin import GuestExit, HostFunction, Ok
 
 from host_plugin_wasi.io import InputStream, Pollable, ReadyPollable, closed
 from host_plugin_wasi.log import LineLog, LogOutput
+from host_plugin_wasi.log_budget import LogBudget
 from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Callable
 
     from wasmplex.plugin import BoundInterfaces, GuestInstance, HostFunctions, WorkloadContext
 
@@ -44,19 +45,19 @@ def _exit_with_code(code: int) -> None:
     raise GuestExit(code)
 
 
-def _standard_output(name: str) -> Callable[[GuestInstance], LogOutput]:
+def _standard_output(name: str, budget: LogBudget) -> Callable[[GuestInstance], LogOutput]:
     key = ("host_plugin_wasi", name)
 
     def get(instance: GuestInstance) -> LogOutput:
         log = instance.state.get(key)
         if log is None:
-            log = instance.state[key] = LineLog(instance.workload, name)
+            log = instance.state[key] = LineLog(instance.workload, name, budget)
         return LogOutput(log)
 
     return get
 
 
-def _tables(workload: WorkloadContext) -> dict[str, HostFunctions]:
+def _tables(workload: WorkloadContext, budget: LogBudget) -> dict[str, HostFunctions]:
     environment = list(workload.grants.env.items())
     arguments = list(workload.grants.args)
     return {
@@ -67,14 +68,19 @@ def _tables(workload: WorkloadContext) -> dict[str, HostFunctions]:
         },
         "exit": {"exit": _exit, "exit-with-code": _exit_with_code},
         "stdin": {"get-stdin": EmptyInput},
-        "stdout": {"get-stdout": HostFunction(_standard_output("stdout"), context=True)},
-        "stderr": {"get-stderr": HostFunction(_standard_output("stderr"), context=True)},
+        "stdout": {"get-stdout": HostFunction(_standard_output("stdout", budget), context=True)},
+        "stderr": {"get-stderr": HostFunction(_standard_output("stderr", budget), context=True)},
         "terminal-stdin": {"get-terminal-stdin": lambda: None},
         "terminal-stdout": {"get-terminal-stdout": lambda: None},
         "terminal-stderr": {"get-terminal-stderr": lambda: None},
     }
 
 
-def bind(workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
+@asynccontextmanager
+async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     """Bind ``wasi:cli`` with the environment and arguments that the workload was granted."""
-    return Tables(_tables(workload)).context()
+    budget = LogBudget(workload.name, workload.limits.log_bytes_per_second)
+    try:
+        yield Tables(_tables(workload, budget))
+    finally:
+        budget.report()

@@ -7,6 +7,7 @@ from asyncio import sleep
 from typing import Final
 
 from host_plugin_wasi.io import MaybeAwaitable, OutputStream, Pollable, ReadyPollable, Violation
+from host_plugin_wasi.log_budget import LogBudget
 
 __all__ = ["LINE_LIMIT", "LineLog", "LogOutput"]
 
@@ -31,12 +32,14 @@ class LineLog:
     The logger is ``wasmplex.guest.<workload>``, the level INFO, and the record has an attribute
     ``stream``, ``"stdout"`` or ``"stderr"``.
 
+    :param budget: what all guests of the workload may write
     :ivar handles: how many `LogOutput` write to it; when the last is dropped, a partial line is logged
     """
 
-    __slots__ = ("_extra", "_line", "_logger", "_lost", "handles")
+    __slots__ = ("_budget", "_extra", "_line", "_logger", "_lost", "handles")
 
-    def __init__(self, workload: str, stream: str) -> None:
+    def __init__(self, workload: str, stream: str, budget: LogBudget) -> None:
+        self._budget = budget
         self._logger = logging.getLogger(f"wasmplex.guest.{workload}")
         self._extra = {"stream": stream, "workload": workload}
         self._line = bytearray()
@@ -53,6 +56,11 @@ class LineLog:
     async def _write_slowly(self, contents: bytes) -> None:
         start = 0
         while start < len(contents):
+            last = contents.rfind(b"\n") + 1
+            if self._budget.dry and last > start:
+                self._leave_out(contents.count(b"\n", start, last), last - start)
+                start = last
+                continue
             end = start
             for _ in range(_AT_ONCE):
                 end = contents.find(b"\n", end) + 1
@@ -80,7 +88,15 @@ class LineLog:
         self._line += piece[:room]
         self._lost += max(0, len(piece) - room)
 
+    def _leave_out(self, lines: int, size: int) -> None:
+        """Count lines that are not logged, the first of which may have begun earlier."""
+        self._budget.leave_out(lines, len(self._line) + self._lost + size)
+        self._line, self._lost = bytearray(), 0
+
     def _emit(self) -> None:
+        if not self._budget.take(len(self._line)):
+            self._leave_out(1, 1)
+            return
         line, self._line = self._line, bytearray()
         lost, self._lost = self._lost, 0
         text = line.removesuffix(b"\r").decode("utf-8", "replace").translate(_CONTROL)
