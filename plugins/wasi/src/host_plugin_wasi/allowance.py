@@ -1,4 +1,4 @@
-"""How many file descriptors a workload may hold: a guest must not use up those of the host."""
+"""What a workload may hold of the host's file descriptors and threads: a guest must not use them up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import resource
 from threading import Lock
 
 from wasmplex.plugin import WorkloadContext
+
+from host_plugin_wasi.threads import Threads
 
 __all__ = ["Allowance"]
 
@@ -24,19 +26,24 @@ def _limit() -> int:
 class Allowance:
     """A count of files, directories and sockets together, kept by all instances of a workload.
 
+    :param limit: the most there may be, if that is not more than the process can spare
     :ivar limit: the most there may be
     :ivar used: how many there are
+    :ivar threads: what blocks is called in these
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = _limit() if limit is None else limit
+    def __init__(self, limit: int = 2**31, name: str = "") -> None:
+        self.limit = min(limit, _limit())
         self.used = 0
+        self.threads = Threads(f"wasi {name}")
         self._lock = Lock()
 
     @classmethod
     def of(cls, workload: WorkloadContext) -> Allowance:
         """Return the one allowance of a workload."""
-        found: Allowance = workload.shared.setdefault(cls, cls())
+        if cls not in workload.shared:
+            workload.shared[cls] = cls(workload.limits.descriptors, workload.name)
+        found: Allowance = workload.shared[cls]
         return found
 
     def take(self) -> None:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from wasmplex.plugin import BackendError
 
 from host_plugin_wasi.allowance import Allowance
@@ -37,8 +36,9 @@ _TYPES = {
 
 
 async def _open_root(workload: WorkloadContext, guest_path: str, path: Path) -> Opened:
+    allowance = Allowance.of(workload)
     try:
-        return await to_thread.run_sync(open_root, path, Allowance.of(workload))
+        return await allowance.threads.run(open_root, path, allowance)
     except OSError as error:
         raise BackendError(
             f"workload {workload.name!r} cannot be given the directory {str(path)!r}",
@@ -68,3 +68,4 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     finally:
         for root in roots.values():
             root.handle.release()
+        Allowance.of(workload).threads.close()

@@ -13,9 +13,12 @@ from host_plugin_wasi.filesystem.errors import off_loop
 from host_plugin_wasi.filesystem.handles import Handle
 from host_plugin_wasi.filesystem.streams import DirectoryEntries, FileInput, FileOutput, Listing
 
-__all__ = ["Descriptor"]
+__all__ = ["WRITE_LIMIT", "Descriptor"]
 
 T = TypeVar("T")
+
+WRITE_LIMIT = 1 << 20
+"""The most bytes of one write: a thread is held up for no longer than that takes."""
 
 _DIRECTORY_FLAGS = frozenset({"read", "mutate-directory"})
 _KEPT = frozenset({
@@ -52,7 +55,10 @@ class Descriptor:
         return self._handle
 
     async def _at(self, function: Callable[..., T], *args: Any) -> T:
-        return await off_loop(function, self._directory(), *args)
+        return await self._off_loop(function, self._directory(), *args)
+
+    async def _off_loop(self, function: Callable[..., T], *args: Any) -> T:
+        return await off_loop(self._handle.threads, function, *args)
 
     # ------------------------------------------------------------ contents
 
@@ -74,26 +80,26 @@ class Descriptor:
         return data, not data and length > 0
 
     async def write(self, buffer: bytes, offset: int) -> int:
-        """Write; return how many bytes there was room for."""
-        return await off_loop(entries.write, self._file("write"), buffer, offset)
+        """Write; return how many bytes of it: no more than `WRITE_LIMIT`, and what there was room for."""
+        return await self._off_loop(entries.write, self._file("write"), buffer[:WRITE_LIMIT], offset)
 
     async def set_size(self, size: int) -> None:
         """Cut or extend the file."""
-        await off_loop(entries.resize, self._file("write"), size)
+        await self._off_loop(entries.resize, self._file("write"), size)
 
     async def advise(self, offset: int, length: int, advice: str) -> None:
         """Pass on how the file will be read."""
         if self._is_directory:
             raise Err("bad-descriptor")
-        await off_loop(entries.advise, self._handle, offset, length, advice)
+        await self._off_loop(entries.advise, self._handle, offset, length, advice)
 
     async def sync_data(self) -> None:
         """Bring contents to the disk."""
-        await off_loop(entries.sync_data, self._handle)
+        await self._off_loop(entries.sync_data, self._handle)
 
     async def sync(self) -> None:
         """Bring contents and attributes to the disk."""
-        await off_loop(entries.sync, self._handle)
+        await self._off_loop(entries.sync, self._handle)
 
     # ------------------------------------------------------------ attributes
 
@@ -107,11 +113,11 @@ class Descriptor:
 
     async def stat(self) -> dict[str, Any]:
         """Return its attributes."""
-        return await off_loop(entries.stat, self._handle)
+        return await self._off_loop(entries.stat, self._handle)
 
     async def set_times(self, access: Variant, modification: Variant) -> None:
         """Set its times."""
-        await off_loop(entries.set_times, self._handle, access, modification)
+        await self._off_loop(entries.set_times, self._handle, access, modification)
 
     def is_same_object(self, other: Descriptor) -> bool:
         """Say whether both are the same file or directory."""

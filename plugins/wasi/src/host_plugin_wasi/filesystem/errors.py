@@ -6,10 +6,10 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from anyio import to_thread
 from wasmplex.plugin import Err, Variant
 
 from host_plugin_wasi.io import failed
+from host_plugin_wasi.threads import Threads
 
 __all__ = ["DOMAIN", "code", "off_loop", "off_loop_stream", "stream_error"]
 
@@ -41,24 +41,24 @@ def code(error: OSError | OverflowError) -> str:
     return _CODES.get(error.errno or 0, "io")
 
 
-async def off_loop(function: Callable[..., T], *args: Any) -> T:
+async def off_loop(threads: Threads, function: Callable[..., T], *args: Any) -> T:
     """Call a blocking function in a thread.
 
     :raises Err: with the error code, if it raised an `OSError`
     """
     try:
-        return await to_thread.run_sync(function, *args)
+        return await threads.run(function, *args)
     except (OSError, OverflowError) as error:
         raise Err(code(error)) from None
 
 
-async def off_loop_stream(function: Callable[..., T], *args: Any) -> T:
+async def off_loop_stream(threads: Threads, function: Callable[..., T], *args: Any) -> T:
     """As `off_loop`, for stream functions.
 
     :raises Err: with a ``stream-error`` that carries the error code
     """
     try:
-        return await off_loop(function, *args)
+        return await off_loop(threads, function, *args)
     except Err as error:
         raise stream_error(error.value) from None
 

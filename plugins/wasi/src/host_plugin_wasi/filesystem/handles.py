@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from host_plugin_wasi.allowance import Allowance
+from host_plugin_wasi.threads import Threads
 
 __all__ = ["Handle"]
 
@@ -39,6 +40,11 @@ class Handle:
             allowance.give()
             raise
         self._holders = 1
+
+    @property
+    def threads(self) -> Threads:
+        """The threads of the workload that it belongs to."""
+        return self.allowance.threads
 
     def hold(self) -> Handle:
         """Become one more holder.

@@ -42,7 +42,7 @@ async def read(handle: Handle, length: int, offset: int) -> bytes:
         data = entries.read_cached(handle, length, offset)
         if data is not None:
             return data
-    return await off_loop(entries.read, handle, min(length, READ_LIMIT), offset)
+    return await off_loop(handle.threads, entries.read, handle, min(length, READ_LIMIT), offset)
 
 
 class _FileStream:
@@ -128,8 +128,8 @@ class FileOutput(_FileStream, OutputStream):
 
     async def _put(self, handle: Handle, contents: bytes) -> int:
         if self._offset is None:
-            return await off_loop_stream(entries.append, handle, contents)
-        count = await off_loop_stream(entries.write, handle, contents, self._offset)
+            return await off_loop_stream(handle.threads, entries.append, handle, contents)
+        count = await off_loop_stream(handle.threads, entries.write, handle, contents, self._offset)
         self._offset += count
         return count
 
@@ -150,7 +150,7 @@ class DirectoryEntries:
         """
         entry = next(self._batch, None)
         if entry is None:
-            self._batch = iter(await off_loop(self._listing.next))
+            self._batch = iter(await off_loop(self._listing.threads, self._listing.next))
             entry = next(self._batch, None)
         if entry is None:
             return None
@@ -165,16 +165,25 @@ class DirectoryEntries:
 
 
 class Listing:
-    """A directory being read, by one thread at a time."""
+    """A directory being read, by one thread at a time. It takes two file descriptors.
+
+    :ivar threads: where `next` is to be called
+    """
 
     def __init__(self, start: Handle) -> None:
+        self.threads = start.threads
         self._lock = Lock()
         self._closed = False
         with start as fd:
             # An offset of its own: the descriptor may be listed twice at once.
             self._own = Handle(start.allowance, os.open, ".", _LIST, dir_fd=fd)
+        try:
+            self._own.allowance.take()
+        except OSError:
+            self._own.release()
+            raise
         with self._own as fd:
-            self._entries = os.scandir(fd)
+            self._entries: Any = os.scandir(fd)  # has a duplicate of it
 
     def next(self) -> list[tuple[str, bytes]]:
         """Return kind and name of the next entries, none at the end."""
@@ -182,7 +191,7 @@ class Listing:
             # Entries are looked at through the descriptor that was scanned.
             found = [(_kind(entry), os.fsencode(entry.name)) for entry in islice(self._entries, _BATCH)]
             if self._closed:
-                self._entries.close()
+                self._end()
         return found
 
     def close(self) -> None:
@@ -190,13 +199,19 @@ class Listing:
         self._closed = True
         self._own.release()
         if self._lock.acquire(blocking=False):
-            self._entries.close()
+            self._end()
             self._lock.release()
+
+    def _end(self) -> None:
+        entries, self._entries = self._entries, None
+        if entries is not None:
+            entries.close()
+            self._own.allowance.give()
 
     def __del__(self) -> None:
         # Opened by a call that was cancelled before it could take the result.
-        if hasattr(self, "_entries"):
-            self._entries.close()
+        if getattr(self, "_entries", None) is not None:
+            self._end()
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
