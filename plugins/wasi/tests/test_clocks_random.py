@@ -86,3 +86,27 @@ async def test_random_bytes_have_the_length_asked_for(bound: Bound) -> None:
         seeds = {await random("insecure-seed#insecure-seed") for _ in range(3)}
         assert len(seeds) == 3
         assert all(0 <= half < 2**64 for seed in seeds for half in seed)
+
+
+async def test_many_random_bytes_are_made_while_others_run(bound: Bound) -> None:
+    async with bound("wasi:random") as random:
+        for get in ("random#get-random-bytes", "insecure#get-insecure-random-bytes"):
+            task, turns = asyncio.ensure_future(random(get, 1 << 20)), 0
+            while not task.done():
+                turns += 1
+                await asyncio.sleep(0)
+            assert len(set(await task)) == 256
+            assert turns >= 16
+
+
+async def test_one_long_answer_of_random_bytes_is_made_at_a_time(bound: Bound) -> None:
+    async with bound("wasi:random") as random:
+        tasks = [asyncio.ensure_future(random("random#get-random-bytes", 1 << 18)) for _ in range(4)]
+        tasks[1].cancel()
+        done, order = set[int](), list[int]()
+        while len(done) < 4:
+            await asyncio.sleep(0)
+            new = {i for i, task in enumerate(tasks) if task.done()} - done
+            order += sorted(new)
+            done |= new
+        assert [i for i in order if i != 1] == [0, 2, 3]

@@ -27,9 +27,11 @@ from wasmplex.plugin import Err, Variant
 
 pytestmark = pytest.mark.anyio
 
+MOST_POLLED = 100
+
 FUNCTIONS: dict[str, Any] = {
-    name: function for table in io_interfaces._INTERFACES._tables.values() for name, function in table.items()
-}
+    name: function for table in io_interfaces._INTERFACES.values() for name, function in table.items()
+} | {"poll": io_interfaces._poll(MOST_POLLED)}
 
 
 def call(name: str, *args: Any) -> Any:
@@ -95,6 +97,34 @@ async def test_poll_returns_the_indices_of_all_that_are_ready() -> None:
 async def test_poll_of_nothing_traps() -> None:
     with pytest.raises(Violation):
         await call("poll", [])
+
+
+async def test_poll_of_more_than_an_instance_may_hold_traps() -> None:
+    ready = ReadyPollable()
+    assert await call("poll", [ready] * MOST_POLLED) == list(range(MOST_POLLED))
+    with pytest.raises(Violation, match=r"limits\.handles"):
+        await call("poll", [ready] * (MOST_POLLED + 1))
+
+
+async def test_one_pollable_many_times_is_asked_and_attached_to_once() -> None:
+    asked, signal, ready = 0, Signal(), False
+
+    def check() -> bool:
+        nonlocal asked
+        asked += 1
+        return ready
+
+    task = asyncio.ensure_future(call("poll", [SignalPollable(check, signal)] * 1))
+    await settle()
+    task.cancel()
+    alone, asked = asked, 0
+    pollable = SignalPollable(check, signal)
+    task = asyncio.ensure_future(call("poll", [pollable] * MOST_POLLED))
+    await settle()
+    assert asked == alone
+    ready = True
+    signal.notify()
+    assert await task == list(range(MOST_POLLED))
 
 
 async def test_poll_wakes_for_the_one_that_becomes_ready_and_leaves_no_waker() -> None:
@@ -197,15 +227,54 @@ async def test_writing_more_than_permitted_traps() -> None:
     assert sink.read(9) == bytes(8)
 
 
-async def test_blocking_write_zeroes_writes_them_all() -> None:
-    sink = Sink(room=5000)
-    task = asyncio.ensure_future(call("[method]output-stream.blocking-write-zeroes-and-flush", sink, 12000))
+async def test_blocking_write_zeroes_writes_them_all_and_no_more_than_its_wit_allows() -> None:
+    sink = Sink(room=1000)
+    task = asyncio.ensure_future(
+        call("[method]output-stream.blocking-write-zeroes-and-flush", sink, io.MOST_ZEROES)
+    )
     got = b""
-    while len(got) < 12000:
+    while len(got) < io.MOST_ZEROES:
         await settle()
-        got += sink.read(4000)
+        got += sink.read(900)
     await task
-    assert got == bytes(12000)
+    assert got == bytes(io.MOST_ZEROES)
+    for length in (io.MOST_ZEROES + 1, 2**64 - 1):
+        with pytest.raises(Violation, match="at most 4096"):
+            await call("[method]output-stream.blocking-write-zeroes-and-flush", sink, length)
+    assert sink.buffer == b""
+
+
+async def test_a_blocking_write_gives_way_to_others_even_where_there_is_always_room() -> None:
+    class Endless(Sink):
+        def check_write(self) -> int:
+            return 8
+
+        def write(self, contents: bytes) -> None:
+            self.buffer += contents
+
+    sink, turns = Endless(), 0
+    task = asyncio.ensure_future(
+        call("[method]output-stream.blocking-write-and-flush", sink, bytes(range(80)))
+    )
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 80 // 8
+    assert sink.buffer == bytes(range(80))
+
+
+async def test_a_blocking_write_writes_each_byte_once_as_the_room_grows() -> None:
+    class Growing(Sink):
+        def read(self, length: int) -> bytes:
+            self.room *= 100
+            return super().read(length)
+
+    sink = Growing(room=3)
+    task = asyncio.ensure_future(call("[method]output-stream.blocking-write-and-flush", sink, b"abcdefgh"))
+    await settle()
+    got = sink.read(8)
+    await task
+    assert got + sink.read(8) == b"abcdefgh"
 
 
 async def test_flush_answers_when_there_is_room_again() -> None:

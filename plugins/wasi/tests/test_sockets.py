@@ -481,6 +481,22 @@ async def test_a_connected_socket_hears_one_peer_only(net: Any) -> None:
         thing.drop()
 
 
+async def test_one_receive_brings_no_more_than_a_read(net: Any) -> None:
+    one, two = await bound_udp(net), await bound_udp(net)
+    (one_in, one_out), (two_in, two_out) = one.stream(None), two.stream(None)
+    data = bytes(40_000)
+    for _ in range(4):
+        assert one_out.check_send()
+        assert one_out.send([{"data": data, "remote-address": two.local_address()}]) == 1
+    first = await receive(two_in)
+    assert 1 <= len(first) <= 2  # the second goes over `READ_LIMIT`
+    rest = [len(datagram["data"]) for datagram in two_in.receive(2**64 - 1)]
+    assert rest == [40_000] * len(rest)
+    assert len(rest) <= 2
+    for thing in (one, two, one_in, one_out, two_in, two_out):
+        thing.drop()
+
+
 async def test_sending_needs_a_permit(net: Any) -> None:
     one = await bound_udp(net)
     one_in, one_out = one.stream(None)

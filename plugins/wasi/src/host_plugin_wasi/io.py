@@ -7,6 +7,7 @@ the other; each side changes state between awaits only, so no lock is needed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,8 +25,9 @@ from host_plugin_wasi.waiting import (
 )
 
 __all__ = [
-    "READ_LIMIT", "Error", "FuturePollable", "InputStream", "MaybeAwaitable", "OutputStream", "Pollable",
-    "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker", "closed", "failed", "wait_any",
+    "MOST_ZEROES", "READ_LIMIT", "Error", "FuturePollable", "InputStream", "MaybeAwaitable", "OutputStream",
+    "Pollable", "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker", "closed", "failed",
+    "wait_any",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -33,10 +35,12 @@ T = TypeVar("T")
 MaybeAwaitable: TypeAlias = T | Awaitable[T]
 """A stream's method may be a ``def`` that returns at once or an ``async def`` that may wait."""
 
-READ_LIMIT = 1 << 20
-"""The most bytes that one read, skip or splice moves, however many the guest asked for."""
+READ_LIMIT = 1 << 16
+"""The most bytes that one read, skip or splice moves, however many the guest asked for: all that stands
+between a guest's number and the host's memory, and between its loop and everybody else's turn."""
 
-_ZEROES = bytes(4096)
+MOST_ZEROES = 4096
+"""The most bytes of ``blocking-write-zeroes-and-flush``, as its WIT says; it has no short answer."""
 
 
 class Error:
@@ -168,8 +172,15 @@ class OutputStream(ABC):
         return self.write(bytes(length))
 
     def blocking_write_zeroes_and_flush(self, length: int) -> MaybeAwaitable[None]:
-        """Write `length` zero bytes, in as many pieces as it takes, and flush."""
-        return self._blocking_write_zeroes_and_flush(length)
+        """Write `length` zero bytes, in as many pieces as it takes, and flush.
+
+        :raises Violation: if they are more than `MOST_ZEROES`
+        """
+        if length > MOST_ZEROES:
+            raise Violation(
+                f"wasi:io/streams: blocking-write-zeroes-and-flush of {length} bytes, at most {MOST_ZEROES}"
+            )
+        return self._blocking_write_and_flush(bytes(length))
 
     def splice(self, source: InputStream, length: int) -> MaybeAwaitable[int]:
         """Move at most `length` bytes from `source` to here without waiting; return how many."""
@@ -197,19 +208,12 @@ class OutputStream(ABC):
         rest = memoryview(contents)
         while rest:
             room = await self._room()
-            pending = self.write(contents if room >= len(contents) else bytes(rest[:room]))
-            if pending is not None:
+            piece = contents if len(rest) == len(contents) <= room else bytes(rest[:room])
+            if (pending := self.write(piece)) is not None:
                 await pending
-            rest = rest[room:]
-        await self._blocking_flush()
-
-    async def _blocking_write_zeroes_and_flush(self, length: int) -> None:
-        while length:
-            piece = _ZEROES[: min(length, await self._room())]
-            pending = self.write(piece)
-            if pending is not None:
-                await pending
-            length -= len(piece)
+            rest = rest[len(piece) :]
+            if rest:
+                await sleep(0)  # a stream that always has room would keep everybody else waiting
         await self._blocking_flush()
 
     async def _splice(self, read: Callable[[int], MaybeAwaitable[bytes]], length: int) -> int:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host_plugin_wasi.io import READ_LIMIT, InputStream, OutputStream, Pollable, wait_any
+from host_plugin_wasi.io import READ_LIMIT, InputStream, OutputStream, Pollable, Violation, wait_any
 from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
 
 __all__ = ["bind"]
 
@@ -83,14 +84,25 @@ async def _blocking_splice(stream: OutputStream, source: InputStream, length: in
     return count if isinstance(count, int) else await count
 
 
-_INTERFACES = Tables({
+def _poll(most: int) -> Callable[[Sequence[Pollable]], Awaitable[list[int]]]:
+    async def poll(pollables: Sequence[Pollable]) -> list[int]:
+        if len(pollables) > most:
+            raise Violation(
+                f"wasi:io/poll: a list of {len(pollables)} pollables, and an instance may hold {most}",
+                fix="raise limits.handles of the workload",
+            )
+        return await wait_any(pollables)
+
+    return poll
+
+
+_INTERFACES: dict[str, HostFunctions] = {
     "error": {
         "[method]error.to-debug-string": lambda error: error.to_debug_string(),
     },
     "poll": {
         "[method]pollable.ready": lambda pollable: pollable.ready(),
         "[method]pollable.block": _block,
-        "poll": wait_any,
     },
     "streams": {
         "[method]input-stream.read": _read,
@@ -109,9 +121,10 @@ _INTERFACES = Tables({
         "[method]output-stream.splice": _splice,
         "[method]output-stream.blocking-splice": _blocking_splice,
     },
-})  # fmt: skip
+}
 
 
 def bind(workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
-    """Bind ``wasi:io``; it is the same for every workload."""
-    return _INTERFACES.context()
+    """Bind ``wasi:io``; all that differs between workloads is how many pollables a list may have."""
+    poll = {**_INTERFACES["poll"], "poll": _poll(workload.limits.handles)}
+    return Tables({**_INTERFACES, "poll": poll}).context()

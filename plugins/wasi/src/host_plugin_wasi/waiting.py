@@ -11,6 +11,8 @@ from asyncio import Future, get_running_loop
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from wasmplex.plugin import FailureError
+
 __all__ = [
     "FuturePollable", "Pollable", "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker",
     "wait_any",
@@ -19,8 +21,8 @@ __all__ = [
 Waker: TypeAlias = Callable[[], None]
 
 
-class Violation(Exception):
-    """The guest broke a rule that WASI answers with a trap."""
+class Violation(FailureError):
+    """The guest broke a rule that WASI answers with a trap, or asked for more than a limit allows."""
 
 
 class Signal:
@@ -161,15 +163,17 @@ async def wait_any(pollables: Sequence[Pollable]) -> list[int]:
     """
     if not pollables:
         raise Violation("wasi:io/poll: the list to poll is empty")
-    while True:
-        if ready := [i for i, pollable in enumerate(pollables) if pollable.ready()]:
-            return ready
+    # A guest may name one many times: it is asked, and attached to, once each time around.
+    different = pollables if len(pollables) == 1 else tuple(dict.fromkeys(pollables))
+    while not (ready := [pollable for pollable in different if pollable.ready()]):
         future = get_running_loop().create_future()
         waker = _waker(future)
         try:
-            for pollable in pollables:
+            for pollable in different:
                 pollable.attach(waker)
             await future
         finally:
-            for pollable in pollables:
+            for pollable in different:
                 pollable.detach(waker)
+    found = set(ready)
+    return [i for i, pollable in enumerate(pollables) if pollable in found]

@@ -9,7 +9,7 @@ from typing import Any
 
 from wasmplex.plugin import Err, Variant
 
-from host_plugin_wasi.io import Pollable, ReadyPollable, Violation
+from host_plugin_wasi.io import READ_LIMIT, Pollable, ReadyPollable, Violation
 from host_plugin_wasi.sockets.addresses import (
     FAMILIES,
     Family,
@@ -26,7 +26,7 @@ from host_plugin_wasi.sockets.options import Options
 __all__ = ["BATCH", "IncomingDatagrams", "OutgoingDatagrams", "UdpSocket", "create_udp_socket"]
 
 BATCH = 16
-"""Datagrams of one receive or send: at most 1 MiB."""
+"""Datagrams of one receive or send."""
 
 _LARGEST = 65_535
 
@@ -178,6 +178,7 @@ class IncomingDatagrams(_Datagrams):
         """Return what has come, without waiting; an error only if nothing came before it."""
         self._check()
         received: list[dict[str, Any]] = []
+        size = 0
         # A datagram from someone else is dropped, and counts, or a flood of them would hold us here.
         for _ in range(min(max_results, BATCH)):
             try:
@@ -191,6 +192,8 @@ class IncomingDatagrams(_Datagrams):
             remote = self._association.remote
             if remote is None or same(source, remote):
                 received.append({"data": data, "remote-address": to_wit(source)})
+            if (size := size + len(data)) >= READ_LIMIT:
+                break
         return received
 
     def subscribe(self) -> Pollable:
