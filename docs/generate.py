@@ -16,6 +16,7 @@ from wasmplex.settings import SecretStr, Settings
 HERE = Path(__file__).parent
 TABLES = [
     ("[host]", "wasmplex.config.sections:HostSection", ""),
+    ("[log]", "wasmplex.config.sections:LogSection", "how `wasmplex run` logs on standard error"),
     ("[engine]", "wasmplex.config.sections:EngineSection", ""),
     ("[http]", "wasmplex.triggers.http.settings:HttpSettings", ""),
     ("[workload.NAME]", "wasmplex.config.sections:WorkloadSection", ""),

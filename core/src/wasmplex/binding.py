@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -11,6 +10,7 @@ from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
 from wasmplex.errors import PluginError, WasmplexError
 from wasmplex.interfaces.deadline import within
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import (
     Backend,
     BoundInterfaces,
@@ -22,7 +22,7 @@ from wasmplex.routing import Plan, Route
 
 __all__ = ["serve"]
 
-logger = logging.getLogger("wasmplex.plugins")
+logger = get_logger("wasmplex.plugins")
 
 _TIMEOUT = 10.0
 """Seconds that a provider may take to be bound, and to be released."""

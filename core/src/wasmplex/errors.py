@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
 
+from wasmplex.escaping import escape
+
 __all__ = [
     "BackendError",
     "CallCancelled",
@@ -63,10 +65,13 @@ class Diagnostic:
     """The line to type next."""
 
     def render(self) -> str:
-        """Return at most four lines: the sentence, then `where`, `why` and `fix`, each labelled."""
+        """Return at most four lines: the sentence, then `where`, `why` and `fix`, each labelled.
+
+        The parts may quote what a client, a guest or a file says: they are escaped here.
+        """
         parts = (("at", self.where), ("because", self.why), ("try", self.fix))
-        tail = [f"  {label}: {' '.join(text.split())}" for label, text in parts if text]
-        return "\n".join([f"error: {self.what}", *tail])
+        tail = [f"  {label}: {escape(' '.join(text.split()))}" for label, text in parts if text]
+        return "\n".join([f"error: {escape(self.what)}", *tail])
 
 
 class WasmplexError(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from wasmplex.backends.probing import Probed, probe
 from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
+from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
@@ -33,7 +33,7 @@ from wasmplex.workload import RunningWorkload, open_workload
 
 __all__ = ["Host", "Part"]
 
-log = logging.getLogger("wasmplex.host")
+log = get_logger("wasmplex.host")
 
 
 @dataclass(frozen=True)

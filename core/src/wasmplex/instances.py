@@ -6,7 +6,6 @@ out, so that a quiet workload keeps using the few that are warm.
 
 from __future__ import annotations
 
-import logging
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -18,12 +17,13 @@ import anyio
 
 from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import GuestInstance
 
 __all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics", "PooledInstance"]
 
 
-log = logging.getLogger("wasmplex.instances")
+log = get_logger("wasmplex.instances")
 
 AHEAD = 6
 """Instances that are made ahead of calls."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.errors import BackendError, ConfigError, Diagnostic, FailureError, GuestExit
+from wasmplex.escaping import Escaped, escape
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import (
     API_VERSION,
     Backend,
@@ -35,8 +37,9 @@ from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
-    "Diagnostic", "Duration", "Err", "Export", "ExportAdapter", "FailureError", "Grants", "GuestExit",
-    "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest", "InstanceType",
-    "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "Settings", "Shape", "Size", "Some",
-    "Trigger", "TriggerBinding", "Variant", "Workload", "WorkloadContext", "hookimpl", "wit_package",
+    "Diagnostic", "Duration", "Err", "Escaped", "Export", "ExportAdapter", "FailureError", "Grants",
+    "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest",
+    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "Settings", "Shape",
+    "Size", "Some", "Trigger", "TriggerBinding", "Variant", "Workload", "WorkloadContext", "escape",
+    "get_logger", "hookimpl", "wit_package",
 ]  # fmt: skip

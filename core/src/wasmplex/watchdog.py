@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -11,12 +10,13 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Self
 
+from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_frames
 from wasmplex.plugins.identity import PluginIdentity
 
 __all__ = ["Watchdog", "end_leaked_tasks"]
 
-logger = logging.getLogger("wasmplex.watchdog")
+logger = get_logger("wasmplex.watchdog")
 
 
 class Watchdog:

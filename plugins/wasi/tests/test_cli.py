@@ -119,7 +119,7 @@ def test_a_long_line_is_cut_and_the_next_is_whole(lines: list[str]) -> None:
 
 def test_a_guest_cannot_forge_records_or_drive_the_terminal(lines: list[str]) -> None:
     LineLog("w", "stdout", plenty()).write("a\tb\x1b[2J\rERROR forged\x85x\u2028y\x00\n".encode())
-    assert lines == ["wasmplex.guest.w stdout a\tb\\x1b[2J\\x0dERROR forged\\x85x\\u2028y\\x00"]
+    assert lines == ["wasmplex.guest.w stdout a\tb\\x1b[2J\\rERROR forged\\x85x\\u2028y\\x00"]
 
 
 @given(st.lists(st.binary(max_size=20)))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterator
 
 import anyio
 
+from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import UNAVAILABLE, Circuit
 from wasmplex.plugins.contracts import Backend
 
 __all__ = ["watch_over"]
 
-logger = logging.getLogger("wasmplex.backends")
+logger = get_logger("wasmplex.backends")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PATIENCE = 2.0

@@ -12,7 +12,6 @@ How it works:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, nullcontext
 from math import inf
@@ -26,13 +25,14 @@ from anyio.abc import TaskGroup
 from wasmplex.backends.health import watch_over
 from wasmplex.backends.redaction import scrub, scrub_diagnostic, secrets_in
 from wasmplex.errors import BackendError, Diagnostic
+from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
 
 __all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]
 
-logger = logging.getLogger("wasmplex.backends")
+logger = get_logger("wasmplex.backends")
 
 _GRACE = 1.0
 """Seconds that a closing backend is waited for after it was told to give up."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -14,10 +13,11 @@ from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.side import Pulse
 from wasmplex.errors import GuestError, Trap, WasmplexError
+from wasmplex.logs import get_logger
 
 __all__ = ["BridgedInstance", "EngineInstance"]
 
-log = logging.getLogger("wasmplex.bridge")
+log = get_logger("wasmplex.bridge")
 
 
 class ObjectTable(Protocol):

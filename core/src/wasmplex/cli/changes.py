@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from wasmplex.cli.failure import print_diagnostics
+from wasmplex.cli.logs import say
 from wasmplex.errors import WasmplexError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Changes:
             seen = now
             if await self._is_right():
                 self.found = True
-                click.echo("changed: starting again", err=True)
+                say("changed: starting again")
                 stop.set()
                 return
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from wasmplex.cli.worker import Handover
+from wasmplex.logs import get_logger
 
 if TYPE_CHECKING:
     from anyio.abc import Process
 
 __all__ = ["Backoff", "Crew"]
 
-log = logging.getLogger("wasmplex.workers")
+log = get_logger("wasmplex.workers")
 
 _GRACE = 15.0
 """Seconds after the drain timeout in which a worker closes its backends; then it is killed."""

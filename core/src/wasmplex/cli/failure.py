@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import click
 
+from wasmplex.cli.logs import say_problem
 from wasmplex.errors import Diagnostic, WasmplexError
+from wasmplex.escaping import escape
 
 __all__ = ["Failure", "print_diagnostics", "report"]
 
@@ -71,7 +73,7 @@ def _internal(error: BaseException) -> Diagnostic:
 def report(failure: Failure) -> int:
     """Print a failure and return its exit code."""
     if os.environ.get(_TRACEBACK):
-        print(failure.traceback, file=sys.stderr)  # noqa: T201  asked for
+        print(*map(escape, failure.traceback.split("\n")), sep="\n", file=sys.stderr)  # noqa: T201  asked for
     print_diagnostics(failure.diagnostics)
     return failure.exit_code
 
@@ -80,6 +82,8 @@ def print_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
     """Print problems to standard error."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     for diagnostic in diagnostics:
+        if say_problem(diagnostic):
+            continue
         text = diagnostic.render()
         if colour:
             text = text.replace("error:", click.style("error:", fg="red", bold=True), 1)

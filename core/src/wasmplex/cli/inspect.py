@@ -10,7 +10,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import as_json
-from wasmplex.cli.output import echo
+from wasmplex.cli.output import echo, echo_lines
 from wasmplex.cli.table import echo_json, echo_table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
     if wit:
         from wasmplex.wit.render import render
 
-        echo(render(shape), nl=False)
+        echo_lines(render(shape))
     elif as_json:
         from wasmplex.component.report import as_dict
 

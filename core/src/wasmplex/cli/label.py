@@ -8,6 +8,7 @@ import click
 
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component, write_file
+from wasmplex.cli.logs import say
 from wasmplex.errors import Diagnostic, UsageError
 
 __all__ = ["command"]
@@ -45,7 +46,7 @@ def command(component: Path, labels: tuple[str, ...], output: Path) -> None:
     read(wasm)  # what cannot be read back is not written
     write_file(output, wasm)
     for label, interface in _parse(labels).values():
-        click.echo(f"{output}: {label} implements {interface}", err=True)
+        say(f"{output}: {label} implements {interface}")
 
 
 def _parse(labels: tuple[str, ...]) -> dict[str, tuple[str, str]]:

@@ -1,14 +1,83 @@
-"""Log lines on standard error."""
+"""Log lines on standard error, and what a command says there besides: text, or JSON for programs."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
-__all__ = ["set_up_logging"]
+import click
+
+from wasmplex.errors import Diagnostic
+from wasmplex.escaping import escape
+from wasmplex.logs import Counted, JsonFormatter, TextFormatter
+
+__all__ = ["say", "say_problem", "set_up_logging"]
 
 
-def set_up_logging(format_: str, level: int | str) -> None:
-    """Print the host's records from `level` on, everybody else's from warnings on."""
-    logging.basicConfig(format=format_, stream=sys.stderr, level=logging.WARNING, force=True)
-    logging.getLogger("wasmplex").setLevel(level)
+def set_up_logging(
+    level: str, *, format_: str = "text", worker: int | None = None, times: bool = True
+) -> None:
+    """Print the host's records from `level` on, everybody else's from warnings on.
+
+    :param format_: ``text`` or ``json``
+    :param worker: which worker of several this process is
+    :param times: whether lines of text begin with the time
+    """
+    formatter: logging.Formatter
+    if format_ == "json":
+        formatter = JsonFormatter(**({} if worker is None else {"worker": worker}))
+    else:
+        formatter = TextFormatter(who="" if worker is None else f"worker {worker}", times=times)
+    root = logging.getLogger()
+    for handler in [*root.handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.addHandler(_Handler(sys.stderr, formatter))
+    root.setLevel(logging.WARNING)
+    logging.getLogger("wasmplex").setLevel(level.upper())
+
+
+def say(text: str) -> None:
+    """Say something on standard error whatever the level of the log is."""
+    if not _as_record(logging.INFO, text):
+        click.echo(escape(text), err=True)
+
+
+def say_problem(diagnostic: Diagnostic) -> bool:
+    """Say what went wrong, if standard error is for programs; return whether it is."""
+    more = {"where": diagnostic.where, "why": diagnostic.why, "fix": diagnostic.fix}
+    return _as_record(logging.ERROR, diagnostic.what, **more)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes records, and counts warnings that are repeated."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__(stream)
+        self.setFormatter(formatter)
+        self._counted = Counted(self.write)
+        self.addFilter(self._counted)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write a record, whatever the filter says."""
+        self.acquire()
+        try:
+            self.emit(record)
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Say what was held back."""
+        self._counted.flush()
+        super().close()
+
+
+def _as_record(level: int, text: str, **more: str) -> bool:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler) and isinstance(handler.formatter, JsonFormatter):
+            record = logging.LogRecord("wasmplex", level, "", 0, "%s", (text,), None)
+            record.__dict__.update(more)
+            handler.write(record)
+            return True
+    return False

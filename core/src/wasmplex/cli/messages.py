@@ -8,7 +8,6 @@ kept, up to a bound, and written by a thread that may wait.
 from __future__ import annotations
 
 import io
-import logging
 import os
 import select
 import sys
@@ -17,13 +16,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from wasmplex.cli.descriptors import wait_until_writable
+from wasmplex.logs import get_logger
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = ["Messages", "finish", "never_wait"]
 
-log = logging.getLogger("wasmplex.messages")
+log = get_logger("wasmplex.messages")
 
 _MOST = 2**20
 """Bytes that are kept for a reader that does not read."""

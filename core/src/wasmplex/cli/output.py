@@ -19,11 +19,12 @@ import click
 
 from wasmplex.cli.descriptors import wait_until_writable
 from wasmplex.errors import FailureError
+from wasmplex.escaping import escape
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Output", "OutputError", "claimed", "echo", "encodable"]
+__all__ = ["Output", "OutputError", "claimed", "echo", "echo_lines", "echo_safe", "encodable"]
 
 
 _USUAL, _ERROR = 1, 2
@@ -103,12 +104,28 @@ def _ours() -> TextIO:
     return _claimed[-1] if _claimed else sys.stdout
 
 
-def echo(text: str = "", *, nl: bool = True) -> None:
-    """Print what a command was asked for.
+def echo(line: str = "") -> None:
+    """Print a line of what a command was asked for; what is in it may be foreign.
 
     :raises OutputError: if that fails
     """
-    click.echo(text, file=_ours(), nl=nl)
+    echo_safe(escape(line))
+
+
+def echo_lines(text: str) -> None:
+    """Print a text whose lines are the host's own, though what is in them may be foreign.
+
+    :raises OutputError: if that fails
+    """
+    echo_safe("\n".join([escape(line, keep="\t") for line in text.removesuffix("\n").split("\n")]))
+
+
+def echo_safe(text: str) -> None:
+    """Print a text in which all that is foreign has been escaped.
+
+    :raises OutputError: if that fails
+    """
+    click.echo(text, file=_ours())
 
 
 def encodable(text: str) -> bool:

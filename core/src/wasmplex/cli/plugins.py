@@ -8,7 +8,7 @@ import click
 
 from wasmplex.cli.command import Group as CommandGroup
 from wasmplex.cli.options import as_json, registry
-from wasmplex.cli.output import echo
+from wasmplex.cli.output import echo, echo_lines
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
 from wasmplex.errors import PluginError, nearest
 from wasmplex.plugins.identity import Group
@@ -174,4 +174,4 @@ def _show(status: PluginStatus, *, traceback: bool) -> None:
     for line in status.provides:
         echo(f"  {line}")
     if traceback and status.detail:
-        echo(status.detail)
+        echo_lines(status.detail)

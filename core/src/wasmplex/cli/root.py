@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib import import_module
 from typing import Any
@@ -14,13 +13,14 @@ from wasmplex.cli.command import Group
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.output import claimed
 from wasmplex.errors import PluginError, nearest
+from wasmplex.logs import get_logger
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.identity import Group as Entries
 
 __all__ = ["root"]
 
 _ORDER = ("run", "check", "explain", "inspect", "label", "invoke", "plugins", "doctor", "new")
-_log = logging.getLogger("wasmplex.plugins")
+_log = get_logger("wasmplex.plugins")
 
 
 class _Root(Group):
@@ -124,4 +124,4 @@ def root(ctx: click.Context, no_plugins: bool) -> None:
     ctx.obj = no_plugins
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    set_up_logging("%(levelname)s %(name)s: %(message)s", logging.WARNING)
+    set_up_logging("warning", times=False)

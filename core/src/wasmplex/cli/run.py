@@ -39,8 +39,10 @@ __all__ = ["command"]
               help="Serve with N processes at one address; one that ends is started again.")  # fmt: skip
 @click.option("--drain-timeout", metavar="DURATION", default="30s", show_default=True,
               help="How long calls under way may take when the host stops.")  # fmt: skip
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
-              show_default=True, help="What is logged on standard error.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              help="What is logged on standard error; by default what [log] says, or info.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["text", "json"]),
+              help="As lines of text or of JSON; by default what [log] says, or text.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Start again when the configuration, a component or a plugin "
               "file changes; what is wrong is said, and the old one goes on.")  # fmt: skip
 @click.option("--dev", is_flag=True, help="Watch the event loop, and say which plugin blocks it.")
@@ -52,7 +54,8 @@ def command(
     listen: str | None,
     workers: int,
     drain_timeout: str,
-    log_level: str,
+    log_level: str | None,
+    log_format: str | None,
     watch: bool,
     dev: bool,
     wasm_proposals: tuple[str, ...],
@@ -70,9 +73,10 @@ def command(
     from wasmplex.config import load
 
     worker = Worker.of_environment(os.environ)
-    who = "" if worker is None else f"worker {worker.number}: "
-    set_up_logging(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", log_level.upper())
+    number = None if worker is None else worker.number
+    set_up_logging(log_level or "info", format_=log_format or "text", worker=number)
     config = load(host)
+    set_up_logging(log_level or config.log.level, format_=log_format or config.log.format, worker=number)
     _require_workloads(config)
     if listen is not None:
         config = _listening(config, listen)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from wasmplex.cli.logs import say
 from wasmplex.cli.stopping import Stopping
 from wasmplex.errors import BackendError, FailureError, GuestError, UsageError
 
@@ -69,4 +68,4 @@ def _announce(host: Host, worker: Worker | None) -> None:
     if worker is not None:
         worker.announce(addresses)
         return
-    click.echo(f"{host.config.name} serves {', '.join(host.workloads)}: {', '.join(addresses)}", err=True)
+    say(f"{host.config.name} serves {', '.join(host.workloads)}: {', '.join(addresses)}")

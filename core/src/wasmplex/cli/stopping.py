@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-import click
+from wasmplex.cli.logs import say
 
 if TYPE_CHECKING:
     import anyio
@@ -54,7 +54,7 @@ class Stopping:
                     self._kill(number)
                 self.by = number
                 if self.serving and not self._quiet:
-                    click.echo("stopping: finishing what is under way; once more to kill", err=True)
+                    say("stopping: finishing what is under way; once more to kill")
                 self.ask()
 
     def ask(self) -> None:

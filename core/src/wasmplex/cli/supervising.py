@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from wasmplex.cli.logs import say
 from wasmplex.cli.stopping import Stopping
 from wasmplex.errors import Diagnostic, FailureError, UsageError
 
@@ -68,7 +67,7 @@ async def supervise(
 def _announce(assembly: Assembly, workers: int, addresses: Sequence[str]) -> None:
     names = ", ".join(planned.config.name for planned in assembly.workloads)
     where = ", ".join(addresses)
-    click.echo(f"{assembly.config.name} serves {names} with {workers} workers: {where}", err=True)
+    say(f"{assembly.config.name} serves {names} with {workers} workers: {where}")
 
 
 def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:

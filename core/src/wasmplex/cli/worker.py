@@ -9,7 +9,6 @@ gone, and the worker stops as well.
 from __future__ import annotations
 
 import json
-import logging
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
@@ -18,12 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from wasmplex.errors import UsageError
+from wasmplex.logs import get_logger
 
 __all__ = ["Handover", "Worker"]
 
 _VARIABLE = "WASMPLEX_WORKER"
 
-log = logging.getLogger("wasmplex.worker")
+log = get_logger("wasmplex.worker")
 
 
 @dataclass(frozen=True)

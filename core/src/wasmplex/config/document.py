@@ -11,8 +11,9 @@ from typing import Any
 
 from wasmplex.config.model import EnvRef, FileRef, KeyPath, Location, Table
 from wasmplex.errors import Diagnostic
+from wasmplex.escaping import escape
 
-__all__ = ["Document", "Parsed", "assignment", "header", "printable", "quoted", "show", "spell"]
+__all__ = ["Document", "Parsed", "assignment", "header", "quoted", "show", "spell"]
 
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _SHOWN = 60  # characters of a value that a message repeats
@@ -101,14 +102,9 @@ def _reference(value: Any) -> Any:
             return _referenced(value)
 
 
-def printable(text: str) -> str:
-    """Return `text` with everything escaped that a terminal would act on."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def quoted(text: str) -> str:
     """Return `text` as a quoted string that fits on one line."""
-    return printable(json.dumps(text, ensure_ascii=False))
+    return escape(json.dumps(text, ensure_ascii=False))
 
 
 def spell(path: KeyPath) -> str:

@@ -18,6 +18,7 @@ from wasmplex.config.model import (
     HostConfig,
     InstancesConfig,
     KeyPath,
+    LogConfig,
     Table,
     WorkloadConfig,
 )
@@ -27,6 +28,7 @@ from wasmplex.config.sections import (
     NESTED,
     EngineSection,
     HostSection,
+    LogSection,
     PluginsSection,
     WorkloadSection,
     check_workload_name,
@@ -39,7 +41,7 @@ __all__ = ["load", "unknown_triggers"]
 
 S = TypeVar("S", bound=Settings)
 
-_CORE = ("host", "engine", "plugins", "workload")
+_CORE = ("host", "engine", "log", "plugins", "workload")
 
 
 def load(
@@ -77,6 +79,7 @@ def unknown_triggers(config: HostConfig, known: Collection[str]) -> list[Diagnos
 def _host(reader: Reader, file: Path) -> HostConfig:
     host = _own(reader, ("host",), HostSection) or HostSection()
     engine = _own(reader, ("engine",), EngineSection) or EngineSection()
+    log = _own(reader, ("log",), LogSection) or LogSection()
     return HostConfig(
         path=file.absolute(),
         name=host.name,
@@ -87,6 +90,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
             transport=engine.transport,
         ),
         backends=BackendsConfig(idle_ttl=host.backend_idle_ttl, max_idle=host.backend_max_idle),
+        log=LogConfig(format=log.format, level=log.level),
         plugins=_plugins(reader),
         triggers=_host_triggers(reader),
         workloads=_workloads(reader),

@@ -15,7 +15,7 @@ from wasmplex.plugins.limits import Limits
 
 __all__ = [
     "BackendsConfig", "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig",
-    "KeyPath", "Location", "Table", "WorkloadConfig",
+    "KeyPath", "Location", "LogConfig", "Table", "WorkloadConfig",
 ]  # fmt: skip
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -147,6 +147,18 @@ class BackendsConfig:
     max_idle: int = 8
 
 
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """``[log]``: how ``wasmplex run`` logs.
+
+    :ivar format: ``text`` or ``json``
+    :ivar level: ``debug``, ``info``, ``warning`` or ``error``
+    """
+
+    format: str = "text"
+    level: str = "info"
+
+
 @dataclass(frozen=True)
 class WorkloadConfig:
     """``[workload.<name>]``.
@@ -187,6 +199,7 @@ class HostConfig:
     memory: int | None = None
     engine: EngineConfig = EngineConfig()
     backends: BackendsConfig = BackendsConfig()
+    log: LogConfig = LogConfig()
     plugins: tuple[Path, ...] = ()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadConfig] = field(default_factory=dict)

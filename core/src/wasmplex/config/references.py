@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wasmplex.config.document import printable, quoted, show, spell
+from wasmplex.config.document import quoted, show, spell
 from wasmplex.config.model import EnvRef, FileRef, KeyPath, Table
 from wasmplex.errors import ConfigError, Diagnostic
+from wasmplex.escaping import escape
 
 __all__ = [
     "UNRESOLVED",
@@ -153,7 +154,7 @@ def describe(path: KeyPath, written: Any, *, secret: bool = False) -> str:
     name = spell(path[-2:] if isinstance(path[-1], int) else path[-1:])
     match written:
         case EnvRef(name=variable):
-            return f"{name}, from the environment variable {printable(variable)},"
+            return f"{name}, from the environment variable {escape(variable)},"
         case FileRef(path=file):
             return f"{name}, from the file {quoted(str(file))},"
         case _ if secret or is_secret_name(path[-1]):

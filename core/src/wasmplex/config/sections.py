@@ -17,6 +17,7 @@ __all__ = [
     "EngineSection",
     "HostInterfaceSection",
     "HostSection",
+    "LogSection",
     "PluginsSection",
     "WorkloadSection",
     "check_label",
@@ -169,6 +170,15 @@ class EngineSection(_Section):
     transport: Literal["auto", "strings", "memory"] = "auto"
     """How bytes get into guests: through their memory, which is faster for bytes, or as strings, which makes
     instances of large components faster; `auto` decides for each component."""
+
+
+class LogSection(_Section):
+    """``[log]``."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines on standard error: of text for people, or one JSON object each; `--log-format` goes before it."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; `--log-level` goes before it."""
 
 
 class PluginsSection(_Section):

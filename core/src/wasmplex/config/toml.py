@@ -11,9 +11,10 @@ import tomllib
 from bisect import bisect_right
 from typing import NoReturn
 
-from wasmplex.config.document import Parsed, printable
+from wasmplex.config.document import Parsed
 from wasmplex.config.model import KeyPath
 from wasmplex.errors import ConfigError
+from wasmplex.escaping import escape
 
 __all__ = ["index", "parse"]
 
@@ -71,7 +72,7 @@ def _explain(reason: str) -> str:
         return f"a key or table is written twice ({reason[0].lower()}{reason[1:]})"
     if reason.startswith("Exceeds the limit"):
         return "a number has thousands of digits"
-    return printable(reason[:1].lower() + reason[1:])
+    return escape(reason[:1].lower() + reason[1:])
 
 
 def _advice(reason: str, line: str) -> str:

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from wasmplex.config.document import assignment, printable, show, spell
+from wasmplex.config.document import assignment, show, spell
 from wasmplex.config.fields import example, is_secret_field, key_of, names_at
 from wasmplex.config.model import KeyPath, Table
 from wasmplex.config.references import UNRESOLVED, describe, is_secret_name, scrub, secrets
 from wasmplex.errors import Diagnostic, nearest
+from wasmplex.escaping import escape
 from wasmplex.settings import Settings
 
 __all__ = ["validate"]
@@ -74,7 +75,7 @@ class _Report:
     def failed(self, error: Exception) -> Diagnostic:
         """Report a validator that raised what validators do not raise."""
         why = scrub(f"{self._model.__qualname__} failed with {type(error).__name__}: {error}", self._hidden)
-        return Diagnostic("the table cannot be checked", self._where(()), printable(why))
+        return Diagnostic("the table cannot be checked", self._where(()), escape(why))
 
     def _diagnostic(self, error: ErrorDetails) -> Diagnostic:
         match error["type"]:
@@ -113,7 +114,7 @@ class _Report:
         if error["type"] == "string_type" and isinstance(written, (int, float)):
             key, file = path[-1], self._table.location.file
             fix = '"..."' if isinstance(key, int) else assignment(key, '"..."', file)
-        return Diagnostic(self._sentence(path, written), self._where(path), printable(why), fix)
+        return Diagnostic(self._sentence(path, written), self._where(path), escape(why), fix)
 
     def _sentence(self, path: KeyPath, written: Any) -> str:
         if not path:

@@ -14,10 +14,11 @@ import yaml
 from yaml.error import Mark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from wasmplex.config.document import Parsed, printable, quoted, spell
+from wasmplex.config.document import Parsed, quoted, spell
 from wasmplex.config.model import KeyPath
 from wasmplex.config.references import UNRESOLVED
 from wasmplex.errors import ConfigError, Diagnostic
+from wasmplex.escaping import escape
 
 __all__ = ["parse"]
 
@@ -52,7 +53,7 @@ def parse(text: str, file: str) -> Parsed:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         why = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{file} is not valid YAML", where=_at(file, mark), why=printable(why)) from None
+        raise ConfigError(f"{file} is not valid YAML", where=_at(file, mark), why=escape(why)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         why = f"the character U+{error.character:04X} is not allowed"
@@ -222,4 +223,4 @@ def _integer(text: str) -> int:
 
 
 def _short(node: Node) -> str:
-    return printable(node.tag.replace(_TAG, "!!"))
+    return escape(node.tag.replace(_TAG, "!!"))

@@ -9,7 +9,6 @@ same each time.
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from wasmplex.engine import capi
 from wasmplex.engine.linker import Linked
 from wasmplex.engine.store import take_error
 from wasmplex.errors import GuestError
+from wasmplex.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ahead", "Coming", "worth_it"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _WORTH: Final = 0.0003
 """Seconds that making an instance has to take: to have another thread do it costs a part of that itself."""

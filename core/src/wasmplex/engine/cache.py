@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 import stat
@@ -28,6 +27,7 @@ import wasmtime
 from wasmtime.component import Component
 
 from wasmplex.engine.settings import default_cache_dir
+from wasmplex.logs import get_logger
 
 try:
     import fcntl
@@ -36,7 +36,7 @@ except ImportError:  # Windows
 
 __all__ = ["CodeCache"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _FORMAT: Final = 1
 _SUFFIX: Final = ".cwasm"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from wasmplex.engine.traps import innermost_cause
 from wasmplex.engine.variants import Variant, check, variant_key
 from wasmplex.engine.worker import Worker
 from wasmplex.errors import ComponentError
+from wasmplex.logs import get_logger
 from wasmplex.plugins.limits import Limits
 from wasmplex.wit.types import FuncType
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Progress"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 Progress = Callable[[str], None]
 """Is told what is being done, in a few words."""

@@ -19,8 +19,8 @@ _LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceede
 
 def trap(workload: str, function: str, message: str) -> GuestError:
     """Return the error for a message of wasmtime."""
-    frames = [match["name"].strip() for match in _FRAME.finditer(message)]
-    cause = innermost_cause(message)
+    frames = [_short(match["name"].strip()) for match in _FRAME.finditer(message)]
+    cause = _short(innermost_cause(message), 1000)
     why = cause
     if frames:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
@@ -41,6 +41,11 @@ def innermost_cause(message: str) -> str:
     skip = ("error while executing", "Caused by:", "note:")
     causes = [re.sub(r"^\d+: ", "", line) for line in lines if not line.startswith(skip)]
     return causes[-1].removeprefix("wasm trap: ") if causes else "no cause given"
+
+
+def _short(text: str, most: int = 200) -> str:
+    """Return a text that a component chose, a name say, of no more than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def host_trap(workload: str, function: str, host_function: str, error: Exception) -> Trap:

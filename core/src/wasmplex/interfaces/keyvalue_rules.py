@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from wasmplex.capabilities.keyvalue import (
     StoreUnavailable,
     Timeout,
 )
+from wasmplex.logs import get_logger
 
 __all__ = [
     "MAX_BATCH", "MAX_NAME", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "check_batch", "check_name",
@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_NAME = 1024
 """Bytes of UTF-8 in a name: bucket, key, prefix."""

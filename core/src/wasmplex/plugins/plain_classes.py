@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import keyword
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import anyio
 
 from wasmplex.errors import nearest
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     HostFunctions,
@@ -31,7 +31,7 @@ from wasmplex.wit.source import WitFunction, WitInterface, WitPackage, WitSyntax
 __all__ = ["wit_package"]
 
 _CLOSE_TIMEOUT = 10.0
-logger = logging.getLogger("wasmplex.plugins")
+logger = get_logger("wasmplex.plugins")
 
 
 def wit_package(

@@ -6,7 +6,6 @@ and remembers how that went: a plugin that fails does so for those who ask for i
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from packaging.utils import canonicalize_name
 
 from wasmplex.errors import PluginError, nearest
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import BackendProvider, ExportAdapter, InterfaceProvider, Trigger
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.entry import IN_PROCESS, PluginEntry
@@ -33,7 +33,7 @@ __all__ = ["Registry"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("wasmplex.plugins")
+logger = get_logger("wasmplex.plugins")
 
 
 class Registry:

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
-from wasmplex.config.document import printable
 from wasmplex.config.model import Location, WorkloadConfig
 from wasmplex.plugins.contracts import (
     Backend,
@@ -177,8 +176,8 @@ class Plan:
 def _row(route: Route) -> RouteRow:
     plugins = [route.plugin, route.backend.plugin if route.backend else None]
     return RouteRow(
-        import_=printable(route.import_.name),
-        interface=printable(route.import_.implements or ""),
+        import_=route.import_.name,
+        interface=route.import_.implements or "",
         served_by=f"backend {route.backend.selector}" if route.backend else _SERVED_BY[route.kind],
         plugin=_requirements(plugin for plugin in plugins if plugin is not None),
         namespace=route.namespace if route.backend else "",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 from wasmplex.component.shape import DefinedType, NamedType, Shape
-from wasmplex.config.document import printable
 from wasmplex.config.model import Table, WorkloadConfig
 from wasmplex.config.references import attempt
 from wasmplex.errors import Diagnostic, RoutingError
@@ -62,14 +61,8 @@ def plan(
         *grant_problems,
     ]
     if problems:
-        raise RoutingError(list(dict.fromkeys(_printable(problem) for problem in problems)))
+        raise RoutingError(list(dict.fromkeys(problems)))
     return Plan(workload, relabelled.shape, relabelled.renames, tuple(routes), tuple(triggers), grants)
-
-
-def _printable(problem: Diagnostic) -> Diagnostic:
-    """Escape what the names in a component may hold: line ends, and what a terminal would act on."""
-    what, where, why, fix = (printable(t) for t in (problem.what, problem.where, problem.why, problem.fix))
-    return Diagnostic(what, where, why, fix)
 
 
 def _grants(

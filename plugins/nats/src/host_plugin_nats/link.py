@@ -8,7 +8,6 @@ fails what is under way at once, and what is asked before the next one is there 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -20,12 +19,13 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import AccessDenied, KeyValueError, QuotaExceeded, StoreUnavailable
+from wasmplex.plugin import get_logger
 
 from host_plugin_nats.client import bury, on_end, server_version
 
 __all__ = ["Inbox", "Link"]
 
-logger = logging.getLogger("wasmplex.backends.nats")
+logger = get_logger("wasmplex.backends.nats")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them

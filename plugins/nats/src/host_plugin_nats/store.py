@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from wasmplex.capabilities.keyvalue import (
     next_count,
 )
 from wasmplex.capabilities.keyvalue_listing import Windows
+from wasmplex.plugin import get_logger
 
 from host_plugin_nats import NatsSettings
 from host_plugin_nats.connecting import address, options
@@ -39,7 +39,7 @@ from host_plugin_nats.watching import watch
 
 __all__ = ["NatsBackend"]
 
-logger = logging.getLogger("wasmplex.backends.nats")
+logger = get_logger("wasmplex.backends.nats")
 
 ATTEMPTS = 64
 """How often a conditional write is tried while others write the same key."""

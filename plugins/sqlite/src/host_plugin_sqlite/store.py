@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -27,6 +26,7 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
     Timeout,
 )
+from wasmplex.plugin import get_logger
 
 from host_plugin_sqlite import SqliteSettings, statements
 from host_plugin_sqlite.contention import patiently, pauses
@@ -37,7 +37,7 @@ from host_plugin_sqlite.writer import Parameters, Rows, Writer, fetch
 
 __all__ = ["SqliteBackend"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SWAP_ATTEMPTS = 16
 """How often a swap is tried when the value changes between the attempt and reading why it failed."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import sleep
 from typing import Final
+
+from wasmplex.plugin import Escaped, escape, get_logger
 
 from host_plugin_wasi.io import MaybeAwaitable, OutputStream, Pollable, ReadyPollable, Violation
 from host_plugin_wasi.log_budget import LogBudget
@@ -18,12 +19,6 @@ _AT_ONCE: Final = 64
 """Lines that are logged before others have their turn: a guest can make a million of them in one write."""
 
 _PERMIT: Final = 64 << 10
-
-# A guest must not be able to move the cursor, clear the screen or fake a second record.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")} | {
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
 
 
 class LineLog:
@@ -40,7 +35,7 @@ class LineLog:
 
     def __init__(self, workload: str, stream: str, budget: LogBudget) -> None:
         self._budget = budget
-        self._logger = logging.getLogger(f"wasmplex.guest.{workload}")
+        self._logger = get_logger(f"wasmplex.guest.{workload}")
         self._extra = {"stream": stream, "workload": workload}
         self._line = bytearray()
         self._lost = 0
@@ -99,10 +94,10 @@ class LineLog:
             return
         line, self._line = self._line, bytearray()
         lost, self._lost = self._lost, 0
-        text = line.removesuffix(b"\r").decode("utf-8", "replace").translate(_CONTROL)
+        text = escape(line.removesuffix(b"\r").decode("utf-8", "replace"), keep="\t")
         if lost:
             text = f"{text} [{lost} bytes cut]"
-        self._logger.info("%s", text, extra=self._extra)
+        self._logger.info("%s", Escaped(text), extra=self._extra)
 
 
 class LogOutput(OutputStream):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
 from http import HTTPStatus
 from time import perf_counter
@@ -12,10 +11,12 @@ import anyio
 
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
 from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import TriggerBinding, Workload
-from wasmplex.triggers.http.asgi import Message, Receive, Scope, Send
+from wasmplex.triggers.http.access import log_access
+from wasmplex.triggers.http.asgi import Receive, Scope, Send
 from wasmplex.triggers.http.exchange import Exchange
-from wasmplex.triggers.http.requestid import request_id
+from wasmplex.triggers.http.requestid import RequestOrigin
 from wasmplex.triggers.http.routing import Route, Router
 from wasmplex.triggers.http.suspension import attentive
 from wasmplex.triggers.http.watch import DisconnectWatch
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpApplication"]
 
-log = logging.getLogger("wasmplex.http")
-access_log = logging.getLogger("wasmplex.http.access")
+log = get_logger("wasmplex.http")
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _RETRY_AFTER = (b"retry-after", b"1")
@@ -60,11 +60,16 @@ class HttpApplication:
             await _not_http(scope, receive, send)
             return
         self._active += 1
+        begun, target = perf_counter(), self._find(scope)
+        exchange = Exchange(scope, receive, send, target.max_body if target is not None else 0)
+        whose = RequestOrigin(target.workload.name if target is not None else "", scope["headers"])
         try:
-            if self._access_log:
-                await self._serve_logged(scope, receive, send)
-            else:
-                await self._serve(scope, receive, send)
+            with whose:
+                try:
+                    await self._serve(target, exchange, scope, whose)
+                finally:
+                    if self._access_log:
+                        log_access(scope, exchange, begun)
         finally:
             self._active -= 1
             if self._idle is not None and not self._active:
@@ -76,33 +81,18 @@ class HttpApplication:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def _serve_logged(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, status = perf_counter(), 0
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._serve(scope, receive, watched)
-        finally:
-            client = (scope.get("client") or ("-",))[0]
-            took = (perf_counter() - begun) * 1e3
-            access_log.info("%s %s %s %d %.1fms", client, scope["method"], scope["path"], status, took)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target = self._find(scope)
-        exchange = Exchange(scope, receive, send, target.max_body if target is not None else 0)
+    async def _serve(
+        self, target: _Target | None, exchange: Exchange, scope: Scope, whose: RequestOrigin
+    ) -> None:
         if target is None:
             _answer(exchange, 404, f"no workload serves {scope['path']}")
         elif _content_length(scope) > target.max_body:
             _answer(exchange, 413, f"a request body may have {target.max_body} bytes", _CLOSE)
         else:
-            await self._call(target, exchange, scope)
+            await self._call(target, exchange, whose)
         if exchange.finished and not exchange.complete and not exchange.disconnected:
             try:
-                if self._access_log or not exchange.flush_whole():  # a log wants to see the messages
+                if not exchange.flush_whole():
                     await exchange.flush()
             except OSError:
                 log.debug("%r: the client went away", exchange)
@@ -116,7 +106,7 @@ class HttpApplication:
         router = self._router
         return router.find(None if router.any_host_only else _host(scope), path)
 
-    async def _call(self, target: _Target, exchange: Exchange, scope: Scope) -> None:
+    async def _call(self, target: _Target, exchange: Exchange, whose: RequestOrigin) -> None:
         """Have the guest answer; on return the exchange has an answer, or one that was cut off."""
         connection = exchange.connection
         if connection is not None:
@@ -135,7 +125,7 @@ class HttpApplication:
             exchange.close()
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets an answer and the log the cause
-            _fail(exchange, target, error, scope, borrowed=borrowed)
+            _fail(exchange, target, error, whose, borrowed=borrowed)
         finally:
             exchange.on_disconnect = None
             if connection is None:
@@ -185,7 +175,9 @@ def _check(exchange: Exchange) -> None:
         raise HttpFailure("the guest returned before the end of its answer")
 
 
-def _fail(exchange: Exchange, target: _Target, error: Exception, scope: Scope, *, borrowed: bool) -> None:
+def _fail(
+    exchange: Exchange, target: _Target, error: Exception, whose: RequestOrigin, *, borrowed: bool
+) -> None:
     """Answer for a guest that did not, or cut its answer off, and say in the log why."""
     if exchange.disconnected:
         exchange.close()
@@ -198,13 +190,13 @@ def _fail(exchange: Exchange, target: _Target, error: Exception, scope: Scope, *
         _answer(exchange, 503, "all instances are busy", _RETRY_AFTER)
         return
     status, known = _status_of(error)
-    ident = request_id(scope["headers"])
+    ident = whose.request_id
     answered = _answer(exchange, status, f"request id: {ident}", (b"x-request-id", ident.encode()))
     log.error(
-        "request %s: workload %r, %s %s: %s%s",
-        ident, target.workload.name, exchange.method, exchange.path_with_query,
-        str(error) or type(error).__name__, "" if answered else " (the answer was cut off)",
-        exc_info=None if known else error,
+        "%s %s%s: %s",
+        exchange.method, exchange.path_with_query, "" if answered else " (the answer was cut off)",
+        error if str(error) else type(error).__name__,
+        exc_info=None if known else error, extra={"status": status, "repeats": type(error).__name__},
     )  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError, Future
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from wasmplex.capabilities.http import Headers
+from wasmplex.logs import get_logger
 from wasmplex.triggers.http.asgi import TRAILERS, Application, Message, Scope
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cycle", "plain_answer"]
 
-log = logging.getLogger("wasmplex.http.server")
+log = get_logger("wasmplex.http.server")
 
 _STATUS_LINES = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 _NO_BODY = frozenset({204, 304})

@@ -83,11 +83,14 @@ class Exchange(HttpExchange):
     @property
     def path_with_query(self) -> str:
         """As sent, percent-encoded."""
-        scope = self._scope
-        raw = scope.get("raw_path")
-        path = str(raw, "latin-1") if raw else _quoted(scope["path"])
-        query = scope.get("query_string")
+        path, query = self.path, self._scope.get("query_string")
         return f"{path}?{str(query, 'latin-1')}" if query else path
+
+    @property
+    def path(self) -> str:
+        """The path alone, as sent."""
+        raw = self._scope.get("raw_path")
+        return str(raw, "latin-1") if raw else _quoted(self._scope["path"])
 
     @property
     def headers(self) -> Headers:

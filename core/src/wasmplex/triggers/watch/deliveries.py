@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -11,10 +10,11 @@ from anyio.abc import TaskGroup
 
 from wasmplex.capabilities.keyvalue import Change
 from wasmplex.errors import LimitExceeded, WasmplexError
+from wasmplex.logs import get_logger
 
 __all__ = ["MAX_WAITING", "Deliveries"]
 
-logger = logging.getLogger("wasmplex.watch")
+logger = get_logger("wasmplex.watch")
 
 MAX_WAITING = 1000
 """Changes that may wait for their turn; the next one is not taken from the backend before."""

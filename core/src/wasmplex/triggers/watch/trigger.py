@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import anyio
 from pydantic import Field
 
 from wasmplex.capabilities.keyvalue import KeyValueError
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.settings import Settings
 from wasmplex.triggers.watch.deliveries import Deliveries
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WatchSettings", "WatchTrigger"]
 
-logger = logging.getLogger("wasmplex.watch")
+logger = get_logger("wasmplex.watch")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a watch that broke is begun again."""

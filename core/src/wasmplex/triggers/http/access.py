@@ -1,0 +1,40 @@
+"""The access log: a record for each request, when it is over."""
+
+from __future__ import annotations
+
+from logging import INFO
+from time import perf_counter
+
+from wasmplex.logs import get_logger, log_text
+from wasmplex.triggers.http.asgi import Scope
+from wasmplex.triggers.http.exchange import Exchange
+
+__all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access"]
+
+CLIENT_GONE = 499
+"""The status that is logged when the client went away before anything of an answer left, as nginx has it."""
+GIVEN_UP = 444
+"""The status that is logged when the host gave a request up without an answer: it was told to stop."""
+
+_log = get_logger("wasmplex.http.access")
+
+
+def log_access(scope: Scope, exchange: Exchange, begun: float) -> None:
+    """Log a request.
+
+    The path is logged as it was sent, percent-encoded and without the query, which may hold what is nobody's
+    business. ``(cut off)`` stands behind the status of an answer that did not get to its end.
+
+    :param begun: when it began, by `time.perf_counter`
+    """
+    took = (perf_counter() - begun) * 1e3
+    client = (scope.get("client") or ("-",))[0]
+    method, path, complete = scope["method"], exchange.path, exchange.complete
+    status, cut = exchange.status, "" if complete else " (cut off)"
+    if not exchange.started:
+        status, cut = CLIENT_GONE if exchange.disconnected else GIVEN_UP, ""
+    log_text(
+        _log, INFO, f"{client} {method} {path} {status}{cut} {took:.1f}ms",
+        client=client, method=method, path=path, status=status,
+        milliseconds=round(took, 3), complete=complete,
+    )  # fmt: skip
