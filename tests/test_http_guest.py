@@ -168,7 +168,7 @@ async def test_a_guest_that_does_not_answer_is_502_with_an_id(
             assert f"id-{path[1:]}".encode() in said
         assert await client.get("/hello") == (200, b"hello, world\n")
     records = [r for r in caplog.records if r.name == "wasmplex.http"]
-    logged = "\n".join(f"{r.request_id}: {r.getMessage()}" for r in records)
+    logged = "\n".join(f"{vars(r)['request_id']}: {r.getMessage()}" for r in records)
     for cause in ("id-trap", "unreachable", "response-outparam", "lab says no", "before the end"):
         assert cause in logged
 

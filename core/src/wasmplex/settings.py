@@ -6,7 +6,6 @@ at file and line when a value is refused.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from importlib.metadata import distributions
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, create_model
+
+from wasmplex.logs import get_logger
 
 __all__ = [
     "MAX_COUNT", "Count", "Duration", "SecretStr", "Settings", "Size", "parse_count", "parse_duration",
@@ -105,7 +106,7 @@ def _make_first_model() -> None:
         create_model("First")
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever somebody else's package does
         cause = next(_unreadable_entry_points(), "") or f"{type(error).__name__}: {error}"
-        logging.getLogger("wasmplex.plugins").warning("plugins for pydantic are not used: %s", cause)
+        get_logger("wasmplex.plugins").warning("plugins for pydantic are not used: %s", cause)
     else:
         return
     try:

@@ -32,7 +32,7 @@ HOSTILE = "a\x1b[2J\nb\u2028c"
 class Run:
     """A host that serves, and what it logs."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process = process
         self.port = port
         self._log = log

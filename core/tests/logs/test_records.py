@@ -25,7 +25,7 @@ Logged = Callable[..., str]
 
 class Asked(Origin):
     __slots__ = ()
-    named = ("id-1", "", "a b\n", "shop")  # type: ignore[assignment]
+    named = ("id-1", "", "a b\n", "shop")
 
 
 def printed(formatter: logging.Formatter, logger: logging.Logger, *args: Any, **options: Any) -> str:
