@@ -78,6 +78,12 @@ def test_what_is_no_warning_is_not_held_back_and_tells_of_what_was(log: Log) -> 
     assert log.lines[-2:] == ["… 1 more like it in the last 10 s, the last: w", "i"]
 
 
+def test_what_counts_itself_is_not_held_back(log: Log) -> None:
+    for number in range(10):
+        log.logger.warning("%d were left out", number, extra={"counts": True})
+    assert len(log.lines) == 10
+
+
 def test_a_window_without_repetitions_ends_in_silence(log: Log) -> None:
     log.logger.warning("w")
     log.clock.now = 100

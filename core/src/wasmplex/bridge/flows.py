@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.machine import Op
+from wasmplex.logs import get_logger
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 

@@ -7,7 +7,6 @@ dropped at once where an instance ends; the others in turns of the event loop, s
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
@@ -16,10 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from wasmplex.engine.resources import HostObjects
+from wasmplex.logs import get_logger
 
 __all__ = ["FEW", "Sweeper"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 FEW: Final = 64
 """Objects of an instance that are dropped at once."""

@@ -40,7 +40,7 @@ class Counted(logging.Filter):
 
     Of one kind are warnings and errors of one logger with one message before its arguments are put in, of one
     workload and, where the record has an attribute ``repeats``, with the same value of it. Records below are
-    never held back.
+    never held back, nor is one with an attribute ``counts`` that is true: it says how many there were itself.
 
     :param emit: takes the record that says how many more there were: the last of them, with the number before
         its message
@@ -71,7 +71,7 @@ class Counted(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record passes."""
-        if record.levelno >= self._level:
+        if record.levelno >= self._level and not record.__dict__.get("counts"):
             now = self._clock()
             self.flush(now)
             with self._lock:

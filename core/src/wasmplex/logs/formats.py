@@ -124,6 +124,6 @@ def _is_plain(value: object) -> bool:
 
 
 _OWN: Final = frozenset(
-    {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "prepared", "repeats"}
+    {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "prepared", "repeats", "counts"}
 )
 """What records have that need not be said, or is said by another name."""

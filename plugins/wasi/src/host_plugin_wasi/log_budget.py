@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable
 from typing import Final
+
+from wasmplex.plugin import get_logger
 
 __all__ = ["LINE_COST", "LogBudget"]
 
@@ -16,7 +17,7 @@ LINE_COST: Final = 128
 _REPORT: Final = 1.0
 """Seconds after the first line that is left out until it is said how many were."""
 
-_logger = logging.getLogger("wasmplex.wasi")
+_logger = get_logger("wasmplex.wasi")
 
 
 class LogBudget:
@@ -69,5 +70,5 @@ class LogBudget:
             _logger.warning(
                 "workload %r: its guests wrote more than limits.log_bytes_per_second: "
                 "%d lines (%d bytes) were left out",
-                self._workload, lines, size, extra={"workload": self._workload},
+                self._workload, lines, size, extra={"workload": self._workload, "counts": True},
             )  # fmt: skip
