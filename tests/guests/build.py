@@ -70,6 +70,8 @@ GUESTS = {
     "proxy": Guest("proxy", "0.2.8", HERE / "wit" / "proxy.wit"),
     "command": Guest("command", "0.2.3"),
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
+    "kvfour": Guest("kv-four", "0.2.12", HERE / "wit" / "kvfour.wit"),
+    "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
     "kvwatch": Guest("kv-watch", wit=FORWARD),

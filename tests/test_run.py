@@ -1,0 +1,197 @@
+"""`wasmplex run` as users type it, with its defaults: every backend, interface and trigger, real traffic."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import guests
+import pytest
+from serving import serving
+from wasmplex.testing.servers import NatsServer, RedisServer
+
+BACKENDS = ("memory", "sqlite", "redis", "nats")
+LABELS = ("first", "second", "third", "fourth")
+WATCHERS = {"wasi": "second", "wasmcloud": "third"}
+"""The packages with a watcher, and the label whose namespace the watcher shares."""
+
+SETTINGS = {
+    "memory": 'backend = "memory"',
+    "sqlite": 'backend = "sqlite", path = "kv.db"',
+    "redis": 'backend = "redis", url = { env = "REDIS_URL" }',
+    "nats": 'backend = "nats", url = { env = "NATS_URL" }',
+}
+HTTP = """
+[workload.{name}]
+component = "{component}"
+trigger.http = {{ path = "/", host = "{name}" }}
+"""
+WATCH = """
+[workload.{package}-{backend}]
+component = "{component}"
+trigger.watch = {{ label = "watched", bucket = "inbox" }}
+default."{package}:keyvalue" = {{ {binding}, namespace = "{package}" }}
+import.watched = {{ {binding}, namespace = "{package}" }}
+"""
+TOUR = """
+[workload.tour]
+component = "{component}"
+trigger.http = {{ path = "/", host = "tour" }}
+args = ["one", "two"]
+env = {{ NAME = "value" }}
+dirs = {{ "/data" = "data" }}
+network = "allow"
+allowed_hosts = ["*"]
+"""
+
+
+def configuration() -> str:
+    """Return one host with all of it: a process takes longer to start than a workload."""
+    text = '[http]\nlisten = "127.0.0.1:0"\n'
+    component = guests.path("kvfour")
+    for backend, binding in SETTINGS.items():
+        text += HTTP.format(name=backend, component=component)
+        shared = {label: f', namespace = "{package}"' for package, label in WATCHERS.items()}
+        text += "".join(f"import.{one} = {{ {binding}{shared.get(one, '')} }}\n" for one in LABELS)
+        text += f'default."wasi:keyvalue" = {{ {binding} }}\n'
+        for package, guest in (("wasi", "kvwatch"), ("wasmcloud", "kvawatch")):
+            text += WATCH.format(
+                package=package, backend=backend, binding=binding, component=guests.path(guest)
+            )
+    text += HTTP.format(name="four", component=component)
+    text += 'default."wasi:keyvalue" = { backend = "memory" }\n'
+    text += "".join(
+        f"import.{label} = {{ {SETTINGS[backend]} }}\n"
+        for label, backend in zip(LABELS, BACKENDS, strict=True)
+    )
+    return text + TOUR.format(component=guests.path("tour"))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "data").mkdir()
+    config = folder / "host.toml"
+    config.write_text(configuration())
+    with (
+        RedisServer("r3d1s") as redis,
+        NatsServer("n4ts") as nats,
+        serving(config, REDIS_URL=redis.url, NATS_URL=nats.url) as url,
+    ):
+        yield url.rstrip("/")
+
+
+Ask = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def ask(url: str) -> Ask:
+    """Return what asks a workload: ``ask("redis", "/first/orders/k")`` is the status and the line."""
+
+    def ask(workload: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+        request = Request(url + path, body, {"Host": workload})
+        try:
+            with urlopen(request, timeout=30) as response:
+                return response.status, response.read().decode().removesuffix("\n")
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode().removesuffix("\n")
+
+    return ask
+
+
+# ---------------------------------------------------------------- backends
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend(ask: Ask, backend: str) -> None:
+    assert ask(backend, "/first/orders/k") == (200, "none")
+    assert ask(backend, "/first/orders/k?set=v") == (200, "ok")
+    assert ask(backend, "/first/orders/k") == (200, "v")
+    assert ask(backend, "/fourth/orders/k") == (200, "none")  # a label is a namespace
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: ask(backend, "/plain/orders/n?add=1"), range(200)))
+    assert sorted(int(line) for _, line in answers) == list(range(1, 201))
+
+
+def test_four_labels_of_a_workload_are_four_backends(ask: Ask) -> None:
+    assert ask("four", "/all/orders/k?set=v") == (200, "ok\nok\nok\nok")
+    assert ask("four", "/second/orders/k?set=of+second") == (200, "ok")
+    assert ask("four", "/all/orders/k") == (200, "v\nof+second\nv\nv")
+    with ThreadPoolExecutor(8) as clients:
+        written = list(clients.map(lambda n: ask("four", f"/all/orders/{n}?set={n}"), range(100)))
+        found = list(clients.map(lambda n: ask("four", f"/all/orders/{n}"), range(100)))
+    assert written == 100 * [(200, "ok\nok\nok\nok")]
+    assert found == [(200, "\n".join(4 * [str(n)])) for n in range(100)]
+
+
+# ---------------------------------------------------------------- triggers, and wasmcloud:keyvalue
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("package", WATCHERS)
+def test_a_watcher(ask: Ask, backend: str, package: str) -> None:
+    """The component is told of what another workload writes, and notes it where that one can read it."""
+    label = WATCHERS[package]
+    path, noted = ("k", "v now v") if package == "wasi" else ("1", "set k v now v")
+    assert ask(backend, f"/{label}/inbox/k?set=v") == (200, "ok")
+    deadline = time.monotonic() + 20
+    while (answer := ask(backend, f"/{label}/seen/{path}"))[1] == "none" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answer == (200, noted)
+
+
+# ---------------------------------------------------------------- WASI
+
+
+@pytest.fixture
+def peer() -> Iterator[int]:
+    """Return the port of somebody who answers what was sent, as an HTTP response, to one client."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            got = connection.recv(1000).split(b"\r\n")[0]
+            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(got), got)
+            connection.sendall(answer if got.endswith(b"HTTP/1.1") else got)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def test_io(ask: Ask) -> None:
+    assert ask("tour", "/io", b"a body") == (200, "ready=1 body=a body")
+
+
+def test_clocks(ask: Ask) -> None:
+    status, line = ask("tour", "/clocks")
+    said, _, seconds = line.partition(" seconds=")
+    assert (status, said) == (200, "slept")
+    assert abs(int(seconds) - time.time()) < 60
+
+
+def test_random(ask: Ask) -> None:
+    assert ask("tour", "/random") == (200, "bytes=16 different")
+
+
+def test_cli(ask: Ask) -> None:
+    assert ask("tour", "/cli") == (200, "NAME=value 2")
+
+
+def test_filesystem(ask: Ask) -> None:
+    assert ask("tour", "/filesystem") == (200, "written")
+
+
+def test_sockets(ask: Ask, peer: int) -> None:
+    assert ask("tour", f"/sockets?port={peer}") == (200, "ping")
+
+
+def test_outgoing_http(ask: Ask, peer: int) -> None:
+    assert ask("tour", f"/http?port={peer}") == (200, "200 GET / HTTP/1.1")
