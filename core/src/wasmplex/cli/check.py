@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasmplex.cli.command import Command
+from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_table
@@ -48,14 +49,12 @@ def command(
     is wrong is reported at once. With --connect, everything is done that `run` does short of serving, and
     what was compiled is kept for it.
     """
-    import anyio
-
     from wasmplex.config import load
 
     try:
         config = load(host)
         chosen = proposals(wasm_proposals)
-        assembly = anyio.run(_check, ctx, config, chosen, connect)
+        assembly = in_event_loop(_check, ctx, config, chosen, connect)
     except WasmplexError as error:
         if as_json:
             echo_json({"ok": False, "problems": [_problem(d) for d in error.diagnostics]})

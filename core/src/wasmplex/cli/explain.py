@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasmplex.cli.command import Command
+from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.options import as_json, config_argument, registry
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs
@@ -39,13 +40,11 @@ def command(ctx: click.Context, host: Path, label: str, as_json: bool) -> None:
     LABEL is a label or an interface id, with WORKLOAD/ before it if several workloads have it and only one is
     meant. Nothing is opened; secrets are shown as they are written in the configuration.
     """
-    import anyio
-
     from wasmplex.assembly import assemble
     from wasmplex.config import load
 
     config = load(host)
-    assembly = anyio.run(assemble, config, registry(ctx), os.environ)
+    assembly = in_event_loop(assemble, config, registry(ctx), os.environ)
     found = [_explain(planned, route) for planned, route in _matches(assembly, label)]
     if as_json:
         echo_json(found)

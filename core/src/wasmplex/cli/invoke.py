@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasmplex.cli.command import Command
+from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
@@ -53,8 +54,6 @@ def command(
     `function`, or `interface#function` for one of an exported interface. No trigger is started. The exit code
     is 1 if the function returns an err.
     """
-    import anyio
-
     from wasmplex.component import read
     from wasmplex.config import load
 
@@ -68,7 +67,7 @@ def command(
     values = _parse(name, function, args)
     logging.getLogger("wasmplex.guest").setLevel(logging.INFO)
     options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals)}
-    text, failed = anyio.run(_call, only, workload, name, function, values, options)
+    text, failed = in_event_loop(_call, only, workload, name, function, values, options)
     if text:
         echo(text)
     return int(failed)

@@ -13,6 +13,7 @@ import click
 
 from wasmplex.cli.changes import Changes
 from wasmplex.cli.command import Command
+from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
 from wasmplex.errors import UsageError
@@ -87,9 +88,8 @@ def command(
         _require_posix()
         code = anyio.run(supervise, config, workers, drain, options, changes)
     else:
-        backend = {"use_uvloop": _has_uvloop()}
         with worker or nullcontext():
-            code = anyio.run(serve, config, drain, options, changes, worker, backend_options=backend)
+            code = in_event_loop(serve, config, drain, options, changes, worker)
     if changes is not None and changes.found:
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the same command again
@@ -132,9 +132,3 @@ def _seconds(text: str) -> float:
         return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
     except ValueError as error:
         raise click.UsageError(f"--drain-timeout {text!r} is {error}") from None
-
-
-def _has_uvloop() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("uvloop") is not None
