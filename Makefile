@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js test check bench faults oracle
+.PHONY: help setup demo demo-js test test-all check bench faults oracle
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,6 +38,9 @@ demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and np
 JOBS ?= auto
 test: $(STAMP)  ## run all tests, on up to four cores; JOBS=0 for one process
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
+
+test-all: $(STAMP)  ## the same, every test on every event loop
+	@WASMPLEX_TEST_LOOPS=all $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff check .

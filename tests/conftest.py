@@ -1,8 +1,10 @@
 """Fixtures for the tests that cross packages."""
 
 import pytest
+from wasmplex.testing.loops import EventLoop, usual
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(params=usual().values(), ids=list(usual()))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop

@@ -8,6 +8,7 @@ import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.host import Host
 from wasmplex.testing import DelayedKeyValue, plugin
+from wasmplex.testing.loops import EventLoop, usual
 
 pytestmark = [
     pytest.mark.anyio,
@@ -36,9 +37,10 @@ path = "slow.db"
 """
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(scope="module", params=usual().values(), ids=list(usual()))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop
 
 
 @pytest.fixture(scope="module")

@@ -255,9 +255,13 @@ def counted(home: Path) -> Counted:
 def held() -> set[str]:
     """Return the files, sockets and threads of this process, without those of the event loop."""
     found: set[str] = set()
+    sockets = 0
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found.add(str(entry.readlink()))
+            name = str(entry.readlink())
+            # Sockets by how many there are: uvloop has two, others each time it is run.
+            sockets += name.startswith("socket:")
+            found.add(f"socket {sockets}" if name.startswith("socket:") else name)
     found |= {thread.name for thread in threading.enumerate()}
     return {name for name in found if not name.startswith(("anon_inode:", "pipe:", "/proc/", *WORKERS))}
 

@@ -27,11 +27,6 @@ pytestmark = pytest.mark.anyio
 Serve = Callable[..., AbstractAsyncContextManager["Client"]]
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": True}  # as `wasmplex run` has it
-
-
 class Client:
     def __init__(self, host: Host, session: aiohttp.ClientSession) -> None:
         self.host = host

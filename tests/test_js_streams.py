@@ -9,6 +9,7 @@ import guests
 import pytest
 from wasmplex.errors import Trap
 from wasmplex.host import Host
+from wasmplex.testing.loops import EventLoop, usual
 
 pytestmark = [
     pytest.mark.anyio,
@@ -24,9 +25,10 @@ component = "{component}"
 """
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(scope="module", params=usual().values(), ids=list(usual()))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop
 
 
 @pytest.fixture(scope="module", params=["strings", "memory"])

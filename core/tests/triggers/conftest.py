@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from wasmplex.testing.loops import EVENT_LOOPS, EventLoop
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
+@pytest.fixture(params=EVENT_LOOPS.values(), ids=list(EVENT_LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from wasmplex.testing.loops import EVENT_LOOPS, EventLoop
 from wasmplex.testing.servers import NatsServer
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(params=EVENT_LOOPS.values(), ids=list(EVENT_LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop
 
 
 @pytest.fixture(scope="session")

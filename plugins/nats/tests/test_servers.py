@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import nats
@@ -57,10 +58,11 @@ async def works(backend: NatsBackend) -> None:
 
 async def test_a_server_that_does_not_expire_messages(nats_server: NatsServer, tmp_path: Path) -> None:
     """A stream that was made without TTLs, and may not be changed, is what servers before 2.11 have."""
+    name = f"theirs-{uuid4()}"
     client = await nats.connect(nats_server.address, user="wasmplex", password=nats_server.password)
-    await client.jetstream().create_key_value(bucket="old", direct=True)
+    await client.jetstream().create_key_value(bucket=name, direct=True)
     await client.close()
-    async with opened(tmp_path, url=nats_server.url, bucket="old") as backend:
+    async with opened(tmp_path, url=nats_server.url, bucket=name) as backend:
         backend.stream.cleans = False
         clock = FakeClock()
         backend.clock = clock
@@ -106,10 +108,11 @@ async def test_the_server_removes_what_has_expired(nats_server: NatsServer, tmp_
 
 
 async def test_a_bucket_that_others_made(nats_server: NatsServer, tmp_path: Path) -> None:
+    name = f"theirs-{uuid4()}"
     client = await nats.connect(nats_server.address, user="wasmplex", password=nats_server.password)
-    await client.jetstream().create_key_value(KeyValueConfig(bucket="theirs", history=5))
+    await client.jetstream().create_key_value(KeyValueConfig(bucket=name, history=5))
     await client.close()
-    async with opened(tmp_path, url=nats_server.url, bucket="theirs") as backend:
+    async with opened(tmp_path, url=nats_server.url, bucket=name) as backend:
         await works(backend)
     with pytest.raises(BackendError, match="does not exist"):
         async with opened(tmp_path, url=nats_server.url, bucket="none", create=False):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -143,21 +146,36 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def test_tls(tmp_path: Path, certificates: Path) -> None:
-    settings = {
-        "tls-port": "0", "tls-cert-file": f"{certificates}/cert.pem", "tls-auth-clients": "no",
-        "tls-key-file": f"{certificates}/key.pem", "tls-ca-cert-file": f"{certificates}/cert.pem",
-    }  # fmt: skip
-    try:
-        server = RedisServer(settings=settings)
-        server.settings["tls-port"] = str(free_port())
-        server.start()
-    except RuntimeError as error:
-        if "tls" in str(error).lower():
-            pytest.skip("this server was built without TLS")
-        raise
-    with server:
-        url = f"rediss://127.0.0.1:{server.settings['tls-port']}"
+@asynccontextmanager
+async def tls_in_front(server: Server, certificates: Path) -> AsyncIterator[int]:
+    """Return a port that speaks TLS: servers are often built without."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+
+    async def serve(near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
+        far, to_far = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            await asyncio.wait(
+                [asyncio.create_task(pump(near, to_far)), asyncio.create_task(pump(far, to_near))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            to_far.transport.abort()
+            to_near.transport.abort()
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with listener:
+        yield listener.sockets[0].getsockname()[1]
+
+
+async def test_tls(redis_server: RedisServer, tmp_path: Path, certificates: Path) -> None:
+    async with tls_in_front(redis_server, certificates) as port:
+        url = redis_server.url.replace("redis:", "rediss:").replace(str(redis_server.port), str(port))
         async with opened(certificates, url=url, tls_ca_file="cert.pem") as backend:
             await works(backend)
         async with opened(certificates, url=url, tls_verify=False) as backend:
@@ -241,11 +259,12 @@ async def test_a_version_shows_what_other_applications_write(
         opened(tmp_path, url=redis_server.url) as backend,
         Redis.from_url(redis_server.url) as client,
     ):
-        bucket = await backend.open_bucket("others", "b")
+        namespace = str(uuid4())
+        bucket = await backend.open_bucket(namespace, "b")
         await bucket.increment("n", 1)
         entry = await bucket.current("n")
         assert entry is not None
-        assert await client.incr("others:b:n") == 2
+        assert await client.incr(f"{namespace}:b:n") == 2
         assert isinstance(await bucket.swap("n", b"9", require_version=entry.version), Stale)
         assert await bucket.get("n") == b"2"
 

@@ -15,6 +15,7 @@ from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.linker import Linked
 from wasmplex.plugin import Grants, HostFunction, ImportRequest, Limits, WorkloadContext
+from wasmplex.testing.loops import EVENT_LOOPS, EventLoop
 
 EMPTY = InstanceType({})
 
@@ -113,6 +114,7 @@ def bound() -> Callable[..., AbstractAsyncContextManager[Package]]:
     return bind
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(params=EVENT_LOOPS.values(), ids=list(EVENT_LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
+    loop: EventLoop = request.param
+    return loop

@@ -18,11 +18,6 @@ Bound = Callable[..., AbstractAsyncContextManager[Any]]
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 async def test_clocks_read_the_time(bound: Bound) -> None:
     async with bound("wasi:clocks") as clocks:
         before = time.monotonic_ns()

@@ -54,11 +54,6 @@ async def net(bound: Bound) -> AsyncIterator[Any]:
     assert open_sockets() == before
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
-
-
 def refused(code: str, call: Any) -> None:
     with pytest.raises(Err) as caught:
         call()

@@ -1,4 +1,4 @@
-"""What plugin authors and their tests use: conformance kits, test doubles, a fake clock, a host for tests.
+"""What plugin authors and their tests use: conformance kits, test doubles, a fake clock, event loops, a host.
 
 The kits need pytest and Hypothesis (``pip install wasmplex[testing]``); the doubles need nothing more.
 """
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from wasmplex.testing.clock import FakeClock
 from wasmplex.testing.doubles import DelayedKeyValue, FaultyKeyValue, Hang, plugin
+from wasmplex.testing.loops import EVENT_LOOPS
 
 if TYPE_CHECKING:
     from wasmplex.testing.hosting import HostFactory, WasmHost
     from wasmplex.testing.keyvalue import KeyValueConformance
 
 __all__ = [
-    "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance",
-    "WasmHost", "plugin",
+    "EVENT_LOOPS", "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory",
+    "KeyValueConformance", "WasmHost", "plugin",
 ]  # fmt: skip
 
 _KEYVALUE = "wasmplex.testing.keyvalue"

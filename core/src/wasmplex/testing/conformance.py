@@ -7,12 +7,14 @@ A kit is a class of tests that plugin authors subclass. A subclass says what it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import getattr_static
 from typing import Any, ClassVar, TypeVar
 
 import pytest
 
 from wasmplex.errors import nearest
 from wasmplex.plugins.contracts import BackendProvider
+from wasmplex.testing.loops import EVENT_LOOPS, EventLoop
 
 __all__ = ["Conformance", "needs"]
 
@@ -63,9 +65,16 @@ class Conformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def anyio_backend(cls) -> str:
-        """Run on asyncio, the host's event loop."""
-        return "asyncio"
+    def anyio_backend(cls, request: pytest.FixtureRequest) -> EventLoop:
+        """Run on an event loop that the host runs on; a class that has its own fixture runs on that alone."""
+        loop: EventLoop = getattr(request, "param", next(iter(EVENT_LOOPS.values())))
+        return loop
+
+    @classmethod
+    def _loops(cls) -> Mapping[str, EventLoop]:
+        """Return the loops to run on by their names; none if the class chooses one itself."""
+        own = getattr_static(cls, "anyio_backend") is not vars(Conformance)["anyio_backend"]
+        return {} if own else EVENT_LOOPS
 
     @pytest.fixture(autouse=True)
     def _declared(self, request: pytest.FixtureRequest) -> None:
@@ -86,4 +95,4 @@ class Conformance:
         assert not gone, f"the kit lacks {', '.join(sorted(gone))}"
 
 
-_GUARDED = {"_declared", "_kit", "_supported", "__init_subclass__", "__test__"}
+_GUARDED = {"_declared", "_kit", "_loops", "_supported", "__init_subclass__", "__test__"}

@@ -36,6 +36,7 @@ from wasmplex.testing.keyvalue.feature_tests import FeatureTests, WatchTests
 from wasmplex.testing.keyvalue.guests import GuestDriver, LabelledGuestDriver, by_transport
 from wasmplex.testing.keyvalue.machine import run_machine
 from wasmplex.testing.keyvalue.store_tests import StoreTests, refused
+from wasmplex.testing.loops import everything
 
 __all__ = [
     "EVERY_DRIVER", "AsyncGuestDriver", "Bench", "ContractDriver", "Driver", "GuestDriver", "Handle",
@@ -88,13 +89,32 @@ class KeyValueConformance(
             yield bench
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run each test with every driver that has words for what it needs."""
-        if "driver_type" in metafunc.fixturenames:
-            needed = set(getattr(metafunc.function, "needs", ()))
-            usable = [driver for driver in self.drivers if driver.requires <= self.provider.features]
-            drivers = [driver for driver in usable if driver.expresses >= needed]
-            names = [driver.__name__.removesuffix("Driver") for driver in drivers]
-            metafunc.parametrize("driver_type", drivers, ids=names)
+        """Run each test with every driver that has words for what it needs, and on every event loop.
+
+        Guests are the same on all loops, so they run on the first alone unless everything is asked for.
+        """
+        loops = self._loops() if "anyio_backend" in metafunc.fixturenames else {}
+        if "driver_type" not in metafunc.fixturenames:
+            if loops:
+                metafunc.parametrize("anyio_backend", list(loops.values()), ids=list(loops), indirect=True)
+            return
+        needed = set(getattr(metafunc.function, "needs", ()))
+        usable = [driver for driver in self.drivers if driver.requires <= self.provider.features]
+        drivers = [driver for driver in usable if driver.expresses >= needed]
+        names = {driver: driver.__name__.removesuffix("Driver") for driver in drivers}
+        if not loops:
+            metafunc.parametrize("driver_type", drivers, ids=list(names.values()))
+            return
+        first = next(iter(loops))
+        runs = {
+            f"{names[driver]}-{name}": (driver, loop)
+            for driver in drivers
+            for name, loop in loops.items()
+            if name == first or driver is ContractDriver or everything()
+        }
+        metafunc.parametrize(
+            ("driver_type", "anyio_backend"), list(runs.values()), ids=list(runs), indirect=["anyio_backend"]
+        )
 
     def _supported(self, request: pytest.FixtureRequest) -> frozenset[str]:
         if "driver_type" not in request.fixturenames:
