@@ -77,24 +77,30 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
     :param poll: polls it
     :raises HostFailure: if a host function that had suspended the guest failed
     """
-    ticker, ticks, stalls = state.ticker, 0, 0
+    ticker, turns, share = state.ticker, state.turns, state.share
+    stalls = slices = 0
     try:
         while True:
+            if slices or (ticker.ticks >= turns.until and not turns.begin()):
+                await turns.wait(share, computing=slices > 0)
+            state.refresh_epoch()
+            ticks = ticker.ticks
             state.polling = True
             if poll(future):
+                share.spent += ticker.ticks - ticks
                 break
             state.polling = False
             if state.waiting is not None:
-                stalls = ticks = 0
+                share.spent += ticker.ticks - ticks
+                stalls = slices = 0
                 await _wait(state)
-            else:
-                if ticks == ticker.ticks:
-                    stalls += 1
-                else:
-                    ticker.pressed = ticker.pressed or ticks > 0
-                    stalls, ticks = 0, ticker.ticks
+            elif ticks == ticker.ticks:
+                stalls, slices = stalls + 1, 0
                 await asyncio.sleep(0 if stalls < _STALLS else _STALL_SECONDS)
-            state.refresh_epoch()
+            else:
+                share.spent += ticker.ticks - ticks
+                ticker.pressed = ticker.pressed or slices > 0
+                stalls, slices = 0, slices + 1
     finally:
         future_delete(future)
         state.waiting = state.task = None

@@ -29,6 +29,7 @@ from wasmplex.engine.settings import EngineSettings, check_python
 from wasmplex.engine.sweeping import Report, Sweeper
 from wasmplex.engine.ticker import Ticker
 from wasmplex.engine.traps import innermost_cause
+from wasmplex.engine.turns import Turns
 from wasmplex.engine.variants import Variant, check, variant_key
 from wasmplex.engine.worker import Worker
 from wasmplex.errors import ComponentError
@@ -60,7 +61,8 @@ class Engine:
     def __init__(self, settings: EngineSettings | None = None, report: Report | None = None) -> None:
         check_python(sys.version_info[:3], sys.implementation.name)
         self.settings = settings or EngineSettings()
-        self.services = Services(Ticker(), Worker(), Sweeper() if report is None else Sweeper(report))
+        ticker, sweeper = Ticker(), Sweeper() if report is None else Sweeper(report)
+        self.services = Services(ticker, Worker(), sweeper, Turns(ticker))
         weakref.finalize(self, self.services.ticker.close)
         weakref.finalize(self, self.services.worker.close, wait=False)
         self._variants: dict[tuple[bool, bool], Variant] = {}

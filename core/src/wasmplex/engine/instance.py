@@ -222,7 +222,6 @@ class Instance:
         self._running = True
         finished = False
         try:
-            store.refresh_epoch()
             await drive(store, future, poll)
             if pointer := U64[error]:
                 raise self._failure(take_error(pointer), name)

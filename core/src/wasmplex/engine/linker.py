@@ -16,6 +16,7 @@ from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
+from wasmplex.engine.turns import Share
 from wasmplex.errors import Diagnostic, LinkError, nearest
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
 from wasmplex.plugins.limits import Limits
@@ -33,12 +34,14 @@ class Linked:
 
     :ivar workload: the name that errors give
     :ivar limits: what each instance may take
+    :ivar share: its instances, as they share the event loop with those of others
     """
 
     def __init__(self, compiled: Compiled, workload: str, limits: Limits) -> None:
         self.compiled = compiled
         self.workload = workload
         self.limits = limits
+        self.share = Share()
         self.linker: int = capi.linker_new(compiled.variant.engine)
         self._callbacks: list[Any] = []
         weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
@@ -63,7 +66,7 @@ class Linked:
         compiled, limits = self.compiled, self.limits
         bounds = (limits.memory, limits.tables, _INSTANCES, _TABLES, _MEMORIES)
         objects = HostObjects(self.workload, limits.handles)
-        store = StoreState(compiled.variant.engine, compiled.services, objects, bounds)
+        store = StoreState(compiled.variant.engine, compiled.services, self.share, objects, bounds)
         if delete is not None:
             store.delete = delete
         return Instance(self, store)

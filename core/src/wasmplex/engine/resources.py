@@ -106,23 +106,18 @@ class HostObjects:
     def take(self, rep: int) -> Any:
         """Remove an object whose handle was given back: its ``drop()`` is the host's business again."""
         value = self.entries.pop(rep)
-        self._released(value)
+        counts, key = self._counts, id(value)
+        if (left := counts[key] - 1) != 0:
+            counts[key] = left
+        else:
+            del counts[key]
         return value
 
     def drop(self, rep: int) -> None:
         """Remove an object because its handle was dropped; call its ``drop()`` if no other handle is left."""
-        value = self.entries.pop(rep)
-        if self._released(value):
+        value = self.take(rep)
+        if id(value) not in self._counts:
             dropped(value)
-
-    def _released(self, value: Any) -> bool:
-        """Count one handle less; say whether it was the last."""
-        key = id(value)
-        if (left := self._counts[key] - 1) != 0:
-            self._counts[key] = left
-            return False
-        del self._counts[key]
-        return True
 
     def forget(self, value: Any) -> None:
         """Call the ``drop()`` of an object that was to get a handle, and will get none."""
@@ -131,9 +126,9 @@ class HostObjects:
 
     def drop_youngest(self) -> None:
         """Drop what was entered last of what is left."""
-        _, value = self.entries.popitem()
-        if self._released(value):
-            dropped(value)
+        rep, value = self.entries.popitem()  # to look for the last key would take longer each time
+        self.entries[rep] = value
+        self.drop(rep)
 
 
 def dropped(value: Any) -> None:

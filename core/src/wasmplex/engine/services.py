@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wasmplex.engine.sweeping import Sweeper
 from wasmplex.engine.ticker import Ticker
+from wasmplex.engine.turns import Turns
 from wasmplex.engine.worker import Worker
 
 __all__ = ["Services"]
@@ -18,11 +19,13 @@ class Services:
     :ivar ticker: ends the time slices of guests
     :ivar worker: does long steps elsewhere
     :ivar sweeper: drops what ended instances have left behind
+    :ivar turns: decides which guests run, and when
     """
 
     ticker: Ticker
     worker: Worker
     sweeper: Sweeper
+    turns: Turns
 
     def close(self) -> None:
         """End the threads, and what was left for later."""

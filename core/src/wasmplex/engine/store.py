@@ -12,6 +12,7 @@ from wasmplex.engine.capi import host_to_any, set_epoch_deadline
 from wasmplex.engine.memory import RAW, U64
 from wasmplex.engine.resources import GuestResource, HostObjects, Patterns
 from wasmplex.engine.services import Services
+from wasmplex.engine.turns import Share
 from wasmplex.wit.types import Resource
 
 if TYPE_CHECKING:
@@ -38,22 +39,33 @@ class StoreState:
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
+    :ivar look: returns the object behind a borrowed handle, given its representation
+    :ivar take: returns the object behind a handle whose ownership comes back
     :ivar polling: True while wasmtime, and what it calls, runs
     :ivar task: who waits for the host function that has suspended the guest
     :ivar delete: frees the store, given its address, now or a little later
+    :ivar share: the guests of its workload, as they share the event loop with others
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
         "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
-        "moved", "objects", "polling", "services", "task", "ticker", "waiting",
+        "look", "moved", "objects", "polling", "services", "share", "take", "task", "ticker", "turns",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
-        self, engine: int, services: Services, objects: HostObjects, limits: tuple[int, int, int, int, int]
+        self,
+        engine: int,
+        services: Services,
+        share: Share,
+        objects: HostObjects,
+        limits: tuple[int, int, int, int, int],
     ) -> None:
         self.services = services
         self.ticker = services.ticker
+        self.turns = services.turns
+        self.share = share
         self.delete: Callable[[int], object] = capi.store_delete
         self._store = capi.store_new(engine, 0, 0)
         capi.store_limiter(self._store, *limits)
@@ -67,6 +79,8 @@ class StoreState:
         self.error: tuple[str, BaseException] | None = None
         self.bare: Any = None
         self.objects = objects
+        self.look: Callable[[int], Any] = objects.entries.__getitem__
+        self.take: Callable[[int], Any] = objects.take
         self.loans: list[tuple[int, int]] = []
         self.moved: list[GuestResource] = []
         self.polling = False
@@ -112,14 +126,6 @@ class StoreState:
             self.services.sweeper.tell(self.objects.workload, error)
 
     # ------------------------------------------------------------ handles, called by generated code
-
-    def look(self, rep: int) -> Any:
-        """Return the object behind a borrowed handle."""
-        return self.objects.entries[rep]
-
-    def take(self, rep: int) -> Any:
-        """Return the object behind a handle whose ownership comes back."""
-        return self.objects.take(rep)
 
     def hand(self, resource: Resource, value: Any) -> int:
         """Make a C handle for a value; whoever gets it frees it."""

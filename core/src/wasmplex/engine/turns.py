@@ -1,0 +1,194 @@
+"""Shares the event loop among guests: how long they run in one turn of it, and who is next.
+
+As long as guests take little time they run when they are ready to. The first one in a turn of the loop opens
+a *round*; until the next tick of the ticker, others may run as well. Whoever comes later, or has used up its
+time slice, waits in a queue: of its workload, so that many instances of one workload count as one. While
+somebody waits everybody does, and each turn of the loop lets a few go on: of the workload that has had the
+least time, calls that have just begun or come back from the host before those that compute.
+
+Time is counted in ticks that passed while a guest of the workload ran. That is as good as a clock on the
+average, and costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from wasmplex.engine.ticker import Ticker
+
+__all__ = ["Share", "Turns"]
+
+_MOST: Final = 64
+"""Guests that one round lets go on at most."""
+
+
+class Share:
+    """The guests of one workload, as far as they wait for the processor.
+
+    :ivar spent: ticks that they have had
+    """
+
+    __slots__ = ("_computing", "_fresh", "_was_fresh", "served", "spent")
+
+    def __init__(self) -> None:
+        self.spent = 0
+        self.served = 0
+        """The round that it was last served in, to decide between equals."""
+        self._fresh: deque[asyncio.Future[None]] = deque()
+        self._computing: deque[asyncio.Future[None]] = deque()
+        self._was_fresh = False
+
+    def add(self, turn: asyncio.Future[None], *, computing: bool) -> None:
+        """Put a guest at the end of the queue."""
+        (self._computing if computing else self._fresh).append(turn)
+
+    def put_back(self, turn: asyncio.Future[None], *, computing: bool) -> None:
+        """Put a guest at the front, that was let go on and came too late."""
+        (self._computing if computing else self._fresh).appendleft(turn)
+
+    def next(self) -> asyncio.Future[None] | None:
+        """Return who is next: in turns one that has just come and one that computes, if there are both."""
+        first, second = self._fresh, self._computing
+        if self._was_fresh:
+            first, second = second, first
+        for queue in (first, second):
+            while queue:
+                if not (turn := queue.popleft()).done():  # else its call was cancelled meanwhile
+                    self._was_fresh = queue is self._fresh
+                    return turn
+        return None
+
+    def clear(self) -> None:
+        """Forget who waits."""
+        self._fresh.clear()
+        self._computing.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._fresh or self._computing)
+
+
+class Turns:
+    """Decides which guests run in a turn of the event loop.
+
+    Before a guest runs, whoever drives it compares: with ``ticker.ticks >= turns.until and not
+    turns.begin()`` it has to `wait`.
+
+    :ivar until: the number of ticks from which on no guest begins to run in this turn unless it has waited
+    """
+
+    def __init__(self, ticker: Ticker) -> None:
+        self._ticker = ticker
+        self.until = -1
+        self._ends = -1
+        """The same for those that have waited; -1 until the first of them begins."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop in which a round is open, None if there is none."""
+        self._waiting: dict[Share, None] = {}
+        self._let_go = 0
+        """Guests that were let go on and have not begun."""
+        self._late = 0
+        """Those that came too late in this round."""
+        self._size = _MOST
+        """How many guests the next round lets go on."""
+        self._rounds = 0
+        self._clock = 0
+        """What the workload had spent that was served last."""
+
+    def begin(self) -> bool:
+        """Open a round, if none is open in this turn of the loop; say whether the caller may run a guest."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # driven by hand, without an event loop
+            return True
+        if self._loop is loop:
+            return False
+        if self._loop is not None:
+            self._forget()
+        self._loop = loop
+        self.until = self._ticker.ticks + 1
+        loop.call_soon(self._turn)
+        return True
+
+    def _forget(self) -> None:
+        """Forget a loop that has ended before those had their turn that wait in it."""
+        for share in self._waiting:
+            share.clear()
+        self._waiting.clear()
+        self._let_go = self._late = 0
+
+    async def wait(self, share: Share, *, computing: bool) -> None:
+        """Wait until a guest may run.
+
+        :param share: of its workload
+        :param computing: whether it has used up a time slice
+        """
+        self.begin()
+        if self._loop is None:
+            await asyncio.sleep(0)
+            return
+        self.until = -1  # while somebody waits everybody does
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        share.add(turn, computing=computing)
+        if share not in self._waiting:
+            share.spent = max(share.spent, self._clock)  # what it did not want before is not saved up
+            self._waiting[share] = None
+        while not await self._its_turn(turn):
+            turn = asyncio.get_running_loop().create_future()
+            share.put_back(turn, computing=computing)
+            self._waiting[share] = None
+
+    async def _its_turn(self, turn: asyncio.Future[None]) -> bool:
+        """Wait until a guest is let go on; say whether that is not too late in the round."""
+        try:
+            await turn
+        except BaseException:
+            self._let_go -= turn.done() and not turn.cancelled()
+            raise
+        self._let_go -= 1
+        if self._ends < 0:
+            self._ends = self._ticker.ticks + 1
+            if not self._waiting:
+                self.until = self._ends
+        elif self._ticker.ticks >= self._ends:
+            self._late += 1
+            return False
+        return True
+
+    def _turn(self) -> None:
+        """End a round, in the next turn of the loop; begin another if somebody waits."""
+        loop = asyncio.get_running_loop()
+        self.until = -1
+        if not self._let_go and not self._waiting:
+            self._loop = None
+            return
+        loop.call_soon(self._turn)
+        if self._let_go:  # they are woken in this turn of the loop
+            return
+        self._size = max(1, self._size - self._late) if self._late else min(self._size * 2, _MOST)
+        self._late, self._ends = 0, -1
+        self._rounds += 1
+        for _ in range(self._size):
+            if not self._let_one_go():
+                return
+        if self._waiting:
+            self._ticker.pressed = True  # somebody waits for longer than a round: let it be short
+
+    def _let_one_go(self) -> bool:
+        while self._waiting:
+            share = min(self._waiting, key=_order)
+            turn = share.next()
+            if not share:
+                del self._waiting[share]
+            if turn is not None:
+                self._clock = max(self._clock, share.spent)
+                share.served = self._rounds
+                self._let_go += 1
+                turn.set_result(None)
+                return True
+        return False
+
+
+def _order(share: Share) -> tuple[int, int]:
+    return share.spent, share.served
