@@ -6,24 +6,24 @@ adapter, and one instance of plain functions that a `Session` serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from wasmplex.bridge.compose import GIVEN, START, compose, outer_text
+from wasmplex.bridge.compose import KEEPER, START, compose, outer_text
 from wasmplex.bridge.exporting import ExportCodec, export_codecs
 from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
 from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
-from wasmplex.bridge.kinds import Function, inner_types
+from wasmplex.bridge.kinds import Function, functions_of, mentioned, value_types
 from wasmplex.bridge.parts import STREAM_HEAP
-from wasmplex.bridge.port import export_port, port
+from wasmplex.bridge.port import export_port, keeper_port, port
 from wasmplex.bridge.transport import MEMORY, PLAIN_STRINGS, STRINGS, Transport, TransportName
 from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read
-from wasmplex.component.shape import Export, Import, InstanceType, Shape
+from wasmplex.component.shape import Import, Shape
 from wasmplex.plugins.contracts import HostFunctions
-from wasmplex.wit.types import FuncType, FutureType, ListType, Own, Param, Primitive, Resource, StreamType
+from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, StreamType
 
 __all__ = ["Above", "Below", "Bridged", "bridge", "needing", "wanted"]
 
@@ -53,15 +53,14 @@ class Bridged:
     :ivar wasm: the composed component
     :ivar below: the import adapter, None without
     :ivar above: the export adapter, None without
-    :ivar takes: for each export that takes resources of the host: the positions of these parameters, and the
-        exports that make their handles
+    :ivar keeper: the numbers of the resources whose handles the export adapter has the engine make
     :ivar transport: how blocks cross
     """
 
     wasm: bytes
     below: Below | None
     above: Above | None
-    takes: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
+    keeper: Sequence[int] = ()
     transport: Transport = STRINGS
 
     @property
@@ -95,25 +94,21 @@ class Bridged:
             linked[HOST] = port(served, self.below.kinds, self.below.adapter.kinds, self.transport)
         if self.above is not None:
             linked[HOST_EXPORTS] = export_port(self.above.kinds, self.transport)
+            if self.keeper:
+                linked[KEEPER] = keeper_port(self.keeper)
         return linked
 
 
 def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
     """Return the imports that `want` chooses, and those that share resources with them."""
-    instances = [item for item in shape.imports if isinstance(item.type, (InstanceType, FuncType))]
-    chosen = [item for item in instances if want(item)]
+    possible = [item for item in shape.imports if mentioned(item.type) or functions_of(item)]
+    chosen = [item for item in possible if functions_of(item) and want(item)]
     while True:
-        shared = {resource.id for item in chosen for resource in _resources(item)}
-        more = [i for i in instances if i not in chosen and any(r.id in shared for r in _resources(i))]
+        shared = {resource.id for item in chosen for resource in mentioned(item.type)}
+        more = [i for i in possible if i not in chosen and any(r.id in shared for r in mentioned(i.type))]
         if not more:
             return tuple(item for item in shape.imports if item in chosen)
         chosen += more
-
-
-def _functions(item: Import | Export) -> dict[str, FuncType]:
-    if isinstance(item.type, FuncType):
-        return {item.name: item.type}
-    return item.type.functions if isinstance(item.type, InstanceType) else {}
 
 
 def wanted(item: Import) -> bool:
@@ -121,7 +116,7 @@ def wanted(item: Import) -> bool:
 
     The interfaces of WASI 0.2 share their resources with exports that the host calls directly.
     """
-    functions = _functions(item).values()
+    functions = functions_of(item).values()
     if any(function.is_async or _carries_streams(function) for function in functions):
         return True
     return not item.interface.startswith(_DIRECT) and any(map(_carries_bytes, functions))
@@ -133,25 +128,11 @@ _DIRECT = tuple(
 
 
 def _carries_streams(function: FuncType) -> bool:
-    types = [*(param.type for param in function.params), function.result]
-    return any(isinstance(p, (StreamType, FutureType)) for type_ in types for p in inner_types(type_))
+    return any(isinstance(part, (StreamType, FutureType)) for part in value_types(function))
 
 
 def _carries_bytes(function: FuncType) -> bool:
-    types = [*(param.type for param in function.params), function.result]
-    octets = ListType(Primitive("u8"))
-    return any(part == octets for type_ in types for part in inner_types(type_))
-
-
-def _mentioned(function: FuncType) -> set[Resource]:
-    types = [*(param.type for param in function.params), function.result]
-    parts = [part for type_ in types for part in inner_types(type_)]
-    return {resource for part in parts if (resource := getattr(part, "resource", None)) is not None}
-
-
-def _resources(item: Import) -> set[Resource]:
-    found = set(item.type.resources.values()) if isinstance(item.type, InstanceType) else set()
-    return found.union(*(_mentioned(function) for function in _functions(item).values()))
+    return ListType(Primitive("u8")) in value_types(function)
 
 
 def bridge(
@@ -173,52 +154,39 @@ def bridge(
     :param want: which imports go through the bridge; those that share resources with them follow
     :raises BridgeError: if a type cannot be carried
     """
-    given = {part.resource for _, _, param in _export_params(shape) if isinstance(part := param.type, Own)}
     way = MEMORY if transport == "memory" else STRINGS if vectors else PLAIN_STRINGS
     chosen = needing(shape, want)
     twins: Twins = {}
-    moving = [item.name for item in chosen if any(map(_carries_bytes, _functions(item).values()))]
+    moving = [item.name for item in chosen if any(map(_carries_bytes, functions_of(item).values()))]
     if moving and (doubled := double(wasm, moving, assemble)) is not None:
         wasm, twins = doubled
         shape = read(wasm)
         through = {item.name for item in chosen}
         chosen = tuple(item for item in shape.imports if item.name in through)
-    below = _below(chosen, imports, given, way, twins)
-    above = _above(
-        [(export, names) for export in shape.exports if (names := _bridged_functions(export))], way
-    )
+    served = {resource.id for item in chosen for resource in mentioned(item.type)}
+    exported = _bridged_functions(shape, served)
+    hosts = {r.id for f in exported for r in mentioned(f.type) if r.id in _imported(shape)}
+    below = _below(chosen, imports, served & hosts, way, twins)
+    above = _above(exported, hosts, way)
     if below is None and above is None:
         return None
-    text = outer_text(
-        shape, below.adapter if below else None, above.adapter if above else None, shape.exports, way
-    )
-    return Bridged(compose(assemble(text), {0: wasm}), below, above, _takes(shape, below), way)
+    keeper = [] if above is None else [
+        number for number, resource in enumerate(above.adapter.kinds.resources)
+        if resource.id in hosts - served
+    ]  # fmt: skip
+    text = outer_text(shape, below.adapter if below else None, above.adapter if above else None, way)
+    return Bridged(compose(assemble(text), {0: wasm}), below, above, keeper, way)
 
 
-def _export_params(shape: Shape) -> Iterator[tuple[str, int, Param]]:
-    """Yield every parameter of every exported function, by the name that a call gives."""
-    for export in shape.exports:
-        prefix = "" if isinstance(export.type, FuncType) else f"{export.name}#"
-        for name, function in _functions(export).items():
-            for position, param in enumerate(function.params):
-                yield prefix + name, position, param
-
-
-def _takes(shape: Shape, below: Below | None) -> dict[str, list[tuple[int, str]]]:
-    """Find the parameters that take ownership of a resource that the import adapter defines."""
-    takes: dict[str, list[tuple[int, str]]] = {}
-    givers = {} if below is None else below.adapter.givers
-    for name, position, param in _export_params(shape):
-        if isinstance(param.type, Own) and param.type.resource.id in givers:
-            function, _ = givers[param.type.resource.id]
-            takes.setdefault(name, []).append((position, GIVEN + function))
-    return takes
+def _imported(shape: Shape) -> set[int]:
+    """Return the ids of the resources that the guest does not implement."""
+    return {resource.id for item in shape.imports for resource in mentioned(item.type)}
 
 
 def _below(
     chosen: tuple[Import, ...],
     imports: Mapping[str, HostFunctions],
-    given: Collection[Resource],
+    shared: Collection[int],
     transport: Transport,
     twins: Twins,
 ) -> Below | None:
@@ -226,40 +194,48 @@ def _below(
         return None
     functions: list[Function] = []
     for item in chosen:
-        own = _functions(item)
+        own = functions_of(item)
         for name, type_ in own.items():
             of = twins.get((item.name, name), name)
             twin = None if of == name else (name, type_)
             waits = is_coroutine(imports[item.name][of])
             functions.append(Function(len(functions), item.name, of, own[of], waits, twin))
-    adapter = import_adapter(chosen, functions, given, transport)
+    adapter = import_adapter(chosen, functions, shared, transport)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Below(adapter, codecs(functions, adapter.kinds), kinds)
 
 
-def _above(chosen: list[tuple[Export, list[str]]], transport: Transport) -> Above | None:
-    """Build the export adapter for some functions of some exports."""
-    if not chosen:
+def _above(functions: Sequence[Function], hosts: Collection[int], transport: Transport) -> Above | None:
+    """Build the export adapter for some exported functions."""
+    if not functions:
         return None
-    found = [
-        ("" if isinstance(export.type, FuncType) else export.name, name, _functions(export)[name])
-        for export, names in chosen
-        for name in names
-    ]
-    functions = [Function(number, *function) for number, function in enumerate(found)]
-    adapter = export_adapter([export for export, _ in chosen], functions, transport)
+    adapter = export_adapter(functions, hosts, transport)
     kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
     return Above(adapter, export_codecs(adapter), kinds)
 
 
-def _bridged_functions(export: Export) -> list[str]:
-    """Return the functions of an export that the host calls through the bridge.
+def _bridged_functions(shape: Shape, served: Collection[int]) -> list[Function]:
+    """Return the exported functions that the host calls through the bridge.
 
-    Those that take resources of the host are called directly: the adapter above knows the guest's only.
+    Streams have no other way, nor have resources that the import adapter defines, and bytes are faster. A
+    handle of the guest's resource is known on the way it came: what has to do with one takes the same.
     """
-    return [
-        name
-        for name, function in _functions(export).items()
-        if (_carries_streams(function) or _carries_bytes(function))
-        and not any(resource.imported for resource in _mentioned(function))
+    imported = _imported(shape)
+    every = [
+        ("" if isinstance(export.type, FuncType) else export.name, name, type_)
+        for export in shape.exports
+        for name, type_ in functions_of(export).items()
     ]
+
+    def needs(type_: FuncType) -> bool:
+        ids = {resource.id for resource in mentioned(type_)}
+        has_bytes = _carries_bytes(type_) and not ids & imported
+        return _carries_streams(type_) or has_bytes or bool(ids & set(served))
+
+    chosen = [function for function in every if needs(function[2])]
+    while True:
+        shared = {r.id for _, _, type_ in chosen for r in mentioned(type_)} - imported
+        more = [f for f in every if f not in chosen and any(r.id in shared for r in mentioned(f[2]))]
+        if not more:
+            return [Function(n, *function) for n, function in enumerate(f for f in every if f in chosen)]
+        chosen += more

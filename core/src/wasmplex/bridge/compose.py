@@ -7,151 +7,255 @@ with the length in front of it, and nothing else refers to its offset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.errors import BridgeError
-from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter, arguments
-from wasmplex.bridge.imports import HOST, ImportAdapter
+from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter
+from wasmplex.bridge.imports import HOST, TYPES, ImportAdapter
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.transport import Transport
-from wasmplex.bridge.wat import Scope, instance_type, nameless, quote
+from wasmplex.bridge.wat import BagScope, ImportScope, instance_type, quote
 from wasmplex.component.encoding import as_section
-from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
-from wasmplex.wit.types import FuncType
+from wasmplex.component.shape import (
+    ComponentType,
+    CoreModuleType,
+    Export,
+    Import,
+    InstanceType,
+    NamedType,
+    Shape,
+)
+from wasmplex.wit.types import FuncType, Primitive, Resource
 
-__all__ = ["GIVEN", "START", "compose", "outer_text"]
+__all__ = ["KEEPER", "START", "compose", "outer_text"]
 
 _PREAMBLE = b"\0asm\x0d\0\x01\0"
 _EMPTY = _PREAMBLE
 _COMPONENT_SECTION = 4
 
 
+START = "wasmplex-start"
+"""Name of the export that must be called once in a fresh instance, where the adapter has one."""
+KEEPER = "wasmplex:bridge/resources"
+"""The instance of functions by which an adapter deals with resources that are linked directly."""
+_TYPES, _ROOT = "wasmplex-types", "wasmplex-root"
+
+
 def outer_text(
-    shape: Shape,
-    below: ImportAdapter | None,
-    above: ExportAdapter | None,
-    exports: Iterable[Export],
-    transport: Transport,
+    shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, transport: Transport
 ) -> str:
     """Return the outer component: what passes by the adapters is imported, the rest goes through them.
 
     :param below: the import adapter, if the guest needs one
     :param above: the export adapter, if the guest needs one
-    :param exports: what of the guest is exported as it is
     """
-    served = {} if below is None else below.instances
-    passing = [item for item in shape.imports if item.name not in served]
-    scope = Scope("o")
-    lines = ["(component"]
-    for name, adapter in (("$host", below), ("$above", above)):
-        if adapter is not None:
-            path = HOST if adapter is below else HOST_EXPORTS
-            bare = below.bare.values() if adapter is below and below is not None else ()
-            lines.append(f'(import "{path}" (instance {name}\n{host_instance(transport, bare)}))')
-    withs = []
-    for number, item in enumerate(passing):
-        lines += _import(item, number, scope)
-        sort = "instance" if isinstance(item.type, InstanceType) else "func"
-        withs.append(f"(with {quote(item.name)} ({sort} $p{number}))")
-    lines += [below.text if below else "", above.text if above else ""]
-    lines.append("(component)")  # the guest's place; without a name, or it would not be empty
-    if below is not None:
-        lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
-    for name, given in served.items():
-        sort = "instance" if isinstance(_type_of(shape, name), InstanceType) else "func"
-        withs.append(f"(with {quote(name)} ({sort} $adapter {quote(given)}))")
-    guest = (below is not None) + (above is not None)
-    lines.append(f"(instance $guest (instantiate {guest} {' '.join(withs)}))")
-    lines += _resources(served, shape, scope)
-    for number, export in enumerate(exports):
-        lines += _export(export, number, scope)
-    if above is not None:
-        to = " ".join(['(with "host" (instance $above))', *arguments(above)])
-        lines.append(f"(instance $calls (instantiate $Exports {to}))")
-        lines.append(f'(export "{CALL}" (func $calls "call"))')
-    for function, name in below.givers.values() if below is not None else ():
-        lines.append(f'(alias export $adapter "{name}" (type ${name}))')
-        lines.append(f'(export $x{name} "{GIVEN}{name}" (type ${name}))')
-        type_ = f'(func (param "rep" u32) (result (own $x{name})))'
-        lines.append(f'(export "{GIVEN}{function}" (func $adapter "{function}") {type_})')
-    if below is not None and below.needs_start:
-        lines.append(f'(export "{START}" (func $adapter "start"))')
-    return "\n".join([*lines, ")"])
+    return _Outer(shape, below, above, transport).text()
 
 
-GIVEN = "wasmplex-"
-"""What the names of `ImportAdapter.givers` are exported with in front."""
-START = "wasmplex-start"
-"""Name of the export that must be called once in a fresh instance, where the adapter has one."""
+class _Outer:
+    """The outer component while it is written.
 
-
-def _type_of(shape: Shape, name: str) -> object:
-    return next(item.type for item in shape.imports if item.name == name)
-
-
-def _import(item: Import, number: int, scope: Scope) -> list[str]:
-    """Import what the guest imports, with the guest's own types; its resources are known from here on."""
-    if isinstance(item.type, FuncType):
-        text = scope.func(item.type)
-        lines, scope.lines[:] = list(scope.lines), []
-        return [*lines, f"(import {quote(item.name)} (func $p{number} {text}))"]
-    if not isinstance(item.type, InstanceType):
-        raise BridgeError(f"import {item.name!r}: only instances and functions can pass by an adapter")
-    text, _ = instance_type(item.type, scope, f"p{number}x")
-    lines = [f"(import {quote(item.name)} (instance $p{number}\n{text}))"]
-    for name, resource in item.type.resources.items():
-        if resource.id not in scope.resources:
-            scope.resources[resource.id] = local = scope.fresh()
-            lines.append(f"(alias export $p{number} {quote(name)} (type {local}))")
-    for name, extern in item.type.exports.items():
-        if isinstance(extern, NamedType):
-            scope.named[id(extern)] = local = scope.fresh()
-            lines.append(f"(alias export $p{number} {quote(name)} (type {local}))")
-    return lines
-
-
-def _resources(served: Mapping[str, str], shape: Shape, scope: Scope) -> list[str]:
-    """Let the resources that the import adapter defines be known outside of it."""
-    lines = []
-    for item in shape.imports:
-        if item.name not in served or not isinstance(item.type, InstanceType):
-            continue
-        fresh = {name: r for name, r in item.type.resources.items() if r.id not in scope.resources}
-        if fresh:
-            instance = served[item.name]
-            lines.append(f"(alias export $adapter {quote(instance)} (instance ${instance}))")
-        for name, resource in fresh.items():
-            scope.resources[resource.id] = local = scope.fresh()
-            lines.append(f"(alias export ${instance} {quote(name)} (type {local}))")
-    return lines
-
-
-def _export(export: Export, number: int, scope: Scope) -> list[str]:
-    """Export something of the guest's.
-
-    An instance that uses types of an import is exported with a type of its own: what these types are made of
-    had a name in the guest, where the import is, and must have one here.
+    The guest finds every type under the name it expects. What it exports is exported again as it is: each
+    type in it has a name here if it had one in the guest, for the guest's imports are imported here, and the
+    types of what the import adapter stands for are exported before anything of the guest's.
     """
-    name = quote(export.name)
-    match export.type:
-        case FuncType():
-            return [f"(export {name} (func $guest {name}))"]
-        case InstanceType() if any(
-            isinstance(e, NamedType) and e.source for e in export.type.exports.values()
-        ):
-            lines = []
-            for part in nameless(export.type):
-                if part not in scope.exported:
-                    given = scope.fresh()
-                    body = scope.define(part)
-                    lines += [*scope.lines, f'(export {given} "wasmplex-type-{given[2:]}" (type {body}))']
-                    scope.lines.clear()
-                    scope.exported[part] = given
-            text, _ = instance_type(export.type, scope, f"e{number}x")
-            return [*lines, f"(export {name} (instance $guest {name}) (instance\n{text}))"]
-        case InstanceType():
-            return [f"(export {name} (instance $guest {name}))"]
-    return []
+
+    def __init__(
+        self, shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, transport: Transport
+    ) -> None:
+        self._shape, self._below, self._above, self._transport = shape, below, above, transport
+        self._imports = ImportScope("p")
+        self._types = BagScope("o", self._imports)
+        self._served = {} if below is None else below.instances
+        self._keeps = {} if below is None else below.keeps
+        self._lines: list[str] = []
+        self._arguments: list[str] = []
+
+    def text(self) -> str:
+        """Return the text."""
+        below, above = self._below, self._above
+        self._lines.append("(component")
+        self._hosts()
+        for number, item in enumerate(self._shape.imports):
+            if item.name not in self._served and not isinstance(item.type, NamedType):
+                self._pass(item, number)
+        self._keepers()
+        self._types.resources |= self._imports.resources
+        self._lines += [below.text if below else "", above.text if above else ""]
+        self._lines.append("(component)")  # the guest's place; without a name, or it would not be empty
+        if below is not None:
+            self._instantiate_below(below)
+        for item in self._shape.imports:
+            self._root_type(item)
+        self._lines += self._types.take()
+        if any(isinstance(item.type, NamedType) for item in self._shape.imports):
+            self._lines += [self._types.bag("$types"), f'(export "{_TYPES}" (instance $types))']
+        guest = (below is not None) + (above is not None)
+        self._lines.append(f"(instance $guest (instantiate {guest} {' '.join(self._arguments)}))")
+        self._exports()
+        if above is not None:
+            self._instantiate_above(above)
+        if below is not None and below.needs_start:
+            self._lines.append(f'(export "{START}" (func $adapter "start"))')
+        return "\n".join([*self._lines, ")"])
+
+    def _hosts(self) -> None:
+        """Import what the adapters ask the host for."""
+        if (below := self._below) is not None:
+            functions = host_instance(self._transport, below.bare.values())
+            self._lines.append(f'(import "{HOST}" (instance $host\n{functions}))')
+        if self._above is not None:
+            self._lines.append(
+                f'(import "{HOST_EXPORTS}" (instance $above\n{host_instance(self._transport)}))'
+            )
+
+    def _argument(self, name: str, text: str) -> None:
+        self._arguments.append(f"(with {quote(name)} ({text}))")
+
+    # ------------------------------------------------------------ what passes by
+
+    def _pass(self, item: Import, number: int) -> None:
+        """Import what the guest imports, with the guest's own types; its resources are known from here on."""
+        scope, name, local = self._imports, quote(item.name), f"$p{number}"
+        match item.type:
+            case FuncType():
+                text = scope.func(item.type)
+                self._lines += [*scope.take(), f"(import {name} (func {local} {text}))"]
+                self._argument(item.name, f"func {local}")
+            case InstanceType():
+                text, _ = instance_type(item.type, scope, f"p{number}x")
+                self._lines.append(f"(import {name} (instance {local}\n{text}))")
+                self._argument(item.name, f"instance {local}")
+                for resource, extern in item.type.resources.items():
+                    self._learn(extern, f"alias export {local} {quote(resource)} (type TYPE)")
+            case Resource():
+                self._learn(item.type, f"import {name} (type TYPE (sub resource))")
+                self._argument(item.name, f"type {scope.resources[item.type.id]}")
+            case _:
+                raise BridgeError(
+                    f"import {item.name!r}: only types, functions and instances pass by an adapter"
+                )
+
+    def _learn(self, resource: Resource, definition: str) -> None:
+        """Give a resource a name in the outer component, if it has none."""
+        if resource.id not in self._imports.resources:
+            self._imports.resources[resource.id] = local = self._imports.fresh()
+            self._lines.append(f"({definition.replace('TYPE', local)})")
+
+    def _keepers(self) -> None:
+        """Import the functions by which the export adapter deals with resources that pass by."""
+        texts = []
+        for number, resource in self._kept():
+            if resource.id not in self._keeps:
+                types = keeper_types(self._imports.resources[resource.id])
+                texts += [f'(export "{name}{number}" (func {type_}))' for name, type_ in types.items()]
+        if texts:
+            self._lines.append(f'(import "{KEEPER}" (instance $keeper {" ".join(texts)}))')
+
+    def _kept(self) -> list[tuple[int, Resource]]:
+        """Return the resources, with their numbers, that the export adapter has no say in."""
+        if (above := self._above) is None:
+            return []
+        kinds = above.kinds
+        return [(n, r) for n, r in enumerate(kinds.resources) if kinds.custody(r) is Custody.KEPT]
+
+    # ------------------------------------------------------------ the adapters
+
+    def _instantiate_below(self, below: ImportAdapter) -> None:
+        self._lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
+        self._lines.append(f'(alias export $adapter "{TYPES}" (instance $adapter_types))')
+        for id_, name in below.keeps.items():
+            self._types.resources[id_] = local = self._types.fresh()
+            self._lines.append(f'(alias export $adapter_types "{name}" (type {local}))')
+        self._lines.append(f'(export "{_SERVED}" (instance $adapter_types))')
+        for item in self._shape.imports:
+            if (given := self._served.get(item.name)) is not None:
+                match item.type:
+                    case InstanceType():
+                        self._argument(item.name, f"instance $adapter {quote(given)}")
+                        self._name_types(item.type, given)
+                    case FuncType():
+                        self._argument(item.name, f"func $adapter {quote(given)}")
+                    case Resource():
+                        self._argument(item.name, f"type {self._types.resources[item.type.id]}")
+
+    def _name_types(self, type_: InstanceType, given: str) -> None:
+        """Export the types of an instance that the adapter stands for: the guest's exports go by them."""
+        types = [name for name, extern in type_.exports.items() if isinstance(extern, (NamedType, Resource))]
+        if types:
+            parts = [f"(export {quote(name)} (type $adapter_{given} {quote(name)}))" for name in types]
+            self._lines += [
+                f'(alias export $adapter "{given}" (instance $adapter_{given}))',
+                f"(instance $types_{given} {' '.join(parts)})",
+                f'(export "{_SERVED}-{given}" (instance $types_{given}))',
+            ]
+
+    def _root_type(self, item: Import) -> None:
+        """Define what the guest imports as a type of its root."""
+        if isinstance(item.type, NamedType):
+            type_ = item.type.type
+            text = self._types.define(type_) if isinstance(type_, Primitive) else self._types.ref(type_)
+            self._argument(item.name, f"type {text}")
+
+    def _instantiate_above(self, above: ExportAdapter) -> None:
+        scope = self._types
+        given = ['(with "host" (instance $above))']
+        for number, resource in enumerate(above.kinds.resources):
+            given.append(f'(with "r{number}" (type {scope.resources[resource.id]}))')
+        for number, resource in self._kept():
+            keeper, at = ("$adapter", self._keeps[resource.id][1:]) if resource.id in self._keeps else (
+                "$keeper", str(number))  # fmt: skip
+            given += [f'(with "{n}{number}" (func {keeper} "{n}{at}"))' for n in keeper_types("")]
+        for name, type_ in above.types:
+            given.append(f'(with "{name}" (type {scope.ref(type_)}))')
+        for function in above.functions:
+            path = " ".join(quote(part) for part in (function.owner, function.name) if part)
+            given.append(f'(with "f{function.number}" (func $guest {path}))')
+        self._lines += [*scope.take(), f"(instance $calls (instantiate $Exports {' '.join(given)}))"]
+        self._lines.append(f'(export "{CALL}" (func $calls "call"))')
+
+    # ------------------------------------------------------------ what the guest exports
+
+    def _exports(self) -> None:
+        """Export all of the guest's; its resources are known from here on."""
+        types = [e.name for e in self._shape.exports if isinstance(e.type, (NamedType, Resource))]
+        if types:
+            # Exported one by one they would be given another identity than the one functions refer to.
+            parts = " ".join(f"(export {quote(name)} (type $guest {quote(name)}))" for name in types)
+            self._lines += [f"(instance $root {parts})", f'(export "{_ROOT}" (instance $root))']
+        for number, export in enumerate(self._shape.exports):
+            self._export(export, f"$g{number}")
+
+    def _export(self, export: Export, local: str) -> None:
+        name = quote(export.name)
+        if (sort := _SORTS.get(type(export.type))) is not None:
+            self._lines.append(f"(export {name} ({sort} $guest {name}))")
+        match export.type:
+            case InstanceType():
+                named = {f"{name} {quote(own)}": r for own, r in export.type.resources.items()}
+            case Resource():
+                named = {name: export.type}
+            case _:
+                return
+        for number, (path, resource) in enumerate(named.items()):
+            if resource.id not in self._types.resources:
+                self._types.resources[resource.id] = f"{local}r{number}"
+                if isinstance(export.type, InstanceType):
+                    self._lines.append(f"(alias export $guest {name} (instance {local}i{number}))")
+                    source = f"{local}i{number} {path.removeprefix(name + ' ')}"
+                else:
+                    source = f"$guest {name}"
+                self._lines.append(f"(alias export {source} (type {local}r{number}))")
+
+
+_SORTS: dict[type, str] = {
+    FuncType: "func",
+    InstanceType: "instance",
+    CoreModuleType: "core module",
+    ComponentType: "component",
+}
+_SERVED = "wasmplex-served"
 
 
 def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:

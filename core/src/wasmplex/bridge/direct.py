@@ -25,14 +25,14 @@ from wasmplex.bridge.codec.read import Kinds
 from wasmplex.bridge.codec.source import Source
 from wasmplex.bridge.codec.whole import HEADER, REFUSALS, SLOT, argument_slots, arguments, in_memory
 from wasmplex.bridge.codec.write import lower, store
-from wasmplex.bridge.kinds import Function, inner_types, points
+from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers, points
 from wasmplex.bridge.layout import align_to, cases, flatten, payload_offset, size
 from wasmplex.bridge.transport import MORE, ROOM, TransportName
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.memory import RAW, U8, U32
 from wasmplex.values import Err, Ok
 from wasmplex.wit.mismatch import mismatch
-from wasmplex.wit.types import FutureType, ListType, Option, Own, Primitive, ResultType, StreamType, ValueType
+from wasmplex.wit.types import ListType, Option, Primitive, ResultType, ValueType
 
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
@@ -51,17 +51,17 @@ _LARGE: Final = ROOM - _INLINE
 there is room: what is put in place at once must not reach beyond it."""
 
 
-def is_direct(function: Function, transport: TransportName, *, tasks: bool) -> bool:
+def is_direct(function: Function, kinds: KindTable, transport: TransportName, *, tasks: bool) -> bool:
     """Say whether calls of a function are direct.
 
     :param tasks: whether its adapter has tasks
     """
-    gives = (Own, StreamType, FutureType)
+    params = [param.type for param in function.type.params]
     return (
         transport == "memory"
         and not tasks
-        and not function.takes
-        and not any(isinstance(part, gives) for part in inner_types(function.type.result))
+        and not lifts(params, kinds.custody)
+        and not lowers([function.type.result], kinds.custody)
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wasmplex.bridge.codec import Kinds, elements
-from wasmplex.bridge.kinds import points
+from wasmplex.bridge.codec import elements
+from wasmplex.bridge.kinds import KindTable, lifts, lowers, points
 from wasmplex.bridge.layout import size
 from wasmplex.wit.mismatch import ValueMismatch
 from wasmplex.wit.types import Primitive, ValueType
@@ -21,14 +21,19 @@ class Elements:
     """Codec and sizes of one element type.
 
     :param type_: the element type, None for a stream or future without
+    :param single: True for those of a future, whose value is a list of one; bytes are elements of streams
+    :ivar lifts: whether elements hold handles that have to be turned into objects
+    :ivar lowers: whether handles have to be made for elements
     :ivar points: whether elements have data out of line
     :ivar memory: which of the two stream memories they use
     :ivar room: how many are read at a time
     """
 
-    def __init__(self, type_: ValueType | None, kinds: Kinds, heap: int) -> None:
+    def __init__(self, type_: ValueType | None, kinds: KindTable, heap: int, *, single: bool = False) -> None:
         self.type = type_
-        self.octets = type_ == Primitive("u8")
+        self.octets = type_ == Primitive("u8") and not single
+        self.lifts = lifts([type_], kinds.custody)
+        self.lowers = lowers([type_], kinds.custody)
         self.size = size(type_) if type_ else 0
         self.points = points(type_)
         self.memory = int(self.points)
@@ -53,7 +58,9 @@ class Elements:
         return chunk
 
     def portion(self, rest: Any) -> int:
-        """Return how many elements of a chunk to move at once."""
+        """Return how many elements to move at once: one, if its handles might have to be taken back."""
+        if self.lowers:
+            return 1
         return min(len(rest), self.room if not self.points else 64)
 
     def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray:

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
-from wasmplex.bridge.flows import BridgedStream, IncomingFuture
+from wasmplex.bridge.flows import BridgedStream, IncomingFuture, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.kinds import Function, KindTable, inner_types
+from wasmplex.bridge.handles import FUTURE, STREAM, GuestHandle, Lowered, LoweredHandles
+from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import Actor, Pulse, Side
-from wasmplex.bridge.tables import Collector
+from wasmplex.engine.resources import HostObjects
 from wasmplex.values import Err
-from wasmplex.wit.types import FutureType, ResultType, StreamType, TupleType
+from wasmplex.wit.types import ResultType, TupleType
 
-__all__ = ["ExportCodec", "ExportSession", "GuestHandle", "export_codecs"]
+__all__ = ["ExportCodec", "ExportSession", "export_codecs"]
 
 _SUBTASK, _RETURNED = 1, 2
-
-
-@dataclass(frozen=True)
-class GuestHandle:
-    """A resource that the guest implements, held by the host.
-
-    :ivar number: its handle in the export adapter
-    """
-
-    kind: int
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class ExportCodec:
     """How the blocks of one exported function are written and read.
 
-    :ivar gives: whether its parameters hold streams or futures, which must be made first
+    :ivar gives: whether its parameters hold handles that must be made first
+    :ivar takes: whether its result holds handles that must be turned into objects
     """
 
     function: Function
     write: Writer
     read: Reader
     gives: bool
+    takes: bool
 
 
 def export_codecs(adapter: ExportAdapter) -> dict[str, ExportCodec]:
@@ -54,59 +47,102 @@ def export_codecs(adapter: ExportAdapter) -> dict[str, ExportCodec]:
 def _codec(function: Function, kinds: KindTable) -> ExportCodec:
     params = [param.type for param in function.type.params]
     result = function.type.result
-    parts = [part for type_ in params for part in inner_types(type_)]
     return ExportCodec(
         function,
         writer(TupleType(tuple(params)) if params else None, kinds, flat=not passes_in_memory(function)),
         reader([] if result is None else [result], kinds, flat=not returns_in_memory(function)),
-        gives=any(isinstance(part, (StreamType, FutureType)) for part in parts),
+        gives=lowers(params, kinds.custody),
+        takes=lifts([result], kinds.custody),
     )
 
 
 class ExportSession(Side):
     """The host's state for the export adapter of one instance."""
 
-    def __init__(self, pulse: Pulse, kinds: AdapterKinds) -> None:
-        super().__init__(pulse, kinds)
+    def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
+        super().__init__(pulse, kinds, table)
         self.handles = _Handles(self)
         self.actor = _CallActor(self)
         self._codec: ExportCodec | None = None
-        self._args: Any = None
         self._result: asyncio.Future[Any] | None = None
+        self._lent: list[tuple[int, int, int]] = []
+        """What was lent for the call: the built-in that takes a handle back, the handle, the object's key."""
+        self._dropped: list[tuple[int, int]] = []
+        """Handles of the guest's resources that nobody holds any more."""
 
     def begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> tuple[bytes, asyncio.Future[Any]]:
         """Return the block to call the adapter with, and the future of the result."""
-        self._codec = codec
-        self._result = asyncio.get_running_loop().create_future()
-        self.actor.begin()
-        value = args if codec.function.type.params else None
         if len(args) != len(codec.function.type.params):
             count = len(codec.function.type.params)
             raise TypeError(f"{codec.function.path} takes {count} arguments, not {len(args)}")
-        return bytes(self._arguments(codec, value)), self._result
+        block = bytes(self._arguments(codec, args if codec.function.type.params else None))
+        self._codec = codec
+        self._result = asyncio.get_running_loop().create_future()
+        self.actor.begin()
+        dropped, self._dropped = self._dropped, []
+        if dropped:
+            self.scripts.append(self._drop_handles(dropped))
+        return block, self._result
 
     def _arguments(self, codec: ExportCodec, value: Any) -> bytes | bytearray:
-        if not codec.gives:
-            return codec.write(value, ARENA, self.handles)
-        collector = _Gifts()
-        codec.write(value, ARENA, collector)
-        if not collector.gifts:
-            return codec.write(value, ARENA, self.handles)
+        scan = self.scan()
+        block = codec.write(value, ARENA, scan)  # what does not fit is refused here, and stays the caller's
+        if not scan.lowered:
+            scan.forget_moved()
+            return block
 
-        def then(entries: list[tuple[int, int]], at: int) -> bytearray:
-            handles = iter(self.adopt(collector.gifts, entries))
-            return codec.write(value, at, _Given(handles))
+        def write(handles: LoweredHandles, at: int) -> bytearray:
+            written = codec.write(value, at, handles)
+            scan.forget_moved()
+            return written
 
-        offers = [(self.kinds.first(sort, kind) << 2 | 2, 0) for sort, kind, _ in collector.gifts]
-        return self.exchange(offers, then, ARENA)
+        return self.lowering(scan, write, ARENA)
+
+    def note_lent(self, found: Lowered, handle: int, rep: int) -> None:
+        """Remember to take back what is lent for the call."""
+        self._lent.append((self.kinds.resource[found.kind].take, handle, rep))
+
+    def _take_back(self, lent: Sequence[tuple[int, int, int]]) -> Script:
+        for builtin, handle, rep in lent:
+            yield Op.ONE | builtin << 8 | handle << 32
+            self.table.take(rep)
+
+    def abandon_call(self) -> None:
+        """Take back from the table what was lent for a call that has failed."""
+        lent, self._lent = self._lent, []
+        for _, _, rep in lent:
+            if rep in self.table.entries:
+                self.table.take(rep)
+
+    def forgotten(self, kind: int, number: int) -> None:
+        """Note that a handle of the guest's resource is to be dropped."""
+        if not self.closed:
+            self._dropped.append((self.kinds.resource[kind].drop, number))
+
+    def _drop_handles(self, handles: list[tuple[int, int]]) -> Script:
+        for builtin, number in handles:
+            yield Op.DROP | builtin << 8 | number << 32
 
     def result(self, at: int, block: bytes) -> None:
         """Take the result of the guest's function."""
-        codec, future = self._codec, self._result
+        codec = self._codec
         assert codec is not None  # noqa: S101  the adapter delivers what was begun
-        assert future is not None  # noqa: S101
-        values = codec.read(block, at, self.handles)
         self.actor.delivered = True
+        if self._lent:
+            lent, self._lent = self._lent, []
+            self.scripts.append(self._take_back(lent))
+        if codec.takes:
+            self.scripts.append(self._lift(codec, at, block))
+        else:
+            self._resolve(codec, codec.read(block, at, self.handles))
+
+    def _lift(self, codec: ExportCodec, at: int, block: bytes) -> Script:
+        values = yield from self.lifted(lambda handles: codec.read(block, at, handles))
+        self._resolve(codec, values)
+
+    def _resolve(self, codec: ExportCodec, values: Any) -> None:
+        future = self._result
+        assert future is not None  # noqa: S101  it was made with the call
         if future.done():
             return
         if isinstance(codec.function.type.result, ResultType):
@@ -162,37 +198,6 @@ def _deliver(subtask: int) -> Any:
     yield Op.DELIVER | subtask << 32
 
 
-class _Gifts(Collector):
-    """Collects streams and futures; resources of the guest have their handles already."""
-
-    def give(self, sort: int, kind: int, value: Any) -> int:
-        if sort == 0:
-            return _number(value)
-        return super().give(sort, kind, value)
-
-    def lend(self, kind: int, value: Any) -> int:
-        return _number(value)
-
-
-class _Given:
-    """Writes arguments for whose streams and futures handles have been made."""
-
-    def __init__(self, handles: Any) -> None:
-        self._handles = handles
-
-    def give(self, sort: int, kind: int, value: Any) -> int:
-        return _number(value) if sort == 0 else next(self._handles)
-
-    def lend(self, kind: int, value: Any) -> int:
-        return _number(value)
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, GuestHandle):
-        raise TypeError(f"a resource of the guest is wanted, not {type(value).__name__}")
-    return value.number
-
-
 class _Handles:
     """What the codecs ask for handles, with the session behind it."""
 
@@ -200,18 +205,14 @@ class _Handles:
         self._session = session
 
     def own(self, kind: int, handle: int) -> GuestHandle:
-        return GuestHandle(kind, handle)
+        return GuestHandle(self._session, kind, handle, self._session.forgotten)
 
-    borrow = own
-
-    def give(self, sort: int, kind: int, value: Any) -> int:
-        return _number(value)
-
-    def lend(self, kind: int, value: Any) -> int:
-        return _number(value)
+    def borrow(self, kind: int, handle: int) -> Any:
+        """Never asked: no result has a borrowed handle."""
+        raise AssertionError("a borrowed handle was returned")
 
     def stream(self, kind: int, handle: int) -> BridgedStream:
-        return BridgedStream(self._session.incoming(1, kind, handle))
+        return BridgedStream(self._session.incoming(STREAM, kind, handle))
 
     def future(self, kind: int, handle: int) -> IncomingFuture:
-        return IncomingFuture(self._session.incoming(2, kind, handle))
+        return IncomingFuture(self._session.incoming(FUTURE, kind, handle))

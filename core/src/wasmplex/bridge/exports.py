@@ -7,24 +7,23 @@ the result moves only while the call is under way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wasmplex.bridge.builtins import Builtins
+from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.kinds import Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.machine import ARENA, EVENT_START
 from wasmplex.bridge.parts import Parts, host_instance
 from wasmplex.bridge.transport import CALL_MARKS, Transport
-from wasmplex.bridge.wat import Scope, quote
-from wasmplex.component.shape import Export, InstanceType, NamedType
-from wasmplex.wit.types import FuncType, Resource
+from wasmplex.bridge.wat import ImportScope
+from wasmplex.wit.types import ValueType
 
 __all__ = [
     "CALL",
     "HOST_EXPORTS",
     "ExportAdapter",
-    "arguments",
     "export_adapter",
     "passes_in_memory",
     "returns_in_memory",
@@ -42,31 +41,39 @@ class ExportAdapter:
 
     :ivar text: the component ``$Exports`` in the text format
     :ivar functions: what it can call, by number
-    :ivar arguments: what to instantiate it with, besides the host: import name, sort, path from the guest
+    :ivar types: the types that it imports besides resources, each with the name of the import
     """
 
     text: str
     functions: tuple[Function, ...]
     kinds: KindTable
     builtins: Builtins
-    arguments: tuple[tuple[str, str, tuple[str, ...]], ...]
+    types: tuple[tuple[str, ValueType], ...]
 
 
 def export_adapter(
-    exports: Sequence[Export], functions: Sequence[Function], transport: Transport
+    functions: Sequence[Function], hosts: Collection[int], transport: Transport
 ) -> ExportAdapter:
-    """Generate the adapter for some exports.
+    """Generate the adapter for some functions of the guest.
 
-    :param exports: instances and functions
-    :param functions: their functions, numbered
+    :param functions: the functions, numbered
+    :param hosts: ids of the resources in them that are the host's
     :raises BridgeError: if a type cannot be carried
     """
-    kinds, scope = KindTable.of(functions), Scope("e")
-    imported = _Imported(scope)
-    for export in exports:
-        imported.add(export, functions)
-    builtins = Builtins.of(kinds, scope, defined=False)
-    types, scope.lines[:] = "\n".join(scope.lines), []
+    kinds, scope = KindTable.of(functions), ImportScope("e")
+    kinds.custodies = {r.id: Custody.KEPT if r.id in hosts else Custody.GUEST for r in kinds.resources}
+    imported = []
+    for number, resource in enumerate(kinds.resources):
+        scope.resources[resource.id] = f"$r{number}"
+        imported.append(f'(import "r{number}" (type $r{number} (sub resource)))')
+        if kinds.custody(resource) is Custody.KEPT:
+            for name, type_ in keeper_types(f"$r{number}").items():
+                imported.append(f'(import "{name}{number}" (func ${name}{number} {type_}))')
+    wanted = [(f.number, scope.func(f.type)) for f in functions]
+    imported += scope.take()
+    imported += [f'(import "f{number}" (func $f{number} {text}))' for number, text in wanted]
+    builtins = Builtins.of(kinds, scope)
+    types = "\n".join(scope.take())
     calls = " ".join(f"$call{f.number}" for f in functions)
     parts = Parts(
         builtins,
@@ -90,7 +97,7 @@ def export_adapter(
     lines = [
         "(component $Exports",
         f'(import "host" (instance $host\n{host_instance(transport)}))',
-        *imported.lines,
+        *imported,
         types,
         parts.memories,
         parts.canons,
@@ -100,55 +107,7 @@ def export_adapter(
         _LIFT,
         ")",
     ]
-    return ExportAdapter("\n".join(lines), tuple(functions), kinds, builtins, tuple(imported.arguments))
-
-
-class _Imported:
-    """The guest's resources and functions, imported one by one under names of the adapter's own."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self.lines: list[str] = []
-        self.arguments: list[tuple[str, str, tuple[str, ...]]] = []
-
-    def _put(self, *lines: str) -> None:
-        self.lines += self._scope.lines
-        self._scope.lines.clear()
-        self.lines += lines
-
-    def add(self, export: Export, functions: Sequence[Function]) -> None:
-        if isinstance(export.type, FuncType):
-            [function] = [f for f in functions if not f.owner and f.name == export.name]
-            self._function(function, (export.name,))
-            return
-        if not isinstance(export.type, InstanceType):
-            return
-        for name, extern in export.type.exports.items():
-            path = (export.name, name)
-            match extern:
-                case Resource() if extern.id not in self._scope.resources:
-                    self._scope.resources[extern.id] = local = f"$r{extern.id}"
-                    self._put(f'(import "r{extern.id}" (type {local} (sub resource)))')
-                    self.arguments.append((f"r{extern.id}", "type", path))
-                case NamedType(type_):
-                    self._named(type_, path)
-                case FuncType():
-                    for function in functions:
-                        if (function.owner, function.name) == path:
-                            self._function(function, path)
-
-    def _named(self, type_: object, path: tuple[str, ...]) -> None:
-        """Import a named type, for the functions that mention it must find it under a name."""
-        name = f"t{len(self.arguments)}"
-        body = self._scope.define(type_)  # type: ignore[arg-type]
-        self._put(f'(import "{name}" (type ${name} (eq {body})))')
-        self._scope.name(type_, f"${name}")  # type: ignore[arg-type]
-        self.arguments.append((name, "type", path))
-
-    def _function(self, function: Function, path: tuple[str, ...]) -> None:
-        text = self._scope.func(function.type)
-        self._put(f'(import "f{function.number}" (func $f{function.number} {text}))')
-        self.arguments.append((f"f{function.number}", "func", path))
+    return ExportAdapter("\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced))
 
 
 # ---------------------------------------------------------------- one function
@@ -240,11 +199,3 @@ _CALL = f"""
 _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)
   (canon lift (core func $machine "call") async (callback (core func $machine "callback"))
     (memory $mem) (realloc $realloc) string-encoding=latin1+utf16))"""
-
-
-def arguments(adapter: ExportAdapter) -> list[str]:
-    """Return the arguments of the adapter's instantiation, besides the host."""
-    return [
-        f'(with "{name}" ({sort} $guest {" ".join(map(quote, path))}))'
-        for name, sort, path in adapter.arguments
-    ]

@@ -20,6 +20,7 @@ from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
 
 if TYPE_CHECKING:
+    from wasmplex.bridge.handles import LoweredHandles
     from wasmplex.bridge.side import Side
 
 __all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
@@ -103,6 +104,7 @@ class Outflow(Flow):
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
+        self._made: LoweredHandles | None = None
         self._unread: Any = source
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
@@ -149,18 +151,31 @@ class Outflow(Flow):
         while not self.done and self._rest is not None and len(self._rest):
             count = self.elements.portion(self._rest)
             if self.elements.size:
-                data = self.elements.encode(self._rest[:count], 0, self.session.handles)
-                yield from self.acquire(len(data))
-                data = self.elements.encode(self._rest[:count], self.buffer, self.session.handles)
-                yield from self.session.fill(self.elements.memory, self.buffer, data)
+                yield from self._put(self._rest[:count])
             code = yield from self.copy(WRITE, count)
             if code == BLOCKED:
                 return
             yield from self._written(code)
 
+    def _put(self, part: Any) -> Script:
+        """Put elements into the buffer, after handles have been made for them."""
+        session, elements = self.session, self.elements
+        handles = session.handles
+        if elements.lowers:
+            self._made = yield from session.lowered(lambda scan: elements.encode(part, 0, scan))
+            handles = self._made
+        data = elements.encode(part, 0, handles)
+        yield from self.acquire(len(data))
+        if elements.points:
+            data = elements.encode(part, self.buffer, handles if self._made is None else self._made.again())
+        yield from session.fill(elements.memory, self.buffer, data)
+
     def _written(self, code: int) -> Script:
         self.release()
+        made, self._made = self._made, None
         if code & 0xF == DROPPED:
+            if made is not None and (self._copy is Op.COPY_ONE or not code >> 4):
+                yield from self.session.taken_back(made)
             yield from self._stop()
             return
         self._rest = self._rest[code >> 4 if self._copy is Op.COPY else 1 :]
@@ -268,7 +283,11 @@ class Inflow(Flow):
         chunk = None
         if count:
             yield from self._fetch(count)
-            chunk = self.elements.decode(self.session.emitted, count, self.session.handles)
+            pieces, decode = self.session.emitted, self.elements.decode
+            if self.elements.lifts:
+                chunk = yield from self.session.lifted(lambda handles: decode(pieces, count, handles))
+            else:
+                chunk = decode(pieces, count, self.session.handles)
         if self.elements.points:
             yield from self._release_heap()
         self.release()

@@ -13,10 +13,10 @@ from typing import Any
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.codec import Reader, Writer, reader, whole_call, writer
 from wasmplex.bridge.elements import Elements
-from wasmplex.bridge.kinds import Function, KindTable, inner_types
+from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
 from wasmplex.plugins.contracts import HostFunction
-from wasmplex.wit.types import FutureType, Own, ResultType, StreamType, ValueType
+from wasmplex.wit.types import ResultType
 
 __all__ = ["AdapterKinds", "Codec", "Served", "codecs", "serve"]
 
@@ -54,10 +54,6 @@ class Served:
     direct: bool = False
 
 
-def _any(types: Sequence[ValueType | None], kinds: type | tuple[type, ...]) -> bool:
-    return any(isinstance(part, kinds) for type_ in types for part in inner_types(type_))
-
-
 def codecs(functions: Sequence[Function], kinds: KindTable) -> tuple[Codec, ...]:
     """Make the codecs of an adapter's functions."""
     return tuple(_codec(function, kinds) for function in functions)
@@ -73,8 +69,8 @@ def _codec(function: Function, kinds: KindTable) -> Codec:
         function,
         reader(params, kinds),
         writer(result, kinds, flat=flat, even=function.twin is not None),
-        takes=function.takes,
-        gives=_any([result], (Own, StreamType, FutureType)),
+        takes=lifts(params, kinds.custody),
+        gives=lowers([result], kinds.custody),
         fallible=isinstance(result, ResultType),
     )
 
@@ -111,16 +107,18 @@ class AdapterKinds:
 
     def __init__(self, kinds: KindTable, builtins: Builtins, heap: int) -> None:
         self.resource = builtins.resource
-        self._firsts = (builtins.stream, builtins.future)
-        self._elements = (
+        self.custody = [kinds.custody(resource) for resource in kinds.resources]
+        self._firsts: tuple[list[int], ...] = ([], builtins.stream, builtins.future)
+        self._elements: tuple[list[Elements], ...] = (
+            [],
             [Elements(stream.element, kinds, heap) for stream in kinds.streams],
-            [Elements(future.element, kinds, heap) for future in kinds.futures],
+            [Elements(future.element, kinds, heap, single=True) for future in kinds.futures],
         )
 
     def first(self, sort: int, kind: int) -> int:
-        """Return the number of the built-in ``new`` of a stream (sort 1) or future (sort 2) type."""
-        return self._firsts[sort - 1][kind]
+        """Return the number of the built-in ``new`` of a stream or future type."""
+        return self._firsts[sort][kind]
 
     def elements(self, sort: int, kind: int) -> Elements:
-        """Return the element codec of a stream (sort 1) or future (sort 2) type."""
-        return self._elements[sort - 1][kind]
+        """Return the element codec of a stream or future type."""
+        return self._elements[sort][kind]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from wasmplex.bridge.bridging import Bridged
+from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
@@ -65,11 +65,10 @@ class BridgedInstance:
         self._inner = inner
         self._above = bridged.above
         self._transport = bridged.transport
-        self._takes = bridged.takes
         self.state = inner.state
         self.objects = inner.objects
         self._calls: set[asyncio.Task[None]] = set()
-        if bridged.above is None and not bridged.takes:
+        if bridged.above is None:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
     @property
@@ -97,10 +96,10 @@ class BridgedInstance:
         above = self._above
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
-            return await self._inner.call(export, *await self._handles(export, args))
+            return await self._inner.call(export, *args)
         session = export_session(self._inner, above.kinds, self._transport)
         block, result = session.begin(codec, args)
-        task = asyncio.get_running_loop().create_task(self._drive(codec.function, block, result))
+        task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block, result))
         self._calls.add(task)
         task.add_done_callback(self._ended)
         try:
@@ -113,22 +112,15 @@ class BridgedInstance:
             await asyncio.wait([task])
         return value
 
-    async def _handles(self, export: str, args: tuple[Any, ...]) -> Sequence[Any]:
-        """Put handles in the place of the host's resources that an export takes ownership of."""
-        if export not in self._takes:
-            return args
-        objects, given = self._inner.objects, list(args)
-        for position, maker in self._takes[export]:
-            if position < len(given):
-                given[position] = await self._inner.call(maker, objects.add(given[position]))
-        return given
-
-    async def _drive(self, function: Function, block: bytes, result: asyncio.Future[Any]) -> None:
+    async def _drive(
+        self, session: ExportSession, function: Function, block: bytes, result: asyncio.Future[Any]
+    ) -> None:
         try:
             await self._inner.call(CALL, function.number, block.decode("latin-1"))
         except BaseException as error:
             if isinstance(error, GuestError):
                 _name(error, function.path)
+            session.abandon_call()
             if not result.done():
                 result.set_exception(error)
                 if isinstance(error, asyncio.CancelledError):

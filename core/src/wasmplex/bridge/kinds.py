@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.layout import cases, fields
+from wasmplex.component.shape import Export, Extern, Import, InstanceType, NamedType
 from wasmplex.wit.types import (
+    Borrow,
     FuncType,
     FutureType,
     ListType,
@@ -18,7 +21,17 @@ from wasmplex.wit.types import (
     ValueType,
 )
 
-__all__ = ["Function", "KindTable", "inner_types", "points"]
+__all__ = [
+    "Function",
+    "KindTable",
+    "functions_of",
+    "inner_types",
+    "lifts",
+    "lowers",
+    "mentioned",
+    "points",
+    "value_types",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +64,6 @@ class Function:
         return self.type if self.twin is None else self.twin[1]
 
     @property
-    def takes(self) -> bool:
-        """Whether its parameters hold owned handles: they have to be taken apart before anything else."""
-        return any(isinstance(part, Own) for param in self.type.params for part in inner_types(param.type))
-
-    @property
     def path(self) -> str:
         """``wasi:keyvalue/store@0.2.0-draft#open``, for messages."""
         return f"{self.owner}#{self.name}" if self.owner else self.name
@@ -79,6 +87,57 @@ def _parts(type_: ValueType) -> Iterable[ValueType | None]:
     return fields(type_) or cases(type_) or ()
 
 
+def functions_of(item: Import | Export) -> dict[str, FuncType]:
+    """Return the functions of an import or export; one of the component's root stands under its own name."""
+    if isinstance(item.type, FuncType):
+        return {item.name: item.type}
+    return item.type.functions if isinstance(item.type, InstanceType) else {}
+
+
+def value_types(function: FuncType) -> list[ValueType]:
+    """Return every type in a function's parameters and result, the innermost first."""
+    types = [*(param.type for param in function.params), function.result]
+    return [part for type_ in types for part in inner_types(type_)]
+
+
+def lifts(types: Iterable[ValueType | None], custody: Callable[[Resource], Custody]) -> bool:
+    """Say whether values of some types hold handles that have to be turned into objects before all else."""
+    for type_ in types:
+        for part in inner_types(type_):
+            if isinstance(part, Own) and custody(part.resource) is not Custody.GUEST:
+                return True
+            if isinstance(part, Borrow) and custody(part.resource) is Custody.KEPT:
+                return True
+    return False
+
+
+def lowers(types: Iterable[ValueType | None], custody: Callable[[Resource], Custody]) -> bool:
+    """Say whether handles have to be made for values of some types; the guest's resources have theirs."""
+    for type_ in types:
+        for part in inner_types(type_):
+            if isinstance(part, (StreamType, FutureType)):
+                return True
+            if isinstance(part, (Own, Borrow)) and custody(part.resource) is not Custody.GUEST:
+                return True
+    return False
+
+
+def mentioned(extern: Extern) -> list[Resource]:
+    """Return the resources that an import or export is or names, and those in its types."""
+    match extern:
+        case Resource():
+            return [extern]
+        case NamedType():
+            parts: Iterable[ValueType] = inner_types(extern.type)
+        case FuncType():
+            parts = value_types(extern)
+        case InstanceType():
+            return [resource for part in extern.exports.values() for resource in mentioned(part)]
+        case _:
+            return []
+    return [part.resource for part in parts if isinstance(part, (Own, Borrow))]
+
+
 def points(type_: ValueType | None) -> bool:
     """Say whether values of the type have data out of line."""
     return any(
@@ -94,6 +153,8 @@ class KindTable:
     """Numbers for the types that need built-ins of their own, in the order they are met."""
 
     resources: list[Resource] = field(default_factory=list)
+    custodies: dict[int, Custody] = field(default_factory=dict)
+    """By the ids of resources; what is not in it the adapter defines."""
     streams: list[StreamType] = field(default_factory=list)
     futures: list[FutureType] = field(default_factory=list)
 
@@ -116,6 +177,16 @@ class KindTable:
                     self.futures.append(part)
                 case _ if (resource := getattr(part, "resource", None)) and resource not in self.resources:
                     self.resources.append(resource)
+
+    def add_resources(self, extern: Extern) -> None:
+        """Give a number to every resource that an import or export names, or that is in a type it names."""
+        for resource in mentioned(extern):
+            if resource not in self.resources:
+                self.resources.append(resource)
+
+    def custody(self, resource: Resource) -> Custody:
+        """Return who defines a resource."""
+        return self.custodies.get(resource.id, Custody.DEFINED)
 
     def resource(self, resource: Resource) -> int:
         """Return the number of a resource type."""

@@ -170,21 +170,15 @@ _CORE = """
     (func $align
       (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16))))
 
-    ;; An entry is (built-in << 2 | what, handle): 0 takes an owned handle apart into its representation,
-    ;; 1 makes an owned handle of a representation, 2 makes a stream or future and stores both its ends.
+    ;; An entry is (built-in << 1 | what, handle): 0 has the built-in turn the handle into a number, or a
+    ;; number into a handle; 1 makes a stream or future and stores both its ends.
     (func $exchange (param $entry i32)
-      (local $index i32) (local $handle i32) (local $ends i64)
-      (local.set $index (i32.shr_u (i32.load (local.get $entry)) (i32.const 2)))
-      (local.set $handle (i32.load offset=4 (local.get $entry)))
-      (block $make (block $new (block $take
-        (br_table $take $new $make (i32.and (i32.load (local.get $entry)) (i32.const 3))))
-        (i32.store (local.get $entry)
-          (call_indirect $builtins (type $one) (local.get $handle) (local.get $index)))
-        (call_indirect $builtins (type $none) (local.get $handle) (i32.add (local.get $index) (i32.const 1)))
-        (return))
-        (i32.store (local.get $entry)
-          (call_indirect $builtins (type $one) (local.get $handle) (local.get $index)))
-        (return))
+      (local $index i32) (local $ends i64)
+      (local.set $index (i32.shr_u (i32.load (local.get $entry)) (i32.const 1)))
+      (if (i32.eqz (i32.and (i32.load (local.get $entry)) (i32.const 1))) (then
+        (i32.store (local.get $entry) (call_indirect $builtins (type $one)
+          (i32.load offset=4 (local.get $entry)) (local.get $index)))
+        (return)))
       (local.set $ends (call_indirect $builtins (type $new) (local.get $index)))
       (i32.store (local.get $entry) (i32.wrap_i64 (local.get $ends)))
       (i32.store offset=4 (local.get $entry) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))))

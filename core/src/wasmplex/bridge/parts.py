@@ -107,6 +107,7 @@ class Parts:
     :ivar extra: core functions that the machine imports besides: name and signature, as ``$name``
     :ivar bare: functions of the host of the type ``func()``, by the name of the core function
     :ivar tables: further tables and functions of the machine
+    :ivar defines: whether it defines resources
     :ivar return_options: options of the ``task.return`` of ``start`` or ``call``; those of its lift
     """
 
@@ -118,6 +119,7 @@ class Parts:
     tables: Sequence[str] = ()
     return_options: str = ""
     bare: Mapping[str, str] = field(default_factory=dict)
+    defines: bool = False
 
     @property
     def memories(self) -> str:
@@ -159,8 +161,10 @@ class Parts:
                 '(import "m" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))',
                 '(import "m" "reserve" (func $reserve (param i32)))',
                 _STREAM_IMPORTS if self.tasks else "",
+                '(import "d" "taking" (global $taking (mut i32)))' if self.defines else "",
                 *lines,
                 self.builtins.imports,
+                *self.builtins.functions,
                 *self.tables,
             ]
         )
@@ -169,6 +173,6 @@ class Parts:
         fixed = " ".join(f'(export "{n}" (func ${n}))' for n in self._fixed)
         memories = '(with "s" (instance $smemory)) (with "sh" (instance $hmemory))' if self.tasks else ""
         return f"""(core instance $machine (instantiate $Machine
-  (with "m" (instance $memory)) {memories}
+  (with "m" (instance $memory)) {memories} {'(with "d" (instance $dtor))' if self.defines else ""}
   (with "f" (instance {fixed}))
   {self.builtins.exports}))"""

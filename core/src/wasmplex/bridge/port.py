@@ -17,7 +17,7 @@ from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
 from wasmplex.engine.bare import BareFunction
 from wasmplex.plugins.contracts import HostFunction
 
-__all__ = ["export_port", "export_session", "port", "pulse_of"]
+__all__ = ["export_port", "export_session", "keeper_port", "port", "pulse_of"]
 
 _GROW = struct.Struct("<II8x")
 
@@ -149,7 +149,7 @@ class _ExportPort(_Common):
     def session(self, instance: Any) -> ExportSession:
         found: ExportSession | None = instance.state.get(ExportSession)
         if found is None:
-            found = ExportSession(pulse_of(instance), self._kinds)
+            found = ExportSession(pulse_of(instance), self._kinds, instance.objects)
             instance.state[ExportSession] = found
             show_memories(found, instance, self._transport, "exports")
         return found
@@ -202,6 +202,26 @@ def export_port(kinds: AdapterKinds, transport: Transport) -> dict[str, HostFunc
 def export_session(instance: Any, kinds: AdapterKinds, transport: Transport) -> ExportSession:
     """Return the session of an instance's export adapter."""
     return _ExportPort(kinds, transport).session(instance)
+
+
+def keeper_port(numbers: Sequence[int]) -> dict[str, HostFunction]:
+    """Return the functions by which an adapter deals with resources that are linked directly.
+
+    :param numbers: of the resources
+    """
+
+    def take(instance: Any, handle: Any) -> int:
+        return instance.objects.add(handle)
+
+    def give(instance: Any, rep: int) -> Any:
+        return instance.objects.take(rep)
+
+    functions = {"take": take, "peek": take, "give": give}
+    return {
+        f"{name}{number}": HostFunction(function, context=True)
+        for number in numbers
+        for name, function in functions.items()
+    }
 
 
 def port(

@@ -13,11 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 from wasmplex.bridge.codec import HEADER
-from wasmplex.bridge.flows import BridgedStream, IncomingFuture, give_up
+from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import EXCHANGE, Pulse, Side, align16
-from wasmplex.bridge.tables import Collector, Given, Taken
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 
@@ -36,11 +35,10 @@ class Session(Side):
     """
 
     def __init__(self, pulse: Pulse, kinds: AdapterKinds, functions: Sequence[Served], instance: Any) -> None:
-        super().__init__(pulse, kinds)
+        super().__init__(pulse, kinds, instance.objects)
         self._functions = functions
         self.whole = [served.whole for served in functions]
         self.instance = self._instance = instance
-        self.table = instance.objects
         self.handles = _Handles(self)
         self.ready: deque[int] = deque()
         """Records of tasks whose coroutine has finished."""
@@ -50,7 +48,6 @@ class Session(Side):
         self.driver = Driver(self)
         self.running = 0
         """Coroutines under way on the guest's behalf."""
-        self._exchanging = False
         self._kept: tuple[Any, ...] = ()
 
     def has_work(self) -> bool:
@@ -156,21 +153,11 @@ class Session(Side):
     def _write(self, served: Served, value: Any, base: int) -> bytes | bytearray:
         if not served.codec.gives:
             return served.codec.write(value, base, self.handles)
-        collector = Collector()
-        served.codec.write(value, base, collector)
-        if not collector.gifts:
-            return served.codec.write(value, base, collector)
-
-        def then(entries: list[tuple[int, int]], at: int) -> bytearray:
-            return served.codec.write(value, at, Given(self.adopt(collector.gifts, entries)))
-
-        return self.exchange([self._offer(gift) for gift in collector.gifts], then, base)
-
-    def _offer(self, gift: tuple[int, int, Any]) -> tuple[int, int]:
-        sort, kind, value = gift
-        if sort == 0:
-            return (self.kinds.resource[kind] + 2) << 2 | 1, self.table.add(value)
-        return self.kinds.first(sort, kind) << 2 | 2, 0
+        scan = self.scan()
+        block = served.codec.write(value, base, scan)
+        if not scan.lowered:
+            return block
+        return self.lowering(scan, lambda handles, at: served.codec.write(value, at, handles), base)
 
     def _taking(
         self,
@@ -179,38 +166,29 @@ class Session(Side):
         base: int,
         then: Callable[[tuple[Any, ...], int], bytes | bytearray],
     ) -> bytes | bytearray:
-        """Have owned handles in the parameters taken apart, then go on with the objects."""
-        collector = Collector()
-        served.codec.read(block, ARENA, collector)
-        if not collector.taken:
+        """Have handles in the parameters turned into objects, then go on with these."""
+        scan = self.scan()
+        served.codec.read(block, ARENA, scan)
+        if not scan.lifted:
             return then(served.codec.read(block, ARENA, self.handles), base)
 
-        def resume(entries: list[tuple[int, int]], at: int) -> bytes | bytearray:
-            self._exchanging = False
-            objects = [self.table.take(rep) for rep, _ in entries]
-            return then(served.codec.read(block, ARENA, Taken(self.handles, objects)), at)
+        def resume(handles: Any, at: int) -> bytes | bytearray:
+            return then(served.codec.read(block, ARENA, handles), at)
 
-        self._exchanging = True
-        entries = [(self.kinds.resource[kind] << 2, handle) for kind, handle in collector.taken]
-        return self.exchange(entries, resume, base)
+        return self.lifting(scan, resume, base)
 
     def give_up(self, served: Served, value: Any) -> None:
         """Let go of the resources, streams and futures in a result that no guest will get."""
         if not served.codec.gives:
             return
-        collector = Collector()
+        scan = self.scan()
         with suppress(Exception):  # of the wrong type: what was found up to there
-            served.codec.write(value, ARENA, collector)
-        for sort, _, gift in collector.gifts:
-            if sort:
-                give_up(gift)
-            else:
-                self.instance.release(gift)
+            served.codec.write(value, ARENA, scan)
+        scan.give_up(self.instance.release)
 
     def drop(self, rep: int) -> None:
-        """Destroy a resource whose last handle is gone; one that is being taken over lives on."""
-        if not self._exchanging:
-            self.table.drop(rep)
+        """Destroy a resource whose last handle is gone."""
+        self.table.drop(rep)
 
     # ------------------------------------------------------------ tasks
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final, Protocol
 
 from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.elements import BufferMemory
-from wasmplex.bridge.flows import Flow, Inflow, Outflow, Script
+from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
+from wasmplex.bridge.handles import FUTURE, RESOURCE, HandleScan, LiftedHandles, Lowered, LoweredHandles
 from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START, Op
 from wasmplex.bridge.parts import STREAM_HEAP
+from wasmplex.engine.resources import HostObjects
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
@@ -142,13 +144,15 @@ class Side:
 
     :param pulse: shared by the sides of an instance
     :param kinds: the built-ins and element codecs of the adapter's kinds
+    :param table: the host's resources that the instance holds
     """
 
     handles: Any
 
-    def __init__(self, pulse: Pulse, kinds: AdapterKinds) -> None:
+    def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
         self.pulse = pulse
         self.kinds = kinds
+        self.table = table
         self.closed = False
         self.flows: dict[int, Flow] = {}
         """Streams and futures that the adapter holds an end of, by handle."""
@@ -225,7 +229,7 @@ class Side:
     def incoming(self, sort: int, kind: int, handle: int) -> Inflow:
         """Return the flow for a readable end that the guest gave away."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
-        return Inflow(self, elements, first, handle, single=sort == 2)
+        return Inflow(self, elements, first, handle, single=sort == FUTURE)
 
     # ------------------------------------------------------------ exchanges of handles
 
@@ -244,13 +248,102 @@ class Side:
         assert then is not None  # noqa: S101  the adapter resumes only what was begun
         return then(list(_ENTRY.iter_unpack(block[HEADER:])), base)
 
-    def adopt(self, gifts: Sequence[tuple[int, int, Any]], entries: Sequence[tuple[int, int]]) -> list[int]:
-        """Return the handles that the adapter made for some gifts, and start feeding streams and futures."""
-        for (sort, kind, value), (_, writable) in zip(gifts, entries, strict=True):
-            if sort:
-                elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
-                Outflow(self, elements, first, writable, value, single=sort == 2)
-        return [handle for handle, _ in entries]
+    def scan(self) -> HandleScan:
+        """Return what finds the handles in a block."""
+        return HandleScan(self.kinds, self)
+
+    def lowering(
+        self, scan: HandleScan, write: Callable[[Any, int], bytearray], base: int
+    ) -> bytes | bytearray:
+        """Have handles made for what a scan found, then write.
+
+        :param write: writes a block, given what it asks for handles and its address
+        """
+        entries = []
+        for found in scan.lowered:
+            if found.sort == RESOURCE:
+                give = self.kinds.resource[found.kind].give
+                entries.append((give << 1, self.table.add(found.value)))
+            else:
+                entries.append((self.kinds.first(found.sort, found.kind) << 1 | 1, 0))
+
+        def then(made: list[tuple[int, int]], at: int) -> bytes | bytearray:
+            for found, (handle, second) in zip(scan.lowered, made, strict=True):
+                if found.sort != RESOURCE:
+                    self.feed(found, second)
+                elif found.lent:
+                    self.note_lent(found, handle, second)
+            handles = [(found, handle) for found, (handle, _) in zip(scan.lowered, made, strict=True)]
+            return write(LoweredHandles(self.kinds, self, handles), at)
+
+        return self.exchange(entries, then, base)
+
+    def lifting(
+        self, scan: HandleScan, then: Callable[[Any, int], bytes | bytearray], base: int
+    ) -> bytes | bytearray:
+        """Have the handles that a scan found turned into objects, then go on with what reads them."""
+
+        def read(entries: list[tuple[int, int]], at: int) -> bytes | bytearray:
+            objects = [self.lifted_object(rep, lent=lent) for (rep, _), lent in zip(entries, lents, strict=True)]
+            return then(LiftedHandles(self.kinds, self.handles, objects), at)
+
+        lents = [found.lent for found in scan.lifted]
+        return self.exchange([(found.builtin << 1, found.handle) for found in scan.lifted], read, base)
+
+    def lifted_object(self, rep: int, *, lent: bool) -> Any:
+        """Return the object behind a representation that the adapter has made of a handle.
+
+        :param lent: whether the handle was lent; else the object is the host's again
+        """
+        return self.table.entries[rep] if lent else self.table.take(rep)
+
+    def note_lent(self, found: Lowered, handle: int, rep: int) -> None:
+        """Never asked: only a guest's function is lent anything."""
+        raise AssertionError("a host function lends nothing")
+
+    def lifted(self, read: Callable[[Any], Any]) -> Generator[int, tuple[int, int], Any]:
+        """Have the handles in a value turned into objects, as a script; return the value."""
+        scan = self.scan()
+        read(scan)
+        objects = []
+        for found in scan.lifted:
+            rep, _ = yield Op.ONE | found.builtin << 8 | found.handle << 32
+            objects.append(self.lifted_object(rep, lent=found.lent))
+        return read(LiftedHandles(self.kinds, self.handles, objects))
+
+    def lowered(self, write: Callable[[Any], Any]) -> Generator[int, tuple[int, int], LoweredHandles]:
+        """Have handles made for a value, as a script; return what writes it."""
+        scan = self.scan()
+        write(scan)
+        made = []
+        for found in scan.lowered:
+            if found.sort == RESOURCE:
+                give = self.kinds.resource[found.kind].give
+                handle, _ = yield Op.ONE | give << 8 | self.table.add(found.value) << 32
+            else:
+                handle, writable = yield Op.NEW | self.kinds.first(found.sort, found.kind) << 8
+                self.feed(found, writable)
+            made.append((found, handle))
+        scan.forget_moved()
+        return LoweredHandles(self.kinds, self, made)
+
+    def taken_back(self, handles: LoweredHandles) -> Script:
+        """Take back, as a script, what handles were made for and the guest has not taken."""
+        for found, handle in handles.made:
+            if found.sort == RESOURCE:
+                rep, _ = yield Op.ONE | self.kinds.resource[found.kind].take << 8 | handle << 32
+                self.table.drop(rep)
+            else:
+                readable = self.kinds.first(found.sort, found.kind) + DROP_READABLE
+                yield Op.DROP | readable << 8 | handle << 32
+
+    def feed(self, found: Lowered, writable: int) -> None:
+        """Start feeding a stream or future."""
+        elements, first = (
+            self.kinds.elements(found.sort, found.kind),
+            self.kinds.first(found.sort, found.kind),
+        )
+        Outflow(self, elements, first, writable, found.value, single=found.sort == FUTURE)
 
     def close(self) -> None:
         """End everything: feeding tasks are cancelled, readers are woken."""

@@ -1,16 +1,20 @@
 """Prints WIT types in the component text format.
 
-A `Scope` is one component (or instance type) being written: it defines each structural type once, under a
-number of its own, and knows the names that resources and named types already have there.
+A `Scope` is one component or instance type being written. It defines each structural type once, under a
+number of its own, and knows what resources are called there.
+
+Records, variants, enums and flags may be imported and exported, and stand in what is, only where they have a
+name (Explainer.md, "Type Definitions"). Value types are compared by their structure, so one name is as good
+as another: what has none of its own in a scope is *introduced* there, each kind of scope in its way. As a
+type is written after what it is made of, names come in the order of dependency by themselves.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wasmplex.bridge.errors import BridgeError
-from wasmplex.bridge.kinds import inner_types
 from wasmplex.component.shape import InstanceType, NamedType
 from wasmplex.wit.types import (
     Borrow,
@@ -32,7 +36,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-__all__ = ["Scope", "instance_type", "nameless", "quote"]
+__all__ = ["NOMINAL", "BagScope", "ImportScope", "InstanceScope", "Scope", "instance_type", "quote"]
 
 
 def quote(name: str) -> str:
@@ -40,8 +44,14 @@ def quote(name: str) -> str:
     return json.dumps(name)
 
 
+NOMINAL = (Record, VariantType, Enum, Flags)
+"""The types that need a name."""
+HIDDEN = "wasmplex-type-"
+"""What the names begin with that stand for no name of the guest's."""
+
+
 class Scope:
-    """Types of one component or instance type, as they are written.
+    """Types of one component or instance type, as they are written; types are defined, none gets a name.
 
     :param prefix: makes this scope's type names different from those of enclosing scopes
     :param outer: a scope whose resources are visible here
@@ -50,9 +60,6 @@ class Scope:
     def __init__(self, prefix: str, outer: Scope | None = None) -> None:
         self.lines: list[str] = []
         self.resources: dict[int, str] = dict(outer.resources) if outer else {}
-        self.named: dict[int, str] = dict(outer.named) if outer else {}  # by the identity of a NamedType
-        # Types that the enclosing component has exported under a name for their own sake.
-        self.exported: dict[ValueType, str] = dict(outer.exported) if outer else {}
         self._names: dict[ValueType, str] = {}
         self._prefix = prefix
         self._count = 0
@@ -62,25 +69,35 @@ class Scope:
         self._count += 1
         return f"${self._prefix}{self._count}"
 
+    def take(self) -> list[str]:
+        """Return the lines written since they were last taken."""
+        lines, self.lines = self.lines, []
+        return lines
+
     def name(self, type_: ValueType, text: str) -> None:
         """Let a type be referred to as `text` from here on."""
         self._names[type_] = text
 
     def define(self, type_: ValueType) -> str:
-        """Define a type, even if it has a name already, and return the new name."""
+        """Return what a definition of a type is called: the one there is, or a new one."""
+        if type_ in self._names:
+            return self._names[type_]
         body = self._body(type_)
         name = self.fresh()
         self.lines.append(f"(type {name} {body})")
+        return name
+
+    def introduce(self, name: str, type_: ValueType) -> str:
+        """Give a type that is defined as `name` a name to be known by; return what to refer to it by then."""
         return name
 
     def ref(self, type_: ValueType) -> str:
         """Return the text that refers to a type, defining it first if need be."""
         if isinstance(type_, Primitive):
             return type_.name
-        if type_ not in self._names and type_ in self.exported:
-            return self.exported[type_]
         if type_ not in self._names:
-            self._names[type_] = self.define(type_)
+            name = self.define(type_)
+            self._names[type_] = self.introduce(name, type_) if isinstance(type_, NOMINAL) else name
         return self._names[type_]
 
     def func(self, type_: FuncType) -> str:
@@ -142,12 +159,67 @@ class Scope:
             ) from None
 
 
+class InstanceScope(Scope):
+    """An instance type: what needs a name is exported under one."""
+
+    def introduce(self, name: str, type_: ValueType) -> str:
+        """See `Scope.introduce`."""
+        local = self.fresh()
+        self.lines.append(f'(export "{HIDDEN}{self._count}" (type {local} (eq {name})))')
+        return local
+
+
+class ImportScope(Scope):
+    """A component's imports: what needs a name is imported under one.
+
+    :ivar introduced: the name of each such import, and its type in the order of their introduction
+    """
+
+    def __init__(self, prefix: str, outer: Scope | None = None) -> None:
+        super().__init__(prefix, outer)
+        self.introduced: list[tuple[str, ValueType]] = []
+
+    def introduce(self, name: str, type_: ValueType) -> str:
+        """See `Scope.introduce`."""
+        local = self.fresh()
+        self.lines.append(f'(import "{HIDDEN}{self._count}" (type {local} (eq {name})))')
+        self.introduced.append((f"{HIDDEN}{self._count}", type_))
+        return local
+
+
+class BagScope(Scope):
+    """A component's exports: what needs a name is exported, all of it in one instance, before anything else.
+
+    An instance that is put together from exports gives its types no new identity: what refers to a
+    definition refers to something that has a name once that instance is exported.
+    """
+
+    def __init__(self, prefix: str, outer: Scope | None = None) -> None:
+        super().__init__(prefix, outer)
+        self._members: list[str] = []
+
+    def introduce(self, name: str, type_: ValueType) -> str:
+        """See `Scope.introduce`."""
+        self._members.append(name)
+        return name
+
+    def bag(self, local: str, resources: Mapping[str, str] | None = None) -> str:
+        """Return the instance of all that was introduced.
+
+        :param local: what to call it
+        :param resources: resources to export in it: name and what they are called here
+        """
+        parts = [f'(export "{name}" (type {text}))' for name, text in (resources or {}).items()]
+        parts += [f'(export "t{number}" (type {text}))' for number, text in enumerate(self._members)]
+        return f"(instance {local} {' '.join(parts)})"
+
+
 def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[str, Scope]:
     """Return the text of an instance type, without parentheses, and the scope inside it.
 
     A resource that the enclosing scope knows is that one; any other is introduced here.
     """
-    inner = Scope(prefix, scope)
+    inner = InstanceScope(prefix, scope)
     here: dict[int, str] = {}
     for name, extern in instance.exports.items():
         match extern:
@@ -158,8 +230,7 @@ def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[st
                 bound = f"(eq {known})" if known else "(sub resource)"
                 inner.lines.append(f"(export {quote(name)} (type {local} {bound}))")
             case NamedType(type_):
-                # A type that is used from elsewhere is that one: what it is made of has its names there.
-                body, local = _origin(extern, scope) or inner.define(type_), inner.fresh()
+                body, local = inner.define(type_), inner.fresh()
                 inner.lines.append(f"(export {quote(name)} (type {local} (eq {body})))")
                 inner.name(type_, local)
             case FuncType():
@@ -168,29 +239,3 @@ def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[st
             case _:
                 raise BridgeError(f"export {name!r}: only types, resources and functions pass the bridge")
     return "\n".join(inner.lines), inner
-
-
-def nameless(instance: InstanceType) -> list[ValueType]:
-    """Return what the named types of an instance are made of that needs a name and has none there.
-
-    Records, variants, enums and flags may be used in imported and exported functions only under a name. What
-    an interface uses of another is made of types that only that other one may name.
-    """
-    named: set[ValueType] = set()
-    found: list[ValueType] = []
-    for extern in instance.exports.values():
-        if isinstance(extern, NamedType):
-            named.add(extern.type)
-            parts = [p for p in inner_types(extern.type) if isinstance(p, (Record, VariantType, Enum, Flags))]
-            found += [part for part in parts if part not in named and part not in found]
-    return found
-
-
-def _origin(named: NamedType, scope: Scope) -> str | None:
-    """Return what the enclosing scope calls the type that `named` is an alias of; None if it has none."""
-    source = named.source
-    while source is not None:
-        if id(source) in scope.named:
-            return scope.named[id(source)]
-        source = source.source
-    return None
