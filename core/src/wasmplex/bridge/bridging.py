@@ -23,7 +23,7 @@ from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read
 from wasmplex.component.shape import Import, Shape
 from wasmplex.plugins.contracts import HostFunctions
-from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, StreamType
+from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
 
 __all__ = ["Above", "Below", "Bridged", "bridge", "needing", "wanted"]
 
@@ -101,14 +101,25 @@ class Bridged:
 
 def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
     """Return the imports that `want` chooses, and those that share resources with them."""
-    possible = [item for item in shape.imports if mentioned(item.type) or functions_of(item)]
-    chosen = [item for item in possible if functions_of(item) and want(item)]
+    roots = {item.name: item.type for item in shape.imports if isinstance(item.type, Resource)}
+    resources = {
+        item.name: {r.id for r in mentioned(item.type)} | {r.id for r in _owner(item.name, roots)}
+        for item in shape.imports
+    }
+    chosen = [item for item in shape.imports if functions_of(item) and want(item)]
     while True:
-        shared = {resource.id for item in chosen for resource in mentioned(item.type)}
-        more = [i for i in possible if i not in chosen and any(r.id in shared for r in mentioned(i.type))]
+        shared = {id_ for item in chosen for id_ in resources[item.name]}
+        more = [i for i in shape.imports if i not in chosen and resources[i.name] & shared]
         if not more:
             return tuple(item for item in shape.imports if item in chosen)
         chosen += more
+
+
+def _owner(name: str, roots: Mapping[str, Resource]) -> list[Resource]:
+    """Return the resource of the root that a function of the root belongs to: its type may not say so."""
+    kind, _, rest = name.partition("]")
+    found = roots.get(rest.partition(".")[0]) if kind.startswith("[") else None
+    return [] if found is None else [found]
 
 
 def wanted(item: Import) -> bool:

@@ -1,0 +1,1 @@
+"""Random WIT worlds, and guests that echo what they are given."""
