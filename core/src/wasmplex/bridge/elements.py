@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from wasmplex.bridge.codec import elements
-from wasmplex.bridge.kinds import KindTable, lifts, lowers, points
+from wasmplex.bridge.kinds import KindTable, inner_types, lifts, points
 from wasmplex.bridge.layout import size
 from wasmplex.wit.mismatch import ValueMismatch
-from wasmplex.wit.types import Primitive, ValueType
+from wasmplex.wit.types import FutureType, Own, Primitive, StreamType, ValueType
 
 __all__ = ["CHUNK", "BufferMemory", "Elements"]
 
@@ -23,7 +23,7 @@ class Elements:
     :param type_: the element type, None for a stream or future without
     :param single: True for those of a future, whose value is a list of one; bytes are elements of streams
     :ivar lifts: whether elements hold handles that have to be turned into objects
-    :ivar lowers: whether handles have to be made for elements
+    :ivar gives: whether elements are passed as handles, or hold some
     :ivar points: whether elements have data out of line
     :ivar memory: which of the two stream memories they use
     :ivar room: how many are read at a time
@@ -33,7 +33,7 @@ class Elements:
         self.type = type_
         self.octets = type_ == Primitive("u8") and not single
         self.lifts = lifts([type_], kinds.custody)
-        self.lowers = lowers([type_], kinds.custody)
+        self.gives = any(isinstance(part, (Own, StreamType, FutureType)) for part in inner_types(type_))
         self.size = size(type_) if type_ else 0
         self.points = points(type_)
         self.memory = int(self.points)
@@ -59,7 +59,7 @@ class Elements:
 
     def portion(self, rest: Any) -> int:
         """Return how many elements to move at once: one, if its handles might have to be taken back."""
-        if self.lowers:
+        if self.gives:
             return 1
         return min(len(rest), self.room if not self.points else 64)
 

@@ -11,7 +11,7 @@ from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.handles import FUTURE, STREAM, GuestHandle, Lowered, LoweredHandles
+from wasmplex.bridge.handles import FUTURE, STREAM, GuestHandle, Lowered
 from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import Actor, Pulse, Side
@@ -87,16 +87,10 @@ class ExportSession(Side):
     def _arguments(self, codec: ExportCodec, value: Any) -> bytes | bytearray:
         scan = self.scan()
         block = codec.write(value, ARENA, scan)  # what does not fit is refused here, and stays the caller's
-        if not scan.lowered:
-            scan.forget_moved()
+        if not scan.missing:
+            scan.made(())
             return block
-
-        def write(handles: LoweredHandles, at: int) -> bytearray:
-            written = codec.write(value, at, handles)
-            scan.forget_moved()
-            return written
-
-        return self.lowering(scan, write, ARENA)
+        return self.lowering(scan, lambda handles, at: codec.write(value, at, handles), ARENA)
 
     def note_lent(self, found: Lowered, handle: int, rep: int) -> None:
         """Remember to take back what is lent for the call."""
@@ -205,7 +199,7 @@ class _Handles:
         self._session = session
 
     def own(self, kind: int, handle: int) -> GuestHandle:
-        return GuestHandle(self._session, kind, handle, self._session.forgotten)
+        return GuestHandle(self._session, self._session.kinds.resources[kind], kind, handle)
 
     def borrow(self, kind: int, handle: int) -> Any:
         """Never asked: no result has a borrowed handle."""

@@ -20,8 +20,7 @@ from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
 
 if TYPE_CHECKING:
-    from wasmplex.bridge.handles import LoweredHandles
-    from wasmplex.bridge.side import Side
+    from wasmplex.bridge.side import Made, Side
 
 __all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
 
@@ -104,7 +103,7 @@ class Outflow(Flow):
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
-        self._made: LoweredHandles | None = None
+        self._made: Made = []
         self._unread: Any = source
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
@@ -160,21 +159,20 @@ class Outflow(Flow):
     def _put(self, part: Any) -> Script:
         """Put elements into the buffer, after handles have been made for them."""
         session, elements = self.session, self.elements
-        handles = session.handles
-        if elements.lowers:
-            self._made = yield from session.lowered(lambda scan: elements.encode(part, 0, scan))
-            handles = self._made
-        data = elements.encode(part, 0, handles)
+        lowered = None
+        if elements.gives:
+            lowered, self._made = yield from session.lowered(lambda scan: elements.encode(part, 0, scan))
+        data = elements.encode(part, 0, lowered or session.handles)
         yield from self.acquire(len(data))
         if elements.points:
-            data = elements.encode(part, self.buffer, handles if self._made is None else self._made.again())
+            data = elements.encode(part, self.buffer, lowered.again() if lowered else session.handles)
         yield from session.fill(elements.memory, self.buffer, data)
 
     def _written(self, code: int) -> Script:
         self.release()
-        made, self._made = self._made, None
+        made, self._made = self._made, []
         if code & 0xF == DROPPED:
-            if made is not None and (self._copy is Op.COPY_ONE or not code >> 4):
+            if self._copy is Op.COPY_ONE or not code >> 4:
                 yield from self.session.taken_back(made)
             yield from self._stop()
             return

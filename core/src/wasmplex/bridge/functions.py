@@ -106,6 +106,7 @@ class AdapterKinds:
     """What a session needs to know of the kinds of its adapter."""
 
     def __init__(self, kinds: KindTable, builtins: Builtins, heap: int) -> None:
+        self.resources = kinds.resources
         self.resource = builtins.resource
         self.custody = [kinds.custody(resource) for resource in kinds.resources]
         self._firsts: tuple[list[int], ...] = ([], builtins.stream, builtins.future)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from wasmplex.bridge.builtins import ResourceBuiltins
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.flows import give_up
+from wasmplex.wit.types import Resource
 
 __all__ = ["FUTURE", "RESOURCE", "STREAM", "GuestHandle", "HandleScan", "Lifted", "LiftedHandles", "Lowered",
            "LoweredHandles"]  # fmt: skip
@@ -34,32 +35,43 @@ class ResourceKinds(Protocol):
         """The built-ins of each."""
 
 
+class HandleOwner(Protocol):
+    """The session that the guest's handles belong to.
+
+    :ivar closed: whether the instance has ended
+    """
+
+    closed: bool
+
+    def forgotten(self, kind: int, number: int) -> None:
+        """Note that a handle is to be dropped."""
+
+
 class GuestHandle:
     """A resource that the guest implements, held by the host: opaque, an argument for its own instance.
 
-    :ivar kind: the number of its type in the export adapter
-    :ivar alive: False once it was passed on as ``own``, dropped, or its instance has ended
+    :ivar type: which resource it is
     """
 
-    __slots__ = ("__weakref__", "_drop", "_number", "kind", "owner")
+    __slots__ = ("_kind", "_number", "_owner", "type")
 
-    def __init__(self, owner: object, kind: int, number: int, drop: Callable[[int, int], None]) -> None:
-        self.owner = owner
-        self.kind = kind
+    def __init__(self, owner: HandleOwner, type: Resource, kind: int, number: int) -> None:
+        self.type = type
+        self._owner = owner
+        self._kind = kind
         self._number = number
-        self._drop = drop
 
     @property
     def alive(self) -> bool:
-        """Whether it can be passed to the guest."""
-        return self._number != 0
+        """False once it was dropped, passed on as ``own``, or its instance has ended."""
+        return self._number != 0 and not self._owner.closed
 
     def number_for(self, owner: object, kind: int) -> int:
         """Return the handle in the export adapter.
 
         :raises TypeError: if it is of another instance or type, or gone
         """
-        if owner is not self.owner or kind != self.kind or not self._number:
+        if owner is not self._owner or kind != self._kind or not self.alive:
             raise TypeError("not a live handle of this resource")
         return self._number
 
@@ -71,28 +83,30 @@ class GuestHandle:
         """Give the handle up. Idempotent. The guest's destructor runs with the next call of the instance."""
         number, self._number = self._number, 0
         if number:
-            self._drop(self.kind, number)
+            self._owner.forgotten(self._kind, number)
 
     def __del__(self) -> None:
         number, self._number = self._number, 0
         if number:
-            self._drop(self.kind, number)
+            self._owner.forgotten(self._kind, number)
 
     def __repr__(self) -> str:
-        return f"<resource of the guest{'' if self.alive else ', gone'}>"
+        return f"<{self.type.name or 'resource'} of the guest{'' if self.alive else ', gone'}>"
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A value for which a handle has to be made.
+    """A value that is passed as a handle.
 
     :ivar lent: whether it is lent for the length of the call
+    :ivar number: the handle, where there is one: of the guest's resources
     """
 
     sort: int
     kind: int
     value: Any
     lent: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ class HandleScan:
 
     :param owner: the session that the guest's handles belong to
     :ivar lifted: the handles that have to be turned into representations
-    :ivar lowered: what handles have to be made for
+    :ivar lowered: what is passed as handles
     :ivar moved: the guest's handles that the block gives back to it
     """
 
@@ -124,21 +138,28 @@ class HandleScan:
         self.lowered: list[Lowered] = []
         self.moved: list[GuestHandle] = []
 
+    @property
+    def missing(self) -> list[Lowered]:
+        """What handles have to be made for."""
+        return [found for found in self.lowered if not found.number]
+
+    def made(self, handles: Iterable[int]) -> LoweredHandles:
+        """Return what writes the block, given the handles of what is `missing`; what moves is gone here."""
+        for handle in self.moved:
+            handle.forget()
+        numbers = iter(handles)
+        return LoweredHandles([found.number or next(numbers) for found in self.lowered])
+
     def give_up(self, release: Callable[[Any], object]) -> None:
         """Let go of what handles were to be made for, and nobody will get.
 
         :param release: tells an object that it will get no handle
         """
-        for found in self.lowered:
+        for found in self.missing:
             if found.sort != RESOURCE:
                 give_up(found.value)
             elif not found.lent:
                 release(found.value)
-
-    def forget_moved(self) -> None:
-        """Give up the handles that have moved to the guest."""
-        for handle in self.moved:
-            handle.forget()
 
     def own(self, kind: int, handle: int) -> None:
         """Note an owned handle in a block that is being read."""
@@ -172,6 +193,7 @@ class HandleScan:
                 if any(other is value for other in self.moved):
                     raise TypeError("a handle of this resource is given away twice")
                 self.moved.append(value)
+            self.lowered.append(Lowered(sort, kind, value, lent, number))
             return number
         if sort == RESOURCE and (value is None or isinstance(value, GuestHandle)):
             raise TypeError("not an object of the host")
@@ -205,29 +227,21 @@ class LiftedHandles:
 class LoweredHandles:
     """Writes a block for whose values handles have been made.
 
-    The guest's own have been checked by the scan.
-
-    :ivar made: what handles were made for, in the order in which the scan found it, and the handles
+    :param numbers: the handles, in the order in which the scan met the values
     """
 
-    def __init__(self, kinds: ResourceKinds, owner: object, made: Sequence[tuple[Lowered, int]]) -> None:
-        self._kinds = kinds
-        self._custody = kinds.custody
-        self._owner = owner
-        self.made = made
-        self._numbers = iter(made)
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+        self._rest = iter(numbers)
 
     def give(self, sort: int, kind: int, value: Any) -> int:
-        """Return the handles in the order in which their values were found."""
-        if sort == RESOURCE and self._custody[kind] is Custody.GUEST:
-            number: int = value.number_for(self._owner, kind)
-            return number
-        return next(self._numbers)[1]
+        """Return the next handle."""
+        return next(self._rest)
 
     def lend(self, kind: int, value: Any) -> int:
-        """Return the handle that is lent."""
-        return self.give(RESOURCE, kind, value)
+        """Return the next handle."""
+        return next(self._rest)
 
     def again(self) -> LoweredHandles:
         """Return the same for another pass."""
-        return LoweredHandles(self._kinds, self._owner, self.made)
+        return LoweredHandles(self._numbers)

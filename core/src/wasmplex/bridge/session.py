@@ -155,7 +155,7 @@ class Session(Side):
             return served.codec.write(value, base, self.handles)
         scan = self.scan()
         block = served.codec.write(value, base, scan)
-        if not scan.lowered:
+        if not scan.missing:
             return block
         return self.lowering(scan, lambda handles, at: served.codec.write(value, at, handles), base)
 

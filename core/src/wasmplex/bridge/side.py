@@ -33,6 +33,10 @@ Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 """Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
 
 
+Made = list[tuple[Lowered, int]]
+"""What handles were made for, and the handles."""
+
+
 def align16(address: int) -> int:
     """Return the least multiple of 16 that is not below."""
     return (address + 15) & -16
@@ -259,8 +263,8 @@ class Side:
 
         :param write: writes a block, given what it asks for handles and its address
         """
-        entries = []
-        for found in scan.lowered:
+        entries, missing = [], scan.missing
+        for found in missing:
             if found.sort == RESOURCE:
                 give = self.kinds.resource[found.kind].give
                 entries.append((give << 1, self.table.add(found.value)))
@@ -268,13 +272,12 @@ class Side:
                 entries.append((self.kinds.first(found.sort, found.kind) << 1 | 1, 0))
 
         def then(made: list[tuple[int, int]], at: int) -> bytes | bytearray:
-            for found, (handle, second) in zip(scan.lowered, made, strict=True):
+            for found, (handle, second) in zip(missing, made, strict=True):
                 if found.sort != RESOURCE:
                     self.feed(found, second)
                 elif found.lent:
                     self.note_lent(found, handle, second)
-            handles = [(found, handle) for found, (handle, _) in zip(scan.lowered, made, strict=True)]
-            return write(LoweredHandles(self.kinds, self, handles), at)
+            return write(scan.made(handle for handle, _ in made), at)
 
         return self.exchange(entries, then, base)
 
@@ -311,12 +314,14 @@ class Side:
             objects.append(self.lifted_object(rep, lent=found.lent))
         return read(LiftedHandles(self.kinds, self.handles, objects))
 
-    def lowered(self, write: Callable[[Any], Any]) -> Generator[int, tuple[int, int], LoweredHandles]:
-        """Have handles made for a value, as a script; return what writes it."""
+    def lowered(
+        self, write: Callable[[Any], Any]
+    ) -> Generator[int, tuple[int, int], tuple[LoweredHandles, Made]]:
+        """Have handles made for a value, as a script; return what writes it, and the handles."""
         scan = self.scan()
         write(scan)
-        made = []
-        for found in scan.lowered:
+        made: Made = []
+        for found in scan.missing:
             if found.sort == RESOURCE:
                 give = self.kinds.resource[found.kind].give
                 handle, _ = yield Op.ONE | give << 8 | self.table.add(found.value) << 32
@@ -324,12 +329,11 @@ class Side:
                 handle, writable = yield Op.NEW | self.kinds.first(found.sort, found.kind) << 8
                 self.feed(found, writable)
             made.append((found, handle))
-        scan.forget_moved()
-        return LoweredHandles(self.kinds, self, made)
+        return scan.made(handle for _, handle in made), made
 
-    def taken_back(self, handles: LoweredHandles) -> Script:
+    def taken_back(self, made: Made) -> Script:
         """Take back, as a script, what handles were made for and the guest has not taken."""
-        for found, handle in handles.made:
+        for found, handle in made:
             if found.sort == RESOURCE:
                 rep, _ = yield Op.ONE | self.kinds.resource[found.kind].take << 8 | handle << 32
                 self.table.drop(rep)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-__all__ = ["World", "world"]
+__all__ = ["Draw", "Interface", "World", "world"]
 
 _PRIMITIVES = ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string")
 
@@ -38,7 +38,7 @@ class World:
     wit: str
 
 
-class _Draw:
+class Draw:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self._names = 0
@@ -131,14 +131,15 @@ class _Draw:
 
     # ------------------------------------------------------------ interfaces
 
-    def use(self, of: Interface, source: Interface) -> None:
+    def use(self, of: Interface, source: Interface, *, every: bool = False) -> None:
         names = [*source.types, *source.resources]
         if not names or source in of.uses:
             return
         of.uses.append(source)
         parts = []
-        for name in self.random.sample(names, min(len(names), self.random.randint(1, 3))):
-            to = self.name("us") if self.random.random() < 0.3 else name
+        count = len(names) if every else min(len(names), self.random.randint(1, 3))
+        for name in names if every else self.random.sample(names, count):
+            to = self.name("us") if not every and self.random.random() < 0.3 else name
             if to in (*of.types, *of.resources):
                 continue
             parts.append(name if to == name else f"{name} as {to}")
@@ -161,7 +162,7 @@ class _Draw:
 
 def world(seed: int) -> World:
     """Draw the world of a seed."""
-    draw = _Draw(seed)
+    draw = Draw(seed)
     every: list[Interface] = []
     packages = []
     for number in range(draw.random.randint(1, 3)):
@@ -180,12 +181,9 @@ def world(seed: int) -> World:
         draw.resource(main) if draw.random.random() < 0.2 else draw.typedef(main)
     lines = [*main.lines]
     for of in every:
-        for word in ("import", "export"):
-            if draw.random.random() < 0.45:
-                lines.append(f"{word} {of.path};")
+        lines += [f"{word} {of.path};" for word in ("import", "export") if draw.random.random() < 0.45]
     for word in ("import", "export"):
-        for _ in draw.some(0, 2):
-            lines.append(f"{word} {draw.name('fn')}: {draw.function(main)}")
+        lines += [f"{word} {draw.name('fn')}: {draw.function(main)}" for _ in draw.some(0, 2)]
     text = "\n".join(lines)
     return World(f"package t:main;\nworld w {{\n{text}\n}}\n" + "\n".join(packages))
 
