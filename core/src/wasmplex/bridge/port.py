@@ -15,6 +15,7 @@ from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Memory, Pulse, Side
 from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
 from wasmplex.engine.bare import BareFunction
+from wasmplex.engine.resources import HostObjects
 from wasmplex.plugins.contracts import HostFunction
 
 __all__ = ["export_port", "export_session", "keeper_port", "port", "pulse_of"]
@@ -211,7 +212,8 @@ def keeper_port(numbers: Sequence[int]) -> dict[str, HostFunction]:
     """
 
     def take(instance: Any, handle: Any) -> int:
-        return instance.objects.add(handle)
+        objects: HostObjects = instance.objects
+        return objects.add(handle)
 
     def give(instance: Any, rep: int) -> Any:
         return instance.objects.take(rep)

@@ -287,7 +287,9 @@ class Side:
         """Have the handles that a scan found turned into objects, then go on with what reads them."""
 
         def read(entries: list[tuple[int, int]], at: int) -> bytes | bytearray:
-            objects = [self.lifted_object(rep, lent=lent) for (rep, _), lent in zip(entries, lents, strict=True)]
+            objects = [
+                self.lifted_object(rep, lent=lent) for (rep, _), lent in zip(entries, lents, strict=True)
+            ]
             return then(LiftedHandles(self.kinds, self.handles, objects), at)
 
         lents = [found.lent for found in scan.lifted]
