@@ -27,8 +27,9 @@ TransportName: TypeAlias = Literal["strings", "memory"]
 
 MORE: Final = 132
 """Where the host says how many bytes an answer to a direct call has that was kept back."""
-ROOM: Final = 1 << 16
-"""Bytes that are free behind the arena for an answer that the host puts in place itself."""
+ROOM: Final = (1 << 16) + (1 << 13)
+"""Bytes that are free behind the arena for an answer that the host puts in place itself: 64 KiB, as guests
+like to read at once, and what belongs to them."""
 GROW: Final = 3
 """First word of an answer that was kept back; the second says how many bytes it has."""
 
