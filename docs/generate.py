@@ -124,9 +124,9 @@ def _default(value: Any, type_: str) -> str:
 KIT = """\
 # The key-value kit, test by test
 
-What a subclass of `wasmplex.testing.KeyValueConformance` runs. A test that needs a feature is skipped unless
-the provider declares it; most run several times, on the backend itself and through guests. Made by
-`python docs/generate.py`.
+What a subclass of `wasmplex.testing.KeyValueConformance` runs. A test is skipped unless the provider declares
+the features that it needs; most run several times, on the backend itself and through guests, as far as the
+interface that a guest imports has the words for it. Made by `python docs/generate.py`.
 """
 
 
@@ -137,10 +137,12 @@ def kit() -> str:
     rows = []
     for name in sorted(name for name in dir(KeyValueConformance) if name.startswith("test_")):
         test = getattr(KeyValueConformance, name)
-        needs = ", ".join(getattr(test, "needs", ()))
+        needs, words = (", ".join(sorted(getattr(test, name, ()))) for name in ("needs", "words"))
         proves = " ".join((inspect.getdoc(test) or "").split()).replace("|", "\\|")
-        rows.append(f"| `{name}` | {needs} | {proves} |")
-    return f"{KIT}\n| test | needs | what it proves |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        rows.append(f"| `{name}` | {needs} | {words} | {proves} |")
+    return (
+        f"{KIT}\n| test | features | words | what it proves |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
 
 
 PAGES = {"configuration.md": configuration, "kit.md": kit}

@@ -7,7 +7,7 @@ import guests
 import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.host import Host
-from wasmplex.testing import DelayedKeyValue, plugin
+from wasmplex.testing import Delayed, plugin
 from wasmplex.testing.loops import EventLoop, usual
 
 pytestmark = [
@@ -48,7 +48,7 @@ async def host(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Host]:
     """Run the guest in Python: once for all tests, for compiling it takes its time."""
     folder: Path = tmp_path_factory.mktemp("async")
     (folder / "host.toml").write_text(CONFIG.format(component=guests.compiled("py-kv-async")))
-    delayed = DelayedKeyValue(MemoryProvider(), 0.02)
+    delayed = Delayed(MemoryProvider(), 0.02)
     async with Host.from_config(folder / "host.toml", plugins=[plugin(delayed)]) as running:
         yield running
 

@@ -22,7 +22,7 @@ from wasmplex.capabilities.keyvalue import KeyValueBackend
 from wasmplex.errors import BackendError, ComponentError, FailureError, LinkError, WasmplexError
 from wasmplex.host import Host
 from wasmplex.plugin import BackendProvider, OpenContext, Settings
-from wasmplex.testing import FaultyKeyValue, plugin
+from wasmplex.testing import Faulty, plugin
 
 pytestmark = pytest.mark.anyio
 
@@ -292,7 +292,7 @@ async def fails(home: Path, error: type[WasmplexError], *plugins: object) -> Non
 
 @pytest.mark.usefixtures("_leaves_nothing")
 async def test_a_backend_is_closed_if_another_does_not_open(home: Path, counted: Counted) -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     faulty.at("open", BackendError("it is down"))
     change(home, '"sqlite"\npath = "store.db"', '"faulty"')
     await fails(home, BackendError, counted, plugin(faulty))

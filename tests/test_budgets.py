@@ -22,7 +22,7 @@ from wasmplex import config
 from wasmplex.engine import driver, instance
 from wasmplex.engine.codec.source import FILE_NAME
 from wasmplex.host import Host
-from wasmplex.testing import DelayedKeyValue, plugin
+from wasmplex.testing import Delayed, plugin
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     path = tmp_path / "host.toml"
     names = {"shop": guests.path("kvhttp"), "sync": guests.path("kvfull"), "many": guests.path("kvamany")}
     path.write_text(CONFIG.format(**names))
-    delayed = plugin(DelayedKeyValue(MemoryProvider(), 0.02))
+    delayed = plugin(Delayed(MemoryProvider(), 0.02))
     async with Host.from_config(path, plugins=[delayed]) as host:
         yield host
 

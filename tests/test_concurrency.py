@@ -19,12 +19,12 @@ ATTEMPTS = 3
 SLOW = """\
 from host_plugin_memory import MemoryProvider
 from wasmplex.plugin import hookimpl
-from wasmplex.testing import DelayedKeyValue
+from wasmplex.testing import Delayed
 
 
 @hookimpl
 def wasmplex_backends():
-    return [DelayedKeyValue(MemoryProvider(), 0.02)]
+    return [Delayed(MemoryProvider(), 0.02)]
 """
 
 

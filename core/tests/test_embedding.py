@@ -13,7 +13,7 @@ import wasmplex
 from host_plugin_memory import MemoryProvider
 from wasmplex.capabilities.keyvalue import StoreUnavailable
 from wasmplex.errors import UsageError
-from wasmplex.testing import DelayedKeyValue, FaultyKeyValue, HostFactory
+from wasmplex.testing import Delayed, Faulty, HostFactory
 from wasmplex.values import Err
 
 ROOT = Path(__file__).parents[2]
@@ -96,13 +96,13 @@ async def test_an_asgi_application_that_cannot_start_says_why(tmp_path: Path) ->
 
 
 def test_a_fake_a_slow_and_a_failing_store(wasm_host: HostFactory) -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     kv = wasm_host(FORWARD, kit=faulty)
     assert kv.call(GET, "bucket", "k") is None
     faulty.at("get", StoreUnavailable("gone"), times=1)
     with pytest.raises(Err, match="gone"):
         kv.call(GET, "bucket", "k")
-    slow = wasm_host(FORWARD, {"kit": DelayedKeyValue(MemoryProvider(), 0.01)})
+    slow = wasm_host(FORWARD, {"kit": Delayed(MemoryProvider(), 0.01)})
     assert slow.call(GET, "bucket", "k") is None
 
 

@@ -24,7 +24,7 @@ from wasmplex.capabilities.keyvalue import (
 from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings, Scope
 from wasmplex.interfaces.wasi_keyvalue import refused
 from wasmplex.plugin import Err, OpenContext, Variant
-from wasmplex.testing import DelayedKeyValue, FaultyKeyValue
+from wasmplex.testing import Delayed, Faulty
 from wasmplex.testing.doubles import Hang
 
 pytestmark = pytest.mark.anyio
@@ -39,12 +39,12 @@ class Told(Exception):
 
 
 @pytest.fixture
-def faulty() -> FaultyKeyValue:
-    return FaultyKeyValue(MemoryProvider())
+def faulty() -> Faulty:
+    return Faulty(MemoryProvider())
 
 
 @pytest.fixture
-async def backend(faulty: FaultyKeyValue) -> AsyncIterator[KeyValueBackend]:
+async def backend(faulty: Faulty) -> AsyncIterator[KeyValueBackend]:
     backend = await faulty.open(MemorySettings(), OpenContext(Path()))
     yield backend
     await backend.close()
@@ -77,7 +77,7 @@ SECRET = "postgres://admin:hunter2@db/x and /etc/secret"
     ],
 )
 async def test_every_exception_is_typed_and_none_tells_a_secret(
-    faulty: FaultyKeyValue, bucket: GuardedBucket, raised: Exception, case: str, text: str
+    faulty: Faulty, bucket: GuardedBucket, raised: Exception, case: str, text: str
 ) -> None:
     faulty.at("get", raised, times=1)
     with pytest.raises(Told) as told:
@@ -88,7 +88,7 @@ async def test_every_exception_is_typed_and_none_tells_a_secret(
 
 
 async def test_an_exception_of_nobodys_is_logged_for_the_operator(
-    faulty: FaultyKeyValue, bucket: GuardedBucket, caplog: pytest.LogCaptureFixture
+    faulty: Faulty, bucket: GuardedBucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     faulty.at("delete", ZeroDivisionError("a bug"), times=1)
     with caplog.at_level(logging.WARNING), pytest.raises(Told):
@@ -113,9 +113,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-async def test_every_operation_has_a_deadline(
-    faulty: FaultyKeyValue, backend: KeyValueBackend, name: str
-) -> None:
+async def test_every_operation_has_a_deadline(faulty: Faulty, backend: KeyValueBackend, name: str) -> None:
     bucket = await guarded(backend, timeout="20ms").open("b")
     faulty.at(name, Hang(), times=1)
     with anyio.fail_after(10), pytest.raises(Told) as told:
@@ -126,7 +124,7 @@ async def test_every_operation_has_a_deadline(
 
 @pytest.mark.parametrize(("fault", "settings"), [("open_bucket", {}), ("has_bucket", {"buckets": ["a"]})])
 async def test_opening_has_a_deadline(
-    faulty: FaultyKeyValue, backend: KeyValueBackend, fault: str, settings: dict[str, Any]
+    faulty: Faulty, backend: KeyValueBackend, fault: str, settings: dict[str, Any]
 ) -> None:
     store = guarded(backend, timeout="20ms", **settings)
     faulty.at(fault, Hang())
@@ -178,7 +176,7 @@ async def test_a_batch_attempts_every_item_and_raises_the_first_error() -> None:
 
 
 async def test_undeclared_features_are_refused_before_the_backend_is_asked(
-    backend: KeyValueBackend, faulty: FaultyKeyValue
+    backend: KeyValueBackend, faulty: Faulty
 ) -> None:
     backend.features = frozenset()
     bucket = await guarded(backend).open("b")
@@ -198,7 +196,7 @@ async def test_undeclared_features_are_refused_before_the_backend_is_asked(
 
 @pytest.mark.alone
 async def test_200_operations_wait_side_by_side() -> None:
-    backend = await DelayedKeyValue(MemoryProvider(), 0.05).open(MemorySettings(), OpenContext(Path()))
+    backend = await Delayed(MemoryProvider(), 0.05).open(MemorySettings(), OpenContext(Path()))
     bucket = await guarded(backend).open("b")
     start = anyio.current_time()
     async with anyio.create_task_group() as group:

@@ -14,7 +14,7 @@ from wasmplex.bridge import Session
 from wasmplex.errors import DeadlineExceeded, UsageError
 from wasmplex.host import Host
 from wasmplex.instances import PooledInstance
-from wasmplex.testing import DelayedKeyValue, FaultyKeyValue, plugin
+from wasmplex.testing import Delayed, Faulty, plugin
 from wasmplex.testing.doubles import Hang
 from wasmplex.values import Err, Variant
 
@@ -121,7 +121,7 @@ async def test_a_backend_that_lacks_what_an_interface_stands_for_is_refused(runn
 
 
 async def test_each_of_the_eight_errors_is_raised(running: Running) -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     limits = 'buckets = ["b"]\nmax_value = 3\ntimeout = "50ms"\nnamespace = "shared"\n'
     everything = '[workload.all]\ncomponent = "' + str(GUESTS / "kvaforward.wasm") + '"\n'
     everything += '[workload.all.default."wasmcloud:keyvalue"]\nbackend = "faulty"\nnamespace = "shared"\n'
@@ -146,7 +146,7 @@ async def test_each_of_the_eight_errors_is_raised(running: Running) -> None:
 # ---------------------------------------------------------------- many calls in flight
 
 
-class Gated(DelayedKeyValue):
+class Gated(Delayed):
     """Lets gets begin, and none end before the gate opens."""
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class Gated(DelayedKeyValue):
         self.expected = 0
         self.begun = self.cancelled = 0
 
-    async def before(self, operation: str) -> None:
+    async def before(self, operation: str, args: tuple[Any, ...]) -> None:
         if operation != "get":
             return
         self.begun += 1
@@ -207,7 +207,7 @@ async def test_a_guest_has_as_many_calls_in_flight_as_it_starts(running: Running
 @pytest.mark.alone
 async def test_calls_in_flight_take_the_time_of_one(running: Running) -> None:
     # Long enough for what the calls cost in computing not to count on a busy machine.
-    delayed = DelayedKeyValue(MemoryProvider(), 0.1)
+    delayed = Delayed(MemoryProvider(), 0.1)
     async with running(plain("kvamany", "delayed"), delayed) as host:
 
         async def shortest(count: int) -> float:
@@ -223,7 +223,7 @@ async def test_calls_in_flight_take_the_time_of_one(running: Running) -> None:
 
 
 async def test_polls_do_not_grow_with_the_time_that_calls_take(running: Running, steps: list[int]) -> None:
-    delayed = DelayedKeyValue(MemoryProvider(), 0.001)
+    delayed = Delayed(MemoryProvider(), 0.001)
     async with running(plain("kvamany", "delayed"), delayed) as host:
         counts = []
         for delay in (0.001, 0.1):

@@ -11,9 +11,11 @@ from wasmplex.capabilities.keyvalue import KeyValueBackend, StoreUnavailable, Sw
 from wasmplex.errors import BackendError
 from wasmplex.host import Host
 from wasmplex.plugin import OpenContext
+from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.registry import Registry
-from wasmplex.testing import DelayedKeyValue, FakeClock, FaultyKeyValue, plugin
+from wasmplex.testing import Delayed, FakeClock, Faulty, Recording, plugin
 from wasmplex.testing.doubles import Hang
+from wasmplex.testing.proxies import proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +37,7 @@ def host(folder: Path, backend: str, provider: object) -> Host:
 
 
 async def test_a_double_is_a_backend_like_any_other(tmp_path: Path) -> None:
-    delayed = DelayedKeyValue(MemoryProvider(), 0.02)
+    delayed = Delayed(MemoryProvider(), 0.02)
     async with host(tmp_path, "delayed", plugin(delayed)) as running:
         start = anyio.current_time()
         assert await running.call("kv", "run", "b set k v") == "ok"
@@ -44,7 +46,7 @@ async def test_a_double_is_a_backend_like_any_other(tmp_path: Path) -> None:
 
 
 async def test_a_fault_reaches_the_guest_as_its_error(tmp_path: Path) -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     async with host(tmp_path, "faulty", plugin(faulty)) as running:
         faulty.at("get", StoreUnavailable("gone"), times=1)
         assert await running.call("kv", "run", "b get k") == "other: store unavailable: get: gone"
@@ -52,7 +54,7 @@ async def test_a_fault_reaches_the_guest_as_its_error(tmp_path: Path) -> None:
 
 
 async def test_a_backend_that_does_not_open(tmp_path: Path) -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     faulty.at("open", BackendError("it is down"))
     with pytest.raises(BackendError, match="it is down"):
         async with host(tmp_path, "faulty", plugin(faulty)):
@@ -61,7 +63,7 @@ async def test_a_backend_that_does_not_open(tmp_path: Path) -> None:
 
 def test_several_doubles_have_names_of_their_own() -> None:
     inner = MemoryProvider()
-    slow, slower = DelayedKeyValue(inner, 0.1, name="slow"), DelayedKeyValue(inner, 0.2, name="slower")
+    slow, slower = Delayed(inner, 0.1, name="slow"), Delayed(inner, 0.2, name="slower")
     registry = Registry()
     registry.add(plugin(slow, slower))
     assert registry.backend("slow", "keyvalue") is slow
@@ -70,12 +72,13 @@ def test_several_doubles_have_names_of_their_own() -> None:
     assert slow.settings is MemorySettings
 
 
-async def opened(provider: FaultyKeyValue | DelayedKeyValue) -> KeyValueBackend:
-    return await provider.open(MemorySettings(), CONTEXT)
+async def opened(provider: Faulty | Delayed | Recording) -> KeyValueBackend:
+    backend: KeyValueBackend = await provider.open(MemorySettings(), CONTEXT)
+    return backend
 
 
 async def test_everything_is_passed_on() -> None:
-    backend = await opened(FaultyKeyValue(MemoryProvider()))
+    backend = await opened(Faulty(MemoryProvider()))
     backend.clock = clock = FakeClock()
     bucket = await backend.open_bucket("n", "b")
     await bucket.set("k", b"1", ttl_ms=10)
@@ -97,7 +100,7 @@ async def test_everything_is_passed_on() -> None:
 
 
 async def test_faults_come_as_planned() -> None:
-    faulty = FaultyKeyValue(MemoryProvider())
+    faulty = Faulty(MemoryProvider())
     bucket = await (await opened(faulty)).open_bucket("n", "b")
     faulty.at("get", ConnectionResetError(), times=2)
     faulty.at("get", TimeoutError(), times=1)
@@ -111,3 +114,44 @@ async def test_faults_come_as_planned() -> None:
     assert scope.cancelled_caught
     faulty.clear()
     await bucket.set("k", b"")
+
+
+async def test_a_recording_tells_what_was_asked_for() -> None:
+    recording = Recording(MemoryProvider())
+    backend = await opened(recording)
+    bucket = await backend.open_bucket("n", "b")
+    await bucket.set("k", b"v", ttl_ms=5)
+    async with bucket.watch() as changes:
+        await bucket.delete("k")
+        assert (await anext(changes)).key == "k"
+    assert recording.names() == ["open", "open_bucket", "set", "watch", "delete", "watch:next"]
+    assert recording.operations[2].args == ("k", b"v")
+
+
+async def test_a_stream_breaks_in_its_midst() -> None:
+    faulty = Faulty(MemoryProvider())
+    faulty.at("watch:next", StoreUnavailable("lost"), times=1, after=1)
+    bucket = await (await opened(faulty)).open_bucket("n", "b")
+    async with bucket.watch() as changes:
+        await bucket.set("a", b"1")
+        await bucket.set("b", b"2")
+        assert (await anext(changes)).key == "a"
+        with pytest.raises(StoreUnavailable):
+            await anext(changes)
+
+
+async def test_what_has_no_contract_has_no_proxy() -> None:
+    async def before(operation: str, args: tuple[object, ...]) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="there is no contract"):
+        proxy(object(), before)
+
+
+async def test_a_proxy_has_a_circuit_of_its_own() -> None:
+    """The host that opened the proxy watches over it; another may watch over what is inside."""
+    backend = await opened(Delayed(MemoryProvider(), 0))
+    backend.circuit = circuit = Circuit()
+    again = proxy(backend, Recording(MemoryProvider()).before)
+    assert again.circuit is None
+    assert backend.circuit is circuit

@@ -313,5 +313,5 @@ def class_of(defect: str) -> str:
 for _defect in DEFECTS:
     _base = SmallestProvider if _defect == "served-undeclared" else SmallProvider
     _provider = type("_Provider", (_base,), {"defect": _defect})
-    _members = {"provider": _provider(), "drivers": (ContractDriver,), "examples": 20}
+    _members = {"provider": _provider(), "drivers": (ContractDriver,), "examples": 30}
     globals()[class_of(_defect)] = type(class_of(_defect), (KeyValueConformance,), _members)

@@ -261,6 +261,7 @@ class KeyValueBackend(Backend):
         whenever it needs the time, and tests replace it. None if a server keeps the time
     """
 
+    capability = "keyvalue"
     features: frozenset[str] = frozenset()
     clock: Callable[[], int] | None = None
 

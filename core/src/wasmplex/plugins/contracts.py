@@ -99,9 +99,11 @@ class OpenContext:
 class Backend(ABC):
     """An open backend. Each capability derives its own contract from it (`wasmplex.capabilities`).
 
+    :cvar capability: what it is for, ``"keyvalue"``; each capability's contract says it
     :ivar circuit: whether its server is known to be down; the host's, None where nobody watches over it
     """
 
+    capability: ClassVar[str] = ""
     circuit: Circuit | None = None
 
     @abstractmethod

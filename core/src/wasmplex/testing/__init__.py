@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.testing.clock import FakeClock
-from wasmplex.testing.doubles import DelayedKeyValue, FaultyKeyValue, Hang, plugin
+from wasmplex.testing.doubles import Delayed, Faulty, Hang, Recording, plugin
 from wasmplex.testing.loops import EVENT_LOOPS
 
 if TYPE_CHECKING:
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from wasmplex.testing.keyvalue import KeyValueConformance
 
 __all__ = [
-    "EVENT_LOOPS", "DelayedKeyValue", "FakeClock", "FaultyKeyValue", "Hang", "HostFactory",
-    "KeyValueConformance", "WasmHost", "plugin",
+    "EVENT_LOOPS", "Delayed", "DelayedKeyValue", "FakeClock", "Faulty", "FaultyKeyValue", "Hang",
+    "HostFactory", "KeyValueConformance", "Recording", "WasmHost", "plugin",
 ]  # fmt: skip
+
+DelayedKeyValue, FaultyKeyValue = Delayed, Faulty
+"""The names of 0.1.0, when doubles were for key-value alone."""
 
 _KEYVALUE = "wasmplex.testing.keyvalue"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wasmplex.capabilities.keyvalue import FEATURES, Entry, Page, Stale, Swapped
+from wasmplex.testing.keyvalue.driver import WORDS
 from wasmplex.testing.keyvalue.guests import GuestDriver, GuestHandle
 
 __all__ = ["AsyncGuestDriver", "LabelledAsyncGuestDriver"]
@@ -14,7 +15,8 @@ __all__ = ["AsyncGuestDriver", "LabelledAsyncGuestDriver"]
 class AsyncGuestDriver(GuestDriver):
     """Through a guest that imports all of the package without labels; bytes cross in its memory."""
 
-    expresses = (FEATURES - {"watch"}) | {"prefix", "signed", "batch", "text"}
+    features = FEATURES - {"watch"}
+    words = WORDS
     requires = frozenset({"increment", "cas"})
     component = "keyvalue-async.wasm"
     package = "wasmcloud:keyvalue"

@@ -6,10 +6,10 @@ import anyio
 import anyio.lowlevel
 
 from wasmplex.capabilities.keyvalue import S64_MAX, S64_MIN, Stale, Swapped
-from wasmplex.testing.conformance import Conformance, needs
 from wasmplex.testing.keyvalue.driver import Bench, Handle
 from wasmplex.testing.keyvalue.expiry_tests import TTL
-from wasmplex.testing.keyvalue.store_tests import keys_of, refused
+from wasmplex.testing.keyvalue.store_tests import keys_of
+from wasmplex.testing.kit import Conformance, expressible, needs, refused
 
 __all__ = ["AtomicsTests", "BatchTests"]
 
@@ -28,7 +28,8 @@ class AtomicsTests(Conformance):
         assert await bucket.increment("n", 58) == 100
         assert await bucket.get("n") == b"100"
 
-    @needs("increment", "signed")
+    @needs("increment")
+    @expressible("signed")
     async def test_counting_down(self, bench: Bench) -> None:
         """increment: counts in s64."""
         bucket = await bench.bucket()
@@ -234,7 +235,7 @@ class AtomicsTests(Conformance):
 class BatchTests(Conformance):
     """``get-many``, ``set-many``, ``delete-many``."""
 
-    @needs("batch")
+    @expressible("batch")
     async def test_get_many(self, bench: Bench) -> None:
         """get-many: positional, duplicates allowed; none for absent."""
         bucket = await bench.bucket()
@@ -245,7 +246,7 @@ class BatchTests(Conformance):
             (name, name.encode()) if name in names else None for name in asked
         ]
 
-    @needs("batch")
+    @expressible("batch")
     async def test_empty_batches(self, bench: Bench) -> None:
         """Batches may be empty."""
         bucket = await bench.bucket()
@@ -254,7 +255,7 @@ class BatchTests(Conformance):
         await bucket.delete_many([])
         assert await keys_of(bucket) == []
 
-    @needs("batch")
+    @expressible("batch")
     async def test_set_many_and_delete_many(self, bench: Bench) -> None:
         """set-many / delete-many: every item is attempted; absent keys are no error; the last of two wins."""
         bucket = await bench.bucket()
@@ -263,7 +264,7 @@ class BatchTests(Conformance):
         await bucket.delete_many(["a", "absent", "a", ""])
         assert await keys_of(bucket) == ["b"]
 
-    @needs("batch")
+    @expressible("batch")
     async def test_an_item_that_fails_does_not_stop_the_others(self, bench: Bench) -> None:
         """set-many / delete-many: not atomic; every item is attempted; first error returned."""
         bucket = await bench.bucket(max_value=3)
@@ -272,7 +273,7 @@ class BatchTests(Conformance):
         await refused("invalid-argument", bucket.delete_many(["a", "k" * 1025, "c"]))
         assert await keys_of(bucket) == []
 
-    @needs("batch")
+    @expressible("batch")
     async def test_limits_on_batches(self, bench: Bench) -> None:
         """limits: a batch of 1,000 items is taken, one more is quota-exceeded."""
         bucket = await bench.bucket()

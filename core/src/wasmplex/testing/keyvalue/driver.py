@@ -5,14 +5,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
-from uuid import uuid4
-
-import anyio
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from wasmplex.capabilities.keyvalue import (
     FEATURES,
@@ -24,34 +19,13 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
 )
 from wasmplex.interfaces.keyvalue_policy import GuardedStore, KeyValueSettings, Scope
-from wasmplex.plugins.contracts import BackendProvider, OpenContext
-from wasmplex.testing.clock import FakeClock
+from wasmplex.testing import kit
+from wasmplex.testing.kit import Driver, Refused
 
-__all__ = ["Bench", "ContractDriver", "Driver", "Handle", "Probe", "Refused", "Store", "outcome"]
+__all__ = ["WORDS", "Bench", "ContractDriver", "Handle", "KeyValueDriver", "Probe", "Store"]
 
-TOLERANCE_MS = 50
-"""How late a backend's expiry may be."""
-
-
-class Refused(Exception):
-    """An operation returned an error.
-
-    :ivar case: the case of ``wasmcloud:keyvalue``'s ``error``, ``"quota-exceeded"``
-    """
-
-    def __init__(self, case: str, text: str) -> None:
-        super().__init__(f"{case}: {text}")
-        self.case = case
-        self.text = text
-
-
-async def outcome(operation: Awaitable[object]) -> str:
-    """Await `operation` and return ``"ok"``, or the case of its refusal."""
-    try:
-        await operation
-    except Refused as error:
-        return error.case
-    return "ok"
+WORDS = frozenset({"prefix", "signed", "batch", "text"})
+"""What interfaces may have words for, besides features."""
 
 
 class Handle(Protocol):
@@ -95,35 +69,22 @@ class Probe(Protocol):
         """Store a value, without expiry."""
 
 
-class Driver(ABC):
-    """A way to use an open backend; an asynchronous context manager.
+class KeyValueDriver(Driver[KeyValueBackend]):
+    """Base of the key-value drivers.
 
-    :cvar expresses: what its interface has words for: features, ``prefix`` of listings, ``signed`` counts,
-        ``batch``, cursors that are ``text``
-    :cvar requires: features that a backend must have for it to work at all
+    The words are ``prefix`` of listings, ``signed`` counts, ``batch``, cursors that are ``text``.
     """
-
-    expresses: ClassVar[frozenset[str]]
-    requires: ClassVar[frozenset[str]] = frozenset()
-
-    def __init__(self, backend: KeyValueBackend) -> None:
-        self.backend = backend
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:  # noqa: B027  what holds nothing releases nothing
-        """Release everything that `store` made."""
 
     @abstractmethod
     async def store(self, scope: Scope, settings: KeyValueSettings) -> Store:
         """Return one binding to the backend."""
 
 
-class ContractDriver(Driver):
+class ContractDriver(KeyValueDriver):
     """Straight through the Python contract."""
 
-    expresses = FEATURES | {"prefix", "signed", "batch", "text"}
+    features = FEATURES
+    words = WORDS
 
     async def store(self, scope: Scope, settings: KeyValueSettings) -> Store:
         return GuardedStore(self.backend, settings, scope, _refused)
@@ -133,36 +94,10 @@ def _refused(operation: str, error: KeyValueError) -> Refused:
     return Refused(error.case, f"{operation}: {error}")
 
 
-class Bench:
-    """A backend under test, open, with a namespace of its own and a clock that tests can turn.
+class Bench(kit.Bench[KeyValueDriver]):
+    """A key-value backend under test; see `wasmplex.testing.kit.Bench`."""
 
-    :ivar backend: the backend as the provider opened it
-    :ivar namespace: unique, so that what earlier runs left in a server is not seen
-    :ivar exact: whether `passes` is exact to the millisecond; otherwise it is real time, and late
-    """
-
-    def __init__(self, backend: KeyValueBackend, driver: Driver) -> None:
-        self.backend = backend
-        self.namespace = f"kit-{uuid4()}"
-        self._driver = driver
-        self._clock = FakeClock()
-        self.exact = backend.clock is not None
-        if self.exact:
-            backend.clock = self._clock
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, provider: BackendProvider[Any], settings: Mapping[str, Any], driver: type[Driver], base: Path
-    ) -> AsyncIterator[Self]:
-        """Open a backend from settings as they would stand in a configuration beside `base`."""
-        backend = await provider.open(provider.settings(**settings), OpenContext(base, provider.name))
-        try:
-            assert isinstance(backend, KeyValueBackend), f"{provider.name} opens no KeyValueBackend"
-            async with driver(backend) as opened:
-                yield cls(backend, opened)
-        finally:
-            await backend.close()
+    contract = KeyValueBackend
 
     async def store(
         self,
@@ -174,15 +109,8 @@ class Bench:
     ) -> Store:
         """Return a binding; `settings` are those of `KeyValueSettings`."""
         scope = Scope(workload, label, self.namespace if namespace is None else namespace)
-        return await self._driver.store(scope, KeyValueSettings(**settings))
+        return await self.driver.store(scope, KeyValueSettings(**settings))
 
     async def bucket(self, name: str = "bucket", **binding: Any) -> Handle:
         """Return an open bucket; see `store` for the other arguments."""
         return await (await self.store(**binding)).open(name)
-
-    async def passes(self, milliseconds: int) -> None:
-        """Let time pass, and with real time what a backend's expiry may be late."""
-        if self.exact:
-            self._clock.advance(milliseconds)
-        else:
-            await anyio.sleep((milliseconds + TOLERANCE_MS) / 1000)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from wasmplex.testing.conformance import Conformance, needs
-from wasmplex.testing.keyvalue.driver import Bench, Handle, outcome
-from wasmplex.testing.keyvalue.store_tests import keys_of, refused
+from wasmplex.testing.keyvalue.driver import Bench, Handle
+from wasmplex.testing.keyvalue.store_tests import keys_of
+from wasmplex.testing.kit import Conformance, needs, outcome, refused
 
 __all__ = ["TTL", "ExpiryTests"]
 

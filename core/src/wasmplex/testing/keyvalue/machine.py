@@ -1,24 +1,17 @@
 """A state machine that does to a store whatever clients may do, and compares it with a dict."""
 
+# Rules are named after what they do.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import Any, ClassVar
 
-import anyio
-import anyio.from_thread
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule
 
 from wasmplex.capabilities.keyvalue import (
     S64_MAX,
@@ -29,10 +22,11 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
     next_count,
 )
-from wasmplex.testing.keyvalue.driver import Bench, Handle, Refused, Store, outcome
+from wasmplex.testing.keyvalue.driver import Bench, Handle, Store
 from wasmplex.testing.keyvalue.store_tests import keys_of
+from wasmplex.testing.kit import ClientMachine
 
-__all__ = ["run_machine"]
+__all__ = ["KeyValueMachine"]
 
 CLIENTS = {"first": "shared", "second": "shared", "third": "shared", "other": "own"}
 """Each client's bucket; each has a binding of its own."""
@@ -44,7 +38,8 @@ values = st.sampled_from([b"", b"0", b"7", b"-1", b"%d" % S64_MAX, b"text", b"\x
 writes = st.sampled_from(["set", "set_many", "delete"])
 contenders = st.integers(2, 6)
 deltas = st.sampled_from([0, 1, 41, S64_MAX])
-lifetimes = st.sampled_from([None, 1, 50])
+LONGEST = 50
+lifetimes = st.sampled_from([None, 1, LONGEST])
 
 
 @dataclass
@@ -64,56 +59,28 @@ class _Place:
     versions: dict[str, dict[str, None]] = field(default_factory=dict)  # seen, in order
 
 
-async def run_machine(bench: Bench, features: frozenset[str], examples: int) -> None:
-    """Run the machine in a worker thread, its operations on this event loop."""
-
-    class Machine(KeyValueMachine):
-        pass
-
-    Machine.bench, Machine.features, Machine.numbers = bench, features, count(1)
-    Machine.stores = {client: await bench.store(workload=client) for client in CLIENTS}
-    profile = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    await anyio.to_thread.run_sync(partial(run_state_machine_as_test, Machine, settings=profile))
-
-
-class KeyValueMachine(RuleBasedStateMachine):
+class KeyValueMachine(ClientMachine):
     """The rules; every one compares with the model at once.
 
     :cvar stores: each client's binding
-    :cvar numbers: gives every run buckets of its own
     """
 
     bench: ClassVar[Bench]
-    features: ClassVar[frozenset[str]]
     stores: ClassVar[dict[str, Store]]
-    numbers: ClassVar[Iterator[int]]
+
+    @classmethod
+    async def prepare(cls) -> None:
+        """Give each client a binding."""
+        cls.stores = {client: await cls.bench.store(workload=client) for client in CLIENTS}
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0
         self.places = {name: _Place() for name in set(CLIENTS.values())}
         number = next(self.numbers)
         self.buckets: dict[str, Handle] = {
             client: self.run(partial(self.stores[client].open, f"{place} {number}"))
             for client, place in CLIENTS.items()
         }
-
-    def run(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Run one operation on the event loop."""
-        return anyio.from_thread.run(operation)
-
-    def result(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> str:
-        """Run one operation and return its `outcome`."""
-        return str(self.run(lambda: outcome(operation())))
-
-    def has(self, *features: str) -> bool:
-        return self.features.issuperset(features)
 
     def find(self, client: str, key: str) -> _Known | None:
         """Return what the model has, expiry taken into account."""
@@ -198,6 +165,14 @@ class KeyValueMachine(RuleBasedStateMachine):
         if ttl is not None and not self.bench.exact:  # a real clock goes on: wait until there is no doubt
             self.wait(ttl)
 
+    @precondition(lambda self: self.has("ttl") and self.bench.exact)
+    @rule(client=clients, key=keys, value=values, first=lifetimes, second=lifetimes)
+    def set_again(self, client: str, key: str, value: bytes, first: int | None, second: int | None) -> None:
+        """Set a key twice and let the first lifetime end: the second counts."""
+        self.set(client, key, b"before", first)
+        self.set(client, key, value, second)
+        self.wait(first or 1)
+
     @rule(client=clients, key=keys)
     def delete(self, client: str, key: str) -> None:
         self.run(partial(self.buckets[client].delete, key))
@@ -261,29 +236,28 @@ class KeyValueMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------ time, concurrency, cancellation
 
     @precondition(lambda self: self.bench.exact)
-    @rule(short=st.sampled_from([0, 1]))
-    def time_passes(self, short: int) -> None:
-        """Go to the moment when the next key expires, or to the millisecond before."""
+    @rule(moment=st.sampled_from(["before", "at", "past"]))
+    def time_passes(self, moment: str) -> None:
+        """Go to the moment when the next key expires, to the millisecond before, or past every lifetime."""
         entries = [entry for place in self.places.values() for entry in place.known.values()]
         pending = [entry.expires for entry in entries if entry.expires and entry.expires > self.now]
-        self.wait(max(1, min(pending, default=1) - self.now - short))
-
-    def wait(self, milliseconds: int) -> None:
-        self.run(partial(self.bench.passes, milliseconds))
-        self.now += milliseconds
+        if moment == "past":
+            self.wait(LONGEST + 1)
+        else:
+            self.wait(max(1, min(pending, default=1) - self.now - (moment == "before")))
 
     @precondition(lambda self: self.has("increment"))
     @rule(key=keys, times=contenders)
     def count_together(self, key: str, times: int) -> None:
         self.set("first", key, b"0", None)
-        assert sorted(self.together("increment", key, 1, times=times)) == list(range(1, times + 1))
+        assert sorted(self.contend("increment", key, 1, times=times)) == list(range(1, times + 1))
         self.put("first", key, b"%d" % times)
 
     @precondition(lambda self: self.has("if-not-exists"))
     @rule(key=keys, times=contenders)
     def create_together(self, key: str, times: int) -> None:
         self.delete("first", key)
-        results = self.together("set", key, b"new", times=times, if_not_exists=True)
+        results = self.contend("set", key, b"new", times=times, if_not_exists=True)
         assert results.count("precondition-failed") == times - 1
         self.put("first", key, b"new")
 
@@ -293,28 +267,14 @@ class KeyValueMachine(RuleBasedStateMachine):
         self.set("first", key, b"old", None)
         entry = self.current("first", key)
         assert entry is not None
-        results = self.together("swap", key, b"new", times=times, require_version=entry.version)
+        results = self.contend("swap", key, b"new", times=times, require_version=entry.version)
         assert results.count(Swapped()) == 1
         self.put("first", key, b"new")
 
-    def together(self, operation: str, *args: Any, times: int, **kwargs: Any) -> list[Any]:
-        """Run one operation several times at once, by two clients; return the results or refusals' cases."""
+    def contend(self, operation: str, *args: Any, times: int, **kwargs: Any) -> list[Any]:
+        """Run one operation several times at once, by three clients; see `ClientMachine.together`."""
         buckets = [self.buckets[("first", "second", "third")[number % 3]] for number in range(times)]
-        results: list[Any] = []
-
-        async def run(bucket: Handle) -> None:
-            try:
-                results.append(await getattr(bucket, operation)(*args, **kwargs))
-            except Refused as error:
-                results.append(error.case)
-
-        async def run_all() -> None:
-            async with anyio.create_task_group() as group:
-                for bucket in buckets:
-                    group.start_soon(run, bucket)
-
-        self.run(run_all)
-        return results
+        return self.together(partial(getattr(bucket, operation), *args, **kwargs) for bucket in buckets)
 
     @rule(client=clients, key=keys, value=values, name=writes, turns=st.integers(0, 4))
     def cancelled(self, client: str, key: str, value: bytes, name: str, turns: int) -> None:
@@ -327,19 +287,7 @@ class KeyValueMachine(RuleBasedStateMachine):
         }
         operation, result = operations[name]
         before = self.find(client, key)
-        self.run(partial(_cancel, operation, turns))
+        self.cancel(operation, turns)
         after = self.run(partial(bucket.get, key))
         assert after in (before.value if before else None, result)
         self.set(client, key, b"after", None)
-
-
-async def _cancel(operation: Callable[[], Coroutine[Any, Any, Any]], turns: int) -> None:
-    async def run() -> None:
-        await operation()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        for _ in range(turns):
-            await anyio.lowlevel.checkpoint()
-        group.cancel_scope.cancel()
-    await anyio.sleep(0.005)  # what was under way in a thread or on a wire has arrived

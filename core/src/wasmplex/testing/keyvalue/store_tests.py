@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
-import pytest
 
 from wasmplex.capabilities.keyvalue import Page
-from wasmplex.testing.conformance import Conformance, needs
-from wasmplex.testing.keyvalue.driver import Bench, Handle, Refused, outcome
+from wasmplex.testing.keyvalue.driver import Bench, Handle
+from wasmplex.testing.kit import Conformance, expressible, outcome, refused
 
-__all__ = ["StoreTests", "keys_of", "refused"]
+__all__ = ["StoreTests", "keys_of"]
 
 ODD_NAMES = (
     "", " ", ".", "..", "../x", "/etc/passwd", "a/b", "a//b", "a\\b", "C:x", "*", ">", "a.*.>", "?", "[a-z]",
@@ -43,14 +42,6 @@ async def keys_of(bucket: Handle, prefix: str = "") -> list[str]:
 def _check_page(page: Page) -> None:
     assert len(page.keys) <= 1000
     assert page.keys or page.cursor is None, "an empty page came with a cursor"
-
-
-async def refused(case: str, operation: object) -> Refused:
-    """Await `operation` and return its refusal, which must be of the given case."""
-    with pytest.raises(Refused) as caught:
-        await operation  # type: ignore[misc]
-    assert caught.value.case == case, str(caught.value)
-    return caught.value
 
 
 class StoreTests(Conformance):
@@ -169,7 +160,7 @@ class StoreTests(Conformance):
 
     # ------------------------------------------------------------ listing
 
-    @needs("batch")
+    @expressible("batch")
     async def test_listing_in_pages(self, bench: Bench) -> None:
         """list-keys: at most 1,000 keys a page, never empty while a cursor is returned; all keys once."""
         bucket = await bench.bucket()
@@ -178,14 +169,14 @@ class StoreTests(Conformance):
         assert len(keys) == len(set(keys))
         assert set(keys) == set(names)
 
-    @needs("batch")
+    @expressible("batch")
     async def test_a_page_that_is_just_full(self, bench: Bench) -> None:
         """list-keys: at most 1,000 keys a page, never empty while a cursor is returned."""
         bucket = await bench.bucket()
         names = await _fill(bucket, 1000)
         assert sorted(await keys_of(bucket)) == names
 
-    @needs("batch", "prefix")
+    @expressible("batch", "prefix")
     async def test_a_prefix_filters_before_paging(self, bench: Bench) -> None:
         """list-keys: the prefix filters BEFORE paging."""
         bucket = await bench.bucket()
@@ -198,7 +189,7 @@ class StoreTests(Conformance):
         assert len(await keys_of(bucket, "a")) == 1500
         assert await keys_of(bucket, "nothing") == []
 
-    @needs("prefix")
+    @expressible("prefix")
     async def test_prefixes_are_compared_by_character(self, bench: Bench) -> None:
         """list-keys: a prefix is text, nothing in it has a meaning."""
         bucket = await bench.bucket()
@@ -208,7 +199,7 @@ class StoreTests(Conformance):
             expected = sorted(name for name in ODD_NAMES if name.startswith(prefix))
             assert sorted(await keys_of(bucket, prefix)) == expected, repr(prefix)
 
-    @needs("batch")
+    @expressible("batch")
     async def test_a_scan_is_stable(self, bench: Bench) -> None:
         """A full scan returns every key that existed throughout exactly once, whatever is written."""
         bucket = await bench.bucket()
@@ -227,7 +218,7 @@ class StoreTests(Conformance):
         assert sorted(key for key in seen if key.startswith("stays")) == staying
         assert len(seen) == len(set(seen))
 
-    @needs("batch")
+    @expressible("batch")
     async def test_a_cursor_may_be_used_again(self, bench: Bench) -> None:
         """The cursor is opaque and stable."""
         bucket = await bench.bucket()
@@ -236,7 +227,7 @@ class StoreTests(Conformance):
         first, again = await bucket.list_keys("", cursor), await bucket.list_keys("", cursor)
         assert sorted(first.keys) == sorted(again.keys)
 
-    @needs("batch")
+    @expressible("batch")
     async def test_an_unknown_cursor(self, bench: Bench) -> None:
         """A malformed cursor: invalid-argument."""
         bucket = await bench.bucket()
@@ -244,7 +235,7 @@ class StoreTests(Conformance):
         for unknown in ("0", "999999999"):
             await refused("invalid-argument", bucket.list_keys("", unknown))
 
-    @needs("batch", "text")
+    @expressible("batch", "text")
     async def test_a_malformed_cursor(self, bench: Bench) -> None:
         """A malformed cursor: invalid-argument."""
         bucket = await bench.bucket()
@@ -254,7 +245,7 @@ class StoreTests(Conformance):
         for malformed in ("", "😀", cursor[:-5], cursor[4:], cursor[::-1], cursor + "="):
             await refused("invalid-argument", bucket.list_keys("", malformed))
 
-    @needs("batch")
+    @expressible("batch")
     async def test_a_foreign_cursor(self, bench: Bench) -> None:
         """A cursor of another bucket: invalid-argument."""
         left, right = await bench.bucket("left"), await bench.bucket("right")

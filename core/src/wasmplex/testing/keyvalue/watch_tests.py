@@ -1,20 +1,17 @@
-"""The part of the kit about watching, and about what a backend declares."""
+"""The part of the kit about watching, which no interface has a function for."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
-import pytest
 
-from wasmplex.capabilities.keyvalue import FEATURES, Change, Unsupported
-from wasmplex.testing.conformance import Conformance, needs
+from wasmplex.capabilities.keyvalue import Change
 from wasmplex.testing.keyvalue.driver import Bench
-from wasmplex.testing.keyvalue.store_tests import refused
+from wasmplex.testing.kit import Conformance, needs
 
-__all__ = ["FeatureTests", "WatchTests"]
+__all__ = ["WatchTests"]
 
 
 class WatchTests(Conformance):
@@ -60,37 +57,3 @@ async def _next_new(changes: AsyncIterator[Change], expected: Change) -> Change:
     while change == previous and change != expected:
         change = await anext(changes)
     return change
-
-
-class FeatureTests(Conformance):
-    """What a backend declares, and what it does not."""
-
-    async def test_what_is_declared(self, bench: Bench) -> None:
-        """A backend declares its features and the degree of its durability; both in known words."""
-        assert self.provider.capability == "keyvalue"
-        assert self.provider.features <= FEATURES
-        assert bench.backend.features <= self.provider.features
-        assert self.provider.durability
-
-    async def test_what_is_not_declared_is_refused(
-        self, bench: Bench, request: pytest.FixtureRequest
-    ) -> None:
-        """A backend that cannot honour a line declares that unsupported; it is never served wrongly."""
-        operations: dict[str, Callable[[Any], Any]] = {
-            "ttl": lambda bucket: bucket.set("k", b"v", ttl_ms=1000),
-            "if-not-exists": lambda bucket: bucket.set("k", b"v", if_not_exists=True),
-            "increment": lambda bucket: bucket.increment("k", 1),
-            "cas": lambda bucket: bucket.swap("k", b"v", require_value=b""),
-        }
-        undeclared = FEATURES - bench.backend.features
-        raw = await bench.backend.open_bucket(bench.namespace, "bucket")
-        if "watch" in undeclared:
-            with pytest.raises(Unsupported):
-                raw.watch()
-        for feature in sorted(undeclared - {"watch"}):
-            with pytest.raises(Unsupported):
-                await operations[feature](raw)
-            if feature in request.getfixturevalue("driver_type").expresses:
-                error = await refused("other", operations[feature](await bench.bucket()))
-                assert feature in error.text
-        assert await raw.get("k") is None
