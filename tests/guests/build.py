@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,14 +54,18 @@ class Guest:
     @property
     def deps(self) -> list[Path]:
         """The packages that the world's file refers to."""
+        wasmcloud = [ROOT / "wit" / "wasmcloud" / "keyvalue.wit"]
         if self.wit == WASMCLOUD:
-            return [ROOT / "wit" / "wasmcloud" / "keyvalue.wit"]
+            return wasmcloud
+        if self.wit == HOSTILE:
+            return [*WASI_WIT, *wasmcloud]
         return WASI_WIT if self.wit.stem == "worlds" else [*WASI_WIT, *OTHER_WIT]
 
 
 SHAPES = HERE / "wit" / "shapes.wit"
 FORWARD = HERE / "wit" / "forward.wit"
 WASMCLOUD = HERE / "wit" / "wasmcloud.wit"
+HOSTILE = HERE / "wit" / "hostile.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -72,6 +77,8 @@ GUESTS = {
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvfour": Guest("kv-four", "0.2.12", HERE / "wit" / "kvfour.wit"),
     "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
+    "hostile": Guest("hostile", "0.2.12", HOSTILE),
+    "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
     "kvwatch": Guest("kv-watch", wit=FORWARD),
@@ -132,7 +139,9 @@ def digest(*paths: Path) -> str:
 def sources(name: str) -> Iterator[Path]:
     """Yield what the guest is made of."""
     if GUESTS[name].wit != SHAPES:
-        yield HERE / "c" / f"{name}.c"
+        code = HERE / "c" / f"{name}.c"
+        yield code
+        yield from (code.with_name(other) for other in re.findall(r'#include "(\w+\.c)"', code.read_text()))
         yield from sorted((HERE / "c").glob("*.h"))
     yield GUESTS[name].wit
     yield from GUESTS[name].deps

@@ -1,0 +1,252 @@
+"""Plays a case through `wasmplex run`: how another workload fares meanwhile, and what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import guests
+from serving import Running, running
+
+from hostile.cases import Case
+
+__all__ = ["Outcome", "play"]
+
+MIB = 2**20
+QUIET_SECONDS, SETTLE_SECONDS = 1.5, 10.0
+EVERY = 0.004
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one case did with some hostile instances.
+
+    :ivar quiet: seconds that 99 in 100 answers of the other workload took before
+    :ivar p99: the same while the hostile guests were at work
+    :ivar worst: the longest that one took then
+    :ivar refused: how many it was not given
+    :ivar served: answers that the hostile guests gave
+    :ivar before: resident bytes of the process before
+    :ivar peak: the most that they were
+    :ivar after: what they were some seconds after
+    :ivar left: descriptors and threads that there are more of than before
+    """
+
+    case: Case
+    instances: int
+    quiet: float
+    p99: float
+    worst: float
+    refused: int
+    served: dict[int, int]
+    before: int
+    peak: int
+    after: int
+    left: int
+
+    @property
+    def bearable(self) -> float:
+        """What `p99` may be: 50 ms, or three times what it is without hostile guests."""
+        return max(0.05, 3 * self.quiet)
+
+    @property
+    def allowed(self) -> int:
+        """Resident bytes that there may be at most."""
+        return self.before + self.instances * self.case.memory + 64 * MIB
+
+
+def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> Outcome:
+    """Play a case.
+
+    :param instances: how many hostile guests are at work at a time
+    :param folder: an empty directory
+    :param seconds: for how long
+    """
+    with contextlib.ExitStack() as stack:
+        config = _config(case, instances, folder, stack)
+        host = stack.enter_context(running(config))
+        address = urlsplit(host.url)
+        at = (address.hostname or "", address.port or 0)
+        _request(at, "evil", "/")
+        quiet = stack.enter_context(_probing(at))
+        time.sleep(QUIET_SECONDS)
+        quiet.stop()
+        before, first = _resident(host), _open(host)
+        _forget_peak(host)
+        probe = stack.enter_context(_probing(at))
+        served = _attack(at, case, instances, seconds)
+        probe.stop()
+        peak = _peak(host)
+        after, left = _settled(host, before, first)
+        return Outcome(
+            case, instances, quiet.quantile(0.99), probe.quantile(0.99), probe.quantile(1), probe.refused,
+            served, before, peak, after, left,
+        )  # fmt: skip
+
+
+def _config(case: Case, instances: int, folder: Path, stack: contextlib.ExitStack) -> Path:
+    backend = []
+    if case.backend == "memory":
+        backend = ["backend = \"memory\""]
+    elif case.backend == "silent redis":
+        from wasmplex.testing.servers import RedisServer
+
+        server = stack.enter_context(RedisServer())
+        backend = ['backend = "redis"', f'url = "{server.url}"', 'timeout = "60s"']
+    file = folder / "host.toml"
+    file.write_text(
+        "\n".join(
+            [
+                "[http]",
+                'listen = "127.0.0.1:0"',
+                "[workload.victim]",
+                f'component = "{guests.path("hello")}"',
+                'trigger.http = { path = "/", host = "victim" }',
+                "[workload.evil]",
+                f'component = "{_component(case.guest, folder)}"',
+                f'limits = {{ timeout = "{case.timeout}s", {case.limits} }}',
+                f"instances = {{ max = {instances}, queue = {instances} }}",
+                'trigger.http = { path = "/", host = "evil" }',
+                *case.own,
+                *(['[workload.evil.default."wasmcloud:keyvalue"]', *backend] if backend else []),
+            ]
+        )
+    )
+    return file
+
+
+def _component(name: str, folder: Path) -> Path:
+    from hostile.components import TEXTS, assembled
+
+    if name not in TEXTS:
+        return guests.path(name)
+    file = folder / f"{name}.wasm"
+    file.write_bytes(assembled(name))
+    return file
+
+
+# ---------------------------------------------------------------- clients
+
+
+def _request(at: tuple[str, int], host: str, path: str, timeout: float = 60.0) -> int:
+    """Make a request on a connection of its own; return the status, 0 if there was no answer."""
+    try:
+        with socket.create_connection(at, timeout) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            head = connection.recv(4096)
+            while connection.recv(65536):
+                pass
+        return int(head.split(b" ", 2)[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _attack(at: tuple[str, int], case: Case, instances: int, seconds: float) -> dict[int, int]:
+    """Have so many hostile guests at work for so long; return how often they answered what."""
+    until = time.perf_counter() + seconds
+    served: dict[int, int] = {}
+    counting = threading.Lock()
+
+    def attack() -> None:
+        while time.perf_counter() < until:
+            status = _request(at, "evil", case.path)
+            with counting:
+                served[status] = served.get(status, 0) + 1
+
+    threads = [threading.Thread(target=attack, daemon=True) for _ in range(instances)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return served
+
+
+class _Probe(threading.Thread):
+    """Asks the other workload for something small, again and again."""
+
+    def __init__(self, at: tuple[str, int]) -> None:
+        super().__init__(daemon=True)
+        self._at = at
+        self._stopped = threading.Event()
+        self.seconds: list[float] = []
+        self.refused = 0
+
+    def run(self) -> None:
+        with socket.create_connection(self._at, 60) as connection:
+            while not self._stopped.wait(EVERY):
+                begun = time.perf_counter()
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: victim\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b"\r\n0\r\n\r\n") and not re.search(
+                    rb"content-length: (\d+)\r\n.*\r\n\r\nhello", answer, re.DOTALL | re.IGNORECASE
+                ):
+                    if not (part := connection.recv(65536)):
+                        raise AssertionError(f"the connection was closed after {answer!r}")
+                    answer += part
+                self.seconds.append(time.perf_counter() - begun)
+                self.refused += not answer.startswith(b"HTTP/1.1 200")
+
+    def stop(self) -> None:
+        """Ask no more, and wait for the last answer."""
+        self._stopped.set()
+        self.join(60)
+
+    def quantile(self, share: float) -> float:
+        """Return how long so many of the answers took at most."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("inf")
+
+
+@contextlib.contextmanager
+def _probing(at: tuple[str, int]) -> Iterator[_Probe]:
+    probe = _Probe(at)
+    probe.start()
+    try:
+        yield probe
+    finally:
+        probe.stop()
+
+
+# ---------------------------------------------------------------- the process
+
+
+def _status(host: Running, key: str) -> int:
+    text = Path(f"/proc/{host.process.pid}/status").read_text()
+    found = re.search(rf"^{key}:\s+(\d+)", text, re.MULTILINE)
+    assert found, text
+    return int(found[1])
+
+
+def _resident(host: Running) -> int:
+    return _status(host, "VmRSS") * 1024
+
+
+def _peak(host: Running) -> int:
+    return _status(host, "VmHWM") * 1024
+
+
+def _forget_peak(host: Running) -> None:
+    Path(f"/proc/{host.process.pid}/clear_refs").write_text("5")
+
+
+def _open(host: Running) -> int:
+    """Return how many descriptors and threads the process has."""
+    return len(os.listdir(f"/proc/{host.process.pid}/fd")) + _status(host, "Threads")
+
+
+def _settled(host: Running, before: int, first: int) -> tuple[int, int]:
+    """Wait until what the guests had is gone; return resident bytes, and what is open more than before."""
+    until = time.perf_counter() + SETTLE_SECONDS
+    while True:
+        resident, left = _resident(host), _open(host) - first
+        if (resident <= before + 16 * MIB and left <= 0) or time.perf_counter() > until:
+            return resident, left
+        time.sleep(0.1)
