@@ -16,6 +16,8 @@ from hostile.playing import MIB, Outcome, play
 MEANING = """p99 of another workload in ms, before and meanwhile (at most 50, or three times as much), and the
 longest answer; resident MiB before, at most and after; descriptors and threads left over."""
 
+COLUMNS = ("case", "guests", "quiet", "p99", "worst", "before", "peak", "after", "left", "answers")
+
 
 def main() -> int:
     """Play the cases that are named, or all."""
@@ -25,7 +27,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="for how long")
     options = parser.parse_args()
     table = Table(title="hostile guests", caption=MEANING)
-    for column in ("case", "guests", "quiet", "p99", "worst", "before", "peak", "after", "left", "answers", ""):
+    for column in (
+        "case",
+        "guests",
+        "quiet",
+        "p99",
+        "worst",
+        "before",
+        "peak",
+        "after",
+        "left",
+        "answers",
+        "",
+    ):
         table.add_column(column, justify="left" if column in {"case", "answers", ""} else "right")
     missed = 0
     for case in [BY_NAME[name] for name in options.cases] or CASES:

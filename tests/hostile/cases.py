@@ -21,6 +21,7 @@ class Case:
     :ivar memory: bytes that one instance may take at most, as these limits say
     :ivar timeout: seconds that its calls may take
     :ivar backend: the key-value backend that it needs: none, one in memory, or a Redis that does not answer
+    :ivar reuse: calls that an instance serves; with more than one it keeps what it holds meanwhile
     :ivar own: more lines of its workload, as TOML
     :ivar quick: whether it belongs to the selection that tests play
     """
@@ -33,6 +34,7 @@ class Case:
     timeout: float = 2.0
     backend: Literal["", "memory", "silent redis"] = ""
     own: tuple[str, ...] = ()
+    reuse: int = 1
     quick: bool = field(default=False, kw_only=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import threading
@@ -95,7 +94,7 @@ def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> O
 def _config(case: Case, instances: int, folder: Path, stack: contextlib.ExitStack) -> Path:
     backend = []
     if case.backend == "memory":
-        backend = ["backend = \"memory\""]
+        backend = ['backend = "memory"']
     elif case.backend == "silent redis":
         from wasmplex.testing.servers import RedisServer
 
@@ -113,7 +112,7 @@ def _config(case: Case, instances: int, folder: Path, stack: contextlib.ExitStac
                 "[workload.evil]",
                 f'component = "{_component(case.guest, folder)}"',
                 f'limits = {{ timeout = "{case.timeout}s", {case.limits} }}',
-                f"instances = {{ max = {instances}, queue = {instances} }}",
+                f"instances = {{ max = {instances}, queue = {instances}, reuse = {case.reuse} }}",
                 'trigger.http = { path = "/", host = "evil" }',
                 *case.own,
                 *(['[workload.evil.default."wasmcloud:keyvalue"]', *backend] if backend else []),
@@ -239,7 +238,7 @@ def _forget_peak(host: Running) -> None:
 
 def _open(host: Running) -> int:
     """Return how many descriptors and threads the process has."""
-    return len(os.listdir(f"/proc/{host.process.pid}/fd")) + _status(host, "Threads")
+    return len(list(Path(f"/proc/{host.process.pid}/fd").iterdir())) + _status(host, "Threads")
 
 
 def _settled(host: Running, before: int, first: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from wasmplex.cli.garbage import settle
 from wasmplex.cli.logs import say
 from wasmplex.cli.stopping import Stopping
 from wasmplex.errors import BackendError, FailureError, GuestError, UsageError
@@ -47,6 +48,7 @@ async def serve(
 
             def started() -> None:
                 stopping.serving = True
+                settle()
                 _announce(host, worker)
                 if changes is not None:
                     tasks.start_soon(changes.wait, stopping.stop)
