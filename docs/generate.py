@@ -28,7 +28,7 @@ TABLES = [
     ("[workload.NAME.import.LABEL]", "wasmplex.config.sections:BindingSection",
      'and `[workload.NAME.default."namespace:package"]`; its interface and its backend add their keys'),
     ("[[workload.NAME.host_interfaces]]", "wasmplex.config.sections:HostInterfaceSection", ""),
-    ("a key-value binding", "wasmplex.interfaces.keyvalue_policy:KeyValueSettings", "besides those above"),
+    ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
     ('backend = "memory"', "host_plugin_memory:MemorySettings", "host-plugin-memory"),
     ('backend = "sqlite"', "host_plugin_sqlite:SqliteSettings", "host-plugin-sqlite"),
     ('backend = "redis"', "host_plugin_redis:RedisSettings", "host-plugin-redis"),
@@ -61,7 +61,14 @@ def _object(place: str) -> Any:
 
 
 def _rows(model: type, defaults: object = None) -> Iterator[str]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    """Return a row for each key: the model's own, then those that it has from others."""
+    for part in model.__mro__:
+        if issubclass(part, Settings) and part is not Settings:
+            yield from _own_rows(part, model, defaults)
+
+
+def _own_rows(part: type, model: type, defaults: object) -> Iterator[str]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
     assert isinstance(tree, ast.ClassDef)
     for field, after in zip(tree.body, [*tree.body[1:], None], strict=True):
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):

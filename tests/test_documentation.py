@@ -16,7 +16,7 @@ import wasmtime
 from fences import PAGES, ROOT, Fence, parameters
 from host_plugin_sqlite import statements
 from wasmplex.config import load
-from wasmplex.interfaces.keyvalue_policy import KeyValueSettings
+from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
 from wasmplex.plugins import Registry
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.validation import RESERVED_KEYS

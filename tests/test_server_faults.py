@@ -16,7 +16,7 @@ import pytest
 from faults.subjects import SUBJECTS
 from faults.traffic import Refused, Traffic
 from wasmplex.errors import BackendError
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket
 from wasmplex.testing.servers import TcpProxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]

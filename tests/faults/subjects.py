@@ -10,7 +10,8 @@ from host_plugin_nats import NatsProvider
 from host_plugin_redis import RedisProvider
 from wasmplex.backends import BackendPool
 from wasmplex.capabilities.keyvalue import KeyValueBackend, KeyValueError
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings, Scope
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.policy import Scope
 from wasmplex.plugin import BackendProvider
 from wasmplex.testing.servers import NatsServer, RedisServer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket
 
 PAUSE = 0.005
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from wasmplex.capabilities.keyvalue import Change, StoreUnavailable
-from wasmplex.capabilities.keyvalue_watch import Watched
+from wasmplex.capabilities.keyvalue.watch import Watched
 from wasmplex.errors import ConfigError, LimitExceeded, Trap
 from wasmplex.host import Host
 from wasmplex.plugins.contracts import TriggerBinding

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import anyio
 
+from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.logs import get_logger
-from wasmplex.plugins.circuit import UNAVAILABLE, Circuit
+from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend
 
 __all__ = ["watch_over"]
@@ -56,6 +57,7 @@ async def answers(backend: Backend, *, when_slow: bool) -> bool:
         try:
             await backend.probe()
         except Exception as error:  # noqa: BLE001  a driver's own errors are the operations' to report
-            return not (isinstance(error, ConnectionError) or getattr(error, "case", None) in UNAVAILABLE)
+            gone = isinstance(error, CapabilityError) and error.unavailable
+            return not (gone or isinstance(error, ConnectionError))
         return True
     return when_slow

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import anyio
 
-__all__ = ["UNAVAILABLE", "Circuit"]
-
-UNAVAILABLE: Final = frozenset({"store-unavailable", "broker-unavailable", "connection-failed"})
-"""The error cases that say that a server cannot be reached."""
+__all__ = ["Circuit"]
 
 
 class Circuit:
     """Closed while the server is thought to answer, open while it is known not to.
 
-    Whoever meets one of the errors in `UNAVAILABLE` calls `suspect`; the pool then asks the server, and opens
-    the circuit if it cannot be reached. While it is open, operations fail without being tried. The pool goes
-    on asking and closes it when the server answers.
+    Whoever meets an error that says that the server cannot be reached calls `suspect`; the pool then asks the
+    server, and opens the circuit if that is so. While it is open, operations fail without being tried. The
+    pool goes on asking and closes it when the server answers.
 
     :ivar is_open: whether the server is known to be down
     :ivar opened: how often it was found to be

@@ -20,7 +20,7 @@ class Moment:
 
 
 class BucketListing:
-    """One bucket and prefix; see `wasmplex.capabilities.keyvalue_listing.Listing`."""
+    """One bucket and prefix; see `wasmplex.capabilities.keyvalue.listing.Listing`."""
 
     def __init__(self, stream: Stream, subjects: Subjects, prefix: str, clock: Callable[[], int]) -> None:
         self._stream = stream

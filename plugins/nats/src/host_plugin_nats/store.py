@@ -25,7 +25,7 @@ from wasmplex.capabilities.keyvalue import (
     Timeout,
     next_count,
 )
-from wasmplex.capabilities.keyvalue_listing import Windows
+from wasmplex.capabilities.keyvalue.listing import Windows
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats import NatsSettings

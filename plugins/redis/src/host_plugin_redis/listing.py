@@ -11,7 +11,7 @@ __all__ = ["BucketListing"]
 
 
 class BucketListing:
-    """One bucket and prefix; see `wasmplex.capabilities.keyvalue_listing.Listing`."""
+    """One bucket and prefix; see `wasmplex.capabilities.keyvalue.listing.Listing`."""
 
     __slots__ = ("_batches", "_places", "_prefix")
 

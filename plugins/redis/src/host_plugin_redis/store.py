@@ -24,7 +24,7 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
     Unsupported,
 )
-from wasmplex.capabilities.keyvalue_listing import Windows
+from wasmplex.capabilities.keyvalue.listing import Windows
 
 from host_plugin_redis import RedisSettings
 from host_plugin_redis.batches import Batches, ClusterBatches, SingleBatches, run

@@ -18,7 +18,8 @@ from wasmplex.capabilities.keyvalue import (
     Stale,
     Swapped,
 )
-from wasmplex.interfaces.keyvalue_policy import GuardedStore, KeyValueSettings, Scope
+from wasmplex.interfaces.keyvalue.policy import GuardedStore, KeyValueSettings
+from wasmplex.interfaces.policy import Scope
 from wasmplex.testing import kit
 from wasmplex.testing.kit import Driver, Refused
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from wasmplex.capabilities.keyvalue import Entry, KeyValueBackend, KeyValueError, Page, Stale, Swapped
-from wasmplex.interfaces.keyvalue_policy import KeyValueSettings, Scope
+from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
+from wasmplex.interfaces.policy import Scope
 from wasmplex.testing.keyvalue.driver import KeyValueDriver, Store
 from wasmplex.testing.kit import Guest, Refused
 from wasmplex.testing.kit import GuestDriver as AnyGuestDriver

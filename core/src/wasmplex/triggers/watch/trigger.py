@@ -17,7 +17,7 @@ from wasmplex.triggers.watch.deliveries import Deliveries
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from wasmplex.capabilities.keyvalue_watch import Watched
+    from wasmplex.capabilities.keyvalue.watch import Watched
 
 __all__ = ["WatchSettings", "WatchTrigger"]
 

@@ -1,21 +1,8 @@
 """The key-value contract: what a backend implements, and what guests get through every WIT interface.
 
 A backend deals in its own errors and in valid arguments only. Checking names, sizes and grants, deadlines
-and the shape of cursors is the host's part (`wasmplex.interfaces.keyvalue_policy`), the same for every
+and the shape of cursors is the host's part (`wasmplex.interfaces.keyvalue.policy`), the same for every
 backend. `wasmplex.testing.KeyValueConformance` tests that a backend keeps what is written here.
-
-::
-
-    KeyValueError             what a guest may be told; each class is one case of the WIT's ``error``
-    +-- NoSuchStore           the bucket does not exist and is not created either
-    +-- AccessDenied          credentials are wrong or lack a right, or the bucket is not granted
-    +-- InvalidArgument       an argument, or the value it is applied to, is malformed
-    +-- PreconditionFailed    ``if_not_exists`` and the key exists
-    +-- Timeout               no answer before the deadline, or still contended after bounded retries
-    +-- StoreUnavailable      connection refused or lost, server starting
-    +-- QuotaExceeded         a limit on size, number or rate; out of memory or disk
-    +-- Other                 anything else
-        +-- Unsupported       the backend does not declare the feature
 """
 
 from __future__ import annotations
@@ -25,14 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
+from wasmplex.capabilities.keyvalue.errors import InvalidArgument, Unsupported
 from wasmplex.plugins.contracts import Backend
 
 __all__ = [
-    "FEATURES", "S64_MAX", "S64_MIN", "AccessDenied", "Bucket", "Change", "Entry", "InvalidArgument",
-    "KeyValueBackend", "KeyValueError", "NoSuchStore", "Other", "Page", "PreconditionFailed",
-    "QuotaExceeded", "Stale", "StoreUnavailable", "Swapped", "Timeout", "Unsupported", "next_count",
+    "FEATURES", "S64_MAX", "S64_MIN", "Bucket", "Change", "Entry", "KeyValueBackend", "Page", "Stale",
+    "Swapped", "next_count",
 ]  # fmt: skip
 
 FEATURES = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
@@ -40,79 +27,6 @@ FEATURES = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
 
 T = TypeVar("T")
 S64_MIN, S64_MAX = -(2**63), 2**63 - 1
-
-
-# ---------------------------------------------------------------- errors
-
-
-class KeyValueError(Exception):
-    """Base of the errors that reach a guest. Never raised itself.
-
-    :param text: the cause, in a few words that a guest may see: no secret, no path of the host
-    :cvar case: the case of ``wasmcloud:keyvalue``'s ``error``
-    :cvar summary: the case in words, for interfaces that lack it
-    """
-
-    case: ClassVar[str]
-    summary: ClassVar[str]
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text or self.summary)
-
-
-class NoSuchStore(KeyValueError):
-    """The bucket does not exist, and opening it does not create it."""
-
-    case, summary = "no-such-store", "no such store"
-
-
-class AccessDenied(KeyValueError):
-    """The credentials are wrong or lack a right, or the bucket is known and not granted."""
-
-    case, summary = "access-denied", "access denied"
-
-
-class InvalidArgument(KeyValueError):
-    """An argument is malformed, or the value it is applied to does not allow it. Nothing was written."""
-
-    case, summary = "invalid-argument", "invalid argument"
-
-
-class PreconditionFailed(KeyValueError):
-    """`Bucket.set` was told ``if_not_exists`` and the key exists."""
-
-    case, summary = "precondition-failed", "precondition failed"
-
-
-class Timeout(KeyValueError):
-    """No answer before the deadline. Whether a write happened is unknown."""
-
-    case, summary = "timeout", "timed out"
-
-
-class StoreUnavailable(KeyValueError):
-    """The connection was refused or lost, or the server is not ready. Trying again later may help."""
-
-    case, summary = "store-unavailable", "store unavailable"
-
-
-class QuotaExceeded(KeyValueError):
-    """Over a limit of size, number or rate; out of memory or disk."""
-
-    case, summary = "quota-exceeded", "quota exceeded"
-
-
-class Other(KeyValueError):
-    """What has no case of its own."""
-
-    case, summary = "other", "failed"
-
-
-class Unsupported(Other):
-    """The backend does not declare the feature. :param feature: one of `FEATURES`."""
-
-    def __init__(self, feature: str) -> None:
-        super().__init__(f"this backend does not support {feature}")
 
 
 # ---------------------------------------------------------------- values

@@ -21,8 +21,9 @@ from wasmplex.capabilities.keyvalue import (
     StoreUnavailable,
     Unsupported,
 )
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings, Scope
-from wasmplex.interfaces.wasi_keyvalue import refused
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue.wasi import refused
+from wasmplex.interfaces.policy import Scope
 from wasmplex.plugin import Err, OpenContext, Variant
 from wasmplex.testing import Delayed, Faulty
 from wasmplex.testing.doubles import Hang

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wasmplex.capabilities import keyvalue_listing
-from wasmplex.capabilities.keyvalue_listing import Windows
+from wasmplex.capabilities.keyvalue import listing as keyvalue_listing
+from wasmplex.capabilities.keyvalue.listing import Windows
 
 keys = st.sets(st.text(alphabet="ab\0😀", max_size=4), max_size=40)
 

@@ -12,8 +12,8 @@ from host_plugin_memory import MemoryProvider, MemorySettings
 from wasmplex.capabilities.keyvalue import KeyValueBackend
 from wasmplex.component.shape import InstanceType
 from wasmplex.errors import PluginError
-from wasmplex.interfaces.keyvalue_policy import KeyValueSettings
-from wasmplex.interfaces.wasi_keyvalue import Cursors, WasiKeyValue
+from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
+from wasmplex.interfaces.keyvalue.wasi import Cursors, WasiKeyValue
 from wasmplex.plugin import Backend, Err, ImportRequest, OpenContext, Variant, WorkloadContext
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from wasmplex.values import Err, Variant
 
 pytestmark = pytest.mark.anyio
 
-GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
+GUESTS = Path(__file__).parents[4] / "tests" / "guests" / "built"
 PLAIN = f"""
 [workload.w]
 component = "{GUESTS}/GUEST.wasm"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from wasmplex.capabilities.keyvalue import Change
-from wasmplex.capabilities.keyvalue_watch import Watched, WatchHandler
+from wasmplex.capabilities.keyvalue.watch import Watched, WatchHandler
 from wasmplex.component.shape import Export, Import
 from wasmplex.errors import ConfigError, FailureError, nearest
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket
 from wasmplex.plugins.contracts import ExportAdapter, HostFunction, Workload
 from wasmplex.values import Err, Variant
 from wasmplex.wit.names import InterfaceId

@@ -12,8 +12,8 @@ from typing import Any
 
 from wasmplex.capabilities.keyvalue import Entry, KeyValueError, Swapped
 from wasmplex.component.shape import InstanceType
-from wasmplex.interfaces.keyvalue_policy import GuardedBucket, GuardedStore, KeyValueSettings
-from wasmplex.interfaces.keyvalue_watch import Watcher
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue.watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     ExportAdapter,

@@ -6,16 +6,14 @@ They differ in how an error looks to the guest, which is the one thing they brin
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from hashlib import blake2b
-from types import UnionType
-from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from wasmplex.capabilities.keyvalue import (
+    CASES,
     S64_MAX,
     S64_MIN,
     AccessDenied,
@@ -23,117 +21,37 @@ from wasmplex.capabilities.keyvalue import (
     Entry,
     InvalidArgument,
     KeyValueBackend,
-    KeyValueError,
     NoSuchStore,
     Page,
     QuotaExceeded,
     Stale,
-    StoreUnavailable,
     Swapped,
     Unsupported,
 )
 from wasmplex.errors import PluginError
-from wasmplex.interfaces.deadline import within
-from wasmplex.interfaces.keyvalue_rules import (
+from wasmplex.interfaces.cursors import seal, unseal
+from wasmplex.interfaces.keyvalue.rules import (
     MAX_PAGE,
     MAX_TTL_MS,
     MAX_VALUE,
     check_batch,
     check_name,
-    seal_cursor,
     sift,
-    typed,
-    unseal_cursor,
 )
-from wasmplex.plugins.circuit import UNAVAILABLE, Circuit
+from wasmplex.interfaces.policy import Dialect, Guard, PolicySettings, Scope, operation
 from wasmplex.plugins.contracts import ImportRequest
-from wasmplex.settings import Duration, Settings, Size
+from wasmplex.settings import Size
 
-__all__ = ["Dialect", "GuardedBucket", "GuardedStore", "KeyValueSettings", "Scope"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-Dialect: TypeAlias = Callable[[str, KeyValueError], Exception]
-"""Turns the error of a named operation into what the interface raises for it."""
+__all__ = ["GuardedBucket", "GuardedStore", "KeyValueSettings"]
 
 
-class KeyValueSettings(Settings):
+class KeyValueSettings(PolicySettings):
     """What a key-value binding may say besides the settings of its backend."""
 
     buckets: tuple[str, ...] | None = None
     """The buckets that may be opened; any if absent."""
     max_value: Annotated[Size, Field(ge=1, le=MAX_VALUE)] = 2**20
     """The largest value in bytes, at most 64 MiB."""
-    timeout: Annotated[Duration, Field(gt=0)] = 5.0
-    """How long one operation may take."""
-    namespace: str | None = None
-    """Bindings with one backend and one namespace share buckets; ``<workload>/<label>`` if absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whom a binding belongs to; a cursor is good within the scope it came from.
-
-    :ivar namespace: where its buckets are kept
-    :ivar granted: the interfaces that its buckets may be used through, None for all
-    """
-
-    workload: str
-    label: str | None
-    namespace: str
-    granted: frozenset[str] | None = None
-
-
-class _Guarded(Protocol):
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def granted(self) -> frozenset[str] | None: ...
-    @property
-    def refusal(self) -> Callable[[str, Exception], Exception]: ...
-    @property
-    def circuit(self) -> Circuit | None: ...
-
-
-G = TypeVar("G", bound=_Guarded)
-
-
-def _guarded(
-    operation: str, interface: str = "store", *, returns: type | UnionType = object
-) -> Callable[
-    [Callable[Concatenate[G, P], Coroutine[Any, Any, T]]], Callable[Concatenate[G, P], Coroutine[Any, Any, T]]
-]:
-    """Make a method that checks its arguments and returns what is to be awaited into an operation.
-
-    The operation runs under the deadline, and whatever is raised on the way is refused in the dialect.
-    A bucket is handed to other interfaces than the one it came from; those have to be granted as well.
-
-    :param returns: what the backend has to return; anything else is its mistake, and refused like one
-    """
-
-    def decorate(
-        checked: Callable[Concatenate[G, P], Coroutine[Any, Any, T]],
-    ) -> Callable[Concatenate[G, P], Coroutine[Any, Any, T]]:
-        @functools.wraps(checked)
-        async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            if self.granted is not None and interface not in self.granted:
-                denied = AccessDenied(f"the configuration does not grant {interface} for this bucket")
-                raise self.refusal(operation, denied)
-            if self.circuit is not None and self.circuit.is_open:
-                raise self.refusal(operation, StoreUnavailable("the server is known to be down"))
-            try:
-                result = await within(self.timeout, checked(self, *args, **kwargs))
-            except Exception as error:
-                raise self.refusal(operation, error) from error
-            if not isinstance(result, returns):
-                wrong = TypeError(f"{operation} returned a value of type {type(result).__name__}")
-                raise self.refusal(operation, wrong)
-            return result
-
-        return guarded
-
-    return decorate
 
 
 class GuardedStore:
@@ -143,7 +61,7 @@ class GuardedStore:
     :param plugin: who brought the backend, for the log
     """
 
-    __slots__ = ("backend", "circuit", "dialect", "granted", "plugin", "scope", "settings", "timeout")
+    __slots__ = ("backend", "guard", "scope", "settings")
 
     def __init__(
         self,
@@ -154,13 +72,16 @@ class GuardedStore:
         plugin: str = "",
     ) -> None:
         self.backend = backend
-        self.circuit = backend.circuit
         self.settings = settings
         self.scope = scope
-        self.dialect = dialect
-        self.plugin = plugin
-        self.granted = scope.granted
-        self.timeout = settings.timeout
+        self.guard = Guard(
+            CASES,
+            dialect,
+            timeout=settings.timeout,
+            granted=scope.granted,
+            circuit=backend.circuit,
+            plugin=plugin,
+        )
 
     @classmethod
     def bind(cls, request: ImportRequest, workload: str, dialect: Dialect) -> GuardedStore:
@@ -180,7 +101,7 @@ class GuardedStore:
             request.plugin,
         )
 
-    @_guarded("open")
+    @operation("open", "store")
     async def open(self, identifier: str) -> GuardedBucket:
         """Open a bucket that the binding grants.
 
@@ -195,42 +116,31 @@ class GuardedStore:
             raise AccessDenied("the configuration does not grant this bucket")
         raise NoSuchStore("there is no such bucket among those that the configuration grants")
 
-    def refusal(self, operation: str, error: Exception) -> Exception:
-        """Return what to raise to the guest for `error`, whatever it is."""
-        if not isinstance(error, KeyValueError):
-            error = typed(operation, error, self.plugin)
-        if self.circuit is not None and error.case in UNAVAILABLE:
-            self.circuit.suspect()
-        return self.dialect(operation, error)
-
 
 class GuardedBucket:
     """A bucket as guests hold it: the operations of `Bucket`, checked, timed, errors in the dialect."""
 
-    __slots__ = ("bucket", "circuit", "granted", "name", "refusal", "store", "timeout")
+    __slots__ = ("bucket", "guard", "name", "store")
 
     def __init__(self, store: GuardedStore, name: str, bucket: Bucket) -> None:
         self.store = store
         self.name = name
         self.bucket = bucket
-        self.circuit = store.circuit
-        self.granted = store.granted
-        self.timeout = store.timeout
-        self.refusal = store.refusal
+        self.guard = store.guard
 
-    @_guarded("get", returns=bytes | None)
+    @operation("get", "store", returns=bytes | None)
     def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
         """See `Bucket.get`."""
         check_name(key)
         return self.bucket.get(key)
 
-    @_guarded("exists", returns=bool)
+    @operation("exists", "store", returns=bool)
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
         """See `Bucket.exists`."""
         check_name(key)
         return self.bucket.exists(key)
 
-    @_guarded("set")
+    @operation("set", "store")
     def set(
         self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
     ) -> Coroutine[Any, Any, None]:
@@ -245,24 +155,26 @@ class GuardedBucket:
             self._need("if-not-exists")
         return self.bucket.set(key, value, ttl_ms=ttl_ms, if_not_exists=if_not_exists)
 
-    @_guarded("delete")
+    @operation("delete", "store")
     def delete(self, key: str) -> Coroutine[Any, Any, None]:
         """See `Bucket.delete`."""
         check_name(key)
         return self.bucket.delete(key)
 
-    @_guarded("list-keys")
+    @operation("list-keys", "store")
     async def list_keys(self, prefix: str = "", cursor: str | None = None) -> Page:
         """Return a page of at most `MAX_PAGE` keys, an empty one only if it is the last."""
         check_name(prefix)
         tag = self._cursor_tag(prefix)
-        inner = None if cursor is None else unseal_cursor(tag, cursor)
+        inner = None if cursor is None else unseal(tag, cursor)
+        if cursor is not None and inner is None:
+            raise InvalidArgument("the cursor is not one that this listing returned")
         page = await self.bucket.list_keys(prefix, inner, MAX_PAGE)
         while not page.keys and page.cursor is not None:
             page = await self.bucket.list_keys(prefix, page.cursor, MAX_PAGE)
-        return page if page.cursor is None else Page(page.keys, seal_cursor(tag, page.cursor))
+        return page if page.cursor is None else Page(page.keys, seal(tag, page.cursor))
 
-    @_guarded("increment", "atomics", returns=int)
+    @operation("increment", "atomics", returns=int)
     def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> Coroutine[Any, Any, int]:
         """See `Bucket.increment`."""
         self._need("increment")
@@ -271,14 +183,14 @@ class GuardedBucket:
             raise InvalidArgument("the delta is not an s64")
         return self.bucket.increment(key, delta, minimum=minimum)
 
-    @_guarded("current", "cas", returns=Entry | None)
+    @operation("current", "cas", returns=Entry | None)
     def current(self, key: str) -> Coroutine[Any, Any, Entry | None]:
         """See `Bucket.current`."""
         self._need("cas")
         check_name(key)
         return self.bucket.current(key)
 
-    @_guarded("swap", "cas", returns=Swapped | Stale)
+    @operation("swap", "cas", returns=Swapped | Stale)
     def swap(
         self,
         key: str,
@@ -294,7 +206,7 @@ class GuardedBucket:
             raise InvalidArgument("swap needs a condition: require-version, require-value or both")
         return self.bucket.swap(key, value, require_version=require_version, require_value=require_value)
 
-    @_guarded("get-many", "batch")
+    @operation("get-many", "batch")
     async def get_many(self, keys: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Return key and value by position, None where the key does not exist."""
         check_batch(keys)
@@ -303,7 +215,7 @@ class GuardedBucket:
         pairs = zip(keys, await self.bucket.get_many(keys), strict=True)
         return [None if value is None else (key, value) for key, value in pairs]
 
-    @_guarded("set-many", "batch")
+    @operation("set-many", "batch")
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
         """See `Bucket.set_many`; an item over a limit does not keep the others from being set."""
         check_batch(items)
@@ -312,7 +224,7 @@ class GuardedBucket:
         if first is not None:
             raise first
 
-    @_guarded("delete-many", "batch")
+    @operation("delete-many", "batch")
     async def delete_many(self, keys: Sequence[str]) -> None:
         """See `Bucket.delete_many`; a name over the limit does not keep the others from being deleted."""
         check_batch(keys)

@@ -1,0 +1,1 @@
+"""``wasi:keyvalue`` and ``wasmcloud:keyvalue`` from any key-value backend, under one policy."""
