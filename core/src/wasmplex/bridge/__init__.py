@@ -7,7 +7,8 @@ its imports that move bytes get twins through which these are copied as a whole.
 
 from __future__ import annotations
 
-from wasmplex.bridge.bridging import Bridged, bridge, needing, wanted
+from wasmplex.bridge.bridging import Bridged, bridge
+from wasmplex.bridge.deciding import needing, wanted
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session

@@ -1,40 +1,56 @@
-"""Decides what of a component goes through the bridge, builds its adapters, and links them.
+"""Builds the adapters of a component, puts them together with it, and links them.
 
 A `Bridged` component is to the engine a component like any other: its imports are what passes by the
-adapter, and one instance of plain functions that a `Session` serves.
+adapters, and an instance of plain functions for each adapter, which a session serves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wasmplex.bridge.compose import KEEPER, START, compose, outer_text
+from wasmplex.bridge.compose import KEEPER, Adapters, compose, outer_text
+from wasmplex.bridge.custody import Custody
+from wasmplex.bridge.deciding import Division, Named, carries_bytes, divide, needing, wanted
 from wasmplex.bridge.exporting import ExportCodec, export_codecs
 from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
-from wasmplex.bridge.imports import HOST, ImportAdapter, import_adapter
-from wasmplex.bridge.kinds import Function, functions_of, mentioned, value_types
+from wasmplex.bridge.imports import ASIDE, BELOW, ImportAdapter, Role, Wanted, import_adapter
+from wasmplex.bridge.kinds import Function, functions_of, mentioned
 from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, keeper_port, port
 from wasmplex.bridge.transport import MEMORY, PLAIN_STRINGS, STRINGS, Transport, TransportName
 from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read
 from wasmplex.component.shape import Import, Shape
+from wasmplex.engine.defects import TWO_BORROWS
 from wasmplex.plugins.contracts import HostFunctions
-from wasmplex.wit.types import FuncType, FutureType, ListType, Primitive, Resource, StreamType
+from wasmplex.wit.types import FuncType, Resource
 
-__all__ = ["Above", "Below", "Bridged", "bridge", "needing", "wanted"]
+__all__ = ["Above", "Bridged", "Underneath", "bridge"]
 
 
 @dataclass(frozen=True)
-class Below:
-    """The import adapter of a component, with its codecs."""
+class Underneath:
+    """An import adapter of a component, with its codecs."""
 
     adapter: ImportAdapter
     codecs: tuple[Codec, ...]
     kinds: AdapterKinds
+
+    def link(self, imports: Mapping[str, HostFunctions], transport: Transport) -> Mapping[str, Any]:
+        """Return what to link its host import with."""
+        functions = [
+            serve(
+                codec,
+                imports[codec.function.owner][codec.function.name],
+                self.adapter.kinds,
+                direct=codec.function.number in self.adapter.direct,
+            )
+            for codec in self.codecs
+        ]
+        return port(self.adapter.role.name, functions, self.kinds, self.adapter.kinds, transport)
 
 
 @dataclass(frozen=True)
@@ -52,15 +68,17 @@ class Bridged:
 
     :ivar wasm: the composed component
     :ivar below: the import adapter, None without
+    :ivar aside: the second import adapter, None without
     :ivar above: the export adapter, None without
-    :ivar keeper: the numbers of the resources whose handles the export adapter has the engine make
+    :ivar keeper: how many resources there are whose handles adapters have the engine make
     :ivar transport: how blocks cross
     """
 
     wasm: bytes
-    below: Below | None
+    below: Underneath | None
+    aside: Underneath | None
     above: Above | None
-    keeper: Sequence[int] = ()
+    keeper: int = 0
     transport: Transport = STRINGS
 
     @property
@@ -69,9 +87,15 @@ class Bridged:
         return self.transport is MEMORY
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        """The exports to call once in every fresh instance."""
+        adapters = [part.adapter for part in (self.below, self.aside) if part is not None]
+        return tuple(adapter.role.start for adapter in adapters if adapter.needs_start)
+
+    @property
     def start(self) -> str | None:
-        """The export to call once in every fresh instance, None if there is nothing to start."""
-        return START if self.below is not None and self.below.adapter.needs_start else None
+        """What to call a `BridgedInstance` with before anything else, None if there is nothing to start."""
+        return self.starts[0] if self.starts else None
 
     def link(self, imports: Mapping[str, HostFunctions]) -> dict[str, Mapping[str, Any]]:
         """Return what to link the composed component with: the sessions in place of what they serve.
@@ -79,71 +103,14 @@ class Bridged:
         :param imports: the functions of every import of the component, as for a direct link
         """
         linked: dict[str, Mapping[str, Any]] = dict(imports)
-        if self.below is not None:
-            for name in self.below.adapter.instances:
-                linked.pop(name, None)
-            served = [
-                serve(
-                    codec,
-                    imports[codec.function.owner][codec.function.name],
-                    self.below.adapter.kinds,
-                    direct=codec.function.number in self.below.adapter.direct,
-                )
-                for codec in self.below.codecs
-            ]
-            linked[HOST] = port(served, self.below.kinds, self.below.adapter.kinds, self.transport)
+        for part in (self.below, self.aside):
+            if part is not None:
+                linked[part.adapter.role.host] = part.link(imports, self.transport)
         if self.above is not None:
             linked[HOST_EXPORTS] = export_port(self.above.kinds, self.transport)
-            if self.keeper:
-                linked[KEEPER] = keeper_port(self.keeper)
+        if self.keeper:
+            linked[KEEPER] = keeper_port(self.keeper)
         return linked
-
-
-def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
-    """Return the imports that `want` chooses, and those that share resources with them."""
-    roots = {item.name: item.type for item in shape.imports if isinstance(item.type, Resource)}
-    resources = {
-        item.name: {r.id for r in mentioned(item.type)} | {r.id for r in _owner(item.name, roots)}
-        for item in shape.imports
-    }
-    chosen = [item for item in shape.imports if functions_of(item) and want(item)]
-    while True:
-        shared = {id_ for item in chosen for id_ in resources[item.name]}
-        more = [i for i in shape.imports if i not in chosen and resources[i.name] & shared]
-        if not more:
-            return tuple(item for item in shape.imports if item in chosen)
-        chosen += more
-
-
-def _owner(name: str, roots: Mapping[str, Resource]) -> list[Resource]:
-    """Return the resource of the root that a function of the root belongs to: its type may not say so."""
-    kind, _, rest = name.partition("]")
-    found = roots.get(rest.partition(".")[0]) if kind.startswith("[") else None
-    return [] if found is None else [found]
-
-
-def wanted(item: Import) -> bool:
-    """Say whether an import cannot be linked directly, or gains from the bridge: it moves ``list<u8>``.
-
-    The interfaces of WASI 0.2 share their resources with exports that the host calls directly.
-    """
-    functions = functions_of(item).values()
-    if any(function.is_async or _carries_streams(function) for function in functions):
-        return True
-    return not item.interface.startswith(_DIRECT) and any(map(_carries_bytes, functions))
-
-
-_DIRECT = tuple(
-    f"wasi:{name}/" for name in ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-)
-
-
-def _carries_streams(function: FuncType) -> bool:
-    return any(isinstance(part, (StreamType, FutureType)) for part in value_types(function))
-
-
-def _carries_bytes(function: FuncType) -> bool:
-    return ListType(Primitive("u8")) in value_types(function)
 
 
 def bridge(
@@ -168,85 +135,89 @@ def bridge(
     way = MEMORY if transport == "memory" else STRINGS if vectors else PLAIN_STRINGS
     chosen = needing(shape, want)
     twins: Twins = {}
-    moving = [item.name for item in chosen if any(map(_carries_bytes, functions_of(item).values()))]
+    moving = [item.name for item in chosen if any(map(carries_bytes, functions_of(item).values()))]
     if moving and (doubled := double(wasm, moving, assemble)) is not None:
         wasm, twins = doubled
         shape = read(wasm)
         through = {item.name for item in chosen}
         chosen = tuple(item for item in shape.imports if item.name in through)
-    served = {resource.id for item in chosen for resource in mentioned(item.type)}
-    exported = _bridged_functions(shape, served)
-    hosts = {r.id for f in exported for r in mentioned(f.type) if r.id in _imported(shape)}
-    below = _below(chosen, imports, served & hosts, way, twins)
-    above = _above(exported, hosts, way)
-    if below is None and above is None:
+    division = divide(shape, chosen, two_borrows=lambda: TWO_BORROWS.present)
+    if not chosen and not division.aside and not division.above:
         return None
-    keeper = [] if above is None else [
-        number for number, resource in enumerate(above.adapter.kinds.resources)
-        if resource.id in hosts - served
-    ]  # fmt: skip
-    text = outer_text(shape, below.adapter if below else None, above.adapter if above else None, way)
-    return Bridged(compose(assemble(text), {0: wasm}), below, above, keeper, way)
+    return _Building(shape, chosen, division, imports, way, twins).bridged(wasm, assemble)
 
 
-def _imported(shape: Shape) -> set[int]:
-    """Return the ids of the resources that the guest does not implement."""
-    return {resource.id for item in shape.imports for resource in mentioned(item.type)}
+class _Building:
+    """The adapters of a component while they are built."""
 
+    def __init__(
+        self,
+        shape: Shape,
+        chosen: Sequence[Import],
+        division: Division,
+        imports: Mapping[str, HostFunctions],
+        transport: Transport,
+        twins: Twins,
+    ) -> None:
+        self._shape, self._division, self._imports = shape, division, imports
+        self._transport, self._twins = transport, twins
+        resources = {r.id: r for item in chosen for r in mentioned(item.type)}
+        self._resources: Sequence[Resource] = list(resources.values())
+        imported = {r.id for item in shape.imports for r in mentioned(item.type)}
+        self._custody = dict.fromkeys(imported, Custody.LINKED) | dict.fromkeys(resources, Custody.KEPT)
 
-def _below(
-    chosen: tuple[Import, ...],
-    imports: Mapping[str, HostFunctions],
-    shared: Collection[int],
-    transport: Transport,
-    twins: Twins,
-) -> Below | None:
-    if not chosen:
-        return None
-    functions: list[Function] = []
-    for item in chosen:
-        own = functions_of(item)
-        for name, type_ in own.items():
-            of = twins.get((item.name, name), name)
+    def bridged(self, wasm: bytes, assemble: Callable[[str], bytes]) -> Bridged:
+        """Return the component with its adapters."""
+        division = self._division
+        others = [f[2] for f in (*division.aside, *division.above)]
+        shared = [r.id for type_ in others for r in mentioned(type_)]
+        below = aside = above = None
+        if division.below or division.makes or self._resources:
+            wanted = Wanted(self._resources, {}, shared, division.makes)
+            below = self._underneath(BELOW, division.below, wanted)
+        if division.aside:
+            wanted = Wanted((), self._custody, (), (), division.makes_aside)
+            aside = self._underneath(ASIDE, division.aside, wanted)
+        if division.above:
+            functions = [Function(number, *named) for number, named in enumerate(division.above)]
+            custody = {
+                r.id: self._custody.get(r.id, Custody.GUEST) for f in functions for r in mentioned(f.type)
+            }
+            adapter = export_adapter(functions, custody, division.makes_above, self._transport)
+            above = Above(adapter, export_codecs(adapter), self._kinds(adapter, below))
+        if aside is not None:
+            aside = Underneath(aside.adapter, aside.codecs, self._kinds(aside.adapter, below))
+        linked = [
+            r.id
+            for part in (aside, above)
+            for _, r in (part.adapter.kinds.custodians() if part is not None else ())
+            if part is not None and part.adapter.kinds.custody(r) is Custody.LINKED
+        ]
+        adapters = Adapters(
+            None if below is None else below.adapter,
+            None if aside is None else aside.adapter,
+            None if above is None else above.adapter,
+            tuple(dict.fromkeys(linked)),
+        )
+        composed = compose(assemble(outer_text(self._shape, adapters, self._transport)), wasm)
+        return Bridged(composed, below, aside, above, len(adapters.linked), self._transport)
+
+    def _underneath(self, role: Role, named: Sequence[Named], wanted: Wanted) -> Underneath:
+        functions = []
+        for number, (owner, name, type_) in enumerate(named):
+            of = self._twins.get((owner, name), name)
             twin = None if of == name else (name, type_)
-            waits = is_coroutine(imports[item.name][of])
-            functions.append(Function(len(functions), item.name, of, own[of], waits, twin))
-    adapter = import_adapter(chosen, functions, shared, transport)
-    kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
-    return Below(adapter, codecs(functions, adapter.kinds), kinds)
+            waits = is_coroutine(self._imports[owner][of])
+            functions.append(Function(number, owner, of, self._type(owner, of), waits, twin))
+        adapter = import_adapter(role, functions, self._transport, wanted)
+        return Underneath(adapter, codecs(functions, adapter.kinds), self._kinds(adapter, None))
 
+    def _type(self, owner: str, name: str) -> FuncType:
+        return next(functions_of(item)[name] for item in self._shape.imports if item.name == owner)
 
-def _above(functions: Sequence[Function], hosts: Collection[int], transport: Transport) -> Above | None:
-    """Build the export adapter for some exported functions."""
-    if not functions:
-        return None
-    adapter = export_adapter(functions, hosts, transport)
-    kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
-    return Above(adapter, export_codecs(adapter), kinds)
-
-
-def _bridged_functions(shape: Shape, served: Collection[int]) -> list[Function]:
-    """Return the exported functions that the host calls through the bridge.
-
-    Streams have no other way, nor have resources that the import adapter defines, and bytes are faster. A
-    handle of the guest's resource is known on the way it came: what has to do with one takes the same.
-    """
-    imported = _imported(shape)
-    every = [
-        ("" if isinstance(export.type, FuncType) else export.name, name, type_)
-        for export in shape.exports
-        for name, type_ in functions_of(export).items()
-    ]
-
-    def needs(type_: FuncType) -> bool:
-        ids = {resource.id for resource in mentioned(type_)}
-        has_bytes = _carries_bytes(type_) and not ids & imported
-        return _carries_streams(type_) or has_bytes or bool(ids & set(served))
-
-    chosen = [function for function in every if needs(function[2])]
-    while True:
-        shared = {r.id for _, _, type_ in chosen for r in mentioned(type_)} - imported
-        more = [f for f in every if f not in chosen and any(r.id in shared for r in mentioned(f[2]))]
-        if not more:
-            return [Function(n, *function) for n, function in enumerate(f for f in every if f in chosen)]
-        chosen += more
+    @staticmethod
+    def _kinds(adapter: ImportAdapter | ExportAdapter, below: Underneath | None) -> AdapterKinds:
+        kinds = AdapterKinds(adapter.kinds, adapter.builtins, STREAM_HEAP)
+        if below is not None:
+            kinds.note_elsewhere(adapter.elsewhere, adapter.kinds, below.adapter.kinds)
+        return kinds

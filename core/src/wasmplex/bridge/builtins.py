@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.kinds import KindTable, points
 from wasmplex.bridge.wat import Scope
+from wasmplex.wit.types import ValueType
 
-__all__ = ["Builtins", "ResourceBuiltins"]
+__all__ = ["ENDS", "Builtins", "ResourceBuiltins"]
+
+ENDS = 24
+"""Where both ends of a stream or future are put that another adapter makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +52,26 @@ class Builtins:
     _types: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kinds: KindTable, scope: Scope) -> Builtins:
+    def of(cls, kinds: KindTable, scope: Scope, elsewhere: Collection[ValueType] = ()) -> Builtins:
         """Give numbers to the built-ins that some kinds need.
 
-        The functions of a `Custody.KEPT` resource are ``$take0``, ``$give0`` and ``$peek0`` in the component.
+        The functions that deal with a resource from elsewhere are ``$take0``, ``$give0`` and ``$peek0`` in
+        the component; what makes streams and futures elsewhere is ``$make_stream0``, ``$make_future0``.
+
+        :param elsewhere: streams and futures that are made elsewhere
         """
         table = cls()
         for number, resource in enumerate(kinds.resources):
             custody = kinds.custody(resource)
             table.resource.append(table._resource(number, scope.resources[resource.id], custody))
         for stream in kinds.streams:
-            table.stream.append(table._copying("stream", scope.ref(stream), points(stream.element), "$copy"))
+            new = table._new("stream", len(table.stream), scope.ref(stream), away=stream in elsewhere)
+            table.stream.append(new)
+            table._copying("stream", scope.ref(stream), points(stream.element), "$copy")
         for future in kinds.futures:
-            table.future.append(table._copying("future", scope.ref(future), points(future.element), "$copy1"))
+            new = table._new("future", len(table.future), scope.ref(future), away=future in elsewhere)
+            table.future.append(new)
+            table._copying("future", scope.ref(future), points(future.element), "$copy1")
         return table
 
     def _add(self, text: str, type_: str) -> int:
@@ -88,24 +100,33 @@ class Builtins:
                 return ResourceBuiltins(
                     self._own(f"$take{number}", rep, drop, around="$taking"), give, drop=drop
                 )
-            case Custody.KEPT:
+            case Custody.KEPT | Custody.LINKED:
                 take = self._add(f"(canon lower (func $take{number}))", "$one")
                 give = self._add(f"(canon lower (func $give{number}))", "$one")
                 peek = self._add(f"(canon lower (func $peek{number}))", "$one")
                 return ResourceBuiltins(take, give, self._own(f"$look{number}", peek, drop), drop)
         return ResourceBuiltins(drop=drop)
 
-    def _copying(self, word: str, type_: str, pointing: bool, copy: str) -> int:
-        """Give numbers to the seven built-ins of a stream or future type."""
+    def _new(self, word: str, number: int, type_: str, *, away: bool) -> int:
+        """Give a number to what makes a stream or future: both its ends, the readable one in the low half."""
+        if not away:
+            return self._add(f"(canon {word}.new {type_})", "$new")
+        make = self._add(f"(canon lower (func $make_{word}{number}) (memory $mem))", "$none")
+        self.functions.append(f"""(func $new_{word}{number} (result i64)
+  (call $b{make} (i32.const {ENDS})) (i64.load (i32.const {ENDS})))""")
+        self._names.append(f"$new_{word}{number}")
+        self._types.append("")
+        return len(self._names) - 1
+
+    def _copying(self, word: str, type_: str, pointing: bool, copy: str) -> None:
+        """Give numbers to the other six built-ins of a stream or future type."""
         memory = "(memory $hmem) (realloc $hrealloc)" if pointing else "(memory $smem)"
-        first = self._add(f"(canon {word}.new {type_})", "$new")
         for verb in ("read", "write"):
             self._add(f"(canon {word}.{verb} {type_} async {memory})", copy)
         for verb in ("cancel-read", "cancel-write"):
             self._add(f"(canon {word}.{verb} {type_})", "$one")
         for verb in ("drop-readable", "drop-writable"):
             self._add(f"(canon {word}.{verb} {type_})", "$none")
-        return first
 
     @property
     def canons(self) -> str:

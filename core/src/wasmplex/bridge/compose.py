@@ -7,16 +7,21 @@ with the length in front of it, and nothing else refers to its offset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter
-from wasmplex.bridge.imports import HOST, TYPES, ImportAdapter
+from wasmplex.bridge.imports import TYPES, ImportAdapter, end_name
+from wasmplex.bridge.kinds import functions_of, mentioned
 from wasmplex.bridge.parts import host_instance
+from wasmplex.bridge.shapes import shaped
 from wasmplex.bridge.transport import Transport
 from wasmplex.bridge.wat import BagScope, ImportScope, instance_type, quote
+from wasmplex.component.binary import Budget, Cursor
 from wasmplex.component.encoding import as_section
+from wasmplex.component.sections import COMPONENT_MAGIC
 from wasmplex.component.shape import (
     ComponentType,
     CoreModuleType,
@@ -28,29 +33,43 @@ from wasmplex.component.shape import (
 )
 from wasmplex.wit.types import FuncType, Primitive, Resource
 
-__all__ = ["KEEPER", "START", "compose", "outer_text"]
+__all__ = ["KEEPER", "Adapters", "compose", "outer_text"]
 
-_PREAMBLE = b"\0asm\x0d\0\x01\0"
-_EMPTY = _PREAMBLE
 _COMPONENT_SECTION = 4
+_STEPS = 1_000_000
 
 
-START = "wasmplex-start"
-"""Name of the export that must be called once in a fresh instance, where the adapter has one."""
 KEEPER = "wasmplex:bridge/resources"
-"""The instance of functions by which an adapter deals with resources that are linked directly."""
-_TYPES, _ROOT = "wasmplex-types", "wasmplex-root"
+"""The instance of functions by which adapters deal with resources that are linked directly."""
+_TYPES, _ROOT, _PUT_TOGETHER = "wasmplex-types", "wasmplex-root", "wasmplex-put-together"
 
 
-def outer_text(
-    shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, transport: Transport
-) -> str:
-    """Return the outer component: what passes by the adapters is imported, the rest goes through them.
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of a component.
 
-    :param below: the import adapter, if the guest needs one
-    :param above: the export adapter, if the guest needs one
+    :ivar linked: the resources that are linked directly and adapters have to do with, in the order of their
+        numbers
     """
-    return _Outer(shape, below, above, transport).text()
+
+    below: ImportAdapter | None = None
+    aside: ImportAdapter | None = None
+    above: ExportAdapter | None = None
+    linked: tuple[int, ...] = ()
+
+    def serving(self) -> dict[tuple[str, str], str]:
+        """Return where each function of an import comes from that goes through an adapter."""
+        found = {}
+        for adapter in filter(None, (self.below, self.aside)):
+            for function in adapter.functions:
+                where = f'${adapter.role.name} "f{function.number}"'
+                found[function.owner, function.export] = where
+        return found
+
+
+def outer_text(shape: Shape, adapters: Adapters, transport: Transport) -> str:
+    """Return the outer component: what passes by the adapters is imported, the rest goes through them."""
+    return _Outer(shape, adapters, transport).text()
 
 
 class _Outer:
@@ -58,80 +77,89 @@ class _Outer:
 
     The guest finds every type under the name it expects. What it exports is exported again as it is: each
     type in it has a name here if it had one in the guest, for the guest's imports are imported here, and the
-    types of what the import adapter stands for are exported before anything of the guest's.
+    types of what is put together are exported before anything of the guest's.
     """
 
-    def __init__(
-        self, shape: Shape, below: ImportAdapter | None, above: ExportAdapter | None, transport: Transport
-    ) -> None:
-        self._shape, self._below, self._above, self._transport = shape, below, above, transport
+    def __init__(self, shape: Shape, adapters: Adapters, transport: Transport) -> None:
+        self._shape, self._adapters, self._transport = shape, adapters, transport
         self._imports = ImportScope("p")
         self._types = BagScope("o", self._imports)
-        self._served = {} if below is None else below.instances
-        self._keeps = {} if below is None else below.keeps
+        self._served = adapters.serving()
+        self._keeps = {} if adapters.below is None else adapters.below.keeps
         self._lines: list[str] = []
         self._arguments: list[str] = []
 
     def text(self) -> str:
         """Return the text."""
-        below, above = self._below, self._above
+        adapters = self._adapters
+        every = [adapter for adapter in (adapters.below, adapters.aside, adapters.above) if adapter]
         self._lines.append("(component")
         self._hosts()
         for number, item in enumerate(self._shape.imports):
-            if item.name not in self._served and not isinstance(item.type, NamedType):
-                self._pass(item, number)
+            self._pass(item, number)
         self._keepers()
         self._types.resources |= self._imports.resources
-        self._lines += [below.text if below else "", above.text if above else ""]
+        self._lines += [adapter.text for adapter in every]
         self._lines.append("(component)")  # the guest's place; without a name, or it would not be empty
-        if below is not None:
-            self._instantiate_below(below)
-        for item in self._shape.imports:
-            self._root_type(item)
-        self._lines += self._types.take()
-        if any(isinstance(item.type, NamedType) for item in self._shape.imports):
-            self._lines += [self._types.bag("$types"), f'(export "{_TYPES}" (instance $types))']
-        guest = (below is not None) + (above is not None)
-        self._lines.append(f"(instance $guest (instantiate {guest} {' '.join(self._arguments)}))")
+        self._instantiate_below()
+        self._give()
+        self._lines.append(f"(instance $guest (instantiate {len(every)} {' '.join(self._arguments)}))")
         self._exports()
-        if above is not None:
-            self._instantiate_above(above)
-        if below is not None and below.needs_start:
-            self._lines.append(f'(export "{START}" (func $adapter "start"))')
+        if (above := adapters.above) is not None:
+            given = [
+                f'(with "f{f.number}" (func $guest {" ".join(quote(p) for p in (f.owner, f.name) if p)}))'
+                for f in above.functions
+            ]
+            self._instantiate("above", above, given)
+            self._lines.append(f'(export "{CALL}" (func $above "call"))')
+        for adapter in (adapters.below, adapters.aside):
+            if adapter is not None and adapter.needs_start:
+                self._lines.append(f'(export "{adapter.role.start}" (func ${adapter.role.name} "start"))')
         return "\n".join([*self._lines, ")"])
 
     def _hosts(self) -> None:
         """Import what the adapters ask the host for."""
-        if (below := self._below) is not None:
-            functions = host_instance(self._transport, below.bare.values())
-            self._lines.append(f'(import "{HOST}" (instance $host\n{functions}))')
-        if self._above is not None:
-            self._lines.append(
-                f'(import "{HOST_EXPORTS}" (instance $above\n{host_instance(self._transport)}))'
-            )
+        adapters = self._adapters
+        for adapter in (adapters.below, adapters.aside):
+            if adapter is not None:
+                functions = host_instance(self._transport, adapter.bare.values())
+                name = f"$host_{adapter.role.name}"
+                self._lines.append(f'(import "{adapter.role.host}" (instance {name}\n{functions}))')
+        if adapters.above is not None:
+            functions = host_instance(self._transport)
+            self._lines.append(f'(import "{HOST_EXPORTS}" (instance $host_above\n{functions}))')
 
     def _argument(self, name: str, text: str) -> None:
         self._arguments.append(f"(with {quote(name)} ({text}))")
 
     # ------------------------------------------------------------ what passes by
 
+    def _defined_here(self, item: Import) -> bool:
+        """Say whether an import's resources are the first adapter's."""
+        return any(resource.id in self._keeps for resource in mentioned(item.type))
+
     def _pass(self, item: Import, number: int) -> None:
-        """Import what the guest imports, with the guest's own types; its resources are known from here on."""
+        """Import what the guest imports, with the guest's own types; its resources are known from here on.
+
+        Where an adapter serves some of its functions, and defines none of its resources, the others pass by.
+        """
         scope, name, local = self._imports, quote(item.name), f"$p{number}"
+        functions = functions_of(item)
+        if functions and all((item.name, function) in self._served for function in functions):
+            return
         match item.type:
             case FuncType():
                 text = scope.func(item.type)
                 self._lines += [*scope.take(), f"(import {name} (func {local} {text}))"]
-                self._argument(item.name, f"func {local}")
-            case InstanceType():
+            case InstanceType() if not self._defined_here(item):
                 text, _ = instance_type(item.type, scope, f"p{number}x")
                 self._lines.append(f"(import {name} (instance {local}\n{text}))")
-                self._argument(item.name, f"instance {local}")
                 for resource, extern in item.type.resources.items():
                     self._learn(extern, f"alias export {local} {quote(resource)} (type TYPE)")
-            case Resource():
+            case Resource() if not self._defined_here(item):
                 self._learn(item.type, f"import {name} (type TYPE (sub resource))")
-                self._argument(item.name, f"type {scope.resources[item.type.id]}")
+            case InstanceType() | Resource() | NamedType():
+                pass
             case _:
                 raise BridgeError(
                     f"import {item.name!r}: only types, functions and instances pass by an adapter"
@@ -144,76 +172,91 @@ class _Outer:
             self._lines.append(f"({definition.replace('TYPE', local)})")
 
     def _keepers(self) -> None:
-        """Import the functions by which the export adapter deals with resources that pass by."""
-        texts = []
-        for number, resource in self._kept():
-            if resource.id not in self._keeps:
-                types = keeper_types(self._imports.resources[resource.id])
-                texts += [f'(export "{name}{number}" (func {type_}))' for name, type_ in types.items()]
+        """Import the functions by which adapters deal with resources that pass by."""
+        texts = [
+            f'(export "{name}{number}" (func {type_}))'
+            for number, id_ in enumerate(self._adapters.linked)
+            for name, type_ in keeper_types(self._imports.resources[id_]).items()
+        ]
         if texts:
             self._lines.append(f'(import "{KEEPER}" (instance $keeper {" ".join(texts)}))')
 
-    def _kept(self) -> list[tuple[int, Resource]]:
-        """Return the resources, with their numbers, that the export adapter has no say in."""
-        if (above := self._above) is None:
-            return []
-        kinds = above.kinds
-        return [(n, r) for n, r in enumerate(kinds.resources) if kinds.custody(r) is Custody.KEPT]
-
     # ------------------------------------------------------------ the adapters
 
-    def _instantiate_below(self, below: ImportAdapter) -> None:
-        self._lines.append('(instance $adapter (instantiate $Imports (with "host" (instance $host))))')
-        self._lines.append(f'(alias export $adapter "{TYPES}" (instance $adapter_types))')
-        for id_, name in below.keeps.items():
-            self._types.resources[id_] = local = self._types.fresh()
-            self._lines.append(f'(alias export $adapter_types "{name}" (type {local}))')
-        self._lines.append(f'(export "{_SERVED}" (instance $adapter_types))')
-        for item in self._shape.imports:
-            if (given := self._served.get(item.name)) is not None:
-                match item.type:
-                    case InstanceType():
-                        self._argument(item.name, f"instance $adapter {quote(given)}")
-                        self._name_types(item.type, given)
-                    case FuncType():
-                        self._argument(item.name, f"func $adapter {quote(given)}")
-                    case Resource():
-                        self._argument(item.name, f"type {self._types.resources[item.type.id]}")
+    def _instantiate_below(self) -> None:
+        adapters = self._adapters
+        if adapters.below is not None:
+            self._instantiate("below", adapters.below)
+            if adapters.below.keeps:
+                self._lines.append(f'(alias export $below "{TYPES}" (instance $below_types))')
+            for id_, name in adapters.below.keeps.items():
+                self._types.resources[id_] = local = self._types.fresh()
+                self._lines.append(f'(alias export $below_types "{name}" (type {local}))')
+        if adapters.aside is not None:
+            self._instantiate("aside", adapters.aside)
 
-    def _name_types(self, type_: InstanceType, given: str) -> None:
-        """Export the types of an instance that the adapter stands for: the guest's exports go by them."""
+    def _instantiate(
+        self, name: str, adapter: ImportAdapter | ExportAdapter, more: Sequence[str] = ()
+    ) -> None:
+        """Instantiate an adapter with the host, types, and what deals with handles and ends for it."""
+        scope, kinds = self._types, adapter.kinds
+        given = [f'(with "host" (instance $host_{name}))', *more]
+        for number, resource in enumerate(kinds.resources):
+            custody = kinds.custody(resource)
+            if custody is not Custody.DEFINED:
+                given.append(f'(with "r{number}" (type {scope.resources[resource.id]}))')
+            if custody.elsewhere:
+                keeper, at = ("$below", self._keeps[resource.id][1:]) if custody is Custody.KEPT else (
+                    "$keeper", str(self._adapters.linked.index(resource.id)))  # fmt: skip
+                given += [f'(with "{n}{number}" (func {keeper} "{n}{at}"))' for n in keeper_types("")]
+        given += [f'(with "{name}" (type {scope.ref(type_)}))' for name, type_ in adapter.types]
+        if (below := self._adapters.below) is not None:
+            for end in adapter.elsewhere:
+                here, there = (f"make-{end_name(end, k)}" for k in (kinds, below.kinds))
+                given.append(f'(with "{here}" (func $below "{there}"))')
+        component = "$Exports" if name == "above" else f"${name}_adapter"
+        self._lines += [*scope.take(), f"(instance ${name} (instantiate {component} {' '.join(given)}))"]
+
+    # ------------------------------------------------------------ what the guest is given
+
+    def _give(self) -> None:
+        """Put together what the guest imports, and export the types of it before the guest's exports."""
+        exports: list[str] = []
+        for number, item in enumerate(self._shape.imports):
+            match item.type:
+                case InstanceType():
+                    self._argument(item.name, f"instance {self._instance(item, item.type, number, exports)}")
+                case FuncType():
+                    where = self._served.get((item.name, item.name), f"$p{number}")
+                    self._argument(item.name, f"func {where}")
+                case Resource():
+                    self._argument(item.name, f"type {self._types.resources[item.type.id]}")
+                case NamedType(type_):
+                    anew = isinstance(type_, Primitive)
+                    text = self._types.define(type_) if anew else self._types.ref(type_)
+                    self._argument(item.name, f"type {text}")
+        self._lines += self._types.take()
+        resources = {f"r{id_}": self._types.resources[id_] for id_ in self._keeps}
+        if (bag := self._types.bag("$types", resources)) is not None:
+            self._lines += [bag, f'(export "{_TYPES}" (instance $types))']
+        self._lines += exports
+
+    def _instance(self, item: Import, type_: InstanceType, number: int, exports: list[str]) -> str:
+        """Return the instance that stands for an import; note what exports its types."""
+        functions = {
+            name: self._served.get((item.name, name), f"$p{number} {quote(name)}") for name in type_.functions
+        }
+        if not self._defined_here(item) and all(where.startswith("$p") for where in functions.values()):
+            return f"$p{number}"
+        local = f"i{number}"
+        made = shaped(local, type_, functions, self._types)
+        self._lines += [*self._types.take(), *made]
         types = [name for name, extern in type_.exports.items() if isinstance(extern, (NamedType, Resource))]
         if types:
-            parts = [f"(export {quote(name)} (type $adapter_{given} {quote(name)}))" for name in types]
-            self._lines += [
-                f'(alias export $adapter "{given}" (instance $adapter_{given}))',
-                f"(instance $types_{given} {' '.join(parts)})",
-                f'(export "{_SERVED}-{given}" (instance $types_{given}))',
-            ]
-
-    def _root_type(self, item: Import) -> None:
-        """Define what the guest imports as a type of its root."""
-        if isinstance(item.type, NamedType):
-            type_ = item.type.type
-            text = self._types.define(type_) if isinstance(type_, Primitive) else self._types.ref(type_)
-            self._argument(item.name, f"type {text}")
-
-    def _instantiate_above(self, above: ExportAdapter) -> None:
-        scope = self._types
-        given = ['(with "host" (instance $above))']
-        for number, resource in enumerate(above.kinds.resources):
-            given.append(f'(with "r{number}" (type {scope.resources[resource.id]}))')
-        for number, resource in self._kept():
-            keeper, at = ("$adapter", self._keeps[resource.id][1:]) if resource.id in self._keeps else (
-                "$keeper", str(number))  # fmt: skip
-            given += [f'(with "{n}{number}" (func {keeper} "{n}{at}"))' for n in keeper_types("")]
-        for name, type_ in above.types:
-            given.append(f'(with "{name}" (type {scope.ref(type_)}))')
-        for function in above.functions:
-            path = " ".join(quote(part) for part in (function.owner, function.name) if part)
-            given.append(f'(with "f{function.number}" (func $guest {path}))')
-        self._lines += [*scope.take(), f"(instance $calls (instantiate $Exports {' '.join(given)}))"]
-        self._lines.append(f'(export "{CALL}" (func $calls "call"))')
+            parts = [f"(export {quote(name)} (type ${local} {quote(name)}))" for name in types]
+            exports.append(f"(instance $types_{local} {' '.join(parts)})")
+            exports.append(f'(export "{_PUT_TOGETHER}-{local}" (instance $types_{local}))')
+        return f"${local}"
 
     # ------------------------------------------------------------ what the guest exports
 
@@ -255,34 +298,20 @@ _SORTS: dict[type, str] = {
     CoreModuleType: "core module",
     ComponentType: "component",
 }
-_SERVED = "wasmplex-served"
 
 
-def compose(outer: bytes, parts: Mapping[int, bytes]) -> bytes:
-    """Replace empty nested components by real ones.
+def compose(outer: bytes, guest: bytes) -> bytes:
+    """Put the guest in the place of the empty component in the outer one.
 
     :param outer: the assembled outer component
-    :param parts: what to put in place of each empty component, counted from 0
     """
-    result, at, seen = bytearray(_PREAMBLE), len(_PREAMBLE), 0
-    while at < len(outer):
-        section, size, start = outer[at], *_uleb(outer, at + 1)
-        body = outer[start : start + size]
-        if section == _COMPONENT_SECTION and body == _EMPTY:
-            body, seen = parts[seen], seen + 1
-        result += as_section(section, body)
-        at = start + size
-    if seen != len(parts):
-        raise AssertionError(f"{seen} places for {len(parts)} components")
+    cursor = Cursor(outer, len(COMPONENT_MAGIC), len(outer), "an outer component", Budget(_STEPS))
+    result = bytearray(COMPONENT_MAGIC)
+    while cursor.pos < cursor.end:
+        start = cursor.pos
+        section, inner = cursor.part("an outer component")
+        if section == _COMPONENT_SECTION and outer[inner.pos : inner.end] == COMPONENT_MAGIC:
+            result += as_section(section, guest)
+        else:
+            result += outer[start : inner.end]
     return bytes(result)
-
-
-def _uleb(data: bytes, at: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, at
-        shift += 7

@@ -5,8 +5,10 @@ custody    defined by          what becomes of a handle
 =========  ==================  ===================================================================
 DEFINED    the adapter itself  of a borrowed one it is given the representation, an owned one it
                                takes apart, and makes from a representation
-KEPT       another adapter,    the same by three functions that it imports: ``take`` and ``peek``
-           or the host         of an owned and a borrowed handle, and ``give``
+KEPT       another adapter     the same by three functions that it imports: ``take`` and ``peek``
+                               of an owned and a borrowed handle, and ``give``
+LINKED     the host, past all  the same, by functions of the host; the object is in the table from
+           adapters            ``take`` or ``peek`` until it is called for, and up to ``give``
 GUEST      the guest           it is all that the host gets
 =========  ==================  ===================================================================
 
@@ -25,7 +27,13 @@ class Custody(Enum):
 
     DEFINED = auto()
     KEPT = auto()
+    LINKED = auto()
     GUEST = auto()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether functions that the adapter imports deal with its handles."""
+        return self in (Custody.KEPT, Custody.LINKED)
 
 
 def keeper_types(resource: str) -> dict[str, str]:

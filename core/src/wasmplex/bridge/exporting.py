@@ -11,8 +11,8 @@ from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.handles import FUTURE, STREAM, GuestHandle, Lowered
-from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers
+from wasmplex.bridge.handles import GuestHandle, Lowered
+from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, lifts, lowers
 from wasmplex.bridge.machine import ARENA, Op
 from wasmplex.bridge.side import Actor, Pulse, Side
 from wasmplex.engine.resources import HostObjects
@@ -175,8 +175,13 @@ class _CallActor(Actor):
         if order is not None:
             return order
         if not self.side.flows:
-            return self._end() if self.delivered else Op.DOZE  # its set has the subtask; nobody wakes it
-        return Op.NEXT if event == 0 else Op.YIELD
+            return self._end() if self.delivered else self._doze()
+        self.side.awake = True
+        return Op.NEXT if event == 0 and self.side.pulse.rests(self.side) else Op.YIELD
+
+    def _doze(self) -> int:
+        self.side.awake = False
+        return Op.DOZE  # its set has the subtask; nobody wakes it
 
     def _end(self) -> int:
         """Finish, but let the other adapter take note first of what this one has read last."""
@@ -184,7 +189,7 @@ class _CallActor(Actor):
             self._patience -= 1
             self.side.pulse.ending = True
             return Op.YIELD
-        self.side.pulse.ending = False
+        self.side.pulse.ending = self.side.awake = False
         return Op.FINISH
 
 

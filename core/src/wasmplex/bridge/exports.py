@@ -7,12 +7,13 @@ the result moves only while the call is under way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wasmplex.bridge.builtins import Builtins
-from wasmplex.bridge.custody import Custody, keeper_types
-from wasmplex.bridge.kinds import Function, KindTable
+from wasmplex.bridge.custody import Custody
+from wasmplex.bridge.imports import elsewhere_imports
+from wasmplex.bridge.kinds import End, Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.machine import ARENA, EVENT_START
 from wasmplex.bridge.parts import Parts, host_instance
@@ -42,6 +43,7 @@ class ExportAdapter:
     :ivar text: the component ``$Exports`` in the text format
     :ivar functions: what it can call, by number
     :ivar types: the types that it imports besides resources, each with the name of the import
+    :ivar elsewhere: the streams and futures that it has made for it
     """
 
     text: str
@@ -49,36 +51,36 @@ class ExportAdapter:
     kinds: KindTable
     builtins: Builtins
     types: tuple[tuple[str, ValueType], ...]
+    elsewhere: frozenset[End]
 
 
 def export_adapter(
-    functions: Sequence[Function], hosts: Collection[int], transport: Transport
+    functions: Sequence[Function],
+    custody: Mapping[int, Custody],
+    elsewhere: Sequence[End],
+    transport: Transport,
 ) -> ExportAdapter:
     """Generate the adapter for some functions of the guest.
 
     :param functions: the functions, numbered
-    :param hosts: ids of the resources in them that are the host's
+    :param custody: who defines each resource in them, by its id
+    :param elsewhere: the streams and futures that another adapter makes for it
     :raises BridgeError: if a type cannot be carried
     """
     kinds, scope = KindTable.of(functions), ImportScope("e")
-    kinds.custodies = {r.id: Custody.KEPT if r.id in hosts else Custody.GUEST for r in kinds.resources}
-    imported = []
-    for number, resource in enumerate(kinds.resources):
-        scope.resources[resource.id] = f"$r{number}"
-        imported.append(f'(import "r{number}" (type $r{number} (sub resource)))')
-        if kinds.custody(resource) is Custody.KEPT:
-            for name, type_ in keeper_types(f"$r{number}").items():
-                imported.append(f'(import "{name}{number}" (func ${name}{number} {type_}))')
+    kinds.custodies = dict(custody)
+    scope.resources = {resource.id: f"$r{number}" for number, resource in enumerate(kinds.resources)}
+    imported = elsewhere_imports(kinds, elsewhere, scope)
     wanted = [(f.number, scope.func(f.type)) for f in functions]
     imported += scope.take()
     imported += [f'(import "f{number}" (func $f{number} {text}))' for number, text in wanted]
-    builtins = Builtins.of(kinds, scope)
+    builtins = Builtins.of(kinds, scope, elsewhere)
     types = "\n".join(scope.take())
     calls = " ".join(f"$call{f.number}" for f in functions)
     parts = Parts(
         builtins,
         transport,
-        CALL_MARKS["exports"],
+        CALL_MARKS["above"],
         True,
         {f"g{f.number}": _lowered_signature(f) for f in functions} | {"sub_drop": "i32"},
         [
@@ -107,7 +109,9 @@ def export_adapter(
         _LIFT,
         ")",
     ]
-    return ExportAdapter("\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced))
+    return ExportAdapter(
+        "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere)
+    )
 
 
 # ---------------------------------------------------------------- one function

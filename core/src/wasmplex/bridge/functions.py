@@ -6,17 +6,17 @@ Codecs belong to the component and are made once; a `Served` function is one of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.codec import Reader, Writer, reader, whole_call, writer
 from wasmplex.bridge.elements import Elements
-from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers
+from wasmplex.bridge.kinds import FUTURE, STREAM, End, Function, KindTable, lifts, lowers
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
 from wasmplex.plugins.contracts import HostFunction
-from wasmplex.wit.types import ResultType
+from wasmplex.wit.types import ResultType, StreamType
 
 __all__ = ["AdapterKinds", "Codec", "Served", "codecs", "serve"]
 
@@ -109,12 +109,25 @@ class AdapterKinds:
         self.resources = kinds.resources
         self.resource = builtins.resource
         self.custody = [kinds.custody(resource) for resource in kinds.resources]
+        self.elsewhere: dict[tuple[int, int], int] = {}
         self._firsts: tuple[list[int], ...] = ([], builtins.stream, builtins.future)
         self._elements: tuple[list[Elements], ...] = (
             [],
             [Elements(stream.element, kinds, heap) for stream in kinds.streams],
             [Elements(future.element, kinds, heap, single=True) for future in kinds.futures],
         )
+
+    def note_elsewhere(self, ends: Collection[End], own: KindTable, theirs: KindTable) -> None:
+        """Note the streams and futures that are made, and so written, by another adapter.
+
+        :param own: the numbers of types in this adapter
+        :param theirs: those in the other
+        """
+        for end in ends:
+            if isinstance(end, StreamType):
+                self.elsewhere[STREAM, own.stream(end)] = theirs.stream(end)
+            else:
+                self.elsewhere[FUTURE, own.future(end)] = theirs.future(end)
 
     def first(self, sort: int, kind: int) -> int:
         """Return the number of the built-in ``new`` of a stream or future type."""

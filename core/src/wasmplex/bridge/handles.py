@@ -14,13 +14,11 @@ from typing import Any, Protocol
 from wasmplex.bridge.builtins import ResourceBuiltins
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.flows import give_up
+from wasmplex.bridge.kinds import RESOURCE
 from wasmplex.wit.types import Resource
 
-__all__ = ["FUTURE", "RESOURCE", "STREAM", "GuestHandle", "HandleScan", "Lifted", "LiftedHandles", "Lowered",
+__all__ = ["GuestHandle", "HandleScan", "Lifted", "LiftedHandles", "Lowered",
            "LoweredHandles"]  # fmt: skip
-
-RESOURCE, STREAM, FUTURE = range(3)
-"""The sorts of handles."""
 
 
 class ResourceKinds(Protocol):
@@ -114,7 +112,7 @@ class Lifted:
     """A handle that has to be turned into a representation.
 
     :ivar builtin: what does it
-    :ivar lent: whether it was lent for the length of the call
+    :ivar lent: whether the object stays in the table
     """
 
     builtin: int
@@ -168,8 +166,9 @@ class HandleScan:
 
     def borrow(self, kind: int, handle: int) -> None:
         """Note a borrowed handle, if it is more than the representation."""
-        if self._kinds.custody[kind] is Custody.KEPT:
-            self.lifted.append(Lifted(self._kinds.resource[kind].look, handle, lent=True))
+        if (custody := self._kinds.custody[kind]).elsewhere:
+            lent = custody is Custody.KEPT
+            self.lifted.append(Lifted(self._kinds.resource[kind].look, handle, lent))
 
     def stream(self, kind: int, handle: int) -> None:
         """Note nothing: an end that the guest gives away is read where it is."""
@@ -219,7 +218,7 @@ class LiftedHandles:
 
     def borrow(self, kind: int, handle: int) -> Any:
         """Return the object behind a borrowed handle."""
-        if self._custody[kind] is Custody.KEPT:
+        if self._custody[kind].elsewhere:
             return next(self._objects)
         return self._handles.borrow(kind, handle)
 

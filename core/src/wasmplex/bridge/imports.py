@@ -1,52 +1,109 @@
-"""Generates the import adapter: the component below a guest that makes its imports of plain functions."""
+"""Generates the import adapters: the components below a guest that make its imports of plain functions.
+
+There is one for most (`BELOW`): it defines the resources, so that a borrowed handle costs nothing. What it
+cannot serve goes through a second one (`ASIDE`), which has to ask for everything it does with a handle:
+
+- a stream or future may not be written and read by one component instance, unless it moves numbers. What
+  makes those that may come home writes them as well, and is the first; what is given them is in the second.
+- where wasmtime calls the host wrongly (`wasmplex.engine.defects`), functions of interfaces that are linked
+  directly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.codec import HEADER
-from wasmplex.bridge.custody import keeper_types
+from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.direct import DIRECT, MORE, RESULT, SLOTS, TO, answers_in_arena, is_direct
-from wasmplex.bridge.errors import BridgeError
-from wasmplex.bridge.kinds import Function, KindTable, lifts, mentioned, value_types
+from wasmplex.bridge.kinds import End, Function, KindTable, lifts
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.machine import ARENA
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, host_instance
 from wasmplex.bridge.transport import CALL_MARKS, Transport
-from wasmplex.bridge.wat import NOMINAL, BagScope, ImportScope, Scope, quote
-from wasmplex.component.shape import Extern, Import, InstanceType, NamedType
-from wasmplex.wit.types import FuncType, Primitive, Resource, ResultType, TupleType
+from wasmplex.bridge.wat import BagScope, ImportScope, Scope
+from wasmplex.wit.types import (
+    Primitive,
+    Resource,
+    ResultType,
+    StreamType,
+    TupleType,
+    ValueType,
+)
 
-__all__ = ["HOST", "TYPES", "ImportAdapter", "import_adapter"]
+__all__ = [
+    "ASIDE", "BELOW", "TYPES", "ImportAdapter", "Role", "Wanted", "elsewhere_imports", "end_name",
+    "import_adapter",
+]  # fmt: skip
 
-HOST = "wasmplex:bridge/imports"
-"""The instance of plain functions that an import adapter imports."""
 TYPES = "types"
-"""The instance of all types that need a name, which an import adapter exports before anything else."""
+"""The instance of all types that need a name, which the first import adapter exports before anything else."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """Which import adapter it is.
+
+    :ivar name: what the component is called in text
+    :ivar host: the instance of plain functions that it imports
+    :ivar start: the export of the composed component for its ``start``
+    """
+
+    name: Literal["below", "aside"]
+    host: str
+    start: str
+
+
+BELOW = Role("below", "wasmplex:bridge/imports", "wasmplex-start")
+ASIDE = Role("aside", "wasmplex:bridge/aside", "wasmplex-start-aside")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an import adapter is to do besides serving functions.
+
+    :ivar resources: those it has to do with, besides what is in its functions' types
+    :ivar custody: who defines each, by its id; the adapter, what is not in it
+    :ivar shared: ids of those it defines that another adapter has handles of
+    :ivar makes: streams and futures that it makes for other adapters
+    :ivar elsewhere: those that another adapter makes for it
+    """
+
+    resources: Sequence[Resource] = ()
+    custody: Mapping[int, Custody] = field(default_factory=dict)
+    shared: Collection[int] = ()
+    makes: Sequence[End] = ()
+    elsewhere: Collection[End] = ()
 
 
 @dataclass(frozen=True)
 class ImportAdapter:
     """A generated adapter.
 
-    :ivar text: the component ``$Imports`` in the text format
+    It exports the function with number 3 as ``f3``, and what it does for others as ``take0``,
+    ``make-stream0`` and so on.
+
+    :ivar text: the component in the text format
     :ivar functions: what it carries, by number
-    :ivar instances: the export that stands for each import, by the import's external name
-    :ivar keeps: the resources that it keeps for others, by id: the name of each in the instance `TYPES` that
-        it exports; ``take0``, ``give0`` and ``peek0`` are its functions for the first
+    :ivar keeps: the resources that it keeps for others, by id: the name of each in the instance `TYPES`
+    :ivar types: the types that it imports besides resources, each with the name of the import
+    :ivar elsewhere: the streams and futures that it has made for it
     :ivar needs_start: whether its ``start`` must be called once in every instance
     :ivar direct: numbers of the functions whose calls are direct
     """
 
+    role: Role
     text: str
     functions: tuple[Function, ...]
     kinds: KindTable
     builtins: Builtins
-    instances: dict[str, str]
     needs_start: bool
     keeps: dict[int, str]
+    types: tuple[tuple[str, ValueType], ...] = ()
+    elsewhere: frozenset[End] = frozenset()
     direct: frozenset[int] = frozenset()
 
     @property
@@ -56,36 +113,33 @@ class ImportAdapter:
 
 
 def import_adapter(
-    imports: Sequence[Import],
-    functions: Sequence[Function],
-    shared: Collection[int],
-    transport: Transport,
+    role: Role, functions: Sequence[Function], transport: Transport, wanted: Wanted
 ) -> ImportAdapter:
-    """Generate the adapter for some imports.
+    """Generate the adapter for some imported functions.
 
-    :param imports: instances, functions and types, closed over the resources they share
-    :param functions: their functions, numbered
-    :param shared: ids of those of their resources that another adapter has handles of
+    :param functions: the functions, numbered
     :raises BridgeError: if a type cannot be carried
     """
-    kinds, scope = KindTable.of(functions), BagScope("t")
-    for item in imports:
-        kinds.add_resources(item.type)
+    kinds = KindTable.of(functions)
+    kinds.custodies = dict(wanted.custody)
+    kinds.add_all(wanted.resources, wanted.makes)
+    given = kinds.custodians()
+    scope: Scope = ImportScope("t") if given or wanted.elsewhere else BagScope("t")
     scope.resources = {resource.id: f"$r{number}" for number, resource in enumerate(kinds.resources)}
-    keeps = {r.id: f"r{n}" for n, r in enumerate(kinds.resources)}
-    kept = [number for number, resource in enumerate(kinds.resources) if resource.id in shared]
-    builtins = Builtins.of(kinds, scope)
+    keeps = {r.id: f"r{n}" for n, r in enumerate(kinds.resources) if kinds.custody(r) is Custody.DEFINED}
+    kept = [number for number, resource in enumerate(kinds.resources) if resource.id in wanted.shared]
+    imported = elsewhere_imports(kinds, wanted.elsewhere, scope)
+    builtins = Builtins.of(kinds, scope, wanted.elsewhere)
     lifted = [_lifted(function, scope) for function in functions]
+    made = [_maker(end, kinds, scope) for end in wanted.makes]
     returns = "\n".join(_task_return_canon(f, scope) for f in functions if f.type.is_async)
-    instances = {item.name: f"i{number}" for number, item in enumerate(imports)}
-    exported = [_export(item, f"i{number}", functions, scope) for number, item in enumerate(imports)]
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
     direct = frozenset(f.number for f in functions if is_direct(f, kinds, transport.name, tasks=tasks))
     names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
     parts = Parts(
         builtins,
         transport,
-        CALL_MARKS["imports"],
+        CALL_MARKS[role.name],
         tasks,
         {f"ret{f.number}": " ".join(_return_cores(f)) for f in functions if f.type.is_async},
         [
@@ -93,51 +147,66 @@ def import_adapter(
             "(func $nothing (param i32) unreachable)",
             "(func $deliver (param i32 i32) unreachable)",
             *_kept_core(kept),
+            *(_maker_core(end, kinds, builtins) for end in wanted.makes),
         ],
         bare={f"direct{number}": f"{DIRECT}{number}" for number in sorted(direct)},
-        defines=bool(kinds.resources),
+        defines=bool(keeps),
     )
+    cores = [_core_direct(f) if f.number in direct else _core(f, kinds) for f in functions]
     lines = [
-        "(component $Imports",
+        f"(component ${role.name}_adapter",
         f'(import "host" (instance $host\n{host_instance(transport, parts.bare.values())}))',
+        *imported,
         parts.memories,
-        _resources(kinds),
+        _resources([n for n, r in enumerate(kinds.resources) if r.id in keeps]),
         *scope.take(),
         parts.canons,
         returns,
-        parts.machine(
-            "\n".join(_core_direct(f) if f.number in direct else _core(f, kinds) for f in functions)
-        ),
+        parts.machine("\n".join(cores)),
         "\n".join(lifted),
         START if tasks else "",
-        scope.bag("$types", {name: scope.resources[id_] for id_, name in keeps.items()}),
-        f'(export "{TYPES}" (instance $types))',
-        "\n".join(exported),
+        *_types(scope, keeps),
+        *(f'(export "f{f.number}" (func $f{f.number}))' for f in functions),
         *(_keeper(number) for number in kept),
+        *made,
         ")",
     ]
-    text = "\n".join(lines)
-    return ImportAdapter(text, tuple(functions), kinds, builtins, instances, tasks, keeps, direct)
+    types = scope.introduced if isinstance(scope, ImportScope) else []
+    return ImportAdapter(
+        role, "\n".join(lines), tuple(functions), kinds, builtins, tasks, keeps, tuple(types),
+        frozenset(wanted.elsewhere), direct,
+    )  # fmt: skip
 
 
-def _resources(kinds: KindTable) -> str:
+def _types(scope: Scope, keeps: Mapping[int, str]) -> list[str]:
+    """Export all types that need a name, where they have none by being imported."""
+    if not isinstance(scope, BagScope):
+        return []
+    bag = scope.bag("$types", {name: scope.resources[id_] for id_, name in keeps.items()})
+    return [] if bag is None else [bag, f'(export "{TYPES}" (instance $types))']
+
+
+def _resources(numbers: Sequence[int]) -> str:
     """Define the host's resources: their representation is the key in the host's table.
 
     While a handle is taken apart the host keeps the object, so the destructor has nothing to say.
     """
-    if not kinds.resources:
+    if not numbers:
         return ""
-    count = range(len(kinds.resources))
     funcs = " ".join(
         f'(func (export "d{n}") (param i32) (if (i32.eqz (global.get $taking)) (then'
         f" (call $drop (i32.const {n}) (local.get 0)))))"
-        for n in count
+        for n in numbers
     )
-    types = "\n".join(f'(type $r{n} (resource (rep i32) (dtor (core func $dtor "d{n}"))))' for n in count)
-    return f"""(core module $Dtor (import "h" "drop" (func $drop (param i32 i32)))
+    types = [f'(type $r{n} (resource (rep i32) (dtor (core func $dtor "d{n}"))))' for n in numbers]
+    return "\n".join(
+        [
+            f"""(core module $Dtor (import "h" "drop" (func $drop (param i32 i32)))
 (global $taking (export "taking") (mut i32) (i32.const 0)) {funcs})
-(core instance $dtor (instantiate $Dtor (with "h" (instance (export "drop" (func $h_drop))))))
-{types}"""
+(core instance $dtor (instantiate $Dtor (with "h" (instance (export "drop" (func $h_drop))))))""",
+            *types,
+        ]
+    )
 
 
 def _kept_core(kept: Sequence[int]) -> list[str]:
@@ -155,6 +224,53 @@ def _keeper(number: int) -> str:
         lines.append(f"(func ${name}{number} {types[name]} (canon lift (core func {core})))")
         lines.append(f'(export "{name}{number}" (func ${name}{number}))')
     return "\n".join(lines)
+
+
+def end_name(end: End, kinds: KindTable) -> str:
+    """Return what a stream or future type is called in the names of functions that make it."""
+    if isinstance(end, StreamType):
+        return f"stream{kinds.stream(end)}"
+    return f"future{kinds.future(end)}"
+
+
+def elsewhere_imports(kinds: KindTable, ends: Collection[End], scope: Scope) -> list[str]:
+    """Return the imports of an adapter: resources, and functions that deal with handles for it."""
+    lines = []
+    for number, resource in enumerate(kinds.resources):
+        custody, name = kinds.custody(resource), scope.resources[resource.id]
+        if custody is not Custody.DEFINED:
+            lines.append(f'(import "r{number}" (type {name} (sub resource)))')
+        if custody.elsewhere:
+            lines += [
+                f'(import "{name}{number}" (func ${name}{number} {type_}))'
+                for name, type_ in keeper_types(name).items()
+            ]
+    for end in ends:
+        name, type_ = f"make_{end_name(end, kinds)}", _maker_type(end, scope)
+        lines += [*scope.take(), f'(import "{name.replace("_", "-")}" (func ${name} {type_}))']
+    return lines
+
+
+def _maker_type(end: End, scope: Scope) -> str:
+    ends = scope.ref(TupleType((end, Primitive("u32"))))
+    return f"(result {ends})"
+
+
+def _maker(end: End, kinds: KindTable, scope: Scope) -> str:
+    """Export the function that makes a stream or future for other adapters.
+
+    It returns the readable end, and what the writable one is called here.
+    """
+    name = f"make_{end_name(end, kinds)}"
+    lift = f'(canon lift (core func $machine "{name}") (memory $mem))'
+    return f"""(func ${name} {_maker_type(end, scope)} {lift})
+(export "{name.replace("_", "-")}" (func ${name}))"""
+
+
+def _maker_core(end: End, kinds: KindTable, builtins: Builtins) -> str:
+    first = builtins.stream[kinds.stream(end)] if isinstance(end, StreamType) else (
+        builtins.future[kinds.future(end)])  # fmt: skip
+    return f'(func (export "make_{end_name(end, kinds)}") (result i32) (call $made (i32.const {first})))'
 
 
 # ---------------------------------------------------------------- one function
@@ -175,7 +291,7 @@ def _return_cores(function: Function) -> tuple[Core, ...]:
     return cores if len(cores) <= MAX_FLAT_PARAMS else ("i32",)
 
 
-def _lifted(function: Function, scope: BagScope) -> str:
+def _lifted(function: Function, scope: Scope) -> str:
     n, type_ = function.number, function.carried
     how = GUEST_OPTIONS if function.twin is None else f"{GUEST_OPTIONS} {TWIN_ENCODING}"
     if type_.is_async:
@@ -185,7 +301,7 @@ def _lifted(function: Function, scope: BagScope) -> str:
     return f'(func $f{n} {scope.func(type_)} (canon lift (core func $machine "f{n}") {how}))'
 
 
-def _task_return_canon(function: Function, scope: BagScope) -> str:
+def _task_return_canon(function: Function, scope: Scope) -> str:
     result = function.carried.result
     text = "" if result is None else f" (result {scope.ref(result)})"
     encoding = "" if function.twin is None else f" {TWIN_ENCODING}"
@@ -284,81 +400,3 @@ def _core_async(function: Function, cores: Sequence[Core], head: str, block: str
   (return (i32.const 0))))
 (global.set $top (i32.const {ARENA}))
 (call $run (local.get $task) (i32.const 101) (i32.const 0) (i32.const 0)))"""
-
-
-# ---------------------------------------------------------------- what the guest sees
-
-
-def _export(item: Import, name: str, functions: Sequence[Function], outer: BagScope) -> str:
-    """Return the export that stands for an import, once all its types have a name.
-
-    A method belongs to a resource that is exported by its side under a name of its own, which only a
-    component can do: this one is given types and functions and exports them.
-    """
-    if isinstance(item.type, FuncType):
-        [function] = [f for f in functions if f.owner == item.name]
-        return f"(export {quote(name)} (func $f{function.number}))"
-    if not isinstance(item.type, InstanceType):
-        return ""
-    shape = _Shape(name, item, {f.export: f for f in functions if f.owner == item.name}, outer)
-    return "\n".join(
-        [
-            *shape.lines(),
-            f"(instance ${name} (instantiate $Shape_{name} {' '.join(shape.arguments)}))",
-            f"(export {quote(name)} (instance ${name}))",
-        ]
-    )
-
-
-class _Shape:
-    """The component that gives the exports of one instance their names.
-
-    :ivar arguments: what to instantiate it with
-    """
-
-    def __init__(self, name: str, item: Import, functions: Mapping[str, Function], outer: BagScope) -> None:
-        self._name, self._functions, self._outer = name, functions, outer
-        self._exports = item.type.exports if isinstance(item.type, InstanceType) else {}
-        self._scope = ImportScope(f"{name}x")
-        self._exported = Scope(f"{name}y", self._scope)
-        self.arguments: list[str] = []
-
-    def lines(self) -> list[str]:
-        """Return its text."""
-        resources = {r.id: None for extern in self._exports.values() for r in mentioned(extern)}
-        lines = [f"(component $Shape_{self._name}", *map(self._resource, resources)]
-        self._exported.resources = dict(self._scope.resources)
-        exports = [self._export(name, extern) for name, extern in self._exports.items()]
-        for name, type_ in self._scope.introduced:
-            self.arguments.append(f"(with {quote(name)} (type {self._outer.ref(type_)}))")
-        return [*lines, *self._scope.take(), *exports, ")"]
-
-    def _resource(self, id_: int) -> str:
-        self._scope.resources[id_] = local = self._scope.fresh()
-        self.arguments.append(f'(with "r{id_}" (type {self._outer.resources[id_]}))')
-        return f'(import "r{id_}" (type {local} (sub resource)))'
-
-    def _export(self, name: str, extern: Extern) -> str:
-        scope = self._exported
-        match extern:
-            case Resource():
-                local = scope.fresh()
-                line = f"(export {local} {quote(name)} (type {scope.resources[extern.id]}))"
-                if scope.resources[extern.id] == self._scope.resources[extern.id]:
-                    scope.resources[extern.id] = local  # methods go by the first of several names
-                return line
-            case NamedType(type_):
-                # Only what has a definition can be exported: an alias of `string` gets one.
-                anew = isinstance(type_, Primitive)
-                text = self._scope.define(type_) if anew else self._scope.ref(type_)
-                return f"(export {quote(name)} (type {text}))"
-            case FuncType():
-                number = self._functions[name].number
-                want = self._scope.func(extern)
-                self._scope.lines.append(f'(import "f{number}" (func $f{number} {want}))')
-                self.arguments.append(f'(with "f{number}" (func $f{number}))')
-                for type_ in filter(lambda part: isinstance(part, NOMINAL), value_types(extern)):
-                    scope.name(type_, self._scope.ref(type_))
-                give = scope.func(extern)
-                return "\n".join([*scope.take(), f"(export {quote(name)} (func $f{number}) (func {give}))"])
-        raise BridgeError(f"{self._name}: {name!r} is none of a type, a resource and a function")

@@ -67,8 +67,9 @@ class BridgedInstance:
         self._transport = bridged.transport
         self.state = inner.state
         self.objects = inner.objects
+        self._starts = bridged.starts
         self._calls: set[asyncio.Task[None]] = set()
-        if bridged.above is None:
+        if bridged.above is None and len(bridged.starts) < 2:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
     @property
@@ -93,6 +94,10 @@ class BridgedInstance:
 
         Streams and futures in the result move until they end, or until the instance is closed.
         """
+        if export in self._starts:
+            for start in self._starts:
+                await self._inner.call(start)
+            return None
         above = self._above
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:

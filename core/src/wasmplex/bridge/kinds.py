@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.layout import cases, fields
@@ -22,8 +23,13 @@ from wasmplex.wit.types import (
 )
 
 __all__ = [
+    "FUTURE",
+    "RESOURCE",
+    "STREAM",
+    "End",
     "Function",
     "KindTable",
+    "ends",
     "functions_of",
     "inner_types",
     "lifts",
@@ -106,7 +112,7 @@ def lifts(types: Iterable[ValueType | None], custody: Callable[[Resource], Custo
         for part in inner_types(type_):
             if isinstance(part, Own) and custody(part.resource) is not Custody.GUEST:
                 return True
-            if isinstance(part, Borrow) and custody(part.resource) is Custody.KEPT:
+            if isinstance(part, Borrow) and custody(part.resource).elsewhere:
                 return True
     return False
 
@@ -120,6 +126,30 @@ def lowers(types: Iterable[ValueType | None], custody: Callable[[Resource], Cust
             if isinstance(part, (Own, Borrow)) and custody(part.resource) is not Custody.GUEST:
                 return True
     return False
+
+
+RESOURCE, STREAM, FUTURE = range(3)
+"""The sorts of handles."""
+End: TypeAlias = StreamType | FutureType
+
+
+def ends(types: Iterable[ValueType | None]) -> list[End]:
+    """Return the streams and futures in some types that no component instance may both write and read.
+
+    Only numbers may move within one instance (wasmtime, and CanonicalABI.md, "Stream and Future State").
+    """
+    found: dict[End, None] = {}
+    for type_ in types:
+        for part in inner_types(type_):
+            if isinstance(part, (StreamType, FutureType)) and not _is_number(part.element):
+                found[part] = None
+    return list(found)
+
+
+def _is_number(type_: ValueType | None) -> bool:
+    return type_ is None or (
+        isinstance(type_, Primitive) and type_.name[0] in "usf" and type_.name != "string"
+    )
 
 
 def mentioned(extern: Extern) -> list[Resource]:
@@ -178,11 +208,15 @@ class KindTable:
                 case _ if (resource := getattr(part, "resource", None)) and resource not in self.resources:
                     self.resources.append(resource)
 
-    def add_resources(self, extern: Extern) -> None:
-        """Give a number to every resource that an import or export names, or that is in a type it names."""
-        for resource in mentioned(extern):
-            if resource not in self.resources:
-                self.resources.append(resource)
+    def custodians(self) -> list[tuple[int, Resource]]:
+        """Return the resources, with their numbers, that are dealt with by functions from elsewhere."""
+        return [(n, r) for n, r in enumerate(self.resources) if self.custody(r).elsewhere]
+
+    def add_all(self, resources: Iterable[Resource], ends: Iterable[End]) -> None:
+        """Give a number to more resources, streams and futures."""
+        self.resources += [r for r in dict.fromkeys(resources) if r not in self.resources]
+        for end in ends:
+            self.add(end)
 
     def custody(self, resource: Resource) -> Custody:
         """Return who defines a resource."""

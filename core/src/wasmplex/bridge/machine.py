@@ -8,8 +8,10 @@ Python; what is here is a loop over a branch table, an arena, and a list of task
 Memory of an adapter::
 
     16 .. 24      where canonical ABI results of imported functions are returned (pointer, length)
+    24 .. 32      both ends of a stream or future that is made for, or by, another adapter
     32 .. 40      payload of waitable-set.poll
-    64 .. ARENA   task records, 16 bytes each: next free, waitable set, both ends of the wake stream
+    64 .. ARENA   task records, 16 bytes each: next free (in use: whether asleep), waitable set, both ends
+                  of the wake stream
     ARENA ..      the arena: arguments and results of the one core call that runs; empty between calls
 """
 
@@ -212,15 +214,20 @@ _NO_TASKS = "(func $rouse (param i32) unreachable)"
 _TASKS = """
     (global $free (mut i32) (i32.const 0))
     (global $records (mut i32) (i32.const 64))
+    (global $driver (mut i32) (i32.const 48))  ;; no record until there is one: it does not sleep
 
+    ;; Wake a task that sleeps; one that does not, or has been woken, is left alone.
     (func $rouse (param $task i32)
-      (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))
+      (if (i32.load (local.get $task)) (then
+        (i32.store (local.get $task) (i32.const 0))
+        (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))))
 
     (func $record (result i32)
       (local $task i32) (local $ends i64)
       (if (global.get $free) (then
         (local.set $task (global.get $free))
         (global.set $free (i32.load (local.get $task)))
+        (i32.store (local.get $task) (i32.const 0))
         (return (local.get $task))))
       (local.set $task (global.get $records))
       (global.set $records (i32.add (local.get $task) (i32.const 16)))
@@ -241,6 +248,7 @@ _TASKS = """
       (if (i32.ne (i32.const -1)
           (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
         (then (return (i32.const 0))))
+      (i32.store (local.get $task) (i32.const 1))
       (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4))))
 
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
@@ -326,6 +334,7 @@ _TASKS = """
         (call $grow (local.get $index) (local.get $operand))
         (br $again))
         ;; doze
+        (i32.store (local.get $task) (i32.const 1))
         (return (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4)))))
         ;; deliver
         (call $deliver (local.get $task) (local.get $operand))
@@ -340,6 +349,7 @@ _TASKS = """
     (func (export "callback") (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $task i32)
       (local.set $task (call $context))
+      (i32.store (local.get $task) (i32.const 0))
       (if (i32.eqz (local.get $event)) (then
         (local.set $event (call $poll (i32.load offset=4 (local.get $task)) (i32.const 32)))
         (local.set $p1 (i32.load (i32.const 32)))
@@ -351,9 +361,16 @@ _TASKS = """
         (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))))
       (call $run (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
 
+    ;; Make a stream or future for another adapter; the driver may have something to write to it soon.
+    (func $made (param $builtin i32) (result i32)
+      (i64.store (i32.const 24) (call_indirect $builtins (type $new) (local.get $builtin)))
+      (call $rouse (global.get $driver))
+      (i32.const 24))
+
     (func (export "start") (result i32)
       (local $task i32)
       (local.set $task (call $record))
+      (global.set $driver (local.get $task))
       (call $set_context (local.get $task))
       (call $started)
       (call $run (local.get $task) (i32.const EVENT_START) (i32.const 1) (i32.const 0)))

@@ -88,17 +88,27 @@ def place(side: Side, to: int, block: bytes | bytearray) -> int:
 
 
 class _Port(_Common):
-    """The host's side of one linked import adapter; shared by all its instances."""
+    """The host's side of one linked import adapter; shared by all its instances.
 
-    def __init__(self, served: Sequence[Served], kinds: AdapterKinds, transport: Transport) -> None:
+    :param name: of the adapter's role
+    """
+
+    def __init__(
+        self, name: str, served: Sequence[Served], kinds: AdapterKinds, transport: Transport
+    ) -> None:
         super().__init__(kinds, transport)
+        self._name = name
         self._served = served
+        self._key: Any = (Session, name)
 
     def session(self, instance: Any) -> Session:
-        found: Session | None = instance.state.get(Session)
+        found: Session | None = instance.state.get(self._key)
         if found is None:
-            instance.state[Session] = found = Session(pulse_of(instance), self._kinds, self._served, instance)
-            show_memories(found, instance, self._transport, "imports")
+            pulse = pulse_of(instance)
+            instance.state[self._key] = found = Session(pulse, self._kinds, self._served, instance)
+            show_memories(found, instance, self._transport, self._name)
+            if self._name == "below":
+                pulse.maker = found
         return found
 
     def box(self, instance: Any) -> Box:
@@ -109,7 +119,7 @@ class _Port(_Common):
         return self.answer(answer)
 
     def call_memory(self, instance: Any, fn: int, at: int, size: int, to: int) -> int:
-        side: Session = instance.state.get(Session) or self.session(instance)
+        side: Session = instance.state.get(self._key) or self.session(instance)
         if (whole := side.whole[fn]) is not None and not side.driver.dozing:
             memory = side.calls
             block = whole(memory.read(at, size), at, to, side.handles, instance)
@@ -152,7 +162,7 @@ class _ExportPort(_Common):
         if found is None:
             found = ExportSession(pulse_of(instance), self._kinds, instance.objects)
             instance.state[ExportSession] = found
-            show_memories(found, instance, self._transport, "exports")
+            show_memories(found, instance, self._transport, "above")
         return found
 
     def result(self, instance: Any, task: int, at: int, block: str) -> None:
@@ -205,11 +215,8 @@ def export_session(instance: Any, kinds: AdapterKinds, transport: Transport) -> 
     return _ExportPort(kinds, transport).session(instance)
 
 
-def keeper_port(numbers: Sequence[int]) -> dict[str, HostFunction]:
-    """Return the functions by which an adapter deals with resources that are linked directly.
-
-    :param numbers: of the resources
-    """
+def keeper_port(count: int) -> dict[str, HostFunction]:
+    """Return the functions by which adapters deal with so many resources that are linked directly."""
 
     def take(instance: Any, handle: Any) -> int:
         objects: HostObjects = instance.objects
@@ -221,19 +228,20 @@ def keeper_port(numbers: Sequence[int]) -> dict[str, HostFunction]:
     functions = {"take": take, "peek": take, "give": give}
     return {
         f"{name}{number}": HostFunction(function, context=True)
-        for number in numbers
+        for number in range(count)
         for name, function in functions.items()
     }
 
 
 def port(
-    served: Sequence[Served], kinds: AdapterKinds, table: Kinds, transport: Transport
+    name: str, served: Sequence[Served], kinds: AdapterKinds, table: Kinds, transport: Transport
 ) -> dict[str, HostFunction | BareFunction]:
     """Return what to link an import adapter's host import with.
 
+    :param name: of the adapter's role
     :param table: the numbers of the adapter's types
     """
-    to = _Port(served, kinds, transport)
+    to = _Port(name, served, kinds, transport)
     own: dict[str, Callable[..., Any]]
     if transport is MEMORY:
         own = {"call": to.call_memory, "call-wait": to.call_wait_memory, "submit": to.submit_memory,

@@ -16,7 +16,8 @@ from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.handles import FUTURE, RESOURCE, HandleScan, LiftedHandles, Lowered, LoweredHandles
+from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
+from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START, Op
 from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.engine.resources import HostObjects
@@ -62,6 +63,9 @@ class Pulse:
 
     def __init__(self) -> None:
         self.sides: list[Side] = []
+        self.maker: Side | None = None
+        """The side of the adapter that makes streams and futures for the others."""
+        self._idle: set[Side] = set()
         self.failure: BaseException | None = None
         self.ending = False
         """Whether an export's call is about to end: until it has, nobody may suspend the store."""
@@ -92,8 +96,22 @@ class Pulse:
         made.__cause__ = failure
         return made
 
+    def busy(self) -> None:
+        """Note that an adapter has done something: others may have something to do because of it."""
+        self._idle.clear()
+
+    def rests(self, side: Side) -> bool:
+        """Say whether the store may be suspended, where an adapter's turn has come and it has nothing to do.
+
+        Its turn comes after that of all who can run. With several adapters, all that are awake have to have
+        had theirs and found nothing, one after the other: else one might have an event and not know of it.
+        """
+        self._idle.add(side)
+        return not self.ending and all(other in self._idle for other in self.sides if other.awake)
+
     async def next(self) -> None:
         """Wait until an adapter of the instance has something to do."""
+        self._idle.clear()
         if self.failure is not None or any(side.has_work() for side in self.sides):
             return
         self._waiting = asyncio.get_running_loop().create_future()
@@ -115,10 +133,14 @@ class Actor:
     def perform(self, event: int, a: int, b: int) -> int | None:
         """Go on with the script under way, or begin the next; None when there is none left."""
         order = None
+        if event:
+            self.side.pulse.busy()
         if event == EVENT_OPERATION and self._script is not None:
             order = self._continue((a, b))
         else:
             self.note(event, a, b)
+        if self.side.scripts:
+            self.side.pulse.busy()
         while order is None and self.side.scripts:
             self._script = self.side.scripts.popleft()
             order = self._continue(None)
@@ -152,6 +174,8 @@ class Side:
     """
 
     handles: Any
+    awake = False
+    """Whether the adapter has a task that looks after its streams, and that is not asleep."""
 
     def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
         self.pulse = pulse
@@ -344,12 +368,14 @@ class Side:
                 yield Op.DROP | readable << 8 | handle << 32
 
     def feed(self, found: Lowered, writable: int) -> None:
-        """Start feeding a stream or future."""
-        elements, first = (
-            self.kinds.elements(found.sort, found.kind),
-            self.kinds.first(found.sort, found.kind),
-        )
-        Outflow(self, elements, first, writable, found.value, single=found.sort == FUTURE)
+        """Start feeding a stream or future, where it was made."""
+        side: Side | None = self
+        sort, kind = found.sort, found.kind
+        if (theirs := self.kinds.elsewhere.get((sort, kind))) is not None:
+            side, kind = self.pulse.maker, theirs
+        assert side is not None  # noqa: S101  it has been started
+        elements, first = side.kinds.elements(sort, kind), side.kinds.first(sort, kind)
+        Outflow(side, elements, first, writable, found.value, single=sort == FUTURE)
 
     def close(self) -> None:
         """End everything: feeding tasks are cancelled, readers are woken."""

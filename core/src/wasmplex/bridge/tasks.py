@@ -116,6 +116,7 @@ class Driver(Actor):
     def step(self, event: int, a: int, b: int) -> int:
         """Perform scripts, wake, yield, wait for the host, or sleep."""
         self.dozing = False
+        self.side.awake = True
         order = self.perform(event, a, b)
         return self._decide(event) if order is None else order
 
@@ -130,8 +131,9 @@ class Driver(Actor):
         if self.woken:
             return Op.YIELD
         if side.running or side.flows:
-            return Op.NEXT if event == _EVENT_NONE and not side.pulse.ending else Op.YIELD
+            return Op.NEXT if event == _EVENT_NONE and side.pulse.rests(side) else Op.YIELD
         self.dozing = True
+        side.awake = False
         if self.armed:
             return Op.DOZE
         self.armed = True

@@ -43,7 +43,11 @@ class Marks:
     pointed: int
 
 
-CALL_MARKS: Final = {"imports": Marks(65_001, 65_003, 65_005), "exports": Marks(65_011, 65_013, 65_015)}
+CALL_MARKS: Final = {
+    "below": Marks(65_001, 65_003, 65_005),
+    "above": Marks(65_011, 65_013, 65_015),
+    "aside": Marks(65_021, 65_023, 65_025),
+}
 
 _U32, _STRING = "u32", "string"
 Functions: TypeAlias = dict[str, tuple[tuple[tuple[str, str], ...], str | None]]

@@ -203,15 +203,15 @@ class BagScope(Scope):
         self._members.append(name)
         return name
 
-    def bag(self, local: str, resources: Mapping[str, str] | None = None) -> str:
-        """Return the instance of all that was introduced.
+    def bag(self, local: str, resources: Mapping[str, str]) -> str | None:
+        """Return the instance of all that was introduced; None if that is nothing.
 
         :param local: what to call it
         :param resources: resources to export in it: name and what they are called here
         """
-        parts = [f'(export "{name}" (type {text}))' for name, text in (resources or {}).items()]
+        parts = [f'(export "{name}" (type {text}))' for name, text in resources.items()]
         parts += [f'(export "t{number}" (type {text}))' for number, text in enumerate(self._members)]
-        return f"(instance {local} {' '.join(parts)})"
+        return f"(instance {local} {' '.join(parts)})" if parts else None
 
 
 def instance_type(instance: InstanceType, scope: Scope, prefix: str) -> tuple[str, Scope]:

@@ -176,7 +176,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 def session_of(instance: PooledInstance) -> Session:
-    session: Session = instance.state[Session]
+    session: Session = instance.state[Session, "below"]
     return session
 
 
