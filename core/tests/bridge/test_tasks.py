@@ -20,7 +20,7 @@ def books() -> Any:
     """Return what tasks ask of a session."""
     session = SimpleNamespace(
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
-        pulse=SimpleNamespace(beat=lambda: None, ending=False),
+        pulse=SimpleNamespace(beat=lambda: None, busy=lambda: None, rests=lambda side: True),
     )  # fmt: skip
     session.driver = Driver(session)  # type: ignore[arg-type]
     return session
