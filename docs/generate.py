@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +155,46 @@ def kit() -> str:
     )
 
 
-PAGES = {"configuration.md": configuration, "kit.md": kit}
+MADE = "<!-- What follows is made by docs/generate.py from core/tests/triggers/table -->"
+
+
+def http() -> str:
+    """Return the page on HTTP: what is written there by hand, and a table of what the tests play."""
+    cases = _package("http_cases", HERE.parent / "core/tests/triggers/table")
+    written, _, _ = (HERE / "internals/http.md").read_text("utf-8").partition(MADE)
+    tables = {"Requests": cases.REQUESTS, "Answers": cases.ANSWERS}
+    parts = [f"{written}{MADE}\n"]
+    for title, groups in tables.items():
+        parts.append(f"\n## {title}\n")
+        for name, rows in groups.items():
+            parts.append(f"\n### {name}\n\n| case | RFC | 0.1.0 | now |\n|---|---|---|---|\n")
+            for row in rows:
+                cells = (_cell(row.case), _section(row.section), _cell(row.before), _cell(row.now))
+                parts.append(f"| {' | '.join(cells)} |\n")
+    return "".join(parts)
+
+
+def _package(name: str, folder: Path) -> Any:
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def _section(text: str) -> str:
+    number, _, section = text.partition(" ")
+    return f"[{text}](https://www.rfc-editor.org/rfc/rfc{number}#section-{section})" if section else ""
+
+
+def _cell(text: str) -> str:
+    shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return re.sub(r"([\\`|<>*_])", r"\\\1", shown.strip())
+
+
+PAGES = {"configuration.md": configuration, "kit.md": kit, "internals/http.md": http}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -38,7 +38,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "kit.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "kit.md", "internals/http.md"])
 def test_pages_made_from_code_are_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == generator().PAGES[name](), "python docs/generate.py"
 

@@ -22,7 +22,7 @@ Cli = Callable[..., Any]
 
 PROGRAM = (sys.executable, "-c", "from wasmplex.cli import main; main()")
 HEAVY = {
-    "wasmtime", "pydantic", "yaml", "rich", "uvicorn", "httptools", "uvloop", "aiosqlite", "cachetools",
+    "wasmtime", "pydantic", "yaml", "rich", "uvloop", "aiosqlite", "cachetools",
     "sqlite3", "aiohttp", "asyncio",
 }  # fmt: skip
 

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import pytest
 from wasmplex.capabilities.http import HttpExchange
-from wasmplex.triggers.http import outbox
-from wasmplex.triggers.http.outbox import HELD_SECONDS, Outbox
+from wasmplex.triggers.http.http1 import outbox
+from wasmplex.triggers.http.http1.outbox import HELD_SECONDS, Outbox
 
 from .loopback import bind, connected, exchange, get, serving
 

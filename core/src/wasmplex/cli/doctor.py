@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_LIBRARIES = ("wasmtime", "pluggy", "pydantic", "anyio", "uvicorn", "uvloop")
+_LIBRARIES = ("wasmtime", "pluggy", "pydantic", "anyio", "uvloop")
 _BAD = {PluginState.FAILED, PluginState.INCOMPATIBLE}
 
 

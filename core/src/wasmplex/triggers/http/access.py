@@ -6,8 +6,8 @@ from logging import INFO
 from time import perf_counter
 
 from wasmplex.logs import get_logger, log_text
-from wasmplex.triggers.http.asgi import Scope
 from wasmplex.triggers.http.exchange import Exchange
+from wasmplex.triggers.http.wire import Wire
 
 __all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access"]
 
@@ -19,7 +19,7 @@ GIVEN_UP = 444
 _log = get_logger("wasmplex.http.access")
 
 
-def log_access(scope: Scope, exchange: Exchange, begun: float) -> None:
+def log_access(wire: Wire, exchange: Exchange, begun: float) -> None:
     """Log a request.
 
     The path is logged as it was sent, percent-encoded and without the query, which may hold what is nobody's
@@ -28,8 +28,7 @@ def log_access(scope: Scope, exchange: Exchange, begun: float) -> None:
     :param begun: when it began, by `time.perf_counter`
     """
     took = (perf_counter() - begun) * 1e3
-    client = (scope.get("client") or ("-",))[0]
-    method, path, complete = scope["method"], exchange.path, exchange.complete
+    client, method, path, complete = wire.client or "-", wire.method, exchange.path, exchange.complete
     status, cut = exchange.status, "" if complete else " (cut off)"
     if not exchange.started:
         status, cut = CLIENT_GONE if exchange.disconnected else GIVEN_UP, ""

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import anyio
 
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
-from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError
+from wasmplex.errors import DeadlineExceeded, GuestExit, LimitExceeded, WasmplexError
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import TriggerBinding, Workload
 from wasmplex.triggers.http.access import log_access
-from wasmplex.triggers.http.asgi import Receive, Scope, Send
+from wasmplex.triggers.http.asgi import AsgiWire, Receive, Scope, Send, answer_plainly
 from wasmplex.triggers.http.exchange import Exchange
+from wasmplex.triggers.http.refusal import Refused
 from wasmplex.triggers.http.requestid import RequestOrigin
 from wasmplex.triggers.http.routing import Route, Router
 from wasmplex.triggers.http.suspension import attentive
 from wasmplex.triggers.http.watch import DisconnectWatch
+from wasmplex.triggers.http.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,17 +61,31 @@ class HttpApplication:
         if scope["type"] != "http":
             await _not_http(scope, receive, send)
             return
+        try:
+            wire = AsgiWire(scope, receive, send)
+        except Refused as refused:
+            await answer_plainly(send, refused)
+            return
+        self._watch.add(wire)
+        try:
+            await self.handle(wire)
+        finally:
+            self._watch.discard(wire)
+            wire.close()
+
+    async def handle(self, wire: Wire) -> None:
+        """Answer one request."""
         self._active += 1
-        begun, target = perf_counter(), self._find(scope)
-        exchange = Exchange(scope, receive, send, target.max_body if target is not None else 0)
-        whose = RequestOrigin(target.workload.name if target is not None else "", scope["headers"])
+        begun, target = perf_counter(), self._find(wire)
+        exchange = Exchange(wire, target.max_body if target is not None else 0)
+        whose = RequestOrigin(target.workload.name if target is not None else "", wire.headers)
         try:
             with whose:
                 try:
-                    await self._serve(target, exchange, scope, whose)
+                    await self._serve(target, exchange, wire, whose)
                 finally:
                     if self._access_log:
-                        log_access(scope, exchange, begun)
+                        log_access(wire, exchange, begun)
         finally:
             self._active -= 1
             if self._idle is not None and not self._active:
@@ -82,14 +98,14 @@ class HttpApplication:
             await self._idle.wait()
 
     async def _serve(
-        self, target: _Target | None, exchange: Exchange, scope: Scope, whose: RequestOrigin
+        self, target: _Target | None, exchange: Exchange, wire: Wire, whose: RequestOrigin
     ) -> None:
         if target is None:
-            _answer(exchange, 404, f"no workload serves {scope['path']}")
-        elif _content_length(scope) > target.max_body:
+            _answer(exchange, 404, f"no workload serves {exchange.path}")
+        elif wire.length is not None and wire.length > target.max_body:
             _answer(exchange, 413, f"a request body may have {target.max_body} bytes", _CLOSE)
         else:
-            await self._call(target, exchange, whose)
+            await self._call(target, exchange, wire, whose)
         if exchange.finished and not exchange.complete and not exchange.disconnected:
             try:
                 if not exchange.flush_whole():
@@ -97,22 +113,15 @@ class HttpApplication:
             except OSError:
                 log.debug("%r: the client went away", exchange)
 
-    def _find(self, scope: Scope) -> _Target | None:
-        if self._router.everything is not None:
-            return self._router.everything
-        path, root = scope["path"], scope.get("root_path")
-        if root and path.startswith(root):
-            path = path[len(root) :] or "/"
+    def _find(self, wire: Wire) -> _Target | None:
         router = self._router
-        return router.find(None if router.any_host_only else _host(scope), path)
+        if router.everything is not None:
+            return router.everything
+        return router.find(wire.host, wire.path())
 
-    async def _call(self, target: _Target, exchange: Exchange, whose: RequestOrigin) -> None:
+    async def _call(self, target: _Target, exchange: Exchange, wire: Wire, whose: RequestOrigin) -> None:
         """Have the guest answer; on return the exchange has an answer, or one that was cut off."""
-        connection = exchange.connection
-        if connection is not None:
-            connection.on_disconnect = exchange.gone
-        else:
-            self._watch.add(exchange)
+        wire.on_disconnect = exchange.gone
         borrowing = target.workload.instance()
         exchange.on_disconnect = borrowing.cancel
         borrowed = False
@@ -128,33 +137,12 @@ class HttpApplication:
             _fail(exchange, target, error, whose, borrowed=borrowed)
         finally:
             exchange.on_disconnect = None
-            if connection is None:
-                self._watch.discard(exchange)
 
 
 def _route(binding: TriggerBinding) -> Route[_Target]:
     workload, settings = binding.workload, binding.settings
     target = _Target(workload, cast("HttpHandler", binding.handler), workload.max_body)
     return Route(settings.host, settings.path, target, workload.name, binding.where)
-
-
-# ---------------------------------------------------------------- what is asked for
-
-
-def _host(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host = str(value, "latin-1").lower()
-            bare, colon, port = host.rpartition(":")
-            return (bare if colon and port.isdecimal() else host).rstrip(".")
-    return None
-
-
-def _content_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
 
 
 # ---------------------------------------------------------------- what is answered
@@ -178,7 +166,10 @@ def _check(exchange: Exchange) -> None:
 def _fail(
     exchange: Exchange, target: _Target, error: Exception, whose: RequestOrigin, *, borrowed: bool
 ) -> None:
-    """Answer for a guest that did not, or cut its answer off, and say in the log why."""
+    """Answer for a guest that did not, or cut its answer off, and say in the log why.
+
+    An answer that was whole before stays so: it is what the guest made of the request.
+    """
     if exchange.disconnected:
         exchange.close()
         return
@@ -189,13 +180,21 @@ def _fail(
         log.warning("%s", error)
         _answer(exchange, 503, "all instances are busy", _RETRY_AFTER)
         return
+    exited_well = isinstance(error, GuestExit) and error.code == 0
+    if exchange.finished and exited_well:
+        return
     status, known = _status_of(error)
     ident = whose.request_id
-    answered = _answer(exchange, status, f"request id: {ident}", (b"x-request-id", ident.encode()))
+    if exchange.finished:
+        status, outcome = exchange.status, " (after its answer)"
+    elif _answer(exchange, status, f"request id: {ident}", (b"x-request-id", ident.encode())):
+        outcome = ""
+    else:
+        outcome = " (the answer was cut off)"
     log.error(
-        "%s %s%s: %s",
-        exchange.method, exchange.path_with_query, "" if answered else " (the answer was cut off)",
-        error if str(error) else type(error).__name__,
+        "%s %s%s: %s%s",
+        exchange.method, exchange.path_with_query, outcome, error if str(error) else type(error).__name__,
+        " before the end of its answer" if exited_well else "",
         exc_info=None if known else error, extra={"status": status, "repeats": type(error).__name__},
     )  # fmt: skip
 

@@ -53,8 +53,7 @@ class Router(Generic[T]):
             raise ConfigError(clashes)
         for entries in self._hosts.values():
             entries.sort(key=lambda entry: len(entry[0]), reverse=True)
-        self.any_host_only = self._hosts.keys() <= {None}
-        """True if no route names a host, so that `find` may be called without one."""
+        self._any_host_only = self._hosts.keys() <= {None}
         alone = len(taken) == 1 and (None, "/") in taken
         self.everything: T | None = taken[None, "/"].target if alone else None
         """The target of all requests, if there is only one and it wants them all."""
@@ -62,10 +61,10 @@ class Router(Generic[T]):
     def find(self, host: str | None, path: str) -> T | None:
         """Return the target for a request, None if there is none.
 
-        :param host: lower case, without port
-        :param path: decoded, starting with a slash
+        :param host: see `wasmplex.triggers.http.target.normal_host`
+        :param path: see `wasmplex.triggers.http.target.normal_path`
         """
-        if host and not self.any_host_only:
+        if host and not self._any_host_only:
             for key in _candidates(host):
                 entries = self._hosts.get(key)
                 if entries and (target := _longest(entries, path)) is not None:

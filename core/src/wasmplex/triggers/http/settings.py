@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from wasmplex.settings import Duration, Settings, Size
+from wasmplex.triggers.http.target import KEPT_SLASH, normal_host, normal_path
 
 __all__ = ["Address", "HttpSettings", "RouteSettings", "parse_address"]
 
-_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+_HALF_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Address(NamedTuple):
@@ -39,18 +42,25 @@ def parse_address(value: object) -> Address:
 
 
 def _path(value: str) -> str:
-    if not value.startswith("/") or any(c in value for c in "?#*") or not value.isprintable():
+    if not value.startswith("/") or any(c in value for c in "?#*"):
         raise ValueError('not a path prefix; write it like "/" or "/api", without "?", "#" and "*"')
-    return value.rstrip("/") or "/"
+    if _HALF_ESCAPE.search(value):
+        raise ValueError('"%" is followed by two hexadecimal digits; for the sign itself write "%25"')
+    if any(segment in (".", "..") for segment in unquote(value).split("/")):
+        raise ValueError('no request has "." and ".." in the path that routes see; write the path without')
+    path = normal_path(value)
+    if not path.replace(KEPT_SLASH, "").isprintable():
+        raise ValueError("a path prefix has no control characters, and is UTF-8")
+    return path.rstrip("/") or "/"
 
 
 def _route_host(value: str | None) -> str | None:
     if value is None:
         return None
-    host = value.lower()
+    host = normal_host(value)
     if _HOST.fullmatch(host) is None:
         raise ValueError('not a host name; write it like "shop.example" or "*.shop.example", without a port')
-    return host.rstrip(".")
+    return host
 
 
 class RouteSettings(Settings):
@@ -60,7 +70,7 @@ class RouteSettings(Settings):
     """
 
     path: Annotated[str, AfterValidator(_path)] = "/"
-    """``/api`` takes ``/api`` and everything below ``/api/``, and no ``/apix``."""
+    """``/api`` takes ``/api`` and what is below ``/api/``, and no ``/apix``; ``/caf%C3%A9`` is ``/café``."""
     host: Annotated[str | None, AfterValidator(_route_host)] = None
     """``shop.example`` or ``*.shop.example``; any host if it is missing. The port does not count."""
 

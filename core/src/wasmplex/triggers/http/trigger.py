@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
-    from wasmplex.triggers.http.server import HttpServer
+    from wasmplex.triggers.http.http1.server import HttpServer
 
 __all__ = ["HttpTrigger"]
 
@@ -43,12 +43,12 @@ class HttpTrigger(Trigger):
         """
         # Late, for a command that serves nothing should not wait for a web server to be imported.
         from wasmplex.triggers.http.application import HttpApplication
-        from wasmplex.triggers.http.server import HttpServer, listen
+        from wasmplex.triggers.http.http1.server import HttpServer, listen
 
         app = HttpApplication(bindings, access_log=settings.access_log)
         sock = self._adopted[0] if self._adopted else await listen(settings.listen, settings.backlog)
         address = Address(*sock.getsockname()[:2])
-        self._server = HttpServer(app, settings)
+        self._server = HttpServer(app.handle, settings)
         report = {"listen": str(address), "url": f"http://{address}"}
         await self._server.serve(sock, lambda: task_status.started(report))
 
@@ -57,7 +57,7 @@ class HttpTrigger(Trigger):
 
         :raises wasmplex.errors.FailureError: if it cannot listen
         """
-        from wasmplex.triggers.http.server import listen
+        from wasmplex.triggers.http.http1.server import listen
 
         return [await listen(settings.listen, settings.backlog)]
 

@@ -6,7 +6,7 @@ from asyncio import TimerHandle, get_running_loop
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wasmplex.triggers.http.exchange import Exchange
+    from wasmplex.triggers.http.asgi import AsgiWire
 
 __all__ = ["DisconnectWatch"]
 
@@ -14,31 +14,31 @@ _PERIOD = 0.1
 
 
 class DisconnectWatch:
-    """Looks ahead in exchanges that take longer than a moment.
+    """Looks ahead on wires that are in use for longer than a moment.
 
-    Most do not, and so are spared the task that it takes. There is a timer only while there are exchanges.
+    Most are not, and so are spared the task that it takes. There is a timer only while there are wires.
     """
 
     def __init__(self) -> None:
-        self._exchanges: set[Exchange] = set()
+        self._wires: set[AsgiWire] = set()
         self._timer: TimerHandle | None = None
 
-    def add(self, exchange: Exchange) -> None:
-        """Watch an exchange until it is discarded."""
-        self._exchanges.add(exchange)
+    def add(self, wire: AsgiWire) -> None:
+        """Watch a wire until it is discarded."""
+        self._wires.add(wire)
         if self._timer is None:
             self._arm()
 
-    def discard(self, exchange: Exchange) -> None:
+    def discard(self, wire: AsgiWire) -> None:
         """Watch it no longer."""
-        self._exchanges.discard(exchange)
+        self._wires.discard(wire)
 
     def _arm(self) -> None:
         self._timer = get_running_loop().call_later(_PERIOD, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        for exchange in self._exchanges:
-            exchange.look_ahead()
-        if self._exchanges:
+        for wire in self._wires:
+            wire.look_ahead()
+        if self._wires:
             self._arm()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.capabilities.http import HttpExchange, HttpFailure
-from wasmplex.plugin import Err, ExportAdapter, GuestInstance, Ok, Variant
+from wasmplex.plugin import Err, ExportAdapter, GuestExit, GuestInstance, Ok, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal, status_of
 from host_plugin_wasi.http.messages import IncomingRequest, OutgoingResponse
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IncomingHandler", "ResponseOutparam"]
 
-_NOT_MODIFIED = 304
+_WITHOUT_CONTENT = frozenset({204, 205, 304})
 _OVER = HttpError(Variant("connection-terminated"), "the call that this body belongs to is over")
 
 
@@ -37,6 +37,10 @@ class IncomingHandler(ExportAdapter):
             request = IncomingRequest(exchange)
             try:
                 await instance.call(name, request, outparam)
+            except GuestExit as exit_:
+                if exit_.code == 0:  # as good as a return
+                    outparam.check()
+                raise
             finally:
                 request.end()
                 outparam.end()
@@ -70,11 +74,17 @@ class ResponseOutparam:
 
     def _start(self, response: OutgoingResponse) -> None:
         exchange, body = self._exchange, response.body_taken
-        without = response.status == _NOT_MODIFIED or exchange.method == "HEAD"
+        without = response.status in _WITHOUT_CONTENT or exchange.method == "HEAD"
         if body is None and not without and (why := _lacks_body(response)):
             self._failure = HttpFailure("the guest's response cannot be sent", why=why)
             return
-        exchange.start(response.status, response.fields.sent())
+        try:
+            exchange.start(response.status, response.fields.sent())
+        except HttpFailure as failure:
+            self._failure = failure
+            if body is not None:
+                body.fail(HttpError(internal(str(failure)), str(failure)))
+            return
         if body is None:
             exchange.finish()
             return

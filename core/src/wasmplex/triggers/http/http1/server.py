@@ -1,26 +1,29 @@
-"""Run uvicorn inside our own task group: our socket, our protocol, our signals, our shutdown."""
+"""One listening socket, and the connections made to it: their deadlines, the date, the end."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Final
 
 import anyio
-import uvicorn
 
 from wasmplex.errors import FailureError
-from wasmplex.triggers.http.asgi import Application
-from wasmplex.triggers.http.outbox import Outbox
-from wasmplex.triggers.http.protocol import HttpProtocol
+from wasmplex.triggers.http.http1.connection import Connection
+from wasmplex.triggers.http.http1.shared import Shared
 from wasmplex.triggers.http.settings import Address, HttpSettings
+from wasmplex.triggers.http.wire import Wire
 
 __all__ = ["HttpServer", "listen"]
 
-_GRACE = 1.0
+_GRACE: Final = 1.0
 """Seconds that cancelled requests get to unwind."""
+_SWEEP: Final = 0.1
+"""Seconds between two looks at all deadlines."""
 
 
 async def listen(address: Address, backlog: int) -> socket.socket:
@@ -64,84 +67,90 @@ def _cannot_listen(address: Address, error: OSError) -> FailureError:
     return FailureError(f"cannot listen on {address}", where="[http] listen", why=why.lower(), fix=fix)
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its hands on the process: signals are the host's business."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-    async def on_tick(self, counter: int) -> bool:
-        now = anyio.current_time()
-        for connection in [*self.server_state.connections]:
-            if isinstance(connection, HttpProtocol) and connection.deadline < now:
-                connection.expire()
-        return await super().on_tick(counter)
-
-
 class HttpServer:
     """One listening socket and the connections made to it.
 
-    :param app: the ASGI application
+    :param handle: answers one request; returns when nothing is left to do for it
     :param settings: bounds and deadlines of the connections
     """
 
-    def __init__(self, app: Application, settings: HttpSettings) -> None:
-        self._settings = settings
-        self._server = _Uvicorn(_config(app, settings), self._started)
-        self._on_started: Callable[[], None] = _nothing
+    def __init__(self, handle: Callable[[Wire], Awaitable[None]], settings: HttpSettings) -> None:
+        self._shared = Shared(handle, settings)
+        self._backlog = settings.backlog
+        self._draining = anyio.Event()
         self._ended = anyio.Event()
 
     async def serve(self, sock: socket.socket, on_started: Callable[[], None] | None = None) -> None:
         """Serve until `drain` or cancellation. The socket is closed in any case."""
-        self._on_started = on_started or _nothing
+        loop, shared = asyncio.get_running_loop(), self._shared
+        sweep = _Sweep(shared, loop)
         try:
-            await self._server.serve(sockets=[sock])
+            listener = await loop.create_server(
+                lambda: Connection(shared, loop), sock=sock, backlog=self._backlog
+            )
+            try:
+                if on_started is not None:
+                    on_started()
+                await self._draining.wait()
+            finally:
+                listener.close()
+                sock.close()
+            await self._answer_the_rest()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._cut()
+            sweep.stop()
             sock.close()
             self._ended.set()
 
     async def drain(self) -> None:
         """Accept nothing new and return when what is under way has been answered."""
-        self._server.should_exit = True
+        self._draining.set()
         await self._ended.wait()
 
-    def _started(self) -> None:
-        self._on_started()
+    async def _answer_the_rest(self) -> None:
+        shared, idle = self._shared, anyio.Event()
+        shared.draining = True
+        shared.on_idle = idle.set
+        for connection in [*shared.connections]:
+            connection.shutdown()
+        if shared.connections or shared.tasks:
+            await idle.wait()
 
     async def _cut(self) -> None:
         """End what is left: after a cancellation that is everything."""
-        for server in getattr(self._server, "servers", ()):
-            server.close()
-        state = self._server.server_state
-        for task in [*state.tasks]:
+        shared = self._shared
+        shared.outbox.flush()
+        for task in [*shared.tasks]:
             task.cancel()
-        for connection in [*state.connections]:
-            connection.transport.abort()
+        for connection in [*shared.connections]:
+            connection.abort()
         with anyio.move_on_after(_GRACE):
-            while state.tasks or state.connections:  # noqa: ASYNC110  uvicorn keeps them as sets
+            while shared.tasks or shared.connections:  # noqa: ASYNC110  rare, and soon over
                 await anyio.sleep(0.005)
 
 
-def _config(app: Application, settings: HttpSettings) -> uvicorn.Config:
-    protocol = type("HttpProtocol", (HttpProtocol,), {"settings": settings, "outbox": Outbox()})
-    server_header = [("server", settings.server_header)] if settings.server_header else []
-    return uvicorn.Config(
-        app, http=protocol, ws="none", lifespan="off", interface="asgi3", backlog=settings.backlog,
-        log_config=None, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
-        headers=server_header,
-    )  # fmt: skip
+class _Sweep:
+    """Ends what has outlived its deadline, and keeps the date right, until it is stopped."""
 
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        self._shared = shared
+        self._loop = loop
+        self._date_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._look()
 
-def _nothing() -> None:
-    pass
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        self._timer = self._loop.call_later(_SWEEP, self._look)
+        if now >= self._date_until:
+            self._date_until = now + 1
+            self._shared.date = b"date: %s\r\n" % formatdate(usegmt=True).encode()
+        for connection in [*self._shared.connections]:
+            if connection.deadline < now:
+                connection.expire()

@@ -43,5 +43,9 @@ class Outbox:
         """Write what is held, now. To be called before anything else is done with a transport."""
         held, self._held = self._held, []
         for transport, data in held:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(data)
+            except (OSError, RuntimeError):  # one connection that went wrong is not the others' concern
+                transport.abort()
