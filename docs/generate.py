@@ -90,7 +90,8 @@ def _own_rows(part: type, model: type, defaults: object) -> Iterator[str]:
 
 
 NAMES = {
-    "Duration": "duration", "Size": "size", "SecretStr": "secret text", "Path": "path", "str": "text",
+    "Duration": "duration", "Size": "size", "SecretStr": "secret text",
+    "SecretUrl": "secret URL", "Path": "path", "str": "text",
     "Text": "text", "Label": "text", "Version": "text", "Address": "text", "Interfaces": "list of text",
     "int": "number", "Count": "number", "bool": "true or false", "Limits": "table", "Instances": "table",
 }  # fmt: skip

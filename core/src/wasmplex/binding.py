@@ -18,6 +18,7 @@ from wasmplex.plugins.contracts import (
     InterfaceProvider,
     WorkloadContext,
 )
+from wasmplex.redaction import KNOWN, Redactor, secrets_in
 from wasmplex.routing import Plan, Route
 
 __all__ = ["serve"]
@@ -36,6 +37,8 @@ async def serve(
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
     """
+    for route in planned.plan.routes:
+        stack.enter_context(KNOWN.holding(secrets_in(route.settings)))
     backends = await _open_backends(planned.plan, pool, stack)
     context = WorkloadContext(planned.config.name, planned.plan.grants, limits=planned.config.limits)
     bound: dict[int, BoundInterfaces] = {}
@@ -74,7 +77,7 @@ async def _bound(route: Route, context: WorkloadContext) -> AsyncIterator[BoundI
         try:
             await within(_TIMEOUT, _left(manager))
         except (Exception, SystemExit) as error:  # noqa: BLE001  the others are to be released as well
-            logger.warning("%s: releasing %s failed: %s", route.plugin, provider.package, _text(error))
+            logger.warning("%s: releasing %s failed: %s", route.plugin, provider.package, _text(route, error))
 
 
 # `within` and no cancel scope: a provider may enter scopes of its own here that last until it is released.
@@ -111,11 +114,16 @@ def _failed(what: str, route: Route, error: BaseException) -> PluginError:
     assert isinstance(route.provider, InterfaceProvider)  # noqa: S101  see serve()
     logger.debug("%s: %s", route.plugin, what, exc_info=error)
     where = "; ".join(filter(None, (str(route.plugin), str(route.where or ""))))
-    return PluginError(what, where=where, why=_text(error), fix="report it to the author of the plugin")
+    fix = "report it to the author of the plugin"
+    return PluginError(what, where=where, why=_text(route, error), fix=fix)
 
 
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+def _text(route: Route, error: BaseException) -> str:
+    """Return what a plugin raised, without the secrets of the binding."""
+    backend = route.backend
+    secrets = secrets_in([route.settings, backend and backend.settings])
+    text = Redactor(secrets | (backend.hidden if backend else frozenset())).error(error)
+    return text if str(error).strip() else f"{text} no message"
 
 
 def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:

@@ -27,6 +27,7 @@ from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
+from wasmplex.redaction import KNOWN, secrets_in
 from wasmplex.threads import OwnThread
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
 from wasmplex.workload import RunningWorkload, open_workload
@@ -122,6 +123,8 @@ class Host:
         async with AsyncExitStack() as stack:
             if self._dev:
                 await stack.enter_async_context(Watchdog(self.registry.owners))
+            triggers = [route.settings for p in assembly.workloads for route in p.plan.triggers]
+            stack.enter_context(KNOWN.holding(secrets_in([triggers, assembly.triggers])))
             stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
             engine = await stack.enter_async_context(Engine(settings, self._on_drop))

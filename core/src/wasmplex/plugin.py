@@ -32,14 +32,14 @@ from wasmplex.plugins.contracts import (
 )
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.plugins.plain_classes import wit_package
-from wasmplex.settings import Duration, SecretStr, Settings, Size
+from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
     "Diagnostic", "Duration", "Err", "Escaped", "Export", "ExportAdapter", "FailureError", "Grants",
     "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest",
-    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "Settings", "Shape",
-    "Size", "Some", "Trigger", "TriggerBinding", "Variant", "Workload", "WorkloadContext", "escape",
-    "get_logger", "hookimpl", "wit_package",
+    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "SecretUrl",
+    "Settings", "Shape", "Size", "Some", "Trigger", "TriggerBinding", "Variant", "Workload",
+    "WorkloadContext", "escape", "get_logger", "hookimpl", "wit_package",
 ]  # fmt: skip

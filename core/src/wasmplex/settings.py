@@ -16,10 +16,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, create_model
 
 from wasmplex.logs import get_logger
+from wasmplex.redaction import masked_url, without_credentials
 
 __all__ = [
-    "MAX_COUNT", "Count", "Duration", "SecretStr", "Settings", "Size", "parse_count", "parse_duration",
-    "parse_size", "positive",
+    "MAX_COUNT", "Count", "Duration", "SecretStr", "SecretUrl", "Settings", "Size", "parse_count",
+    "parse_duration", "parse_size", "positive",
 ]  # fmt: skip
 
 _NUMBER = re.compile(r"\s*(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[A-Za-z]*)\s*")
@@ -92,6 +93,23 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 """Bytes; written as ``"64KiB"``, ``"256MiB"``, ``"1GiB"`` or a number of bytes."""
 
+
+class SecretUrl(SecretStr):
+    """A URL, or several with commas between, that may hold credentials.
+
+    Scheme, servers and path are shown, ``redis://***@127.0.0.1:6379/0``; userinfo, query and fragment never,
+    whatever characters are in them.
+    """
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown."""
+        return masked_url(self.get_secret_value())
+
+    def _display(self) -> str:
+        return self.shown
+
+
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=MAX_COUNT)]
 """A whole number from 1 on."""
 
@@ -137,3 +155,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True, allow_inf_nan=False
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield what the repr shows: pydantic's URLs without their credentials."""
+        for name, value in super().__repr_args__():
+            yield name, without_credentials(value)

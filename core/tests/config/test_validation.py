@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, Field, field_validator, model_validator
 from wasmplex.config import HostConfig, Table, resolve, validate
-from wasmplex.settings import Duration, SecretStr, Settings, Size, parse_duration, parse_size
+from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size, parse_duration, parse_size
 
 Validated = Callable[..., str]
 
@@ -22,7 +22,7 @@ class Tls(Settings):
 
 
 class Redis(Settings):
-    url: str = Field(examples=["redis://localhost:6379/0"])
+    url: SecretUrl = Field(examples=["redis://localhost:6379/0"])
     pool_size: Annotated[int, Field(ge=1)] = 10
     ratio: float = 1.0
     timeout: Duration = 5.0
@@ -36,17 +36,18 @@ class Redis(Settings):
 
     @field_validator("url")
     @classmethod
-    def _url(cls, value: str) -> str:
+    def _url(cls, secret: SecretUrl) -> SecretUrl:
+        value = secret.get_secret_value()
         if not value.startswith("redis://"):
             raise ValueError(f"{value!r} is not a redis URL, it begins with '{value[:5]}'")
-        return value
+        return secret
 
     @model_validator(mode="after")
     def _whole(self) -> Redis:
         if self.ratio > 9:
-            raise ValueError(f"ratio is too much for {self.url}")
+            raise ValueError(f"ratio is too much for {self.url.get_secret_value()}")
         if self.ratio < 0:
-            raise ZeroDivisionError(self.url)
+            raise ZeroDivisionError(self.url.get_secret_value())
         return self
 
 

@@ -58,6 +58,7 @@ DEFECTS = {
     "stuck-after-cancel": {"test_what_outlives_its_deadline_is_cancelled"},
     "leaves-a-task": {"test_closing_leaves_nothing_behind"},
     "tells-secrets": {"test_errors_and_status_keep_secrets"},
+    "plain-password": {"test_what_a_name_calls_secret_has_a_secret_type"},
     "served-undeclared": {"test_what_is_not_declared_is_refused"},
 }
 
@@ -256,6 +257,10 @@ class SmallSettings(Settings):
     password: SecretStr = SecretStr("hunter2")
 
 
+class PlainSettings(SmallSettings):
+    api_key: str = "hunter2"
+
+
 class SmallProvider(BackendProvider[SmallSettings]):
     name = "small"
     capability = "keyvalue"
@@ -313,5 +318,7 @@ def class_of(defect: str) -> str:
 for _defect in DEFECTS:
     _base = SmallestProvider if _defect == "served-undeclared" else SmallProvider
     _provider = type("_Provider", (_base,), {"defect": _defect})
+    if _defect == "plain-password":
+        _provider.settings = PlainSettings
     _members = {"provider": _provider(), "drivers": (ContractDriver,), "examples": 30}
     globals()[class_of(_defect)] = type(class_of(_defect), (KeyValueConformance,), _members)

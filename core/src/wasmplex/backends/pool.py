@@ -23,11 +23,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.backends.health import watch_over
-from wasmplex.backends.redaction import scrub, scrub_diagnostic, secrets_in
 from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
+from wasmplex.redaction import KNOWN, Redactor, secrets_in
 from wasmplex.settings import Settings
 
 __all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]
@@ -189,8 +189,8 @@ class BackendPool:
             if entry is None:
                 entry = _Entry(provider, settings)
                 self._entries.append(entry)
-                secrets = secrets_in(settings) | {text for text in hidden if text}
-                self._tasks.start_soon(self._own, entry, secrets, name=f"backend {provider.name}")
+                redactor = Redactor({*secrets_in(settings), *hidden})
+                self._tasks.start_soon(self._own, entry, redactor, name=f"backend {provider.name}")
             elif entry.ending:  # wait until it is closed: two of them at once might not get along
                 await entry.gone.wait()
                 continue
@@ -241,17 +241,17 @@ class BackendPool:
 
     # ------------------------------------------------------------ the backend's side
 
-    async def _own(self, entry: _Entry, secrets: frozenset[str]) -> None:
+    async def _own(self, entry: _Entry, redactor: Redactor) -> None:
         """Open a backend, keep it until nobody wants it, and close it."""
         try:
-            with entry.scope:
-                backend = await self._open(entry, secrets)
+            with entry.scope, KNOWN.holding(secrets_in(entry.settings)):
+                backend = await self._open(entry, redactor)
                 if backend is not None:
                     try:
                         if self._publish(entry, backend):
                             await _watched(entry, backend)
                     finally:
-                        await self._close(entry, backend, secrets)
+                        await self._close(entry, backend, redactor)
         finally:
             if not entry.ready.is_set() and not entry.failure:
                 entry.failure = _cannot(entry, "it was cancelled")
@@ -262,7 +262,7 @@ class BackendPool:
             entry.ready.set()
             entry.gone.set()
 
-    async def _open(self, entry: _Entry, secrets: frozenset[str]) -> Backend | None:
+    async def _open(self, entry: _Entry, redactor: Redactor) -> Backend | None:
         context = OpenContext(self._base, entry.provider.name)
         entry.scope.deadline = anyio.current_time() + self._open_timeout
         try:
@@ -272,9 +272,9 @@ class BackendPool:
                 self._too_slow(entry)
             raise
         except BackendError as error:
-            self._fail(entry, tuple(scrub_diagnostic(d, secrets) for d in error.diagnostics))
+            self._fail(entry, tuple(redactor.diagnostic(d) for d in error.diagnostics))
         except (Exception, SystemExit) as error:  # noqa: BLE001  drivers raise whatever they like
-            self._fail(entry, _cannot(entry, scrub(f"{type(error).__name__}: {error}", secrets)))
+            self._fail(entry, _cannot(entry, redactor.error(error)))
         else:
             if isinstance(backend, Backend):
                 return backend
@@ -294,7 +294,7 @@ class BackendPool:
         entry.ready.set()
         return True
 
-    async def _close(self, entry: _Entry, backend: Backend, secrets: frozenset[str]) -> None:
+    async def _close(self, entry: _Entry, backend: Backend, redactor: Redactor) -> None:
         published = entry.backend is not None
         entry.ending, entry.backend = True, None
         deadline = anyio.current_time() + self._close_timeout
@@ -305,19 +305,19 @@ class BackendPool:
         )
         try:
             with own:
-                await self._shut(entry.provider.name, backend, secrets)
+                await self._shut(entry.provider.name, backend, redactor)
         finally:
             if published:
                 self._count(entry, "closed")
 
-    async def _shut(self, name: str, backend: Backend, secrets: frozenset[str]) -> None:
+    async def _shut(self, name: str, backend: Backend, redactor: Redactor) -> None:
         try:
             await backend.close()
         except anyio.get_cancelled_exc_class():
             logger.warning("backend %s was not closed within %g s", name, self._close_timeout)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  the others are to be closed as well
-            text = scrub(f"{type(error).__name__}: {error}", secrets)
+            text = redactor.error(error)
             logger.warning("backend %s failed to close: %s", name, text)
 
     def _too_slow(self, entry: _Entry) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import anyio
 
 from wasmplex.backends.pool import BackendPool
-from wasmplex.backends.redaction import scrub, scrub_diagnostic, secrets_in
 from wasmplex.errors import BackendError, Diagnostic, WasmplexError
 from wasmplex.plugins.contracts import Backend, BackendProvider
+from wasmplex.redaction import Redactor, secrets_in
 from wasmplex.settings import Settings
 
 __all__ = ["PROBE_TIMEOUT", "Probed", "probe"]
@@ -47,18 +47,18 @@ async def probe(
 
     :param patience: seconds that the answer may take, once it is open
     """
-    started, secrets = anyio.current_time(), secrets_in(settings) | {text for text in hidden if text}
+    started, redactor = anyio.current_time(), Redactor({*secrets_in(settings), *hidden})
     problem: Diagnostic | None = None
     try:
         async with pool.lease(provider, settings, where=where, plugin=plugin, hidden=hidden) as backend:
-            problem = await _ask(backend, provider.name, f"{where}; {plugin}", secrets, patience)
+            problem = await _ask(backend, provider.name, f"{where}; {plugin}", redactor, patience)
     except BackendError as error:
         problem = error.diagnostics[0]
     return Probed(provider.name, plugin, where, anyio.current_time() - started, problem)
 
 
 async def _ask(
-    backend: Backend, name: str, place: str, secrets: Collection[str], patience: float
+    backend: Backend, name: str, place: str, redactor: Redactor, patience: float
 ) -> Diagnostic | None:
     what = f"backend {name!r} does not answer"
     fix = "check that its server is up and its settings are right"
@@ -66,10 +66,10 @@ async def _ask(
         try:
             await backend.probe()
         except WasmplexError as error:
-            found = scrub_diagnostic(error.diagnostics[0], frozenset(secrets))
+            found = redactor.diagnostic(error.diagnostics[0])
             return Diagnostic(found.what, found.where or place, found.why, found.fix or fix)
         except Exception as error:  # noqa: BLE001  drivers raise whatever they like
-            why = scrub(f"{type(error).__name__}: {error}", frozenset(secrets))
+            why = redactor.error(error)
             return Diagnostic(what, place, why, fix)
         return None
     return Diagnostic(what, place, f"no answer within {patience:g} s", fix)

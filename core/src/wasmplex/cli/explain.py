@@ -117,7 +117,10 @@ def _settings(planned: PlannedWorkload, route: Route) -> dict[str, Any] | None:
 
     for binding in planned.config.bindings:
         if route.backend is not None and binding.settings.location == route.where:
-            return redact(binding.settings)
+            models = [route.backend.provider.settings]
+            if route.provider is not None:
+                models.append(route.provider.settings)
+            return redact(binding.settings, *models, plain={"namespace"})
     return None
 
 

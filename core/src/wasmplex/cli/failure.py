@@ -13,6 +13,7 @@ import click
 from wasmplex.cli.logs import say_problem
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.escaping import escape
+from wasmplex.redaction import KNOWN
 
 __all__ = ["Failure", "print_diagnostics", "report"]
 
@@ -62,7 +63,7 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
 
 def _internal(error: BaseException) -> Diagnostic:
     name = type(error).__name__
-    text = " ".join(str(error).split())
+    text = KNOWN.text(" ".join(str(error).split()))
     return Diagnostic(
         f"wasmplex itself failed: {name}{f': {text}' if text else ''}"[:500],
         why="this is a mistake in wasmplex or in a plugin, not in what you gave it",
@@ -73,7 +74,8 @@ def _internal(error: BaseException) -> Diagnostic:
 def report(failure: Failure) -> int:
     """Print a failure and return its exit code."""
     if os.environ.get(_TRACEBACK):
-        print(*map(escape, failure.traceback.split("\n")), sep="\n", file=sys.stderr)  # noqa: T201  asked for
+        lines = KNOWN.text(failure.traceback).split("\n")
+        print(*map(escape, lines), sep="\n", file=sys.stderr)  # noqa: T201  asked for
     print_diagnostics(failure.diagnostics)
     return failure.exit_code
 

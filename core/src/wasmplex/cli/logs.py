@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+import threading
+from typing import Any, TextIO
 
 import click
 
 from wasmplex.errors import Diagnostic
-from wasmplex.escaping import escape
-from wasmplex.logs import Counted, JsonFormatter, TextFormatter
+from wasmplex.escaping import Escaped, escape
+from wasmplex.logs import Counted, JsonFormatter, TextFormatter, get_logger
 
-__all__ = ["say", "say_problem", "set_up_logging"]
+__all__ = ["log_what_nobody_catches", "say", "say_problem", "set_up_logging"]
 
 
 def set_up_logging(
@@ -36,6 +37,28 @@ def set_up_logging(
     root.addHandler(_Handler(sys.stderr, formatter))
     root.setLevel(logging.WARNING)
     logging.getLogger("wasmplex").setLevel(level.upper())
+
+
+def log_what_nobody_catches() -> None:
+    """Log what Python would print to standard error as it is: errors in threads and destructors, warnings."""
+    logger = get_logger("wasmplex.python")
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is not SystemExit:
+            name = "a thread" if args.thread is None else args.thread.name
+            logger.error("%s failed", name, exc_info=_info(args))
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        what = args.err_msg or "an error was ignored in"
+        logger.error("%s %r", Escaped(what), args.object, exc_info=_info(args))
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+    logging.captureWarnings(True)
+
+
+def _info(args: Any) -> Any:
+    return args.exc_type, args.exc_value, args.exc_traceback
 
 
 def say(text: str) -> None:

@@ -16,7 +16,8 @@ from wasmplex.config.model import (
     Table,
     WorkloadConfig,
 )
-from wasmplex.config.references import redact, resolve
+from wasmplex.config.references import resolve
+from wasmplex.config.secrecy import redact
 from wasmplex.config.validation import validate
 
 __all__ = [

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from wasmplex.config.document import assignment, show
 from wasmplex.config.model import KeyPath
+from wasmplex.redaction import is_secret_type
 
-__all__ = ["example", "fields_at", "is_secret_field", "key_of", "names_at"]
+__all__ = ["example", "fields_at", "key_of", "names_at", "parts_of"]
 
 _CONTAINERS = {Union, UnionType, Annotated, list, tuple, dict, set, frozenset}
 
@@ -41,15 +42,10 @@ def names_at(model: type[BaseModel], path: KeyPath) -> set[str]:
     }
 
 
-def is_secret_field(model: type[BaseModel], path: KeyPath) -> bool:
-    """Return whether the field at `path` is declared as a `SecretStr`."""
-    return any(SecretStr in _parts(field.annotation) for field in fields_at(model, path))
-
-
 def example(model: type[BaseModel], path: KeyPath, file: str) -> str:
     """Return a line that sets the key at `path` in `file`: the field's own example, or one by its type."""
     for field in fields_at(model, path):
-        is_text = not {str, SecretStr}.isdisjoint(_parts(field.annotation))
+        is_text = any(part is str or is_secret_type(part) for part in parts_of(field.annotation))
         value = show(field.examples[0]) if field.examples else '"..."' if is_text else "..."
         return assignment(str(path[-1]), value, file)
     return ""
@@ -78,9 +74,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _models(part)
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def parts_of(annotation: Any) -> Iterator[Any]:
     """Yield an annotation and all that it is made of, as far as it can be hashed."""
     if annotation.__hash__ is not None:
         yield annotation
     for part in get_args(annotation):
-        yield from _parts(part)
+        yield from parts_of(part)

@@ -205,5 +205,5 @@ def _env(reader: Reader, path: KeyPath) -> dict[str, str | EnvRef | FileRef]:
             found[name] = value
         elif value is not UNRESOLVED:
             fix = assignment(name, '"..."', reader.file) if isinstance(value, (int, float)) else ""
-            reader.report((*at, name), f"{describe((name,), value)} is not text", fix=fix)
+            reader.report((*at, name), f"{describe((name,), value, secret=True)} is not text", fix=fix)
     return found

@@ -76,8 +76,10 @@ class Reader:
         """Return the table at `path`; report it if something else stands there."""
         if self.is_table(path):
             return self._document.table(path)
-        fix = header(path, self.file)
-        self.report(path, f"{describe(path, self.value(path))} is not a table", fix=fix)
+        value, fix = self.value(path), header(path, self.file)
+        # Text in the place of a table may be the URL that belongs into one: there is no type to say.
+        what = describe(path, value, secret=isinstance(value, str))
+        self.report(path, f"{what} is not a table", fix=fix)
         return None
 
     def check_name(self, path: KeyPath, kind: str, check: Callable[[str], str]) -> None:

@@ -1,9 +1,8 @@
-"""``{ env = "NAME" }`` and ``{ file = "path" }``: resolving them, and printing tables without secrets."""
+"""``{ env = "NAME" }`` and ``{ file = "path" }``: resolving them, and saying where a value came from."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,9 @@ from wasmplex.config.model import EnvRef, FileRef, KeyPath, Table
 from wasmplex.errors import ConfigError, Diagnostic
 from wasmplex.escaping import escape
 
-__all__ = [
-    "UNRESOLVED",
-    "attempt",
-    "describe",
-    "is_secret_name",
-    "redact",
-    "redact_value",
-    "resolve",
-    "scrub",
-    "secrets",
-]
+__all__ = ["UNRESOLVED", "attempt", "describe", "resolve"]
 
 _MAX_FILE = 2**20
-_SECRET_WORDS = re.compile(
-    r"passw(or)?d|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(
-    r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*):(?P<password>[^\s]*)@(?=[^\s@]*$)"
-)
-_TOKEN = re.compile(r"(?P<head>\b(?:nats|tls)://)(?P<token>[^\s/?#:@]+)@")  # NATS: a user without a password
-_PAIR = re.compile(r"(?P<head>(?:^|[?&;\s])[^=?&;#\s]+=)(?P<value>'[^']*'|[^&;#\s]+)")  # of a query or a DSN
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"|`([^`]*)`")
-_MASK = "***"
 
 
 class _Unresolved:
@@ -108,43 +86,6 @@ def _contents(path: Path, written: Path) -> str | Diagnostic:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def is_secret_name(name: str | int) -> bool:
-    """Return whether a key's name says that its value is a secret (``password``, ``api_key``)."""
-    return isinstance(name, str) and _SECRET_WORDS.search(name) is not None
-
-
-def redact(table: Table) -> dict[str, Any]:
-    """Return a table for printing: references as written, passwords masked."""
-    return {key: redact_value(item, key) for key, item in table.values.items()}
-
-
-def redact_value(value: Any, name: str | int = "") -> Any:
-    """Return a value for printing; `name` is the key it stands under."""
-    match value:
-        case EnvRef(name=variable):
-            return f"{{ env = {quoted(variable)} }}"
-        case FileRef(path=path):
-            return f"{{ file = {quoted(str(path))} }}"
-        case Mapping():
-            return {key: redact_value(item, key) for key, item in value.items()}
-        case list():
-            return [redact_value(item, name) for item in value]
-        case bool() | None:
-            return value
-        case _ if is_secret_name(name):
-            return _MASK
-        case str():
-            return _mask_text(value)
-        case _:
-            return value
-
-
-def _mask_text(text: str) -> str:
-    text = _USERINFO.sub(rf"\g<head>\g<user>:{_MASK}@", text)
-    text = _TOKEN.sub(rf"\g<head>{_MASK}@", text)
-    return _PAIR.sub(lambda pair: pair["head"] + _MASK if is_secret_name(pair["head"]) else pair[0], text)
-
-
 def describe(path: KeyPath, written: Any, *, secret: bool = False) -> str:
     """Return the subject of a sentence about a value: ``timeout = "soon"``, or where it came from.
 
@@ -157,52 +98,7 @@ def describe(path: KeyPath, written: Any, *, secret: bool = False) -> str:
             return f"{name}, from the environment variable {escape(variable)},"
         case FileRef(path=file):
             return f"{name}, from the file {quoted(str(file))},"
-        case _ if secret or is_secret_name(path[-1]):
+        case _ if secret:
             return name
         case _:
-            return f"{name} = {show(redact_value(written))}"
-
-
-def secrets(table: Table, resolved: Mapping[str, Any]) -> set[str]:
-    """Return every text in `resolved` that must not be printed: what references gave, and passwords."""
-    return {text for text in _secrets(table.values, resolved, "") if text}
-
-
-def _secrets(written: Any, value: Any, name: str | int) -> Iterator[str]:
-    match written:
-        case EnvRef() | FileRef():
-            if isinstance(value, str):
-                yield value
-                yield from _passwords(value)
-        case Mapping():
-            for key, item in written.items():
-                yield from _secrets(item, value[key], key)
-        case list():
-            for item, inner in zip(written, value, strict=True):
-                yield from _secrets(item, inner, name)
-        case str() if is_secret_name(name):
-            yield written
-        case str():
-            yield from _passwords(written)
-
-
-def _passwords(text: str) -> Iterator[str]:
-    yield from (match["password"] for match in _USERINFO.finditer(text))
-    yield from (match["token"] for match in _TOKEN.finditer(text))
-    yield from (match["value"].strip("'") for match in _PAIR.finditer(text) if is_secret_name(match["head"]))
-
-
-def scrub(message: str, hidden: set[str]) -> str:
-    """Return `message` without any of the texts in `hidden`, nor a quoted part of one.
-
-    Libraries quote what they could not parse, and that may be a piece of a secret.
-    """
-    for secret in sorted(hidden, key=len, reverse=True):
-        for form in {secret, repr(secret)[1:-1], quoted(secret)[1:-1]}:
-            message = message.replace(form, _MASK)
-
-    def mask(match: re.Match[str]) -> str:
-        inner = next(group for group in match.groups() if group is not None)
-        return f"'{_MASK}'" if inner and any(inner in secret for secret in hidden) else match[0]
-
-    return _QUOTED.sub(mask, message)
+            return f"{name} = {show(written)}"

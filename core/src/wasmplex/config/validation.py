@@ -11,11 +11,13 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from wasmplex.config.document import assignment, show, spell
-from wasmplex.config.fields import example, is_secret_field, key_of, names_at
+from wasmplex.config.fields import example, key_of, names_at
 from wasmplex.config.model import KeyPath, Table
-from wasmplex.config.references import UNRESOLVED, describe, is_secret_name, scrub, secrets
+from wasmplex.config.references import UNRESOLVED, describe
+from wasmplex.config.secrecy import Secrecy, hidden, secrecy
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.escaping import escape
+from wasmplex.redaction import Redactor
 from wasmplex.settings import Settings
 
 __all__ = ["validate"]
@@ -57,7 +59,7 @@ class _Report:
         self._model = model
         self._resolved = resolved
         self._known = known
-        self._hidden = secrets(table, resolved)
+        self._redactor = Redactor(hidden(table, resolved, model))
 
     def diagnostics(self, errors: list[ErrorDetails]) -> list[Diagnostic]:
         """Return one diagnostic a place; the branches of a union are reported together."""
@@ -74,7 +76,7 @@ class _Report:
 
     def failed(self, error: Exception) -> Diagnostic:
         """Report a validator that raised what validators do not raise."""
-        why = scrub(f"{self._model.__qualname__} failed with {type(error).__name__}: {error}", self._hidden)
+        why = self._redactor.text(f"{self._model.__qualname__} failed with {type(error).__name__}: {error}")
         return Diagnostic("the table cannot be checked", self._where(()), escape(why))
 
     def _diagnostic(self, error: ErrorDetails) -> Diagnostic:
@@ -106,7 +108,7 @@ class _Report:
         written = _at(self._table.values, path)
         why = _reason(error)
         if error["type"] not in _FIXED:
-            why = scrub(why, self._hidden)
+            why = self._redactor.text(why)
         fix = ""
         if isinstance(written, str) and not self._is_secret(path):
             hint = nearest(written, _EXPECTED.findall(str(error.get("ctx", {}).get("expected", ""))))
@@ -122,7 +124,7 @@ class _Report:
         return f"{describe(path, written, secret=self._is_secret(path))} is not valid"
 
     def _is_secret(self, path: KeyPath) -> bool:
-        return any(is_secret_name(key) for key in path) or is_secret_field(self._model, path)
+        return secrecy(self._model, path) in {Secrecy.ALL, Secrecy.URL}
 
     def _existing(self, path: KeyPath) -> KeyPath:
         """Return the part of a pydantic location that is in the table: without the branches of unions."""

@@ -23,6 +23,7 @@ from wasmplex.escaping import escape
 __all__ = ["parse"]
 
 _TAG = "tag:yaml.org,2002:"
+_NAME = re.compile(r"(?P<kind>alias|anchor|tag handle) '[^']*'")
 _MAX_VALUES = 200_000  # after aliases are expanded; a host with thousands of workloads stays below
 
 
@@ -52,7 +53,8 @@ def parse(text: str, file: str) -> Parsed:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        why = " ".join(part for part in (error.context, error.problem) if part)
+        # The names of aliases, anchors and tags may be texts that somebody forgot to quote: passwords, say.
+        why = _NAME.sub(r"\g<kind>", " ".join(part for part in (error.context, error.problem) if part))
         raise ConfigError(f"{file} is not valid YAML", where=_at(file, mark), why=escape(why)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -223,4 +225,5 @@ def _integer(text: str) -> int:
 
 
 def _short(node: Node) -> str:
-    return escape(node.tag.replace(_TAG, "!!"))
+    """Return a tag of YAML's own; one that is not may be a text that somebody forgot to quote."""
+    return escape(node.tag.replace(_TAG, "!!")) if node.tag.startswith(_TAG) else "of a value"

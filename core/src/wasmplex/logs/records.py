@@ -11,6 +11,7 @@ from typing import Any, Final
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.escaping import Escaped, escape
 from wasmplex.logs.context import origin
+from wasmplex.redaction import KNOWN
 
 __all__ = ["CONTINUED", "Prepare", "get_logger", "log_text"]
 
@@ -67,8 +68,13 @@ def _prepare(record: logging.LogRecord) -> None:
     found["host"] = escape(host)
     if "workload" not in found:
         found["workload"] = workload
-    if type(record.msg) is Escaped:
-        return
+    if type(record.msg) is not Escaped:
+        _make_safe(record)
+    if KNOWN and (record.levelno != logging.INFO or record.exc_text):  # INFO: access, and what guests print
+        _redact(record)
+
+
+def _make_safe(record: logging.LogRecord) -> None:
     if record.args:
         record.args = _safe_arguments(record.args)
     if not isinstance(record.msg, str):
@@ -77,6 +83,15 @@ def _prepare(record: logging.LogRecord) -> None:
         record.exc_text = _continued("".join(traceback.format_exception(*record.exc_info)))
     if record.stack_info:
         record.stack_info = _continued(record.stack_info)
+
+
+def _redact(record: logging.LogRecord) -> None:
+    """Take out the secrets that are in use. Whoever raised or logged what holds one did not know better."""
+    message = record.getMessage()
+    if (redacted := KNOWN.text(message)) != message:
+        record.msg, record.args = Escaped(redacted), ()
+    if record.exc_text:
+        record.exc_text = KNOWN.text(record.exc_text)
 
 
 def _safe_arguments(args: Any) -> Any:

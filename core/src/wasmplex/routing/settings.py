@@ -11,7 +11,8 @@ from wasmplex.config import validate
 from wasmplex.config.document import quoted
 from wasmplex.config.fields import names_at
 from wasmplex.config.model import Table
-from wasmplex.config.references import UNRESOLVED, attempt, secrets
+from wasmplex.config.references import UNRESOLVED, attempt
+from wasmplex.config.secrecy import hidden
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.settings import Settings
 
@@ -68,7 +69,8 @@ def split(
     if problems or first is None or second is None:
         return None, problems
     namespace = resolved.get(_NAMESPACE) if backend is not None else None
-    return SplitSettings(first, second, namespace, frozenset(secrets(table, resolved))), []
+    models = [interface] if backend is None else [interface, backend]
+    return SplitSettings(first, second, namespace, hidden(table, resolved, *models)), []
 
 
 def _part(

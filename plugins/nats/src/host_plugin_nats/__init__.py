@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
-from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, Settings, Size, hookimpl
+from wasmplex.plugin import (
+    BackendProvider,
+    Duration,
+    OpenContext,
+    SecretStr,
+    SecretUrl,
+    Settings,
+    Size,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from host_plugin_nats.store import NatsBackend
@@ -19,7 +28,7 @@ __all__ = ["NatsProvider", "NatsSettings"]
 class NatsSettings(Settings):
     """The settings of a ``nats`` binding."""
 
-    url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    url: SecretUrl = SecretUrl("nats://127.0.0.1:4222")
     """``nats://`` or ``tls://``, several with commas between; may hold user and password, or a token."""
     bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] = "wasmplex"
     """The JetStream key-value bucket that holds all buckets of guests, as prefixes of its keys."""
@@ -54,7 +63,7 @@ class NatsSettings(Settings):
 
     @field_validator("url")
     @classmethod
-    def _check_url(cls, url: SecretStr) -> SecretStr:
+    def _check_url(cls, url: SecretUrl) -> SecretUrl:
         for one in url.get_secret_value().split(","):
             try:
                 parts = urlsplit(one.strip())

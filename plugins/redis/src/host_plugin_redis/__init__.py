@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
-from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, Settings, hookimpl
+from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, SecretUrl, Settings, hookimpl
 
 from host_plugin_redis.urls import parse
 
@@ -20,7 +20,7 @@ __all__ = ["RedisProvider", "RedisSettings"]
 class RedisSettings(Settings):
     """The settings of a ``redis`` binding."""
 
-    url: SecretStr
+    url: SecretUrl
     """``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://``, ``redis+cluster://``."""
     username: str | None = None
     """Wins over the one in the URL."""
@@ -43,7 +43,7 @@ class RedisSettings(Settings):
 
     @field_validator("url")
     @classmethod
-    def _check_url(cls, url: SecretStr) -> SecretStr:
+    def _check_url(cls, url: SecretUrl) -> SecretUrl:
         parse(url.get_secret_value())
         return url
 

@@ -38,7 +38,7 @@ class Target:
     service: str = "mymaster"
     db: int = 0
     tls: bool = False
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:

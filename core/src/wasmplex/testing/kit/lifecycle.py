@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from asyncio import all_tasks
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,13 +12,16 @@ from typing import Any, ClassVar
 
 import pytest
 
+from wasmplex.config.fields import parts_of
 from wasmplex.errors import UsageError
-from wasmplex.settings import SecretStr
+from wasmplex.redaction import is_secret_type, secrets_in
 from wasmplex.testing.kit.bench import Bench
 from wasmplex.testing.kit.conformance import Conformance
 from wasmplex.testing.kit.drivers import Driver, Refused
 
 __all__ = ["LifecycleTests"]
+
+_SECRET = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|api_?key|access_?key|private_?key$")
 
 
 class LifecycleTests(Conformance):
@@ -117,10 +121,16 @@ class LifecycleTests(Conformance):
         """An error's text names the operation and the cause, never a secret or a path of the host."""
         error = await self.provoke(bench)
         model = self.provider.settings(**settings)
-        secrets = [value.get_secret_value() for _, value in model if isinstance(value, SecretStr)]
-        for text in (str(error), repr(bench.backend)):
-            assert not [secret for secret in secrets if secret in text]
+        for text in (str(error), repr(bench.backend), repr(model)):
+            assert not [secret for secret in secrets_in(model) if secret in text]
         assert str(tmp_path) not in str(error)
+
+    def test_what_a_name_calls_secret_has_a_secret_type(self) -> None:
+        """What is shown of a setting is decided by its type: passwords, tokens and keys are ``SecretStr``."""
+        fields = self.provider.settings.model_fields.items()
+        named = {name: parts_of(field.annotation) for name, field in fields if _SECRET.search(name)}
+        plain = [name for name, types in named.items() if not any(map(is_secret_type, types))]
+        assert not plain, f"declare {', '.join(plain)} as SecretStr"
 
 
 def _held() -> tuple[int, int, int]:

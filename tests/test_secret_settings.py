@@ -1,0 +1,158 @@
+"""Whatever is in a secret setting of any backend of ours, no command, message, log line or repr has it."""
+
+import json
+import logging
+import os
+import tempfile
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import guests
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wasmplex.cli.dispatch import run
+from wasmplex.config.secrecy import Secrecy, secrecy
+from wasmplex.errors import WasmplexError
+from wasmplex.host import Host
+from wasmplex.logs import JsonFormatter, TextFormatter
+from wasmplex.plugin import BackendProvider
+from wasmplex.plugins.registry import Registry
+
+HEAD, TAIL = "ZqW7", "xK9v"
+"""What begins and ends every secret, so that a piece of one is found as well."""
+STORE = "wasi:keyvalue/store@0.2.0-draft"
+NOWHERE = "127.0.0.1:1"
+
+Write = Callable[[str], dict[str, str]]
+
+
+def quoted(secret: str) -> str:
+    return urllib.parse.quote(secret, safe="")
+
+
+WAYS: dict[str, tuple[str, Write]] = {
+    "redis password": ("redis", lambda s: {"url": f"redis://{NOWHERE}", "password": s}),
+    "redis URL": ("redis", lambda s: {"url": f"redis://user:{s}@{NOWHERE}/0"}),
+    "redis quoted URL": ("redis", lambda s: {"url": f"redis://:{quoted(s)}@{NOWHERE}/0"}),
+    "redis user alone": ("redis", lambda s: {"url": f"redis://{s}@{NOWHERE}/0"}),
+    "redis sentinel": ("redis", lambda s: {"url": f"redis+sentinel://u:{s}@{NOWHERE},{NOWHERE}/main"}),
+    "redis cluster": ("redis", lambda s: {"url": f"redis+cluster://u:{s}@{NOWHERE}"}),
+    "redis query": ("redis", lambda s: {"url": f"unix:///nowhere?password={s}"}),
+    "redis no URL": ("redis", lambda s: {"url": s}),
+    "redis bad port": ("redis", lambda s: {"url": f"redis://user:{s.replace('@', '')}"}),
+    "nats password": ("nats", lambda s: {"url": f"nats://{NOWHERE}", "user": "u", "password": s}),
+    "nats token": ("nats", lambda s: {"url": f"nats://{NOWHERE}", "token": s}),
+    "nats URL": ("nats", lambda s: {"url": f"nats://user:{s}@{NOWHERE}"}),
+    "nats token in URL": ("nats", lambda s: {"url": f"nats://{s}@{NOWHERE}"}),
+    "nats several URLs": (
+        "nats",
+        lambda s: {"url": f"nats://a:{s}@{NOWHERE},nats://b:{quoted(s)}@{NOWHERE}"},
+    ),
+    "nats no URL": ("nats", lambda s: {"url": s}),
+}
+SECRETS = st.text(
+    st.characters(codec="utf-8") | st.sampled_from(" @:/?#%&,'\"\\\n\t\x1b\u2028"), max_size=12
+).map(lambda text: f"{HEAD}{text}{TAIL}")
+
+
+def test_every_secret_setting_there_is_has_its_ways() -> None:
+    """A setting that is declared secret later has to be written in `WAYS` as well."""
+    covered = {(backend, key) for backend, write in WAYS.values() for key in write("x")}
+    secret = {
+        (one.name, name)
+        for one in map(provider, ("memory", "sqlite", "redis", "nats"))
+        for name in one.settings.model_fields
+        if secrecy(one.settings, (name,)) in (Secrecy.ALL, Secrecy.URL)
+    }
+    assert secret <= covered
+    assert {("redis", "password"), ("nats", "token")} <= secret
+
+
+def provider(backend: str) -> BackendProvider[Any]:
+    return Registry().backend(backend, "keyvalue")
+
+
+def toml(text: str) -> str:
+    return '"' + "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08x}" for c in text) + '"'
+
+
+def is_clean(text: str) -> bool:
+    return HEAD not in text and TAIL not in text and HEAD.lower() not in text.lower()
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """All that is logged, as text and as JSON, whoever logs it."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.DEBUG)
+    handler.emit = lambda record: lines.extend(  # type: ignore[method-assign]
+        formatter.format(record) for formatter in (TextFormatter(), JsonFormatter())
+    )
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        root.removeHandler(handler)
+
+
+async def opened(config: Path, environ: dict[str, str]) -> list[str]:
+    """Open and ask a host's backends; return what is said of it."""
+    try:
+        async with Host.from_config(config, environ=environ) as host:
+            probed = await host.probe()
+            return [repr(host), repr(host.config), repr(probed)]
+    except WasmplexError as error:
+        return [str(error), repr(error), error.render()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(secret=SECRETS, by_reference=st.booleans())
+def test_nothing_says_what_is_in_a_secret_setting(
+    way: str, secret: str, by_reference: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend, write = WAYS[way]
+    written = write(secret)
+    with tempfile.TemporaryDirectory() as folder:
+        config, environ = Path(folder) / "host.toml", {}
+        lines = [f'backend = "{backend}"', 'timeout = "1s"']
+        for key, value in written.items():
+            if by_reference and HEAD in value and "\0" not in value:
+                environ[f"SECRET_{key}"] = value
+                lines.append(f'{key} = {{ env = "SECRET_{key}" }}')
+            else:
+                lines.append(f"{key} = {toml(value)}")
+        config.write_text(
+            f'[workload.app]\ncomponent = "{guests.path("kvfull")}"\n'
+            '[workload.app.default."wasi:keyvalue"]\n' + "\n".join(lines)
+        )
+        said = []
+        before = dict(os.environ)
+        os.environ.update(environ)
+        try:
+            with logged() as log:
+                said += anyio.run(opened, config, environ)
+                for command in (
+                    ["explain", str(config), STORE], ["explain", "--json", str(config), STORE],
+                    ["check", str(config)],
+                ):  # fmt: skip
+                    run(command)
+                    said += capsys.readouterr()
+                said += log
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+    try:
+        said.append(repr(provider(backend).settings(**written)))
+    except ValueError as error:
+        said += [str(error), repr(error)]
+    leaks = [text for text in said if not is_clean(text)]
+    assert not leaks, json.dumps(leaks)[:2000]
+    assert any(backend in text or "url" in text for text in said)
