@@ -317,8 +317,7 @@ def class_of(defect: str) -> str:
 
 for _defect in DEFECTS:
     _base = SmallestProvider if _defect == "served-undeclared" else SmallProvider
-    _provider = type("_Provider", (_base,), {"defect": _defect})
-    if _defect == "plain-password":
-        _provider.settings = PlainSettings
+    _settings = PlainSettings if _defect == "plain-password" else SmallSettings
+    _provider = type("_Provider", (_base,), {"defect": _defect, "settings": _settings})
     _members = {"provider": _provider(), "drivers": (ContractDriver,), "examples": 30}
     globals()[class_of(_defect)] = type(class_of(_defect), (KeyValueConformance,), _members)
