@@ -164,7 +164,7 @@ async def _link(
     if bridged is None:
         wasm, shape, linked_imports, host_memory = guest, planned.shape, imports, False
     else:
-        wasm, shape, host_memory = bridged.wasm, read(bridged.wasm), bridged.host_memory
+        wasm, shape, host_memory = bridged.wasm, read(bridged.wasm, composed=True), bridged.host_memory
         linked_imports = bridged.link(imports)
     compiled = await _compile(
         planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=fresh

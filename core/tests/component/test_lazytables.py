@@ -9,8 +9,9 @@ import guests
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wasmplex.component import lazytables, read
-from wasmplex.component.lazytables import LEAST, lazy
+from wasmplex.component import read, sharedtables
+from wasmplex.component.lazytables import lazy
+from wasmplex.component.sharedtables import LEAST
 from wasmplex.engine import Engine, EngineSettings, Instance
 from wasmplex.engine.text import assemble
 from wasmplex.errors import Trap
@@ -207,8 +208,26 @@ def test_what_might_be_something_else_is_left_alone(old: str, new: str) -> None:
     assert lazy(assemble(text), assemble) is None
 
 
+@pytest.mark.parametrize(("base", "steps_aside"), [
+    (str(BASE - 2), False), (str(BASE - 1), True), (str(BASE + COUNT - 1), True), (str(BASE + COUNT), False),
+])  # fmt: skip
+@pytest.mark.parametrize("form", ["elem (i32.const {}) func", "elem (table 0) (i32.const {}) func"])
+def test_a_table_that_another_library_reaches_into_is_left_alone(
+    base: str, steps_aside: bool, form: str
+) -> None:
+    """What that one puts there later would be found through the one table, and not through the other."""
+    text = TEXT.replace("elem (global.get $base) func $own", f"{form.format(base)} $own")
+    assert text != TEXT
+    assert (lazy(assemble(text), assemble) is None) is steps_aside
+
+
+def test_a_table_that_another_library_might_reach_into_is_left_alone() -> None:
+    text = TEXT.replace("elem (global.get $base) func $own", "elem func $own")  # written by an instruction
+    assert lazy(assemble(text), assemble) is None
+
+
 def test_few_functions_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lazytables, "LEAST", COUNT + 1)
+    monkeypatch.setattr(sharedtables, "LEAST", COUNT + 1)
     assert lazy(assemble(TEXT), assemble) is None
     assert lazy(assemble("(component)"), assemble) is None
 

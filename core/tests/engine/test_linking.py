@@ -130,3 +130,14 @@ async def test_two_workloads_of_one_component(link_wat: Any, engine: Any) -> Non
     assert [one.workload, two.workload] == ["first", "second"]
     one.close()
     two.close()
+
+
+async def test_an_interface_with_a_module_or_an_instance_in_it_is_refused(link_wat: Any) -> None:
+    """Its functions would be called and fail: wasmtime looks for the module then."""
+    text = """(component (import "a:b/c" (instance
+      (export "f" (func)) (export "m" (core module)) (export "n" (instance (export "g" (func)))))))"""
+    with pytest.raises(LinkError) as caught:
+        await link_wat(text, {"a:b/c": {"f": lambda: None}})
+    rendered = caught.value.render()
+    assert "'m' in it is no function, resource or type" in rendered
+    assert "'n' in it is no function, resource or type" in rendered

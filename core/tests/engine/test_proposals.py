@@ -78,3 +78,20 @@ async def test_labels_are_always_on() -> None:
         compiled = await engine.compile(wasm, shape)
         linked = engine.link(compiled, {"cache": {"f": lambda: None}, "store": {"f": lambda: None}}, "shop")
         (await linked.instantiate()).close()
+
+
+@pytest.mark.parametrize(("reason", "unused", "said"), [
+    ("type not valid to be used as import (at offset 0x33d)", ["component-model-async", "gc"], ""),
+    ("threads support is not enabled", ["gc", "threads"],
+     "switch on the wasm proposals that it uses: threads"),
+    ("heap types not supported without the gc feature: gc proposal not enabled", ["gc"],
+     "switch on the wasm proposals that it uses: gc"),
+    ("`thread.index` requires the component model threading feature (at offset 0x104)",
+     ["component-model-more-async-builtins", "component-model-threading"], "there is no switch for it"),
+])  # fmt: skip
+def test_a_hint_names_what_has_to_do_with_it_and_can_be_switched(
+    reason: str, unused: list[str], said: str
+) -> None:
+    found = proposals.hint(reason, unused)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)

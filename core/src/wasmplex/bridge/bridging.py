@@ -138,7 +138,7 @@ def bridge(
     moving = [item.name for item in chosen if any(map(carries_bytes, functions_of(item).values()))]
     if moving and (doubled := double(wasm, moving, assemble)) is not None:
         wasm, twins = doubled
-        shape = read(wasm)
+        shape = read(wasm, composed=True)
         through = {item.name for item in chosen}
         chosen = tuple(item for item in shape.imports if item.name in through)
     division = divide(shape, chosen, two_borrows=lambda: TWO_BORROWS.present)

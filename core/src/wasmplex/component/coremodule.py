@@ -132,17 +132,16 @@ class CoreModule:
     def constants(self) -> list[int | None]:
         """Return the values of the defined globals, None for those that change or are no plain ``i32``.
 
-        Those behind one with an initializer of several instructions are left out.
+        Those behind one with an initializer that is not understood are left out.
         """
         cursor, found = self.cursor(6), list[int | None]()
         for _ in cursor.vec("globals"):
             is_number = cursor.peek("a type") == 0x7F
             read_valtype(cursor, set())
             fixed = not cursor.flag("whether a global is mutable")
-            value = _constant(cursor)
-            if cursor.byte("an instruction") != _END:
+            if (values := _initializer(cursor)) is None:
                 break
-            found.append(value if is_number and fixed else None)
+            found.append(values[0] if len(values) == 1 and is_number and fixed else None)
         return found
 
     # ------------------------------------------------------------ writing
@@ -168,6 +167,31 @@ class CoreModule:
             elif number != leave_out:
                 out.append(self._data[start:end])
         return b"".join(out + [as_section(number, contents[number]) for number in waiting])
+
+
+def _initializer(cursor: Cursor) -> list[int | None] | None:
+    """Read an initializer to its end; return the values of its instructions, None if one is not understood.
+
+    Several are extended constant expressions (Binary.md of WebAssembly, "Expressions"): their sum is not
+    computed here.
+    """
+    values: list[int | None] = []
+    while (instruction := cursor.peek("an instruction")) != _END:
+        if instruction in _ARITHMETIC:
+            cursor.pos += 1
+            values.append(None)
+        elif instruction in _CONSTANTS:
+            values.append(_constant(cursor))
+        else:
+            return None
+    cursor.pos += 1
+    return values
+
+
+_CONSTANTS = {0x23, 0x41, 0x42, 0x43, 0x44, 0xD0, 0xD2}
+"""``global.get``, the four ``const``, ``ref.null``, ``ref.func``."""
+_ARITHMETIC = {0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E}
+"""``add``, ``sub`` and ``mul`` of ``i32`` and ``i64``."""
 
 
 def _constant(cursor: Cursor) -> int | None:

@@ -17,6 +17,7 @@ from wasmplex.component.shape import CoreModuleType, NamedType, UnknownSection
 from wasmplex.wit import types as t
 
 __all__ = [
+    "MAX_SIZE",
     "ComponentDef",
     "Context",
     "Entity",
@@ -70,14 +71,19 @@ class Item(NamedTuple):
 
 # Python stops at 1000 frames; a level costs five of them when a type is copied.
 _MAX_DEPTH = 64
-# As a tree, written out in full: what everybody who walks a type has to deal with. All of wasi:http has 1000.
-_MAX_SIZE = 20_000
+# What everybody who walks a type has to deal with. All of wasi:http has 1000.
+MAX_SIZE = 20_000
+"""How many parts a type may have, written out as a tree."""
 
 
 class Context:
-    """What one reading shares: resource ids, the weight of every type, what was noticed on the way."""
+    """What one reading shares: resource ids, the weight of every type, what was noticed on the way.
 
-    def __init__(self) -> None:
+    :param most: how many parts a type may have, written out as a tree
+    """
+
+    def __init__(self, most: int = MAX_SIZE) -> None:
+        self._most = most
         self.next_resource = 0
         self.proposals: set[str] = set()
         self.unknown: list[UnknownSection] = []
@@ -107,8 +113,8 @@ class Context:
             size += part_size
         if depth >= _MAX_DEPTH:
             cursor.fail("a type is nested too deep", why=f"the limit is {_MAX_DEPTH} levels")
-        if size >= _MAX_SIZE:
-            cursor.fail("a type is too large", why=f"written out it has more than {_MAX_SIZE} parts")
+        if size >= self._most:
+            cursor.fail("a type is too large", why=f"written out it has more than {self._most} parts")
         # The entity is kept, so that its id is not given to another object.
         self._weights[id(entity)] = (entity, depth + 1, size + 1)
 

@@ -12,79 +12,34 @@ shared one:
   table that is made after them: each goes through one of a few *forwarders*, one for each signature, in a
   second table that is filled in the end as well.
 
-A pointer to a function is an index, and stays what it was for all. Only what somebody would write into a
-table later on is not seen in the other one; that takes instructions that no compiler emits for this table.
+A pointer to a function is an index, and stays what it was for all. Where the segment of another module
+reaches into the library's range, or may, all stays as it is. Only what somebody would write into a table
+later on is not seen in the other one; that takes instructions that no compiler emits for this table.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from wasmplex.component.binary import Cursor
-from wasmplex.component.coremodule import CoreModule, FuncSignature, Imported, Kind
+from wasmplex.component.coremodule import FuncSignature, Kind
 from wasmplex.component.draft import Draft, Edit, Insertion
 from wasmplex.component.encoding import as_section, leb, signed, text, vec
 from wasmplex.component.entities import Sort
-from wasmplex.component.linkage import Linkage, Made
-from wasmplex.component.sections import COMPONENT_MAGIC
+from wasmplex.component.linkage import Linkage
+from wasmplex.component.sharedtables import TABLE, Library, largest
 from wasmplex.errors import ComponentError
 
-__all__ = ["LEAST", "NEEDED", "lazy"]
+__all__ = ["NEEDED", "lazy"]
 
-LEAST: Final = 1_000
-"""Functions that a library has to put into a table for this to be worth it."""
 NEEDED: Final = ("bulk-memory", "reference-types")
 """The proposals that the component uses afterwards."""
-_MODULE, _COMPONENT, _START = 1, 4, 9
-_TYPES, _IMPORTS, _FUNCTIONS, _TABLES, _EXPORTS, _MODULE_START, _ELEMENTS, _CODE = 1, 2, 3, 4, 7, 8, 9, 10
-_TABLE_SORT, _GLOBAL_SORT, _INSTANCE_SORT = 0x01, 0x03, 0x12
+_TYPES, _IMPORTS, _FUNCTIONS, _TABLES, _EXPORTS, _ELEMENTS, _CODE = 1, 2, 3, 4, 7, 9, 10
+_INSTANCE_SORT = 0x12
 _OWN, _FORWARDERS = "wasmplex-own-table", "wasmplex-forwarders"
 _NAMES: Final = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 _I32 = b"\x7f"
 _FUNCREF = b"\x70"
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """The functions that a library writes into the shared table.
-
-    :ivar base: index of the first in the table
-    """
-
-    base: int
-    functions: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A module, where it lies in the file, and the core instance that is made from it."""
-
-    instance: int
-    place: tuple[int, int]
-    module: CoreModule
-
-
-@dataclass(frozen=True)
-class _Library:
-    """A library that may get a table of its own, and the module that defines the shared one.
-
-    :ivar table: its import of the shared table
-    :ivar signatures: the type of each function of the segment
-    :ivar shared: the name under which the owner exports the table
-    :ivar size: of the shared table, in the beginning
-    """
-
-    user: _Placed
-    table: Imported
-    segment: _Segment
-    signatures: tuple[FuncSignature, ...]
-    owner: _Placed
-    shared: str
-    size: int
 
 
 def lazy(wasm: bytes, assemble: Callable[[str], bytes]) -> bytes | None:
@@ -96,139 +51,16 @@ def lazy(wasm: bytes, assemble: Callable[[str], bytes]) -> bytes | None:
     try:
         draft = Draft(wasm)
         linkage = Linkage.of(draft)
-        library = None if linkage is None else _largest(draft, linkage)
+        library = None if linkage is None else largest(draft, linkage)
     except (ComponentError, LookupError):
         return None  # whoever compiles it says what is wrong
     return None if library is None else _rewritten(draft, library, assemble)
 
 
-# ---------------------------------------------------------------- finding
-
-
-def _largest(draft: Draft, linkage: Linkage) -> _Library | None:
-    """Return the library with the most functions in a table.
-
-    :return: None if there is none, or code might run before the tables are complete
-    """
-    modules = [CoreModule(draft.wasm, *place) for place in linkage.modules]
-    if any(
-        _runs_code(draft.cursor(section.start, section.end), section.number) for section in draft.sections
-    ):
-        return None
-    if any(_MODULE_START in module.sections for module in modules):
-        return None
-    found = _libraries(linkage, modules)
-    return max(found, key=lambda library: len(library.segment.functions), default=None)
-
-
-def _runs_code(cursor: Cursor, section: int) -> bool:
-    """Say whether a section of a component may run code; a nested component may if it has modules."""
-    if section != _COMPONENT:
-        return section == _START
-    cursor.pos += len(COMPONENT_MAGIC)
-    while cursor.pos < cursor.end:
-        number, inner = cursor.part("a component")
-        if number == _MODULE or _runs_code(inner, number):
-            return True
-    return False
-
-
-def _libraries(linkage: Linkage, modules: Sequence[CoreModule]) -> Iterator[_Library]:
-    uses = Counter(instance.module for instance in linkage.instances if isinstance(instance, Made))
-    for number, made in enumerate(linkage.instances):
-        if isinstance(made, Made) and uses[made.module] == 1:
-            user = _Placed(number, linkage.modules[made.module], modules[made.module])
-            library = _library(linkage, modules, user, made)
-            if library is not None and uses[modules.index(library.owner.module)] == 1:
-                yield library
-
-
-def _library(
-    linkage: Linkage, modules: Sequence[CoreModule], user: _Placed, made: Made
-) -> _Library | None:  # fmt: skip
-    imports = [*user.module.imports()]
-    tables = [item for item in imports if item.kind == Kind.TABLE]
-    exported = any(kind == Kind.TABLE for kind, _ in user.module.exports().values())
-    if len(tables) != 1 or user.module.count(_TABLES) or exported:
-        return None
-    segment = _segment(user.module, partial(_value, linkage, modules, made, imports))
-    if segment is None or (signatures := _signatures(user.module, segment.functions)) is None:
-        return None
-    shared = linkage.origin(made.given[tables[0].module], _TABLE_SORT, tables[0].name)
-    if shared is None or not isinstance(of := linkage.instances[shared[0]], Made):
-        return None
-    owner = _Placed(shared[0], linkage.modules[of.module], modules[of.module])
-    size = _size_of(owner.module, shared[1])
-    if size is None or segment.base + len(segment.functions) > size or owner.module.types() is None:
-        return None
-    return _Library(user, tables[0], segment, signatures, owner, shared[1], size)
-
-
-def _size_of(module: CoreModule, export: str) -> int | None:
-    """Return the size of a module's only table, if nothing fills it and it is exported under a name."""
-    if any(item.kind == Kind.TABLE for item in module.imports()) or module.count(_TABLES) != 1:
-        return None
-    if module.count(_ELEMENTS):
-        return None
-    cursor = module.cursor(_TABLES)
-    cursor.u32("a count")
-    if module.exports().get(export) != (Kind.TABLE, 0) or cursor.byte("a type") != _FUNCREF[0]:
-        return None
-    return cursor.u32("a limit") if cursor.byte("limits") in {0, 1} else None
-
-
-def _segment(module: CoreModule, value: Callable[[int], int | None]) -> _Segment | None:
-    """Return the only segment that fills a module's table.
-
-    :param value: gives the value of an imported global, if it never changes
-    """
-    cursor = module.cursor(_ELEMENTS)
-    if cursor.u32("a count") != 1 or cursor.data[cursor.pos] != 0x00:
-        return None
-    cursor.pos += 1
-    match cursor.byte("an instruction"):
-        case 0x41:
-            base: int | None = cursor.s33("a number")
-        case 0x23:
-            base = value(cursor.u32("an index"))
-        case _:
-            return None
-    if base is None or base < 0 or cursor.byte("an instruction") != 0x0B:
-        return None
-    count = cursor.u32("a count")
-    if count < LEAST:
-        return None
-    functions = tuple(cursor.u32("an index") for _ in range(count))
-    return _Segment(base, functions)
-
-
-def _value(
-    linkage: Linkage, modules: Sequence[CoreModule], made: Made, imports: Sequence[Imported], index: int
-) -> int | None:
-    """Return the value of a module's imported global, if it never changes."""
-    item = [item for item in imports if item.kind == Kind.GLOBAL][index]
-    origin = linkage.origin(made.given[item.module], _GLOBAL_SORT, item.name)
-    if origin is None or not isinstance(owner := linkage.instances[origin[0]], Made):
-        return None
-    module = modules[owner.module]
-    _, number = module.exports()[origin[1]]
-    number -= sum(item.kind == Kind.GLOBAL for item in module.imports())
-    constants = module.constants()
-    return constants[number] if 0 <= number < len(constants) else None
-
-
-def _signatures(module: CoreModule, functions: Sequence[int]) -> tuple[FuncSignature, ...] | None:
-    types, of = module.types(), module.function_types()
-    if types is None:
-        return None
-    found = [types[of[function]] for function in functions]
-    return None if None in found else tuple(signature for signature in found if signature is not None)
-
-
 # ---------------------------------------------------------------- writing
 
 
-def _rewritten(draft: Draft, library: _Library, assemble: Callable[[str], bytes]) -> bytes | None:
+def _rewritten(draft: Draft, library: Library, assemble: Callable[[str], bytes]) -> bytes | None:
     kinds = list(dict.fromkeys(library.signatures))
     edits = [
         Edit(*library.owner.place, _with_stand_ins(library, kinds)),
@@ -238,7 +70,7 @@ def _rewritten(draft: Draft, library: _Library, assemble: Callable[[str], bytes]
     return draft.written(edits, [Insertion(len(draft.sections) - 1, ending, {}, {})])
 
 
-def _with_stand_ins(library: _Library, kinds: Sequence[FuncSignature]) -> bytes:
+def _with_stand_ins(library: Library, kinds: Sequence[FuncSignature]) -> bytes:
     """Return the module of the shared table with a function in the place of each of the library's."""
     module, segment = library.owner.module, library.segment
     types = module.count(_TYPES)
@@ -283,7 +115,7 @@ def _stand_in(at: int, number: int, params: int, forwarder_type: int) -> bytes:
     return leb(len(body)) + body
 
 
-def _with_own_table(library: _Library) -> bytes:
+def _with_own_table(library: Library) -> bytes:
     module, table, segment = library.user.module, library.table, library.segment
     cursor = module.cursor(_IMPORTS)
     count = cursor.u32("a count")
@@ -298,7 +130,7 @@ def _with_own_table(library: _Library) -> bytes:
     )
 
 
-def _finisher(library: _Library, kinds: Sequence[FuncSignature]) -> str:
+def _finisher(library: Library, kinds: Sequence[FuncSignature]) -> str:
     """Return the module that fills what can only be filled in the end."""
     base, end = library.segment.base, library.segment.base + len(library.segment.functions)
     size = library.size
@@ -326,7 +158,7 @@ def _forwarder(number: int, kind: FuncSignature) -> str:
         (call_indirect $own {of} {arguments} {index}))"""
 
 
-def _ending(draft: Draft, library: _Library, finisher: bytes) -> bytes:
+def _ending(draft: Draft, library: Library, finisher: bytes) -> bytes:
     """Return the sections that instantiate the finisher, to stand behind all others."""
     counts = draft.sections[-1].counts
     tables, instances, modules = counts["core table"], counts["core instance"], counts[Sort.MODULE]
@@ -336,7 +168,7 @@ def _ending(draft: Draft, library: _Library, finisher: bytes) -> bytes:
         "forwarders": (library.owner.instance, _FORWARDERS),
     }
     aliases = [b"\0\1\1" + leb(instance) + text(name) for instance, name in taken.values()]
-    given = [text(name) + bytes([_TABLE_SORT]) + leb(tables + number) for number, name in enumerate(taken)]
+    given = [text(name) + bytes([TABLE]) + leb(tables + number) for number, name in enumerate(taken)]
     made = [
         b"\1" + vec(given),
         b"\0" + leb(modules) + b"\1" + text("") + bytes([_INSTANCE_SORT]) + leb(instances),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wasmplex.component.binary import Budget, Cursor
-from wasmplex.component.entities import Context, Entity, InstanceDef, Item, Sort
+from wasmplex.component.entities import MAX_SIZE, Context, Entity, InstanceDef, Item, Sort
 from wasmplex.component.foreign import foreign
 from wasmplex.component.module import module_budget
 from wasmplex.component.scope import Scope
@@ -37,19 +37,24 @@ __all__ = ["read"]
 # Steps that a component may cost: components that import all of WASI take some ten thousand. A small file
 # gets less, so that one which was made to cost much has to be large as well.
 _STEPS, _STEPS_AT_MOST = 100_000, 1_000_000
+_COMPOSED = 20
+"""How many times more a composed component may cost: adapters repeat its types, twice each at most."""
 
 
-def read(wasm: bytes) -> Shape:
+def read(wasm: bytes, *, composed: bool = False) -> Shape:
     """Read what a component imports and exports.
 
     :param wasm: the component in binary form
+    :param composed: whether the host has put it together, from a component that has been read and adapters:
+        limits are for what others have made
     :raises ComponentError: it is not a component, is malformed, or would take more time and memory to
         describe than any real one; the error says at which byte
     """
     if (error := foreign(wasm)) is not None:
         raise error
-    context = Context()
-    steps = min(_STEPS + len(wasm) // 8, _STEPS_AT_MOST)
+    times = _COMPOSED if composed else 1
+    context = Context(times * MAX_SIZE)
+    steps = times * min(_STEPS + len(wasm) // 8, _STEPS_AT_MOST)
     cursor = Cursor(wasm, 0, len(wasm), "the component", Budget(steps))
     scope = Scope(context, None, concrete=True)
     try:

@@ -238,9 +238,7 @@ def _compile(engine: wasmtime.Engine, wasm: bytes, not_on: Sequence[str]) -> Com
     try:
         return Component(engine, wasm)
     except wasmtime.WasmtimeError as error:
-        names = ", ".join(not_on)
+        why = innermost_cause(str(error))
         raise ComponentError(
-            "wasmtime cannot compile this component",
-            why=innermost_cause(str(error)),
-            fix=f"switch on the wasm proposals that it uses: {names}" if names else "",
+            "wasmtime cannot compile this component", why=why, fix=proposals.hint(why, not_on)
         ) from error

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wasmplex.component.shape import Import, InstanceType
+from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.engine import capi
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
@@ -115,7 +115,7 @@ class _Importer:
             case Resource():
                 self._resource(root, item.name, item.type)
             case _:
-                if item.type.__class__.__name__ != "NamedType":
+                if not isinstance(item.type, NamedType):
                     self._problem("it imports a module or component", "the host has none to give")
         return self._problems
 
@@ -133,6 +133,12 @@ class _Importer:
         if not instance:
             return
         try:
+            for name, extern in type.exports.items():
+                if not isinstance(extern, (FuncType, Resource, NamedType)):
+                    why = (
+                        f"{name!r} in it is no function, resource or type: the host has nothing else to give"
+                    )
+                    self._problem("it cannot be linked", why)
             for name, resource in type.resources.items():
                 self._resource(instance, name, resource)
             for name, function in type.functions.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from wasmplex.errors import UsageError, nearest
 
-__all__ = ["ALWAYS", "KNOWN", "apply", "parse"]
+__all__ = ["ALWAYS", "KNOWN", "apply", "hint", "parse"]
 
 _SETTERS: Final = {
     "branch-hinting": "branch_hinting",
@@ -70,6 +71,25 @@ def parse(names: Iterable[str]) -> dict[str, bool]:
             raise UsageError(f"{name} cannot be switched off", why="labelled imports rest on it")
         chosen[name] = enable
     return chosen
+
+
+_SWITCHED_OFF: Final = re.compile(r"not enabled|is disabled|requires the .*feature|proposal", re.IGNORECASE)
+
+
+def hint(reason: str, unused: Iterable[str]) -> str:
+    """Return what to do where wasmtime refuses a component: empty, if no proposal has to do with it.
+
+    :param reason: what wasmtime says
+    :param unused: the proposals that the component is seen to use and that are not switched on
+    """
+    if not _SWITCHED_OFF.search(reason):
+        return ""
+    said = reason.lower().replace("-", " ")
+    named = [name for name in unused if name.replace("-", " ") in said]
+    names = [name for name in named or unused if name in KNOWN]
+    if names:
+        return f"switch on the wasm proposals that it uses: {', '.join(names)}"
+    return "there is no switch for it in this version: build the component without"
 
 
 def _canonical(written: str) -> tuple[str, bool]:

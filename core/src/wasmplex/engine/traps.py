@@ -13,6 +13,7 @@ __all__ = ["GENERATED", "host_trap", "innermost_cause", "trap"]
 GENERATED: Final = "<wasmplex codec"
 """What the names begin with that tracebacks show as files of generated code."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
+_BUG = re.compile(r"(\d+: )?BUG: (?P<what>.*)")
 _FRAMES_SHOWN = 4
 _LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceeded", "exceeds")
 
@@ -36,9 +37,15 @@ def trap(workload: str, function: str, message: str) -> GuestError:
 
 
 def innermost_cause(message: str) -> str:
-    """Return the last line of a message of wasmtime that is not part of a backtrace."""
+    """Return the last line of a message of wasmtime that is not part of a backtrace.
+
+    Where it thinks that the fault is its own, it begins with what is wrong, and asks for a report after that.
+    """
     lines = [line.strip() for line in message.splitlines() if line.strip() and not _FRAME.match(line)]
     skip = ("error while executing", "Caused by:", "note:")
+    for line in lines:
+        if (found := _BUG.match(line)) is not None:
+            return f"a defect of wasmtime: {found['what']}"
     causes = [re.sub(r"^\d+: ", "", line) for line in lines if not line.startswith(skip)]
     return causes[-1].removeprefix("wasm trap: ") if causes else "no cause given"
 

@@ -15,6 +15,7 @@ from wasmplex.plugins.contracts import Grants
 from wasmplex.plugins.registry import Registry
 from wasmplex.routing.exports import route_triggers
 from wasmplex.routing.features import check_features
+from wasmplex.routing.linkable import unlinkable
 from wasmplex.routing.matching import match
 from wasmplex.routing.plan import Plan, Route
 from wasmplex.routing.relabelling import relabel
@@ -56,6 +57,7 @@ def plan(
         *relabelled.problems,
         *matches.problems,
         *server.problems,
+        *unlinkable(relabelled.shape, workload),
         *check_features(routes),
         *trigger_problems,
         *grant_problems,
