@@ -31,6 +31,8 @@ TABLES = [
     ("[workload.NAME.import.LABEL]", "wasmplex.config.sections:BindingSection",
      'and `[workload.NAME.default."namespace:package"]`; its interface and its backend add their keys'),
     ("[[workload.NAME.host_interfaces]]", "wasmplex.config.sections:HostInterfaceSection", ""),
+    ('[workload.NAME.default."wasi:http"]', "host_plugin_wasi.http_settings:OutgoingSettings",
+     "host-plugin-wasi; and `import.LABEL` of an `outgoing-handler` with a label"),
     ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
     ('backend = "memory"', "host_plugin_memory:MemorySettings", "host-plugin-memory"),
     ('backend = "sqlite"', "host_plugin_sqlite:SqliteSettings", "host-plugin-sqlite"),

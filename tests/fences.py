@@ -12,8 +12,8 @@ __all__ = ["PAGES", "ROOT", "Fence", "fences", "parameters", "text_without_fence
 
 ROOT = Path(__file__).resolve().parents[1]
 _PATTERNS = (
-    "*.md", "docs/*.md", "examples/*/*.md", "core/*.md", "plugins/*/*.md", "plugin-template/*.md",
-    "plugin-template/variants/*/*.md",
+    "*.md", "docs/*.md", "docs/internals/*.md", "examples/*/*.md", "core/*.md", "plugins/*/*.md",
+    "plugin-template/*.md", "plugin-template/variants/*/*.md",
 )  # fmt: skip
 PAGES = [page for pattern in _PATTERNS for page in sorted(ROOT.glob(pattern))]
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -86,8 +86,9 @@ def _check_part(path: Path, parsed: Mapping[str, Any], text: str) -> None:
         for binding in workload.bindings:
             if any(line in text for line in OWN):
                 continue
-            assert binding.backend is not None
-            models = (registry.backend(binding.backend, "keyvalue").settings, KeyValueSettings)
+            models = [provider.settings for provider in registry.interfaces(binding.package or "")]
+            if binding.backend is not None:
+                models = [registry.backend(binding.backend, "keyvalue").settings, KeyValueSettings]
             known = {*RESERVED_KEYS, *(field for model in models for field in model.model_fields)}
             assert {*binding.settings.values} <= known
 

@@ -23,7 +23,7 @@ Cli = Callable[..., Any]
 PROGRAM = (sys.executable, "-c", "from wasmplex.cli import main; main()")
 HEAVY = {
     "wasmtime", "pydantic", "yaml", "rich", "uvloop", "aiosqlite", "cachetools",
-    "sqlite3", "aiohttp", "asyncio",
+    "sqlite3", "aiohappyeyeballs", "asyncio",
 }  # fmt: skip
 
 

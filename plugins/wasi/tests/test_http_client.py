@@ -3,112 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
 import pytest
-from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
 from host_plugin_wasi.http.fields import Fields
-from host_plugin_wasi.http.incoming import BodyStream, IncomingBody
+from host_plugin_wasi.http.incoming import IncomingBody
 from host_plugin_wasi.http.messages import IncomingResponse, OutgoingRequest, RequestOptions
 from host_plugin_wasi.http.outgoing import OutgoingBody
-from wasmplex.errors import ConfigError
+from origins import answering, listening
+from outgoing import client, once, read, request, response, write
 from wasmplex.plugin import Err, Ok, Variant
 
 pytestmark = pytest.mark.anyio
-
-Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
-
-
-@asynccontextmanager
-async def listening(serve: Server) -> AsyncIterator[int]:
-    """Run `serve` for each connection; the value is the port. What it is in the midst of is cancelled."""
-    connections: set[asyncio.Task[Any]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await serve(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
-
-
-@asynccontextmanager
-async def client(*allowed: str) -> AsyncIterator[OutgoingHandler]:
-    async with OutgoingHandler(AllowedHosts(allowed)).open() as handler:
-        yield handler
-
-
-def request(port: int, path: str = "/", *headers: tuple[str, bytes], method: str = "get") -> OutgoingRequest:
-    made = OutgoingRequest(Fields(headers))
-    made.set_method(Variant(method))
-    made.set_scheme(Variant("HTTP"))
-    made.set_authority(f"127.0.0.1:{port}")
-    made.set_path_with_query(path)
-    return made
-
-
-async def response(future: FutureIncomingResponse) -> Any:
-    """Return the response, or the error-code."""
-    await future.subscribe().block()
-    result = future.get()
-    assert isinstance(result, Ok)
-    assert future.get() == Err(), "the answer is given once"
-    inner: Any = result.value
-    return inner.value
-
-
-async def once(stream: BodyStream, length: int = 65536) -> bytes:
-    piece = stream.blocking_read(length)
-    return piece if isinstance(piece, bytes) else await piece
-
-
-async def read(body: IncomingBody) -> bytes:
-    stream, got = body.stream(), b""
-    with contextlib.suppress(Err):
-        while True:
-            got += await once(stream)
-    return got
-
-
-async def write(body: OutgoingBody, *pieces: bytes) -> None:
-    stream = body.write_stream()
-    for piece in pieces:
-        pending = stream.blocking_write_and_flush(piece)
-        if pending is not None:
-            await pending
-
-
-def answering(answer: bytes, seen: list[bytes] | None = None) -> Server:
-    """Read a request's head, send `answer`."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if seen is not None:
-                seen.append(head)
-            writer.write(answer)
-            await writer.drain()
-
-    return serve
 
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nX-A: 1\r\nx-a: 2\r\nconnection: keep-alive\r\n\r\nhello"
@@ -125,7 +35,7 @@ async def test_a_request_leaves_as_it_was_made_and_the_response_arrives_whole() 
         assert await read(got.consume()) == b"hello"
     lines = seen[0].decode().split("\r\n")
     assert lines[0] == "GET /a%20b?x=%2F&y HTTP/1.1"
-    assert sorted(lines[1:-2], key=str.lower) == [f"Host: 127.0.0.1:{port}", "x-mine: a", "x-mine: b"]
+    assert lines[1:-2] == [f"Host: 127.0.0.1:{port}", "X-Mine: a", "x-mine: b"]
 
 
 async def test_connections_are_reused_and_closed_with_the_workload() -> None:
@@ -160,43 +70,6 @@ async def test_what_is_not_allowed_is_denied() -> None:
             handler.handle(request(port), None)
     assert error.value.value == Variant("HTTP-request-denied")
     assert not seen
-
-
-@pytest.mark.parametrize(
-    ("entry", "host", "port", "allowed"),
-    [
-        ("example.com", "example.com", 443, True),
-        ("example.com", "EXAMPLE.com.", 8443, True),
-        ("example.com", "sub.example.com", 443, False),
-        ("example.com", "example.com.evil", 443, False),
-        ("example.com:8443", "example.com", 8443, True),
-        ("example.com:8443", "example.com", 443, False),
-        ("*.example.com", "a.b.example.com", 80, True),
-        ("*.example.com", "example.com", 80, False),
-        ("*.example.com", "aexample.com", 80, False),
-        ("*.example.com:80", "a.example.com", 81, False),
-        ("*", "anything", 1, True),
-        ("*:443", "anything", 443, True),
-        ("*:443", "anything", 80, False),
-        ("[::1]:80", "[::1]", 80, True),
-        ("[::1]", "[::2]", 80, False),
-        ("10.0.0.1", "10.0.0.1", 80, True),
-        ("*.0.0.1", "10.0.0.1", 80, False),
-    ],
-)
-def test_the_allow_list(entry: str, host: str, port: int, allowed: bool) -> None:
-    assert ((host, port) in AllowedHosts([entry])) == allowed
-
-
-def test_nothing_is_allowed_by_default() -> None:
-    assert ("localhost", 80) not in AllowedHosts([])
-
-
-def test_all_wrong_entries_are_reported() -> None:
-    with pytest.raises(ConfigError) as error:
-        AllowedHosts(["https://a", "ok.example", "a/b", "u@h", "a*b", "", "*.*.a"], "shop")
-    assert len(error.value.diagnostics) == 6
-    assert "'shop'" in str(error.value)
 
 
 async def test_a_redirect_is_the_guests_to_follow() -> None:
@@ -329,22 +202,6 @@ async def test_a_body_whose_server_left_fails_its_writer() -> None:
             await write(body, *[bytes(65536)] * 1000)
         assert error.value.value.tag == "last-operation-failed"
         assert (await response(future)).tag in ("connection-terminated", "HTTP-protocol-error")
-
-
-async def test_request_trailers_cannot_be_sent_and_that_is_said() -> None:
-    async with listening(answering(HELLO)) as port, client("127.0.0.1") as handler:
-        made = request(port, method="post")
-        body = made.body()
-        future = handler.handle(made, None)
-        with pytest.raises(Err) as error:
-            OutgoingBody.finish(body, Fields([("x-t", b"1")]))
-        assert error.value.value.tag == "internal-error"
-        assert (await response(future)).tag == "internal-error"
-        made = request(port, method="post")
-        body = made.body()
-        future = handler.handle(made, None)
-        OutgoingBody.finish(body, Fields())
-        assert (await response(future)).status() == 200
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -489,6 +346,7 @@ async def test_closing_the_workload_cancels_what_is_under_way() -> None:
 def test_the_client_library_is_imported_by_the_first_request_only() -> None:
     code = (
         "import sys, host_plugin_wasi.http, host_plugin_wasi.http.client\n"
-        "assert 'aiohttp' not in sys.modules, 'imported too early'"
+        "early = {'aiohappyeyeballs', 'httptools', 'host_plugin_wasi.http.transport'} & {*sys.modules}\n"
+        "assert not early, f'imported too early: {early}'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -30,6 +31,7 @@ NESTED = ("env", "trigger", "import", "default")
 
 _WORKLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _PACKAGE = re.compile(r"(?P<namespace>[^:/@]+(?::[^:/@]+)*):(?P<name>[^:/@]+)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]|\*")
 
 
@@ -131,7 +133,20 @@ def _allowed_host(value: str) -> str:
         raise ValueError(
             'not a host; write "example.com", "example.com:8443", "*.example.com", "[::1]:80" or "*"'
         )
+    if host.startswith("[") or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2].lower()):
+        _address(host)
     return value
+
+
+def _address(host: str) -> None:
+    """Refuse what a resolver takes for an address though it is not written as one: nothing would match it.
+
+    :raises ValueError: it is no address, or there is a ``*`` in front of it
+    """
+    try:
+        IPv6Address(host[1:-1]) if host.startswith("[") else IPv4Address(host)
+    except AddressValueError:
+        raise ValueError('not an address; write it like "127.0.0.1:80" or "[::1]:80"') from None
 
 
 Text = Annotated[str, AfterValidator(_text)]

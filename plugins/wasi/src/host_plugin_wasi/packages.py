@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wasmplex.plugin import BoundInterfaces, ImportRequest, InterfaceProvider, WorkloadContext
 
+from host_plugin_wasi.http_settings import OutgoingSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -117,6 +119,7 @@ class HttpProvider(_LazyProvider):
 
     package = "wasi:http"
     interfaces = frozenset({"outgoing-handler", "types"})
+    settings = OutgoingSettings
     module = "http"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+
+from wasmplex.plugin import BoundInterfaces
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
 from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
-from host_plugin_wasi.http.errors import code_of
+from host_plugin_wasi.http.errors import HttpError, code_of, internal
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.http.handler import ResponseOutparam
 from host_plugin_wasi.http.incoming import FutureTrailers, IncomingBody
@@ -20,10 +22,11 @@ from host_plugin_wasi.http.messages import (
     RequestOptions,
 )
 from host_plugin_wasi.http.outgoing import OutgoingBody
-from host_plugin_wasi.packages import Tables, methods
+from host_plugin_wasi.http_settings import OutgoingSettings
+from host_plugin_wasi.packages import methods
 
 if TYPE_CHECKING:
-    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
+    from wasmplex.plugin import HostFunctions, ImportRequest, WorkloadContext
 
 __all__ = ["bind"]
 
@@ -60,6 +63,32 @@ _TYPES: HostFunctions = {
 }
 
 
+class _Interfaces(BoundInterfaces):
+    """The interfaces of one workload. Each import of ``outgoing-handler`` has connections of its own."""
+
+    def __init__(self, allowed: AllowedHosts, limit: int, closing: AsyncExitStack) -> None:
+        self._allowed = allowed
+        self._limit = limit
+        self._closing = closing
+        self._handlers: list[OutgoingHandler] = []
+
+    def serve(self, request: ImportRequest) -> HostFunctions:
+        """Return the functions of an interface."""
+        if request.name != "outgoing-handler":
+            return _TYPES if request.name == "types" else {}
+        settings = request.settings if isinstance(request.settings, OutgoingSettings) else OutgoingSettings()
+        handler = OutgoingHandler(self._allowed, settings, self._admit)
+        self._handlers.append(handler)
+        self._closing.push_async_callback(handler.close)
+        return {"handle": handler.handle}
+
+    def _admit(self) -> None:
+        if sum(handler.under_way for handler in self._handlers) >= self._limit:
+            raise HttpError(
+                internal(f"limits.outgoing_requests: {self._limit} requests of this workload are under way")
+            )
+
+
 @asynccontextmanager
 async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     """Bind ``wasi:http`` for a workload; its connections are its own, and are closed with it.
@@ -67,5 +96,5 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     :raises wasmplex.errors.ConfigError: if ``allowed_hosts`` has an entry that is not a host
     """
     allowed = AllowedHosts(workload.grants.allowed_hosts, workload.name)
-    async with OutgoingHandler(allowed).open() as handler:
-        yield Tables({"types": _TYPES, "outgoing-handler": {"handle": handler.handle}})
+    async with AsyncExitStack() as closing:
+        yield _Interfaces(allowed, workload.limits.outgoing_requests, closing)

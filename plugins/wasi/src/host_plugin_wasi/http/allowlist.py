@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from wasmplex.plugin import ConfigError, Diagnostic
 
+from host_plugin_wasi.http.authority import normal_host
+
 __all__ = ["AllowedHosts"]
 
-_ENTRY = re.compile(
-    r"(?P<host>\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-)
+_ENTRY = re.compile(r"(?P<below>\*\.)?(?P<host>\*|\[[^]]*\]|[^:*]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class _Rule(NamedTuple):
-    host: str  # lower case; "*" is any, ".domain" is every host below it
+    host: str  # as `normal_host` writes it; "*" is any, ".domain" is every host below it
     port: int | None
 
     def allows(self, host: str, port: int) -> bool:
@@ -24,9 +24,7 @@ class _Rule(NamedTuple):
             return False
         if self.host == "*" or self.host == host:
             return True
-        return (
-            self.host.startswith(".") and host.endswith(self.host) and not host.rpartition(".")[2].isdigit()
-        )
+        return self.host.startswith(".") and host.endswith(self.host)
 
 
 class AllowedHosts:
@@ -40,27 +38,41 @@ class AllowedHosts:
         self._rules = []
         problems = []
         for entry in entries:
-            match = _ENTRY.fullmatch(entry)
-            if match is None:
-                problems.append(_problem(entry, workload))
-                continue
-            host = match["host"].lower().rstrip(".")
-            port = int(match["port"]) if match["port"] else None
-            self._rules.append(_Rule(host[1:] if host.startswith("*.") else host, port))
+            try:
+                self._rules.append(_rule(entry))
+            except ValueError as error:
+                problems.append(_problem(entry, workload, str(error)))
         if problems:
             raise ConfigError(problems)
 
     def __contains__(self, address: tuple[str, int]) -> bool:
-        """Say whether requests to (host, port) are allowed; the host as an authority has it."""
+        """Say whether requests to (host, port) are allowed; the host as `normal_host` writes it."""
         host, port = address
-        host = host.lower().rstrip(".")
         return any(rule.allows(host, port) for rule in self._rules)
 
 
-def _problem(entry: str, workload: str) -> Diagnostic:
+def _rule(entry: str) -> _Rule:
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        raise ValueError("a host is named without scheme, user and path")
+    host = match["host"]
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 2**16:
+        raise ValueError("a port is a number from 1 to 65535")
+    if host == "*" and not match["below"]:
+        return _Rule("*", port)
+    host = normal_host(host)
+    if not match["below"]:
+        return _Rule(host, port)
+    if host.startswith("[") or host.rpartition(".")[2].isdigit():
+        raise ValueError("there are no names below an address")
+    return _Rule(f".{host}", port)
+
+
+def _problem(entry: str, workload: str, why: str) -> Diagnostic:
     return Diagnostic(
         f"{entry!r} is not a host that requests may be allowed to",
         where=f"workload {workload!r}, allowed_hosts",
-        why="a host is named without scheme, user and path",
+        why=why,
         fix='allowed_hosts = ["api.example.com", "api.example.com:8443", "*.example.com"]',
     )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from asyncio import Task, get_running_loop
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio import Task, current_task, gather, get_running_loop
+from collections.abc import Callable
 from importlib import import_module
-from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import anyio.to_thread
 from wasmplex.plugin import Err, Ok, Variant
@@ -16,7 +13,9 @@ from wasmplex.plugin import Err, Ok, Variant
 from host_plugin_wasi.http.allowlist import AllowedHosts
 from host_plugin_wasi.http.errors import HttpError, internal
 from host_plugin_wasi.http.messages import IncomingResponse, OutgoingRequest, RequestOptions
+from host_plugin_wasi.http.outbound import Outbound, outbound
 from host_plugin_wasi.http.upload import Upload
+from host_plugin_wasi.http_settings import OutgoingSettings
 from host_plugin_wasi.io import FuturePollable, Pollable
 
 if TYPE_CHECKING:
@@ -24,83 +23,91 @@ if TYPE_CHECKING:
 
 __all__ = ["FutureIncomingResponse", "OutgoingHandler"]
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_ASCII = ascii_letters + digits + punctuation
-_DENIED = Variant("HTTP-request-denied")
-
 
 class OutgoingHandler:
-    """Sends the requests of one workload, over connections of its own."""
+    """Sends the requests of one import, over connections of its own.
 
-    def __init__(self, allowed: AllowedHosts) -> None:
+    :param admit: called before each request; raises `HttpError` if there may be no further one
+    """
+
+    def __init__(
+        self,
+        allowed: AllowedHosts,
+        settings: OutgoingSettings | None = None,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._allowed = allowed
+        self._settings = settings or OutgoingSettings()
+        self._admit = admit
         self._transport: Transport | None = None
-        self._tasks: set[Task[IncomingResponse]] = set()
+        self._tasks: set[Task[Any]] = set()
         self._closed = False
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[OutgoingHandler]:
-        """Bring it to life; on leaving, requests under way are cancelled and connections closed."""
-        try:
-            yield self
-        finally:
-            self._closed = True
-            for task in self._tasks:
-                task.cancel()
+    @property
+    def under_way(self) -> int:
+        """How many requests have been sent off whose responses have not ended."""
+        return len(self._tasks) + (self._transport.under_way if self._transport is not None else 0)
+
+    async def close(self) -> None:
+        """Cancel what is under way, and close every connection."""
+        self._closed = True
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        with anyio.CancelScope(shield=True):
+            await gather(*tasks, return_exceptions=True)
             if self._transport is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._transport.close()
+                await self._transport.close()
 
     def handle(self, request: OutgoingRequest, options: RequestOptions | None) -> FutureIncomingResponse:
         """Send a request off; raises ``error-code`` if it may not, or cannot, be sent."""
-        url = self._url(request)
-        upload = None
-        if request.body_taken is not None:
-            upload = Upload(request.body_taken.fail)
-            request.body_taken.send_to(upload)
-        task = get_running_loop().create_task(self._send(request, url, upload, options or RequestOptions()))
+        try:
+            checked = self._check(request)
+            upload = self._upload(request, checked)
+        except HttpError as error:
+            raise Err(error.code) from None
+        sending = self._send(request, checked, upload, options or RequestOptions())
+        task = get_running_loop().create_task(sending)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._tasks.discard)  # also if it is cancelled before it begins
         return FutureIncomingResponse(task)
 
-    def _url(self, request: OutgoingRequest) -> str:
-        scheme, authority = request.scheme_name, request.authority()
-        if scheme not in _DEFAULT_PORTS:
-            raise Err(Variant("HTTP-protocol-error"))
-        if not authority:
-            raise Err(Variant("HTTP-request-URI-invalid"))
-        host, port = _host_and_port(authority, _DEFAULT_PORTS[scheme])
-        if self._closed or (host, port) not in self._allowed:
-            raise Err(_DENIED)
-        path = request.path_with_query() or "/"
-        if path[0] == "?":
-            path = f"/{path}"
-        return f"{scheme}://{authority}{path if path.isascii() else quote(path, safe=_ASCII)}"
+    def _check(self, request: OutgoingRequest) -> Outbound:
+        checked = outbound(request)
+        authority = checked.origin.authority
+        if self._closed or (authority.name, authority.port) not in self._allowed:
+            raise HttpError(Variant("HTTP-request-denied"), "allowed_hosts does not have it")
+        self._admit()
+        return checked
+
+    def _upload(self, request: OutgoingRequest, checked: Outbound) -> Upload | None:
+        body = request.body_taken
+        if body is None:
+            return None
+        upload = Upload(checked, body.fail)
+        body.send_to(upload)
+        return upload
 
     async def _send(
-        self, request: OutgoingRequest, url: str, upload: Upload | None, options: RequestOptions
+        self, request: OutgoingRequest, checked: Outbound, upload: Upload | None, options: RequestOptions
     ) -> IncomingResponse:
-        transport = self._transport or await self._load()
         try:
-            return await transport.send(request.verb, url, request.fields.sent(), upload, options)
+            transport = self._transport or await self._load()
+            return await transport.send(checked, upload, options)
         except HttpError as error:
             if request.body_taken is not None:
                 request.body_taken.fail(error)
             raise
+        finally:
+            if (task := current_task()) is not None:  # who sees the response may send the next at once
+                self._tasks.discard(task)
 
     async def _load(self) -> Transport:
         """Import the client library, in a thread: it takes a while, and most workloads never need it."""
         module = await anyio.to_thread.run_sync(import_module, "host_plugin_wasi.http.transport")
         if self._transport is None:
-            self._transport = module.Transport()
+            self._transport = module.Transport(self._settings)
         return self._transport
-
-
-def _host_and_port(authority: str, default: int) -> tuple[str, int]:
-    host, colon, port = authority.rpartition(":")
-    if not colon or port.endswith("]"):
-        return authority, default
-    return host, int(port) if port else default
 
 
 class FutureIncomingResponse:

@@ -8,7 +8,9 @@ from wasmplex.plugin import Err, Variant
 
 from host_plugin_wasi.io import Error, failed
 
-__all__ = ["DOMAIN", "HttpError", "code_of", "dns_error", "internal", "status_of", "stream_failed"]
+__all__ = [
+    "DOMAIN", "HttpError", "code_of", "dns_error", "internal", "protocol_error", "status_of", "stream_failed",
+]  # fmt: skip
 
 DOMAIN = "http"
 """Marks the `Error` objects whose code is an ``error-code`` of this package."""
@@ -47,6 +49,11 @@ def internal(message: str) -> Variant:
 def dns_error(rcode: str) -> Variant:
     """Return ``DNS-error`` with the resolver's own words."""
     return Variant("DNS-error", {"rcode": rcode, "info-code": None})
+
+
+def protocol_error(message: str) -> HttpError:
+    """Return the error for a message that HTTP/1.1 does not allow."""
+    return HttpError(Variant("HTTP-protocol-error"), message)
 
 
 def status_of(code: Variant) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Task, create_task
+from asyncio import Task, create_task, get_running_loop
 from typing import Any, Protocol
 
 from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange
@@ -13,6 +13,10 @@ from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.io import InputStream, Pollable, Signal, Waker, closed
 
 __all__ = ["BodySource", "BodyStream", "FutureTrailers", "IncomingBody", "RequestBody"]
+
+
+_AT_ONCE = 8
+"""Pieces of a body that are thrown away before others have their turn."""
 
 
 class BodySource(Protocol):
@@ -76,7 +80,7 @@ class _Reader:
     There is a task only while somebody polls and nothing has come yet.
     """
 
-    __slots__ = ("changed", "ended", "error", "fetch", "piece", "source", "start")
+    __slots__ = ("changed", "ended", "error", "fetch", "piece", "resuming", "source", "start")
 
     def __init__(self, source: BodySource) -> None:
         self.source = source
@@ -86,6 +90,7 @@ class _Reader:
         self.error: HttpError | None = None
         self.fetch: Task[None] | None = None
         self.changed = Signal()
+        self.resuming = False
 
     def settled(self) -> bool:
         """Say whether `take` would answer; look for a piece if there was none."""
@@ -122,12 +127,21 @@ class _Reader:
         return piece[start:] if start else piece
 
     def drained(self) -> bool:
-        """Throw away what has come, and say whether that was the end."""
-        while self.settled():
+        """Throw away what has come, some pieces at a time, and say whether that was the end."""
+        for _ in range(_AT_ONCE):
+            if not self.settled():
+                return False
             if self.ended or self.error is not None:
                 return True
             self.piece = b""
+        if not self.resuming:
+            self.resuming = True
+            get_running_loop().call_soon(self._resume)
         return False
+
+    def _resume(self) -> None:
+        self.resuming = False
+        self.changed.notify()
 
     def begin(self) -> None:
         """Have the next piece fetched in the background."""

@@ -21,7 +21,7 @@ _METHODS = {
 }
 _SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_PATH = re.compile(r"(?:[/?][^\x00-\x20\x7f#]*|\*)?")
+_PATH = re.compile(r"(?:[/?][\x21\x22\x24-\x7e]*|\*)?")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
 
 

@@ -158,7 +158,7 @@ class OutgoingBody:
             this.drop()
             raise Err(this.error.code)
         this._ended = this._finished = True
-        sent = trailers.sent() if trailers is not None else None
+        sent = this._wire(trailers) if trailers is not None else None
         if this._sink is None:
             this._trailers = sent
             return
@@ -166,6 +166,9 @@ class OutgoingBody:
             this._sink.finish(sent)
         except HttpError as error:
             raise Err(error.code) from None
+
+    def _wire(self, trailers: Fields) -> list[tuple[bytes, bytes]]:
+        return trailers.sent() if self._too_long == "HTTP-response-body-size" else trailers.as_made()
 
     def drop(self) -> None:
         """End the body before its end: whoever receives it must not take it for whole."""

@@ -1,12 +1,11 @@
-"""A request's body on its way from the guest to the client library."""
+"""A request's body on its way from the guest to its connection."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-
-from wasmplex.plugin import Variant
+from collections.abc import Callable
 
 from host_plugin_wasi.http.errors import HttpError, internal
+from host_plugin_wasi.http.outbound import Outbound, Trailers, sendable_trailers
 from host_plugin_wasi.io import Signal
 
 __all__ = ["Upload"]
@@ -15,19 +14,26 @@ _ROOM = 64 * 1024
 
 
 class Upload:
-    """A `BodySink` on one side, bytes or an async iterator of them on the other.
+    """A `BodySink` on one side; on the other, whoever sends what was written.
 
     :param on_failure: told why nobody takes the rest of the body
+    :ivar trailers: what comes after the body
+    :ivar changed: notified when `take`, `finished` or `error` may say something new
+    :ivar error: why the body has no end
     """
 
-    def __init__(self, on_failure: Callable[[HttpError], None]) -> None:
-        self._on_failure = on_failure
+    def __init__(self, request: Outbound, on_failure: Callable[[HttpError], None]) -> None:
+        self.fail = on_failure
+        self.trailers: Trailers = ()
+        self.changed = Signal()
+        self.error: HttpError | None = None
+        self.on_room: Callable[[], None] | None = None
+        self._request = request
         self._pieces: list[bytes] = []
         self._size = 0
         self._finished = False
-        self._abandoned = False
-        self._changed = Signal()
-        self.on_room: Callable[[], None] | None = None
+
+    # ------------------------------------------------------------ the guest's side
 
     def room(self) -> int:
         """Return how many bytes may be written."""
@@ -37,47 +43,52 @@ class Upload:
         """Take a piece."""
         self._pieces.append(data)
         self._size += len(data)
-        self._changed.notify()
+        self.changed.notify()
 
-    def finish(self, trailers: Sequence[tuple[bytes, bytes]] | None = None) -> None:
-        """Take the end. aiohttp cannot send trailers, and leaving them out in silence would lose data."""
-        if trailers:
-            self.abandon()
-            raise HttpError(internal("the trailers of a request cannot be sent"))
+    def finish(self, trailers: Trailers | None = None) -> None:
+        """Take the end.
+
+        :raises HttpError: if the trailers cannot be sent: leaving them out in silence would lose data
+        """
+        try:
+            self.trailers = sendable_trailers(trailers, self._request) if trailers else ()
+        except HttpError as error:
+            self._fail(error)
+            raise
         self._finished = True
-        self._changed.notify()
+        self.changed.notify()
 
     def abandon(self) -> None:
         """Have the request fail."""
-        self._abandoned = True
-        self._changed.notify()
+        self._fail(HttpError(internal("the guest gave up the body of its request")))
 
-    def whole_or_pieces(self) -> bytes | AsyncIterator[bytes] | None:
-        """Return the body: bytes if it is all there, whose length is then known, else its pieces to come."""
-        if self._finished and not self._abandoned:
-            return self._take() or None
-        return self._follow()
+    def _fail(self, error: HttpError) -> None:
+        self.error = error
+        self.changed.notify()
 
-    def _take(self) -> bytes:
+    # ------------------------------------------------------------ the sender's side
+
+    def whole(self) -> bytes | None:
+        """Return the body if it is all there and nothing follows it, else None.
+
+        :raises HttpError: if there will be no end
+        """
+        if self.error is not None:
+            raise self.error
+        if not self._finished or self.trailers:
+            return None
+        return b"".join(self._pieces)
+
+    def take(self) -> bytes | None:
+        """Return what was written since, ``b""`` at the end, None if there is nothing yet.
+
+        :raises HttpError: if there will be no end
+        """
+        if self.error is not None:
+            raise self.error
+        if not self._pieces:
+            return b"" if self._finished else None
         pieces, self._pieces, self._size = self._pieces, [], 0
         if self.on_room is not None:
             self.on_room()
         return b"".join(pieces)
-
-    async def _follow(self) -> AsyncIterator[bytes]:
-        ended = False
-        try:
-            yield self._take()  # empty or not: aiohttp holds the head back until there is a piece
-            while not ended:
-                if self._abandoned:
-                    raise HttpError(internal("the guest gave up the body of its request"))
-                if self._pieces:
-                    yield self._take()
-                elif self._finished:
-                    ended = True
-                else:
-                    await self._changed.wait()
-        finally:
-            if not ended:
-                message = "nobody takes the rest of the request"
-                self._on_failure(HttpError(Variant("connection-terminated"), message))
