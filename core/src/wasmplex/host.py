@@ -67,6 +67,9 @@ class Host:
     :param wasm_proposals: proposals to switch on, or off with a leading ``-``, after the configuration's
     :param dev: watch the event loop, and say which plugin blocks it
     :param progress: is told what is being done while components compile: workload and a few words
+    :param assembly: what `assemble` made of the configuration with this registry, if that has been done
+    :param backends: where backends are opened, for hosts of one process that follow each other; it has been
+        entered. None for a pool of its own
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Host:
         wasm_proposals: Sequence[str] = (),
         dev: bool = False,
         progress: Callable[[str, str], None] | None = None,
+        assembly: Assembly | None = None,
+        backends: BackendPool | None = None,
     ) -> None:
         self.config = settings
         self.registry = registry or Registry()
@@ -90,7 +95,8 @@ class Host:
         self._progress = progress
         self._stack = AsyncExitStack()
         self._thread = OwnThread()
-        self._pool: BackendPool | None = None
+        self._pool = self._shared = backends
+        self._planned = assembly
         self._assembly: Assembly | None = None
         self._bindings: dict[str, list[TriggerBinding]] = {}
         self._triggers: dict[str, Trigger] = {}
@@ -116,7 +122,7 @@ class Host:
         :raises wasmplex.errors.WasmplexError: what kept it from starting; everything opened is closed again
         """
         self._thread = OwnThread()
-        assembly = await assemble(
+        assembly = self._planned or await assemble(
             self.config, self.registry, self._environ, wasm_proposals=self._wasm_proposals
         )
         self._assembly = assembly
@@ -125,18 +131,17 @@ class Host:
                 await stack.enter_async_context(Watchdog(self.registry.owners))
             triggers = [route.settings for p in assembly.workloads for route in p.plan.triggers]
             stack.enter_context(KNOWN.holding(secrets_in([triggers, assembly.triggers])))
-            stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
+            if self._shared is None:
+                stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
             engine = await stack.enter_async_context(Engine(settings, self._on_drop))
-            kept = self.config.backends
-            self._pool = await stack.enter_async_context(
-                BackendPool(self.config.base, idle_ttl=kept.idle_ttl, max_idle=kept.max_idle)
-            )
+            if (pool := self._shared) is None:
+                pool = await stack.enter_async_context(BackendPool(self.config.base))
+            self._pool = pool
+            pool.configure(idle_ttl=self.config.backends.idle_ttl, max_idle=self.config.backends.max_idle)
             for planned in assembly.workloads:
                 workload = await stack.enter_async_context(
-                    open_workload(
-                        planned, engine, self._pool, self._reporter(planned.config.name), self._on_error
-                    )
+                    open_workload(planned, engine, pool, self._reporter(planned.config.name), self._on_error)
                 )
                 self.workloads[workload.name] = workload
             self._bind_triggers(assembly)
@@ -237,6 +242,7 @@ class Host:
         self,
         stop: anyio.Event | None = None,
         *,
+        relieved: anyio.Event | None = None,
         started: Callable[[], None] | None = None,
         drain_timeout: float = 30.0,
         part: Part | None = None,
@@ -244,6 +250,8 @@ class Host:
         """Run all triggers until `stop` is set, then drain: finish what is under way and return.
 
         :param stop: None to serve until cancelled
+        :param relieved: set instead of `stop` when another host serves the same sockets: what is under way
+            then takes the time it needs, until `stop` is set as well
         :param started: called once, when every trigger is ready; `addresses` tells where
         :param drain_timeout: seconds after which what is still under way is cancelled
         :param part: None to serve all alone
@@ -257,7 +265,10 @@ class Host:
                     self.addresses[name] = await self._start(tasks, name)
                 if started is not None:
                     started()
-                await (stop or anyio.Event()).wait()
+                stop, relieved = stop or anyio.Event(), relieved or anyio.Event()
+                await _either(stop, relieved)
+                if not stop.is_set():
+                    await self._relieve(stop)
                 with anyio.move_on_after(drain_timeout) as scope:
                     await self.drain()
                 if scope.cancelled_caught:
@@ -283,6 +294,20 @@ class Host:
         report: Mapping[str, Any] = await tasks.start(run, name=f"trigger {name}")
         return report
 
+    async def _relieve(self, stop: anyio.Event) -> None:
+        """Have the triggers leave what is new to others, and return when they have, or `stop` is set."""
+
+        async def relieve_all() -> None:
+            async with anyio.create_task_group() as tasks:
+                for name in self.addresses:
+                    tasks.start_soon(self._triggers[name].relieve)
+            tasks_or_stop.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks_or_stop:
+            tasks_or_stop.start_soon(relieve_all)
+            await stop.wait()
+            tasks_or_stop.cancel_scope.cancel()
+
     async def drain(self) -> None:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
         self._thread.require("the host")
@@ -292,6 +317,18 @@ class Host:
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():
                 tasks.start_soon(workload.drain)
+
+
+async def _either(one: anyio.Event, other: anyio.Event) -> None:
+    """Return when one of two events is set."""
+
+    async def wait(event: anyio.Event) -> None:
+        await event.wait()
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait, one)
+        tasks.start_soon(wait, other)
 
 
 def _only(group: BaseException) -> BaseException:

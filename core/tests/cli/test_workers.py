@@ -177,6 +177,7 @@ def test_a_second_signal_kills_all() -> None:
         connections = [stack.enter_context(host.begin()) for _ in range(4)]
         host.process.send_signal(signal.SIGINT)
         host.wait_for("stopping: ")
+        time.sleep(1.2)  # one that comes at once is the first one again
         host.process.send_signal(signal.SIGINT)
         assert host.process.wait(timeout=20) == -signal.SIGINT
         assert connections
@@ -286,3 +287,116 @@ def test_nobody_else_hands_a_worker_over(hello: Path, process: Cli, text: str) -
 def test_pauses_grow_and_a_steady_worker_starts_from_the_shortest() -> None:
     backoff = Backoff(first=1, longest=5, steady=60)
     assert [backoff.pause(served) for served in (0, 0, 59, 0, 0, 60, 1)] == [1, 2, 4, 5, 5, 1, 2]
+
+
+# ------------------------------------------------------------ workers that hang
+
+HANG = """
+import os, re, time
+from pathlib import Path
+import anyio
+from wasmplex.plugin import ExportAdapter, Trigger, hookimpl
+
+class Hang(Trigger):
+    name = "hang"
+    async def serve(self, bindings, settings, *, task_status):
+        task_status.started({})
+        while not Path("hang").exists():
+            await anyio.sleep(0.05)
+        how = Path("hang").read_text()
+        Path("hang").unlink()
+        if how == "asleep":
+            time.sleep(1000)
+        else:
+            re.match("(a+)+b", "a" * 60)  # with the interpreter lock: no other thread runs
+
+class Adapter(ExportAdapter):
+    trigger = "hang"
+    interface = "wasi:http/incoming-handler@0.2.12"
+    def adapt(self, export):
+        async def handler(): pass
+        return handler
+
+@hookimpl
+def wasmplex_triggers(): return [Hang()]
+@hookimpl
+def wasmplex_export_adapters(): return [Adapter()]
+"""
+
+
+@pytest.fixture
+def hanging(hello: Path) -> Path:
+    """A configuration whose first worker hangs when the file ``hang`` is there."""
+    (hello / "hang.py").write_text(HANG)
+    (hello / "host.toml").write_text('plugins = ["./hang.py"]\n' + HELLO + "trigger.hang = {}\n")
+    return hello
+
+
+def hang(home: Path, how: str) -> None:
+    (home / "hang.new").write_text(how)
+    (home / "hang.new").rename(home / "hang")
+    until = time.monotonic() + 20
+    while (home / "hang").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["asleep", "with the lock", "stopped"])
+def test_a_worker_that_hangs_is_replaced(hanging: Path, how: str) -> None:
+    with crew("--hang-timeout", "2s") as host:
+        first = host.workers[1]
+        if how == "stopped":
+            os.kill(first, signal.SIGSTOP)
+        else:
+            hang(hanging, how)
+        if how == "asleep":
+            host.wait_for(r"plugin hang \(hang\.py\) blocks the event loop .* in \S+hang.py:\d+ \(serve\)")
+        host.wait_for(rf"ERROR .*worker 1 \(process {first}\) has not turned its event loop for 2 s")
+        host.wait_for(rf"worker 1 \(process {first}\) was ended by SIGKILL; another one is started")
+        host.wait_for(r"worker 1 \(process \d+\) serves")
+        assert not is_alive(first)
+        with stopped(host.workers[2]):
+            assert host.get() == b"hello, world\n"
+        host.process.send_signal(signal.SIGTERM)
+        assert host.process.wait(timeout=40) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process hears nothing of its parent's end")
+@pytest.mark.parametrize("how", ["with the lock", "stopped"])
+def test_a_worker_that_hangs_ends_with_the_process_that_started_it(hanging: Path, how: str) -> None:
+    with crew("--hang-timeout", "2s") as host:
+        first = host.workers[1]
+        if how == "stopped":
+            os.kill(first, signal.SIGSTOP)
+        else:
+            hang(hanging, how)
+        host.process.kill()
+        host.process.wait(timeout=20)
+        until = time.monotonic() + 20
+        while any(is_alive(worker) for worker in host.workers.values()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_serve_any_more_is_tried_less_and_less_often(hello: Path) -> None:
+    """And the others go on; it serves when it can."""
+    with crew() as host:
+        (hello / "host.toml").write_text("nonsense")
+        os.kill(host.workers[2], signal.SIGKILL)
+        pauses = [float(host.wait_for(r"another one is started in ([0-9.]+) s")) for _ in range(3)]
+        assert pauses == [0.5, 1, 2]
+        assert host.get() == b"hello, world\n"
+        (hello / "host.toml").write_text(HELLO)
+        host.wait_for(r"worker 2 \(process \d+\) serves")
+        host.process.send_signal(signal.SIGTERM)
+        assert host.process.wait(timeout=40) == 0

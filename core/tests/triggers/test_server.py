@@ -7,6 +7,7 @@ import contextlib
 import gc
 import resource
 import socket
+from functools import partial
 from typing import Any
 
 import anyio
@@ -510,6 +511,72 @@ async def test_draining_lets_what_is_under_way_end_and_takes_nothing_new() -> No
             release.set()
             assert (await client.response()).body == b"hello"
             assert await client.rest() == b""
+
+
+async def test_draining_ends_a_connection_whose_answer_came_before_the_end_of_its_request() -> None:
+    trigger = HttpTrigger()
+    async with anyio.create_task_group() as tasks:
+        report = await tasks.start(trigger.serve, [bind(hello)], HttpSettings(listen="127.0.0.1:0"))  # type: ignore[arg-type]
+        async with connected(int(report["listen"].rpartition(":")[2])) as client:
+            await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na")
+            assert (await client.response()).body == b"hello"
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as draining:
+                    draining.start_soon(trigger.drain)
+                    await anyio.sleep(0.2)
+                    await client.send(b"b")
+                    assert await client.rest() == b""
+
+
+async def test_another_one_takes_over_and_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasmplex.triggers.http.http1.server._LAST", 0.5)
+    begun, release = anyio.Event(), anyio.Event()
+
+    async def old(_: Any, exchange: HttpExchange) -> None:
+        if exchange.path_with_query == "/held":
+            begun.set()
+            await release.wait()
+        await hello(_, exchange)
+
+    settings = HttpSettings(listen="127.0.0.1:0")  # type: ignore[arg-type]
+    first, second = HttpTrigger(), HttpTrigger()
+    shared = await first.share(settings)
+    port = shared[0].getsockname()[1]
+    with shared[0]:
+        first.adopt([shared[0].dup()])
+        second.adopt([shared[0].dup()])
+    with pytest.raises(ConnectionRefusedError):
+        # Bound, and not served yet: who looks whether the host is up must not think so.
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(partial(first.serve, [bind(old)], settings))
+        async with connected(port) as held, connected(port) as quick, connected(port) as idle:
+            for client in (held, quick, idle):
+                await client.send(get(close=False))
+                assert (await client.response()).body == b"hello"
+            await held.send(get("/held", close=False))
+            await begun.wait()
+            await tasks.start(partial(second.serve, [bind(echo)], settings))
+            relieved = anyio.Event()
+
+            async def relieve() -> None:
+                await first.relieve()
+                relieved.set()
+
+            tasks.start_soon(relieve)
+            await anyio.sleep(0.1)
+            await quick.send(get(close=False))  # the connection is there: its request is answered
+            response = await quick.response()
+            assert (response.body, response.headers["connection"]) == (b"hello", "close")
+            assert await quick.rest() == b""
+            for _ in range(20):  # and every new one is the other's
+                assert (await exchange(port, post(b"new"))).body == b"new"
+            assert await idle.rest() == b""
+            assert not relieved.is_set()
+            release.set()
+            assert (await held.response()).headers["connection"] == "close"
+            await relieved.wait()
+        tasks.cancel_scope.cancel()
 
 
 async def test_cancelling_cuts_what_is_under_way() -> None:

@@ -85,8 +85,16 @@ class _Entry:
 
     def is_for(self, provider: BackendProvider[Any], settings: Settings) -> bool:
         return (
-            self.provider is provider and type(self.settings) is type(settings) and self.settings == settings
+            _same(self.provider, provider)
+            and type(self.settings) is type(settings)
+            and self.settings == settings
         )
+
+
+def _same(one: BackendProvider[Any], other: BackendProvider[Any]) -> bool:
+    """Say whether two providers are one: a configuration that is read again has them made again."""
+    alike = type(one) is type(other) and one.name == other.name
+    return alike and getattr(one, "__dict__", one) == getattr(other, "__dict__", other)
 
 
 class BackendPool:
@@ -135,6 +143,11 @@ class BackendPool:
         if tasks is not None:
             # Without the error, for the task group would wrap it: it is the caller's, and none of ours.
             await tasks.__aexit__(None, None, None)
+
+    def configure(self, *, idle_ttl: float, max_idle: int) -> None:
+        """Take other settings, for what comes idle from now on; see the class."""
+        self._idle_ttl = idle_ttl
+        self._max_idle = max_idle
 
     def __repr__(self) -> str:
         total = self.statistics().total
@@ -228,7 +241,8 @@ class BackendPool:
 
     def _evict(self, provider: BackendProvider[Any]) -> None:
         """Close the backends of a provider that are idle longest, but for as many as may be."""
-        idle = [e for e in self._entries if e.provider is provider and e.idle_since < inf and not e.ending]
+        idle = [e for e in self._entries if _same(e.provider, provider)]
+        idle = [e for e in idle if e.idle_since < inf and not e.ending]
         idle.sort(key=lambda entry: entry.idle_since)
         for entry in idle[: max(0, len(idle) - self._max_idle)]:
             self._dismiss(entry)

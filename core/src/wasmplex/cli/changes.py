@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasmplex.cli.failure import print_diagnostics
 from wasmplex.cli.logs import say
-from wasmplex.errors import WasmplexError
 
 if TYPE_CHECKING:
-    import anyio
-
     from wasmplex.config import HostConfig
-    from wasmplex.plugins.registry import Registry
 
 __all__ = ["Changes"]
 
@@ -23,52 +17,35 @@ _PERIOD = 0.5
 
 
 class Changes:
-    """Looks at the configuration, the components and the one-file plugins of a host.
+    """Looks at the configuration, the components and the one-file plugins of a host."""
 
-    :param registry: makes a registry of plugins that has not loaded any
-    :ivar found: whether something has changed, and is right
-    """
+    def __init__(self) -> None:
+        self._files: Sequence[Path] = ()
+        self._seen: list[tuple[int, int] | None] = []
 
-    def __init__(self, config: HostConfig, registry: Callable[[], Registry]) -> None:
-        self.found = False
-        self._config = config
-        self._registry = registry
-        self._files = [config.path, *config.plugins, *(w.component for w in config.workloads.values())]
-        self._seen = self._state()  # now, so that what changes while the host starts is noticed as well
+    def look_at(self, config: HostConfig) -> None:
+        """Look at the files of this configuration from now on."""
+        files = [config.path, *config.plugins, *(w.component for w in config.workloads.values())]
+        known = dict(zip(self._files, self._seen, strict=True))
+        self._files = files
+        self._seen = [known[path] if path in known else _state_of(path) for path in files]
 
-    async def wait(self, stop: anyio.Event) -> None:
-        """Set `stop` once there is something else to run; what is wrong is printed and waited for."""
+    async def wait(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever something has, until cancelled."""
         import anyio
 
-        seen = self._seen
         while True:
             await anyio.sleep(_PERIOD)
-            now = await anyio.to_thread.run_sync(self._state)
-            if now == seen:
-                continue
-            seen = now
-            if await self._is_right():
-                self.found = True
-                say("changed: starting again")
-                stop.set()
-                return
+            files = self._files
+            now = await anyio.to_thread.run_sync(_states_of, files)
+            if files is self._files and now != self._seen:
+                self._seen = now
+                say("changed: reading the configuration again")
+                changed()
 
-    def _state(self) -> list[tuple[int, int] | None]:
-        return [_state_of(path) for path in self._files]
 
-    async def _is_right(self) -> bool:
-        import anyio
-
-        from wasmplex.assembly import assemble
-        from wasmplex.config import load
-
-        try:
-            config = await anyio.to_thread.run_sync(load, self._config.path)
-            await assemble(config, self._registry(), os.environ)
-        except WasmplexError as error:
-            print_diagnostics(error.diagnostics)
-            return False
-        return True
+def _states_of(files: Sequence[Path]) -> list[tuple[int, int] | None]:
+    return [_state_of(path) for path in files]
 
 
 def _state_of(path: Path) -> tuple[int, int] | None:

@@ -1,24 +1,19 @@
-"""The processes that serve one configuration together, and the one that keeps them running."""
+"""The processes that serve one configuration together: kept running, replaced one by one, ended together."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import socket
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
-from wasmplex.cli.worker import Handover
+from wasmplex.cli.member import Member
 from wasmplex.logs import get_logger
 
 if TYPE_CHECKING:
-    from anyio.abc import Process
+    from anyio.abc import TaskGroup
 
 __all__ = ["Backoff", "Crew"]
 
@@ -52,52 +47,6 @@ class Backoff:
         return pause
 
 
-class _Member:
-    """One worker process, from its start to its end."""
-
-    def __init__(self, number: int, process: Process, channel: socket.socket) -> None:
-        self.number = number
-        self.process = process
-        self._channel = channel
-        self._serving_since: float | None = None
-
-    def __str__(self) -> str:
-        return f"worker {self.number} (process {self.process.pid})"
-
-    async def serving(self) -> list[str] | None:
-        """Wait until it serves and return its addresses; None if it ended before."""
-        await anyio.wait_readable(self._channel)
-        try:
-            said = self._channel.recv(65536)
-        except OSError:
-            said = b""
-        if not said:
-            return None
-        self._serving_since = anyio.current_time()
-        addresses: list[str] = json.loads(said)
-        return addresses
-
-    async def wait(self) -> int:
-        """Wait until it has ended; return its exit code, or the number of the signal made negative."""
-        code = await self.process.wait()
-        self._channel.close()
-        return code
-
-    def served(self) -> float:
-        """Return for how many seconds it has been serving."""
-        return 0.0 if self._serving_since is None else anyio.current_time() - self._serving_since
-
-    def stop(self) -> None:
-        """Have it finish what is under way and end."""
-        with suppress(OSError):
-            self._channel.send(b"\0")
-
-    def kill(self) -> None:
-        """End it at once."""
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-
 class Crew:
     """Starts workers and starts those again that end.
 
@@ -106,128 +55,146 @@ class Crew:
 
     :param command: what starts a worker
     :param size: how many there are
-    :param sockets: by the name of their trigger, what all of them listen on
     :param drain_timeout: seconds that calls under way may take when they stop
+    :param hang_timeout: seconds that a worker's event loop may stand still; 0 for as long as it likes
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        size: int,
-        sockets: Mapping[str, Sequence[socket.socket]],
-        drain_timeout: float,
-    ) -> None:
+    def __init__(self, command: Sequence[str], size: int, drain_timeout: float, hang_timeout: float) -> None:
         self._command = command
-        self._size = size
-        self._sockets = sockets
+        self.size = size
         self._drain_timeout = drain_timeout
-        self._members: dict[int, _Member] = {}
+        self._hang_timeout = hang_timeout
+        self._sockets: Mapping[str, Sequence[socket.socket]] = {}
+        self._members: set[Member] = set()  # all that live
+        self._current: dict[int, Member] = {}  # those of them that are not relieved
+        self._backoffs = {number: Backoff() for number in range(1, size + 1)}
+        self._tasks: TaskGroup | None = None
         self._stopping = anyio.Event()
         self._code = 0
 
-    async def run(self, stop: anyio.Event, started: Callable[[list[str]], None]) -> int:
+    async def run(
+        self,
+        sockets: Mapping[str, Sequence[socket.socket]],
+        stop: anyio.Event,
+        *,
+        serving: Callable[[], None],
+        started: Callable[[], None],
+    ) -> int:
         """Keep the workers running until `stop` is set, and end when they have; return the exit code.
 
-        :param started: called with the addresses when every worker serves, or has failed to once
+        :param sockets: by the name of their trigger, what all of them listen on
+        :param serving: called when the first one serves
+        :param started: called when every worker serves, or has failed to once
         """
-        try:
+        self._sockets = sockets
+        async with anyio.create_task_group() as self._tasks:
             first = await self._start(1)
-            addresses = await first.serving()
-            if addresses is None:
-                code = await first.wait()
-                return code if code >= 0 else 128 - code
-            async with anyio.create_task_group() as tasks:
-                for number in range(2, self._size + 1):
-                    tasks.start_soon(self._start_and_wait, number)
-            started(addresses)
-            await self._keep_all(stop)
-        finally:
-            await self._kill_and_wait()
+            if not await first.serves():
+                return first.code if first.code >= 0 else 128 - first.code
+            self._current[1] = first
+            serving()
+            self._tasks.start_soon(self._begin_others, started)
+            await stop.wait()
+            await self._end()
+            self._tasks.cancel_scope.cancel()
         return self._code
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where they serve."""
+        return self._current[1].addresses
+
+    async def replace(self, sockets: Mapping[str, Sequence[socket.socket]]) -> bool:
+        """Have a new worker take over from each, one after the other.
+
+        :param sockets: what those are handed
+        :returns: False if the first of them ended before it served: then all stays as it was
+        """
+        before, self._sockets = self._sockets, sockets
+        for number in range(1, self.size + 1):
+            while not self._stopping.is_set():
+                successor = await self._start(number)
+                if await successor.serves():
+                    predecessor, self._current[number] = self._current[number], successor
+                    predecessor.relieve()
+                    log.info("%s serves, and takes over from %s", successor, predecessor)
+                    break
+                if number == 1:
+                    self._sockets = before
+                    return False
+                await self._pause(successor)
+        return True
 
     def kill(self) -> None:
         """End all workers at once."""
-        for member in self._members.values():
+        for member in self._members:
             member.kill()
 
     # ------------------------------------------------------------ one worker
 
-    async def _start(self, number: int) -> _Member:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        descriptors = {name: [sock.fileno() for sock in socks] for name, socks in self._sockets.items()}
-        with theirs:
-            handover = Handover(number, theirs.fileno(), descriptors)
-            process = await anyio.open_process(
-                [*self._command],
-                stdin=subprocess.DEVNULL,
-                stdout=None,
-                stderr=None,
-                env={**os.environ, **handover.environment()},
-                pass_fds=handover.descriptors,
-            )
-        member = self._members[number] = _Member(number, process, ours)
-        log.info("worker %d is process %d", number, process.pid)
+    async def _start(self, number: int) -> Member:
+        member = await Member.start(self._command, number, self._sockets, self._hang_timeout)
+        self._members.add(member)
+        assert self._tasks is not None  # noqa: S101  `run` runs
+        self._tasks.start_soon(self._look_after, member)
         if self._stopping.is_set():
             member.stop()
         return member
 
-    async def _start_and_wait(self, number: int) -> None:
-        await (await self._start(number)).serving()
+    async def _begin_others(self, started: Callable[[], None]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(2, self.size + 1):
+                tasks.start_soon(self._begin, number)
+        if not self._stopping.is_set():
+            started()
 
-    async def _keep(self, member: _Member) -> None:
-        """Start a worker again whenever it ends, until the crew stops."""
-        backoff = Backoff()
-        while True:
-            code = await member.wait()
-            if self._stopping.is_set():
-                self._code = self._code or int(code != 0)
-                return
-            pause = backoff.pause(member.served())
-            log.error("%s %s; another one is started in %g s", member, _how(code), pause)
-            with anyio.move_on_after(pause):
-                await self._stopping.wait()
-                return
-            member = await self._start(member.number)
-            if await member.serving():
-                log.info("%s serves", member)
+    async def _begin(self, number: int, instead_of: Member | None = None) -> None:
+        member = await self._start(number)
+        if self._current.get(number) is not instead_of:  # the one that `replace` has started was quicker
+            member.stop()
+            return
+        self._current[number] = member
+        if await member.serves():
+            log.info("%s serves", member)
+
+    async def _look_after(self, member: Member) -> None:
+        """Start another worker if this one ends and nobody has told it to."""
+        try:
+            await member.look_after()
+        finally:
+            self._members.discard(member)
+        if self._stopping.is_set():
+            self._code = self._code or int(member.code != 0)
+        elif self._current.get(member.number) is not member:
+            if member.serving.is_set() and member.code:
+                log.error("%s, which was relieved, %s", member, member.fate)
+        elif await self._pause(member) and self._current[member.number] is member:
+            await self._begin(member.number, instead_of=member)
+
+    async def _pause(self, member: Member) -> bool:
+        """Wait for as long as another one like this is not to be started; False if none is to be."""
+        pause = self._backoffs[member.number].pause(member.served())
+        log.error("%s %s; another one is started in %g s", member, member.fate, pause)
+        with anyio.move_on_after(pause):
+            await self._stopping.wait()
+        return not self._stopping.is_set()
 
     # ------------------------------------------------------------ all of them
 
-    async def _keep_all(self, stop: anyio.Event) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._end_with, stop)
-            async with anyio.create_task_group() as keepers:
-                for member in [*self._members.values()]:
-                    keepers.start_soon(self._keep, member)
-            tasks.cancel_scope.cancel()
-
-    async def _end_with(self, stop: anyio.Event) -> None:
-        """Have all workers stop when `stop` is set, and end those that do not."""
-        await stop.wait()
+    async def _end(self) -> None:
+        """Have all workers stop, and end those that do not."""
         self._stopping.set()
         for socks in self._sockets.values():
             for sock in socks:
                 sock.close()  # the workers close theirs: nobody connects to where none of them looks
-        for member in self._members.values():
+        for member in self._members:
             member.stop()
-        await anyio.sleep(self._drain_timeout + _GRACE)
-        late = ", ".join(str(m) for m in self._members.values() if m.process.returncode is None)
-        log.error("still running %g s after they were told to stop, and killed: %s",
-                  self._drain_timeout + _GRACE, late)  # fmt: skip
-        self.kill()
-
-    async def _kill_and_wait(self) -> None:
-        self.kill()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_GRACE):
-            for member in self._members.values():
-                await member.wait()
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    return f"ended with exit code {code}" if code else "ended"
+        seconds = self._drain_timeout + _GRACE
+        with anyio.move_on_after(seconds):
+            while self._members:
+                await next(iter(self._members)).ended.wait()
+                await anyio.lowlevel.checkpoint()
+        if self._members:
+            late = ", ".join(str(member) for member in self._members)
+            log.error("still running %g s after they were told to stop, and killed: %s", seconds, late)
+            self._code = 1

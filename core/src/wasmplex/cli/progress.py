@@ -1,4 +1,4 @@
-"""What is seen of compiling: a bar on a terminal, nothing anywhere else."""
+"""What is seen of compiling: a bar on a terminal, log lines anywhere else."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from wasmplex.logs import get_logger
+
 __all__ = ["compiling"]
 
 
+log = get_logger("wasmplex.host")
+
+
 @contextmanager
-def compiling(count: int) -> Iterator[Callable[[str, str], None] | None]:
+def compiling(count: int, *, bar: bool = True) -> Iterator[Callable[[str, str], None]]:
     """Show how compiling goes on, on standard error, while the context lasts.
 
     :param count: how many workloads there are
-    :returns: what to call with a workload's name and what is being done for it; None without a terminal
+    :param bar: whether a bar may be drawn, which log lines would tear apart
+    :returns: what to call with a workload's name and what is being done for it
     """
-    if not sys.stderr.isatty():
-        yield None
+    if not bar or not sys.stderr.isatty():
+        yield _tell
         return
-    bar = _Bar(count)
+    drawn = _Bar(count)
     try:
-        yield bar.update
+        yield drawn.update
     finally:
-        bar.stop()
+        drawn.stop()
+
+
+def _tell(workload: str, text: str) -> None:
+    if text.startswith("compiling"):  # looking into the cache takes no time
+        log.info("workload %s: %s", workload, text)
 
 
 class _Bar:

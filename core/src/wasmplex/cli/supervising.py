@@ -2,72 +2,101 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from wasmplex.cli.listening import Addresses, Taken
 from wasmplex.cli.logs import say
-from wasmplex.cli.stopping import Stopping
-from wasmplex.errors import Diagnostic, FailureError, UsageError
+from wasmplex.cli.orders import Orders
+from wasmplex.cli.reloading import refused
+from wasmplex.errors import Diagnostic, UsageError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
-    from wasmplex.cli.changes import Changes
-    from wasmplex.config import HostConfig
+    from wasmplex.cli.crew import Crew
+    from wasmplex.cli.setup import Setup
 
 __all__ = ["supervise"]
 
 
-async def supervise(
-    config: HostConfig,
-    workers: int,
-    drain_timeout: float,
-    options: Mapping[str, Any],
-    changes: Changes | None,
-) -> int:
-    """Serve with several processes until a signal or a change says to stop; return the exit code.
+async def supervise(setup: Setup) -> int:
+    """Serve with several processes until a signal says to stop; return the exit code.
 
-    :param drain_timeout: seconds that calls under way may take after that
-    :param options: those of `Host`
     :raises UsageError: if the configuration is wrong, or not one for several processes
     """
     import anyio
 
-    from wasmplex.assembly import assemble
     from wasmplex.cli.crew import Crew
 
+    command = [sys.executable, *sys.orig_argv[1:]]
     async with anyio.create_task_group() as tasks:
-        stop = anyio.Event()
-        crew: Crew | None = None
-        stopping = Stopping(tasks.cancel_scope, stop, on_kill=lambda: crew.kill() if crew else None)
-        tasks.start_soon(stopping.listen)
-        proposals = options["wasm_proposals"]
-        assembly = await assemble(config, options["registry"], os.environ, wasm_proposals=proposals)
-        if separate := [*_separate_backends(assembly, workers)]:
-            raise UsageError(separate)
-        with ExitStack() as stack:
-            sockets = await _share(assembly, stack)
+        crew = Crew(command, setup.workers, setup.drain_timeout, setup.hang_timeout)
+        orders = Orders(tasks.cancel_scope, on_kill=crew.kill)
+        tasks.start_soon(orders.listen)
+        with Addresses() as addresses:
+            assembly, taken = await _read(setup, addresses, first=True)
+            addresses.keep(taken)
 
-            def started(addresses: list[str]) -> None:
-                stopping.serving = True
-                _announce(assembly, workers, addresses)
-                if changes is not None:
-                    tasks.start_soon(changes.wait, stop)
+            def serving() -> None:
+                orders.serving = True
 
-            crew = Crew([sys.executable, *sys.orig_argv[1:]], workers, sockets, drain_timeout)
-            code = await crew.run(stop, started)
+            def started() -> None:
+                say(_serves(assembly, crew))
+                tasks.start_soon(_keep_current, setup, orders, addresses, crew)
+                if setup.changes is not None:
+                    tasks.start_soon(setup.changes.wait, orders.reload)
+
+            code = await crew.run(_sockets(taken), orders.stop, serving=serving, started=started)
         tasks.cancel_scope.cancel()
-    stopping.leave_if_interrupted()
+    orders.leave_if_interrupted()
     return code
 
 
-def _announce(assembly: Assembly, workers: int, addresses: Sequence[str]) -> None:
+async def _keep_current(setup: Setup, orders: Orders, addresses: Addresses, crew: Crew) -> None:
+    """Have new workers take over whenever the configuration is to be read again."""
+    while True:
+        await orders.wait_for_reload()
+        try:
+            assembly, taken = await _read(setup, addresses)
+        except Exception as error:  # noqa: BLE001  whatever it is, what is served goes on
+            refused(error)
+            continue
+        if await crew.replace(_sockets(taken)):
+            addresses.keep(taken)
+            setup.set_up_log(assembly.config)
+            say(f"reloaded: {_serves(assembly, crew)}")
+        else:
+            addresses.drop(taken)
+            refused()
+
+
+async def _read(
+    setup: Setup, addresses: Addresses, *, first: bool = False
+) -> tuple[Assembly, Mapping[str, Taken]]:
+    """Read the configuration and take what it listens on; other triggers are the first worker's alone.
+
+    :raises UsageError: if it is wrong, or nothing is listened on, or that cannot be
+    """
+    assembly, _ = await setup.read(first=first)
+    if separate := [*_separate_backends(assembly, setup.workers)]:
+        raise UsageError(separate)
+    taken = await addresses.take(assembly)
+    if not taken:
+        triggers = {route.name for planned in assembly.workloads for route in planned.plan.triggers}
+        raise UsageError(
+            f"nothing is served that workers could share: trigger {', '.join(sorted(triggers))}",
+            where=str(assembly.config.path),
+            why="one worker alone would run it",
+            fix="wasmplex run without --workers",
+        )
+    return assembly, taken
+
+
+def _serves(assembly: Assembly, crew: Crew) -> str:
     names = ", ".join(planned.config.name for planned in assembly.workloads)
-    where = ", ".join(addresses)
-    say(f"{assembly.config.name} serves {names} with {workers} workers: {where}")
+    return f"{assembly.config.name} serves {names} with {crew.size} workers: {', '.join(crew.addresses)}"
 
 
 def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:
@@ -88,25 +117,5 @@ def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]
             )
 
 
-async def _share(assembly: Assembly, stack: ExitStack) -> dict[str, list[socket.socket]]:
-    """Open what the workers listen on; the triggers that are missing are the first one's alone.
-
-    :raises UsageError: if that is all of them, or a trigger cannot listen
-    """
-    shared: dict[str, list[socket.socket]] = {}
-    triggers = {route.name: route.trigger for p in assembly.workloads for route in p.plan.triggers}
-    for name, trigger in triggers.items():
-        try:
-            sockets = await trigger.share(assembly.triggers[name])
-        except FailureError as error:
-            raise UsageError(error.diagnostics) from error
-        if sockets is not None:
-            shared[name] = [stack.enter_context(sock) for sock in sockets]
-    if not shared:
-        raise UsageError(
-            f"nothing is served that workers could share: trigger {', '.join(triggers)}",
-            where=str(assembly.config.path),
-            why="one worker alone would run it",
-            fix="wasmplex run without --workers",
-        )
-    return shared
+def _sockets(taken: Mapping[str, Taken]) -> dict[str, Sequence[socket.socket]]:
+    return {name: one.sockets for name, one in taken.items()}

@@ -1,27 +1,49 @@
 """What a worker of ``run --workers`` and the process that started it know of each other.
 
 The parent leaves a worker one environment variable with two kinds of file descriptors: the sockets that all
-workers listen on, and one end of a socket pair, the channel. On it the worker sends one line when it serves,
-and the parent sends one byte when the worker is to stop. Its end without that byte means that the parent is
+workers listen on, and one end of a socket pair, the channel. On it the worker sends lines: an empty one now
+and then as long as its event loop turns, and one with its addresses when it serves. The parent sends a byte
+when the worker is to stop, or when another one has taken over. Its end without that means that the parent is
 gone, and the worker stops as well.
+
+A worker whose event loop stands still hears nothing of this. The parent, which misses its lines, kills it. If
+the parent is gone, a timer of the system does, which only a turning loop puts off: whatever holds the
+interpreter lock does not hold it up. One that was stopped is continued when its parent ends, for the timer to
+reach it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import socket
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wasmplex.errors import UsageError
 from wasmplex.logs import get_logger
 
-__all__ = ["Handover", "Worker"]
+if TYPE_CHECKING:
+    from wasmplex.cli.orders import Orders
+
+__all__ = ["RELIEVED", "STARTING", "STOP", "Handover", "Worker"]
+
+STOP, RELIEVED = b"s", b"r"
+"""What a parent sends."""
+STARTING = 60.0
+"""Seconds that the event loop may stand still before a worker serves: large components are linked on it."""
 
 _VARIABLE = "WASMPLEX_WORKER"
+_MARGIN = 1.25
+"""How much longer than the parent the system's timer waits."""
+_ENDING = 20.0
+"""Seconds that the process may take to end after its event loop has."""
+_PR_SET_PDEATHSIG = 1
 
 log = get_logger("wasmplex.worker")
 
@@ -32,16 +54,18 @@ class Handover:
 
     :ivar number: which worker it is, from 1 on; the first serves what cannot be shared
     :ivar channel: its end of the socket pair
+    :ivar hang_timeout: seconds that its event loop may stand still; 0 for as long as it likes
     :ivar sockets: by the name of their trigger, what all workers listen on
     """
 
     number: int
     channel: int
+    hang_timeout: float
     sockets: Mapping[str, Sequence[int]]
 
     def environment(self) -> dict[str, str]:
         """Return the variable that hands it over."""
-        return {_VARIABLE: json.dumps([self.number, self.channel, self.sockets])}
+        return {_VARIABLE: json.dumps([self.number, self.channel, self.hang_timeout, self.sockets])}
 
     @property
     def descriptors(self) -> list[int]:
@@ -54,6 +78,8 @@ class Worker:
 
     def __init__(self, handover: Handover) -> None:
         self.number = handover.number
+        self.hang_timeout = float(handover.hang_timeout)
+        self._patience = max(STARTING, self.hang_timeout)
         self._stack = ExitStack()
         self._channel = self._adopt(handover.channel)
         self._channel.setblocking(False)
@@ -84,30 +110,59 @@ class Worker:
         return self._stack.enter_context(socket.socket(fileno=descriptor))
 
     def __enter__(self) -> Self:
+        _continue_with_the_parents_end()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close what was handed over."""
+        """Close what was handed over; the event loop has ended."""
+        self._die_in(_ENDING)
         self._stack.close()
 
     def announce(self, addresses: Sequence[str]) -> None:
         """Tell the parent that this worker serves, and where."""
-        try:
-            self._channel.send(json.dumps(addresses).encode() + b"\n")
-        except OSError:  # the parent is gone: `wait` says so
-            log.debug("nobody hears that this worker serves")
+        self._patience = self.hang_timeout
+        self._send(json.dumps(addresses).encode() + b"\n")
 
-    async def wait(self, stop: Callable[[], None]) -> None:
-        """Call `stop` when the parent says so, or is gone."""
+    async def live(self) -> None:
+        """Show that the event loop turns, until cancelled."""
         import anyio
 
-        await anyio.wait_readable(self._channel)
-        try:
-            said = self._channel.recv(1)
-        except OSError:
-            said = b""
-        if not said:
-            log.warning("the process that started this worker is gone: stopping")
-        stop()
+        while True:
+            self._send(b"\n")
+            self._die_in(self._patience * _MARGIN)
+            await anyio.sleep(min(1.0, self.hang_timeout / 4) if self.hang_timeout else 60.0)
+
+    async def obey(self, orders: Orders) -> None:
+        """Do what the parent says; stop when it is gone."""
+        import anyio
+
+        while True:
+            await anyio.wait_readable(self._channel)
+            try:
+                said = self._channel.recv(64)
+            except BlockingIOError:
+                continue
+            except OSError:
+                said = b""
+            if not said:
+                log.warning("the process that started this worker is gone: stopping")
+            if not said or STOP in said:
+                orders.ask()
+                return
+            orders.relieved.set()
+
+    def _send(self, line: bytes) -> None:
+        with suppress(OSError):  # the parent is gone, as `obey` finds out, or reads too little to need it
+            self._channel.send(line)
+
+    def _die_in(self, seconds: float) -> None:
+        if self.hang_timeout and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # SIGALRM, which ends the process
+
+
+def _continue_with_the_parents_end() -> None:
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)

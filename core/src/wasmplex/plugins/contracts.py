@@ -362,19 +362,34 @@ class Trigger(ABC):
         """
 
     async def share(self, settings: Any) -> Sequence[socket.socket] | None:
-        """Open what the workers of ``wasmplex run --workers`` listen on together.
+        """Take the addresses that the settings name: return sockets that are bound, and need not listen yet.
 
-        Called once, in the process that starts the workers, which closes the sockets when they are to stop.
-        Each worker is handed them by `adopt`, and serves. None: the first worker alone serves this trigger,
-        because each of several would deliver the same.
+        ``wasmplex run`` calls it before anything is compiled, so that an address in use is said at once. The
+        sockets outlive this trigger: they are handed to `adopt` of each one that serves there, in the workers
+        of ``run --workers`` or in the host of a configuration that is read again, and closed when the host
+        stops. None: nothing is shared. The first worker alone serves this trigger, because each of several
+        would deliver the same; and when a configuration is read again, the new one starts to serve before the
+        old one is told to drain.
 
         :param settings: those that `serve` gets
-        :raises wasmplex.errors.FailureError: if it cannot listen
+        :raises wasmplex.errors.FailureError: if an address cannot be taken
         """
         return None
 
+    def address(self, settings: Any) -> object:
+        """Return what of the settings `share` depends on; its sockets are kept while that stays equal."""
+        return settings
+
     def adopt(self, sockets: Sequence[socket.socket]) -> None:  # noqa: B027  None of `share` has none
         """Take the sockets that `share` opened, for `serve` to use and close instead of its own."""
+
+    async def relieve(self) -> None:
+        """Leave what is new to another one, which serves on the same sockets already.
+
+        Returns when what is under way has ended. Unlike `drain`, it may leave who is connected the time to
+        ask once more, for instead of being refused they can be told to connect again.
+        """
+        await self.drain()
 
     async def drain(self) -> None:  # noqa: B027  a trigger that holds nothing has nothing to drain
         """Take no new work and return when what is under way has ended. The caller brings the deadline."""

@@ -309,6 +309,13 @@ class Connection(asyncio.Protocol):
         else:
             self._current.keep_alive = False
 
+    def relieve(self, patience: float) -> None:
+        """Close so, or with the next answer; called by the server when another one takes over."""
+        if self._current is not None:
+            self.shutdown()
+        elif self._phase is _OPEN and self._idle and not self._watched:
+            self.deadline = min(self.deadline, self.loop.time() + patience)
+
     def abort(self) -> None:
         """Cut the connection; called by the server when it ends."""
         self._transport.abort()

@@ -14,32 +14,50 @@ import anyio
 
 from wasmplex.errors import FailureError
 from wasmplex.triggers.http.http1.connection import Connection
-from wasmplex.triggers.http.http1.shared import Shared
+from wasmplex.triggers.http.http1.shared import Member, Shared
 from wasmplex.triggers.http.settings import Address, HttpSettings
 from wasmplex.triggers.http.wire import Wire
 
-__all__ = ["HttpServer", "listen"]
+__all__ = ["HttpServer", "bind", "listen"]
 
 _GRACE: Final = 1.0
 """Seconds that cancelled requests get to unwind."""
+_LAST: Final = 5.0
+"""Seconds that a connection without a request gets for one more when another server takes over."""
+_ACCEPTED: Final = 0.05
+"""Seconds until what the loop has accepted is among the connections."""
 _SWEEP: Final = 0.1
 """Seconds between two looks at all deadlines."""
 
 
-async def listen(address: Address, backlog: int) -> socket.socket:
-    """Return a socket that listens; port 0 is any free one.
+async def bind(address: Address) -> socket.socket:
+    """Return a socket that has the address, port 0 being any free one, and does not listen yet.
 
-    :raises wasmplex.errors.FailureError: if it cannot
+    Until it does, whoever connects is refused: a check whether the host is up fails while it compiles.
+
+    :raises wasmplex.errors.FailureError: if it cannot have it
     """
     try:
         found = await anyio.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, where = found[0]
-        return _bound(socket.socket(family, kind, protocol), where, backlog)
+        return _bound(socket.socket(family, kind, protocol), where)
     except OSError as error:
         raise _cannot_listen(address, error) from error
 
 
-def _bound(sock: socket.socket, where: object, backlog: int) -> socket.socket:
+def listen(sock: socket.socket, address: Address, backlog: int) -> None:
+    """Have a socket listen; it is closed if it cannot, because another one does by now.
+
+    :raises wasmplex.errors.FailureError: if it cannot
+    """
+    try:
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise _cannot_listen(address, error) from error
+
+
+def _bound(sock: socket.socket, where: object) -> socket.socket:
     try:
         sock.setblocking(False)
         if os.name == "posix":
@@ -47,7 +65,6 @@ def _bound(sock: socket.socket, where: object, backlog: int) -> socket.socket:
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)  # type: ignore[arg-type]  # what getaddrinfo returned
-        sock.listen(backlog)
     except OSError:
         sock.close()
         raise
@@ -77,6 +94,7 @@ class HttpServer:
     def __init__(self, handle: Callable[[Wire], Awaitable[None]], settings: HttpSettings) -> None:
         self._shared = Shared(handle, settings)
         self._backlog = settings.backlog
+        self._listener: asyncio.AbstractServer | None = None
         self._draining = anyio.Event()
         self._ended = anyio.Event()
 
@@ -85,7 +103,7 @@ class HttpServer:
         loop, shared = asyncio.get_running_loop(), self._shared
         sweep = _Sweep(shared, loop)
         try:
-            listener = await loop.create_server(
+            listener = self._listener = await loop.create_server(
                 lambda: Connection(shared, loop), sock=sock, backlog=self._backlog
             )
             try:
@@ -103,17 +121,33 @@ class HttpServer:
             sock.close()
             self._ended.set()
 
+    async def relieve(self) -> None:
+        """Leave new connections to another server; return when the last one here has been closed.
+
+        A client that sends a request when the connection is closed does not know whether it was served. So
+        each connection is closed with its next answer, which says so, or when it has not asked for a while.
+        """
+        if self._listener is not None:
+            self._listener.close()
+        self._shared.draining = True
+        await anyio.sleep(_ACCEPTED)
+        await self._closed(lambda connection: connection.relieve(_LAST))
+
     async def drain(self) -> None:
         """Accept nothing new and return when what is under way has been answered."""
         self._draining.set()
         await self._ended.wait()
 
     async def _answer_the_rest(self) -> None:
+        self._shared.draining = True
+        await self._closed(lambda connection: connection.shutdown())
+
+    async def _closed(self, tell: Callable[[Member], None]) -> None:
+        """Tell every connection to close, and return when all have."""
         shared, idle = self._shared, anyio.Event()
-        shared.draining = True
         shared.on_idle = idle.set
         for connection in [*shared.connections]:
-            connection.shutdown()
+            tell(connection)
         if shared.connections or shared.tasks:
             await idle.wait()
 

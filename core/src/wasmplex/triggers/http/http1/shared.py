@@ -27,6 +27,9 @@ class Member(Protocol):
     def shutdown(self) -> None:
         """Close when what is under way has been answered."""
 
+    def relieve(self, patience: float) -> None:
+        """Close like that, or when the next request has been answered that comes within so many seconds."""
+
     def abort(self) -> None:
         """Cut the connection."""
 

@@ -1,0 +1,82 @@
+"""What ``wasmplex run`` was told on its command line, and the configuration as that has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from wasmplex.errors import UsageError
+
+if TYPE_CHECKING:
+    from wasmplex.assembly import Assembly
+    from wasmplex.cli.changes import Changes
+    from wasmplex.config import HostConfig
+    from wasmplex.plugins.registry import Registry
+
+__all__ = ["Planned", "Setup"]
+
+
+class Planned(NamedTuple):
+    """A configuration that was read and found right, and the plugins for it."""
+
+    assembly: Assembly
+    registry: Registry
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to run.
+
+    :ivar load: reads the configuration
+    :ivar set_up_log: has log lines written as a configuration says
+    :ivar registry: makes a registry of plugins
+    :ivar wasm_proposals: see `wasmplex.assembly.assemble`
+    :ivar dev: whether to watch the event loop, and say which plugin blocks it
+    :ivar workers: how many processes serve
+    :ivar drain_timeout: seconds that calls under way may take when the host stops
+    :ivar hang_timeout: seconds that a worker's event loop may stand still; 0 for as long as it likes
+    :ivar changes: what is watched, if anything is
+    """
+
+    load: Callable[[], HostConfig]
+    set_up_log: Callable[[HostConfig], None]
+    registry: Callable[[], Registry]
+    wasm_proposals: tuple[str, ...]
+    dev: bool
+    workers: int
+    drain_timeout: float
+    hang_timeout: float
+    changes: Changes | None
+
+    async def read(self, *, first: bool = False) -> Planned:
+        """Read the configuration, in a thread, and plan what it says.
+
+        :param first: whether nothing is served yet, which sets up the log
+        :raises WasmplexError: with everything that is wrong with it
+        """
+        import anyio
+
+        from wasmplex.assembly import assemble
+
+        config = await anyio.to_thread.run_sync(self.load, abandon_on_cancel=True)
+        if first:
+            self.set_up_log(config)
+        _require_workloads(config)
+        if self.changes is not None:
+            self.changes.look_at(config)
+        registry = self.registry()
+        assembly = await assemble(config, registry, os.environ, wasm_proposals=self.wasm_proposals)
+        return Planned(assembly, registry)
+
+
+def _require_workloads(config: HostConfig) -> None:
+    if not config.workloads:
+        raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
+    if not any(workload.triggers for workload in config.workloads.values()):
+        raise UsageError(
+            "no workload has a trigger, so nothing would ever happen",
+            where=str(config.path),
+            fix='trigger.http = { path = "/" }',
+        )
