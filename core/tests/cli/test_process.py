@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -257,6 +258,53 @@ def test_a_signal_while_it_starts(home: Path) -> None:
     # Whether the signal came before Python could take it, while starting, or when it served already.
     assert code in (-signal.SIGTERM, 0)
     assert "Traceback" not in text
+
+
+SLOW = """\
+import time
+from pathlib import Path
+from wasmplex.plugin import hookimpl
+import wasmplex.engine.engine as engine
+compile = engine._compile
+def slowly(*args):
+    Path("compiling").touch()
+    while not Path("go").exists():
+        time.sleep(0.02)
+    return compile(*args)
+engine._compile = slowly
+@hookimpl
+def wasmplex_backends(): return []
+"""
+
+
+@pytest.mark.parametrize("args", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_an_address_in_use_is_said_before_anything_is_compiled(
+    home: Path, process: Cli, args: list[str]
+) -> None:
+    (home / "slow.py").write_text(SLOW)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        (home / "host.toml").write_text("plugins = ['slow.py']\n" + HELLO.replace("127.0.0.1:0", address))
+        ended = process("run", *args)
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: cannot listen on {address}\n")
+    assert "address already in use" in ended.err
+    assert not (home / "compiling").exists()
+
+
+def test_while_it_compiles_that_is_said_and_nobody_takes_it_for_serving(home: Path, run_host: Any) -> None:
+    (home / "slow.py").write_text(SLOW)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    (home / "host.toml").write_text("plugins = ['slow.py']\n" + HELLO.replace(":0'", f":{address[1]}'"))
+    host = run_host()
+    assert host.wait_for(r"INFO wasmplex.host: (workload hello: compiling \S+) MiB")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=20)
+    (home / "go").touch()
+    assert host.url().endswith(str(address[1]))
+    assert host.stop() == 0
 
 
 def test_watch_serves_what_it_was_started_from_as_it_changes(home: Path) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasmplex.logs import get_logger
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 __all__ = ["compiling"]
 
 
 log = get_logger("wasmplex.host")
+
+_LONG = 0.5
+"""Seconds after which it is said what takes them."""
 
 
 @contextmanager
@@ -23,19 +29,28 @@ def compiling(count: int, *, bar: bool = True) -> Iterator[Callable[[str, str], 
     :param bar: whether a bar may be drawn, which log lines would tear apart
     :returns: what to call with a workload's name and what is being done for it
     """
-    if not bar or not sys.stderr.isatty():
-        yield _tell
-        return
-    drawn = _Bar(count)
+    shown = _Bar(count) if bar and sys.stderr.isatty() else _Lines()
     try:
-        yield drawn.update
+        yield shown.update
     finally:
-        drawn.stop()
+        shown.stop()
 
 
-def _tell(workload: str, text: str) -> None:
-    if text.startswith("compiling"):  # looking into the cache takes no time
-        log.info("workload %s: %s", workload, text)
+class _Lines:
+    """Says what takes long, when it has begun to."""
+
+    def __init__(self) -> None:
+        self._timer: TimerHandle | None = None
+
+    def update(self, workload: str, text: str) -> None:
+        from asyncio import get_running_loop
+
+        self.stop()
+        self._timer = get_running_loop().call_later(_LONG, log.info, "workload %s: %s", workload, text)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Bar:
