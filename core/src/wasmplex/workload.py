@@ -14,7 +14,17 @@ import anyio.to_thread
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
 from wasmplex.binding import serve
-from wasmplex.bridge import Bridged, BridgedInstance, TransportName, bridge
+from wasmplex.bridge import (
+    Bridged,
+    BridgedInstance,
+    InPlaceBytes,
+    TransportName,
+    bridge,
+    in_place,
+    locate,
+    needing,
+    wanted,
+)
 from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Compiled, Engine, Instance
@@ -159,19 +169,25 @@ async def _link(
     vectors = engine.settings.proposals.get("simd", True)
     transport = transport_for(planned)
     fresh = planned.config.instances.reuse == 1
-    guest = await _quick_to_make(planned.wasm, engine) if fresh else planned.wasm
-    bridged = bridge(guest, planned.shape, imports, assemble, transport=transport, vectors=vectors)
+    guest, shape = planned.wasm, planned.shape
+    if fresh:
+        guest = await _quick_to_make(guest, engine)
+    kept = await engine.keeps_memories(guest)
+    placed = await _with_bytes_in_place(guest, shape) if kept or transport == "memory" else None
+    if placed is not None:
+        guest, shape, imports = placed.wasm, placed.shape, placed.imports(imports)
+    bridged = bridge(guest, shape, imports, assemble, transport=transport, vectors=vectors)
     if bridged is None:
-        wasm, shape, linked_imports, host_memory = guest, planned.shape, imports, False
+        wasm, linked_imports, host_memory = guest, imports, placed is not None
     else:
-        wasm, shape, host_memory = bridged.wasm, read(bridged.wasm, composed=True), bridged.host_memory
-        linked_imports = bridged.link(imports)
+        wasm, shape = bridged.wasm, read(bridged.wasm, composed=True)
+        linked_imports, host_memory = bridged.link(imports), bridged.host_memory or placed is not None
     compiled = await _compile(
-        planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=fresh
+        planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=kept
     )
-    linked = engine.link(compiled, linked_imports, name, planned.config.limits)
+    linked = engine.link(compiled, linked_imports, name, planned.config.limits, locate if placed else None)
     ahead = None
-    if fresh and not host_memory and (bridged is None or bridged.start is None):
+    if fresh and (bridged is None or bridged.start is None):
         ahead = await engine.ahead(linked)
     make = linked.instantiate if ahead is None else ahead.make
     begin = None if ahead is None else ahead.begin
@@ -197,6 +213,13 @@ async def _quick_to_make(wasm: bytes, engine: Engine) -> bytes:
     if not all(engine.settings.proposals.get(name, True) for name in lazytables.NEEDED):
         return wasm
     return await anyio.to_thread.run_sync(lazytables.lazy, wasm, assemble) or wasm
+
+
+async def _with_bytes_in_place(wasm: bytes, shape: Shape) -> InPlaceBytes | None:
+    """Return a component whose directly linked functions take and give bytes in place, if it can be made."""
+    bridged = needing(shape, wanted)
+    direct = [item.name for item in shape.imports if item not in bridged]
+    return await anyio.to_thread.run_sync(in_place, wasm, direct, assemble)
 
 
 async def _compile(

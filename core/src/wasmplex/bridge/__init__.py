@@ -10,6 +10,7 @@ from __future__ import annotations
 from wasmplex.bridge.bridging import Bridged, bridge
 from wasmplex.bridge.deciding import needing, wanted
 from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.inplace import InPlaceBytes, in_place, locate
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.transport import TransportName
@@ -18,9 +19,12 @@ __all__ = [
     "BridgeError",
     "Bridged",
     "BridgedInstance",
+    "InPlaceBytes",
     "Session",
     "TransportName",
     "bridge",
+    "in_place",
+    "locate",
     "needing",
     "wanted",
 ]

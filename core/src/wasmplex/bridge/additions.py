@@ -5,8 +5,8 @@ What a type has keeps its indices: whatever is added stands at its end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any, TypeAlias
 
 from wasmplex.component.binary import Budget, Cursor
@@ -14,16 +14,20 @@ from wasmplex.component.draft import Draft, Edit
 from wasmplex.component.encoding import leb, signed, text
 from wasmplex.component.entities import Sort
 from wasmplex.component.scope import Scope
+from wasmplex.component.shape import NamedType
 from wasmplex.component.typedefs import PRIMITIVES, read_attributes, read_declaration, read_value
 from wasmplex.wit.types import ValueType
+from wasmplex.wit.walk import with_children
 
-__all__ = ["Additions", "Replace", "is_alone"]
+__all__ = ["Additions", "Reference", "Replace", "is_alone"]
 
 _TYPE, _EXPORT = 0x01, 0x04
 _LIST, _OPTION, _TUPLE, _RESULT = 0x70, 0x6B, 0x6F, 0x6A
 
-Replace: TypeAlias = Callable[[bytes, ValueType], bytes | None]
-"""Is given the bytes that refer to a type, and the type; returns those of what stands for it, if anything."""
+Reference: TypeAlias = tuple[bytes, ValueType]
+"""The bytes that refer to a type, and the type."""
+Replace: TypeAlias = Callable[[ValueType], Reference | None]
+"""Returns what stands for a type, if anything."""
 
 
 def is_alone(draft: Draft, name: str, names: set[str]) -> bool:
@@ -53,7 +57,7 @@ class Additions:
         self._starts: dict[int, int] = {}
         self._functions: dict[str, int] = {}
         self._added: list[bytes] = []
-        self._names = (f"{prefix}{number}" for number in count())
+        self._names = (f"{prefix}{number}" for number in itertools.count())
         cursor = draft.cursor(start + 1, self._end)
         self._declarations = cursor.u32("a count")
         self._count = Edit(start + 1, cursor.pos, b"")
@@ -91,8 +95,8 @@ class Additions:
             return None
         return self._draft.cursor(self._functions[name], self._end)
 
-    def value(self, cursor: Cursor) -> tuple[bytes, ValueType]:
-        """Read a value type: the bytes that refer to it, and the type."""
+    def value(self, cursor: Cursor) -> Reference:
+        """Read a value type."""
         start = cursor.pos
         value = read_value(cursor, self._scope)
         return cursor.data[start : cursor.pos], value
@@ -112,7 +116,7 @@ class Additions:
         self._added.append(bytes([_EXPORT, 0]) + text(name) + bytes([Sort.FUNC]) + leb(self._last))
         return name
 
-    def replaced(self, code: bytes, replace: Replace, *, in_lists: bool = True) -> bytes | None:
+    def replaced(self, code: bytes, replace: Replace, *, in_lists: bool = True) -> Reference | None:
         """Return what stands for a type once parts of it are replaced; None if none is.
 
         What is inside of a type with a name is not replaced: the name has one meaning for all.
@@ -123,27 +127,38 @@ class Additions:
         if code[0] in PRIMITIVES:
             return None
         index = Cursor(code, 0, len(code), "a type", Budget(1)).s33("a type")
-        if (new := replace(code, self._types[index])) is not None:
+        entry = self._types[index]
+        type_ = entry.type if isinstance(entry, NamedType) else entry
+        if (new := replace(type_)) is not None:
             return new
         if index not in self._starts:
             return None
-        return self._rebuilt(self._draft.cursor(self._starts[index], self._end), replace, in_lists)
-
-    def _rebuilt(self, cursor: Cursor, replace: Replace, in_lists: bool) -> bytes | None:
-        opcode = cursor.byte("a type")
-        head, parts = bytes([opcode]), list[tuple[bytes, bytes]]()
-        if opcode == _OPTION or (opcode == _LIST and in_lists):
-            parts = [(b"", self.value(cursor)[0])]
-        elif opcode == _TUPLE:
-            elements = cursor.u32("a count")
-            head += leb(elements)
-            parts = [(b"", self.value(cursor)[0]) for _ in range(elements)]
-        elif opcode == _RESULT:
-            for _ in range(2):
-                there = cursor.flag("whether there is a type")
-                parts.append((b"\1", self.value(cursor)[0]) if there else (b"\0", b""))
-        changed = [self.replaced(code, replace, in_lists=in_lists) if code else None for _, code in parts]
+        cursor = self._draft.cursor(self._starts[index], self._end)
+        if (parts := self._parts(cursor, in_lists=in_lists)) is None:
+            return None
+        head, marks, before = parts
+        changed = [self.replaced(part, replace, in_lists=in_lists) for part, _ in before]
         if not any(changed):
             return None
-        pairs = zip(parts, changed, strict=True)
-        return self.define(head + b"".join(mark + (new or code) for (mark, code), new in pairs))
+        after = [new or old for new, old in zip(changed, before, strict=True)]
+        codes = iter([code for code, _ in after])
+        body = b"".join(mark + (next(codes) if mark != b"\0" else b"") for mark in marks)
+        return self.define(head + body), with_children(type_, [part for _, part in after])
+
+    def _parts(self, cursor: Cursor, *, in_lists: bool) -> tuple[bytes, list[bytes], list[Reference]] | None:
+        """Read a type without a name: how it begins, what stands before each part, and the parts."""
+        opcode = cursor.byte("a type")
+        head = bytes([opcode])
+        if opcode == _OPTION or (opcode == _LIST and in_lists):
+            return head, [b""], [self.value(cursor)]
+        if opcode == _TUPLE:
+            count = cursor.u32("a count")
+            return head + leb(count), [b""] * count, [self.value(cursor) for _ in range(count)]
+        if opcode != _RESULT:
+            return None
+        marks, parts = list[bytes](), list[Reference]()
+        for _ in range(2):
+            there = cursor.flag("whether there is a type")
+            marks.append(b"\1" if there else b"\0")
+            parts += [self.value(cursor)] if there else []
+        return head, marks, parts

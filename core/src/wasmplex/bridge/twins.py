@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
-from wasmplex.bridge.additions import Additions, is_alone
+from wasmplex.bridge.additions import Additions, Reference, is_alone
 from wasmplex.bridge.choosing import MEMORY, Choice, Twin, chooser, option_index
 from wasmplex.bridge.kinds import inner_types
 from wasmplex.component.binary import Cursor
@@ -123,7 +123,7 @@ class _Doubled(Additions):
         strings = tuple(position for position, param in enumerate(params) if param.type == _OCTETS)
         if not strings and returned is None:
             return None
-        tail = b"\0" + (returned or code) if has_result else code
+        tail = b"\0" + (returned[0] if returned else code) if has_result else code
         name = self.add_function(bytes([opcode]) + leb(len(codes)) + b"".join(codes) + tail)
         return Twin(name, function, FuncType(tuple(params), result, opcode == _ASYNC_FUNC), strings)
 
@@ -138,8 +138,8 @@ class _Doubled(Additions):
         return None if _STRING in inner_types(type_) else code
 
 
-def _as_string(code: bytes, type_: ValueType) -> bytes | None:
-    return _STRING_CODE if type_ == _OCTETS else None
+def _as_string(type_: ValueType) -> Reference | None:
+    return (_STRING_CODE, _STRING) if type_ == _OCTETS else None
 
 
 # ---------------------------------------------------------------- core functions

@@ -99,7 +99,7 @@ class Coming:
 
 
 def _run(starting: Starting) -> None:
-    while not capi.future_poll(starting.future):
+    while not starting.poll(starting.future):
         capi.set_epoch_deadline(starting.context, 1)
 
 

@@ -15,13 +15,14 @@ import anyio.to_thread
 import wasmtime
 from wasmtime.component import Component
 
-from wasmplex.component.images import without_images
+from wasmplex.component.images import LEAST, without_images
 from wasmplex.component.shape import Extern, InstanceType, Shape
 from wasmplex.engine import images, proposals
 from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
+from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.images import Image
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.services import Services
@@ -177,6 +178,12 @@ class Engine:
             self._variants[key] = made
         return made
 
+    async def keeps_memories(self, wasm: bytes) -> bool:
+        """Say whether a component has large memories, and the system what it takes to keep them."""
+        if len(wasm) < LEAST or not await anyio.to_thread.run_sync(images.possible):
+            return False
+        return bool((await anyio.to_thread.run_sync(without_images, wasm))[1])
+
     # ------------------------------------------------------------ link
 
     def link(
@@ -185,6 +192,7 @@ class Engine:
         imports: Mapping[str, HostFunctions | Any],
         workload: str,
         limits: Limits | None = None,
+        locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None,
     ) -> Linked:
         """Link a component to the functions that serve its imports.
 
@@ -193,9 +201,13 @@ class Engine:
             name, or in the mapping under ``""``
         :param workload: the name that errors give
         :param limits: what each instance may take; None for the defaults
+        :param locate: finds the guest's own memory among those of an instance, for functions with bytes in
+            place
         :raises wasmplex.errors.LinkError: naming everything that does not fit
         """
-        return link(compiled, imports, workload, limits or Limits())
+        linked = link(compiled, imports, workload, limits or Limits())
+        linked.locate = locate
+        return linked
 
     async def ahead(self, linked: Linked) -> Ahead | None:
         """Return what makes instances ahead of calls; None if that does not pay, or cannot be."""

@@ -75,6 +75,14 @@ class Instance:
         self._store.release(value)
 
     @property
+    def memory_in_place(self) -> HostMemory:
+        """The memory that holds the bytes which functions take and give in place."""
+        locate = self._linked.locate
+        if locate is None:
+            raise RuntimeError("no function of this component has its bytes in place")
+        return locate(self.memories)
+
+    @property
     def poisoned(self) -> bool:
         """True once it can run no more calls."""
         return self._poisoned or self._store.closed
@@ -278,11 +286,13 @@ class Starting:
 
     :ivar context: the address of its store's context
     :ivar future: wasmtime's future for them
+    :ivar poll: polls it
     """
 
     def __init__(self, instance: Instance, arena: Arena, future: int) -> None:
         self.context = instance._store.ctx  # noqa: SLF001  one class in two halves
         self.future = future
+        self.poll = instance._poll_noting_memories()  # noqa: SLF001
         self._instance = instance
         self._arena = arena
 

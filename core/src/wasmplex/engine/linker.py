@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wasmplex.component.shape import Import, InstanceType, NamedType
@@ -13,6 +13,8 @@ from wasmplex.engine import capi
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.entry import uninterrupted_entry
+from wasmplex.engine.host_memory import HostMemory
+from wasmplex.engine.inplace import Fill, InPlaceFunction
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
@@ -34,6 +36,7 @@ class Linked:
 
     :ivar workload: the name that errors give
     :ivar limits: what each instance may take
+    :ivar locate: finds, among an instance's memories, that of the guest; None if nobody needs it
     :ivar share: its instances, as they share the event loop with those of others
     """
 
@@ -41,6 +44,7 @@ class Linked:
         self.compiled = compiled
         self.workload = workload
         self.limits = limits
+        self.locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None
         self.share = Share()
         self.linker: int = capi.linker_new(compiled.variant.engine)
         self._callbacks: list[Any] = []
@@ -165,9 +169,17 @@ class _Importer:
         self, instance: int, name: str, full_name: str, type: FuncType, served: HostFunctions
     ) -> None:  # fmt: skip
         codec, text = self._linked.compiled.codec, name.encode()
-        if isinstance(bare := served.get(name), BareFunction):
-            self._bare(instance, name, full_name, bare)
-            return
+        match found := served.get(name):
+            case BareFunction():
+                self._bare(instance, name, full_name, found)
+                return
+            case Fill():
+                callback = self._linked.keep(capi.sync_callback(codec.fill_import(full_name)))
+                self._check(capi.add_func(instance, text, len(text), callback, 0, 0), name)
+                return
+            case InPlaceFunction(of, _, _, type):
+                full_name = f"{self._name}#{of}"
+                served = {name: HostFunction(found.call, context=found.context)}
         if (function := self._served(name, type, served)) is None:
             return
         if _is_async(function.call):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
 from wasmplex.engine.capi import host_to_any, set_epoch_deadline
+from wasmplex.engine.inplace import Places
 from wasmplex.engine.memory import RAW, U64
 from wasmplex.engine.resources import GuestResource, HostObjects, Patterns
 from wasmplex.engine.services import Services
@@ -41,6 +42,7 @@ class StoreState:
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
     :ivar look: returns the object behind a borrowed handle, given its representation
     :ivar take: returns the object behind a handle whose ownership comes back
+    :ivar places: the bytes on their way to and from the guest's memory, None until there are any
     :ivar polling: True while wasmtime, and what it calls, runs
     :ivar task: who waits for the host function that has suspended the guest
     :ivar delete: frees the store, given its address, now or a little later
@@ -50,8 +52,8 @@ class StoreState:
 
     __slots__ = (
         "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
-        "look", "moved", "objects", "polling", "services", "share", "take", "task", "ticker", "turns",
-        "waiting",
+        "look", "moved", "objects", "places", "polling", "services", "share", "take", "task", "ticker",
+        "turns", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class StoreState:
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
         self.bare: Any = None
+        self.places: Places | None = None
         self.objects = objects
         self.look: Callable[[int], Any] = objects.entries.__getitem__
         self.take: Callable[[int], Any] = objects.take
@@ -100,6 +103,11 @@ class StoreState:
         """Name the instance that host functions are given."""
         self._instance = weakref.ref(instance)
 
+    def open_places(self) -> Places:
+        """Find the guest's memory, and return what moves bytes in it."""
+        self.places = Places(self.instance.memory_in_place, self.objects.workload)
+        return self.places
+
     def refresh_epoch(self) -> None:
         """Give the guest a full tick before it has to yield; a wait must not count as its running time."""
         ticker = self.ticker
@@ -113,7 +121,7 @@ class StoreState:
         if self.closed:
             return
         self.closed = True
-        self.bare = None
+        self.bare = self.places = None
         del STATES[self.ctx]
         self.delete(self._store)
         self.services.sweeper.sweep(self.objects)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from wasmplex.engine.bare import BareFunction
-from wasmplex.engine.capi import FLAG_CONTINUATION, READY_CONTINUATION, SYNC_PARAMETERS
+from wasmplex.engine.capi import FLAG_CONTINUATION, KINDS, READY_CONTINUATION, SYNC_PARAMETERS
 from wasmplex.engine.codec.layout import VAL, fixed_words
 from wasmplex.engine.codec.reader import emit_read, emit_side
 from wasmplex.engine.codec.results import emit_err, emit_result
 from wasmplex.engine.codec.runtime import NAMESPACE
-from wasmplex.engine.codec.source import Source
+from wasmplex.engine.codec.source import Source, index
 from wasmplex.engine.codec.writer import Place, emit_write
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.wit.types import FuncType, ResultType, ValueType
@@ -130,6 +130,20 @@ class Codec:
             with source.block("try:"):
                 source.line("s=STATES[ctx].bare or begun(STATES[ctx])")
                 source.lines(function.lines)
+                source.line("return 0")
+            source.line("except BaseException as e: return fail(ctx,NAME,e)")
+        return uninterrupted_entry(source.build("callback"))
+
+    def fill_import(self, name: str) -> Any:
+        """Return the body of a `capi.sync_callback` that serves ``func(token: u32, to: u32) -> u32``."""
+        source = Source(self._namespace)
+        source.namespace["NAME"] = name
+        with source.block("def callback(data,ctx,ty,args,nargs,res):"), _kept(source, "return {}"):
+            with source.block("try:"):
+                source.line("state=STATES[ctx];a=args>>3;o=res>>3")
+                at, to = (f"U32[{index('a', VAL * i + 1, 2)}]" for i in range(2))
+                source.line(f"U32[{index('o', 1, 2)}]=places(state).fill({at},{to})")
+                source.line(f"U64[o]={KINDS['u32']}")
                 source.line("return 0")
             source.line("except BaseException as e: return fail(ctx,NAME,e)")
         return uninterrupted_entry(source.build("callback"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from wasmplex.engine.inplace import InPlace
 from wasmplex.wit.types import (
     Enum,
     ErrorContext,
@@ -63,6 +64,11 @@ def _(type: Record) -> int:
 @fixed_words.register
 def _(type: TupleType) -> int:
     return sum(VAL + fixed_words(element) for element in type.elements)
+
+
+@fixed_words.register
+def _(type: InPlace) -> int:
+    return 2 * VAL
 
 
 @fixed_words.register

@@ -11,6 +11,7 @@ from functools import singledispatch
 
 from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, is_heavy
 from wasmplex.engine.codec.source import Source, index
+from wasmplex.engine.inplace import InPlace
 from wasmplex.values import Variant
 from wasmplex.wit.types import (
     Borrow,
@@ -89,6 +90,13 @@ def _(type: Flags, source: Source, base: str, offset: int) -> str:
     return (
         f"frozenset([{names}[RAW[U64[i+1]:U64[i+1]+U64[i]]] for i in range({first},{end},{NAME})])"
     )  # fmt: skip
+
+
+@_emit.register
+def _(type: InPlace, source: Source, base: str, offset: int) -> str:
+    first = source.let(f"U64[{index(base, offset + 2)}]>>3")
+    at, size = (f"U32[{index(first, VAL * i + 1, 2)}]" for i in range(2))
+    return f"places(state).read({at},{size})"
 
 
 @_emit.register

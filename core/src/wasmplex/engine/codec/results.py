@@ -16,6 +16,7 @@ from wasmplex.engine.capi import KINDS
 from wasmplex.engine.codec.layout import VAL, fixed_words
 from wasmplex.engine.codec.source import Source, index, name_literal
 from wasmplex.engine.codec.writer import SCALARS, Place, emit_side, emit_write
+from wasmplex.engine.inplace import InPlace
 from wasmplex.wit.types import Enum, ListType, Option, Own, Primitive, ResultType, ValueType
 
 __all__ = ["emit_err", "emit_result"]
@@ -89,6 +90,7 @@ def _is_plain(type: ValueType) -> bool:
     """Tell whether a type can be written into a slot without an arena's tree."""
     return isinstance(type, (Primitive, Enum, Own)) or (
         isinstance(type, ListType)
+        and not isinstance(type, InPlace)
         and type.length is None
         and isinstance(type.element, Primitive)
         and type.element.name in SCALARS

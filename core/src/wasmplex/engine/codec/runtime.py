@@ -10,9 +10,10 @@ from typing import Any, Final
 from wasmplex.engine import capi, memory
 from wasmplex.engine.arena import Arena, put_byte_list
 from wasmplex.engine.codec.refusal import refusal
+from wasmplex.engine.inplace import Places
 from wasmplex.values import Err, Ok, Some, Variant
 
-__all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "numbers", "sequence"]
+__all__ = ["NAMESPACE", "Unfit", "as_bytes", "as_tuple", "char", "flag_set", "numbers", "places", "sequence"]
 
 
 class Unfit(TypeError):
@@ -85,6 +86,12 @@ def flag_set(value: Any, names: Mapping[str, Any]) -> Collection[str]:
     return flags
 
 
+def places(state: Any) -> Places:
+    """Return the bytes on their way between the host and an instance."""
+    found: Places = state.places or state.open_places()
+    return found
+
+
 NAMESPACE: Final[dict[str, Any]] = {
     **{name: getattr(memory, name) for name in memory.__all__ if name.isupper()},
     "HEADER": memory.BYTES_HEADER,
@@ -108,6 +115,7 @@ NAMESPACE: Final[dict[str, Any]] = {
     "host_rep": capi.host_rep,
     "numbers": numbers,
     "pack_f32": _pack_f32,
+    "places": places,
     "refusal": refusal,
     "new": tuple.__new__,
     "put_byte_list": put_byte_list,

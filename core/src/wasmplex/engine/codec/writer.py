@@ -17,6 +17,7 @@ from functools import singledispatch
 from wasmplex.engine.capi import KINDS
 from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, fixed_words, is_heavy
 from wasmplex.engine.codec.source import Source, index, name_literal
+from wasmplex.engine.inplace import InPlace
 from wasmplex.wit.types import (
     Borrow,
     Enum,
@@ -124,6 +125,16 @@ def _(type: Flags, source: Source, place: Place, value: str) -> None:
         source.line(f"U64[{at}],U64[{at}+1]={names}[{name}]")
         source.line(f"{at}+={NAME}")
     _emit_kind(source, place, "flags")
+
+
+@_emit.register
+def _(type: InPlace, source: Source, place: Place, value: str) -> None:
+    data = source.let(f"{value} if {value}.__class__ is bytes else as_bytes({value})")
+    source.line(f"U64[{place.at(1)}]=2;U64[{place.at(2)}]=({place.payload})<<3")
+    for number, text in enumerate((f"places(state).keep({data})", f"len({data})")):
+        part = place.inner(VAL * number, 2 * VAL)
+        source.line(f"U64[{part.at(0)}]={KINDS['u32']};U32[{part.at(1, 2)}]={text}")
+    _emit_kind(source, place, "tuple")
 
 
 @_emit.register
