@@ -347,3 +347,45 @@ async def test_a_time_of_nothing_is_over_at_once() -> None:
             assert await response(handler.handle(request(port), options)) == Variant(
                 "connection-read-timeout"
             )
+
+
+# ---------------------------------------------------------------- what is logged
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-a: " + bytes(100) + b"\r\n\r\n", {"max_head": 50}, "max_head, 50 bytes"),
+        (b"HTTP/1.1 200 OK\r\na: 1\r\nb: 2\r\n\r\n", {"max_headers": 1}, "max_headers, 1 headers"),
+        (b"HTTP/1.1 103 x\r\n\r\n" + OK, {"max_informational": 0}, "max_informational"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-a: 1\r\n\r\n",
+            {"max_trailers": 5}, "max_trailers, 5 bytes",
+        ),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na", {}, "Duplicate"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab", {}, "transfer-coding"),
+    ],
+)  # fmt: skip
+async def test_why_a_request_failed_is_logged_where_the_guest_gets_a_case_alone(
+    answer: bytes, settings: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(answering(answer)) as port, client(**settings) as handler:
+        await fetch(handler, request(port))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "wasmplex.http.client"]
+    assert said in line
+    assert line.startswith(f"a request to 127.0.0.1:{port} failed: HTTP-")
+
+
+async def test_a_denied_request_is_logged_and_one_that_is_refused_or_given_up_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na")) as port:
+        async with client("127.0.0.1") as handler:
+            (await response(handler.handle(request(port), None))).consume().drop()
+            assert (await fetch(handler, request(1))).tag == "connection-refused"
+            assert caplog.records == []
+        async with client("example.com") as handler:
+            await fetch(handler, request(port))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a request to 127.0.0.1:{port} failed: HTTP-request-denied: allowed_hosts does not have it"
+    ]

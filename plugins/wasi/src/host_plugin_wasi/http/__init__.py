@@ -10,7 +10,7 @@ from wasmplex.plugin import BoundInterfaces
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
 from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
-from host_plugin_wasi.http.errors import HttpError, code_of, internal
+from host_plugin_wasi.http.errors import LimitReached, code_of, internal
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.http.handler import ResponseOutparam
 from host_plugin_wasi.http.incoming import FutureTrailers, IncomingBody
@@ -84,9 +84,8 @@ class _Interfaces(BoundInterfaces):
 
     def _admit(self) -> None:
         if sum(handler.under_way for handler in self._handlers) >= self._limit:
-            raise HttpError(
-                internal(f"limits.outgoing_requests: {self._limit} requests of this workload are under way")
-            )
+            text = f"limits.outgoing_requests: {self._limit} requests of this workload are under way"
+            raise LimitReached(internal(text), text)
 
 
 @asynccontextmanager

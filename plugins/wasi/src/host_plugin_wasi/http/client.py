@@ -11,7 +11,7 @@ import anyio.to_thread
 from wasmplex.plugin import Err, Ok, Variant
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.errors import HttpError, internal
+from host_plugin_wasi.http.errors import HttpError, internal, report
 from host_plugin_wasi.http.messages import IncomingResponse, OutgoingRequest, RequestOptions
 from host_plugin_wasi.http.outbound import Outbound, outbound
 from host_plugin_wasi.http.upload import Upload
@@ -65,6 +65,7 @@ class OutgoingHandler:
             checked = self._check(request)
             upload = self._upload(request, checked)
         except HttpError as error:
+            report(request.authority(), error)
             raise Err(error.code) from None
         sending = self._send(request, checked, upload, options or RequestOptions())
         task = get_running_loop().create_task(sending)
@@ -95,6 +96,7 @@ class OutgoingHandler:
             transport = self._transport or await self._load()
             return await transport.send(checked, upload, options)
         except HttpError as error:
+            report(request.authority(), error)
             if request.body_taken is not None:
                 request.body_taken.fail(error)
             raise

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasmplex.plugin import Err, Variant
+from wasmplex.plugin import Err, Variant, get_logger
 
 from host_plugin_wasi.io import Error, failed
 
 __all__ = [
-    "DOMAIN", "HttpError", "code_of", "dns_error", "internal", "protocol_error", "status_of", "stream_failed",
+    "DOMAIN", "HttpError", "LimitReached", "code_of", "dns_error", "internal", "protocol_error", "report",
+    "status_of", "stream_failed",
 ]  # fmt: skip
 
 DOMAIN = "http"
 """Marks the `Error` objects whose code is an ``error-code`` of this package."""
 
+_log = get_logger("wasmplex.http.client")
+_SAYS_ALL = ("DNS-", "connection-", "destination-", "internal-error")
 _STATUS = {
     "HTTP-request-denied": 403,
     "HTTP-request-length-required": 411,
@@ -41,6 +44,10 @@ class HttpError(Exception):
         self.message = message or code.tag
 
 
+class LimitReached(HttpError):
+    """There may be no more of something; the message names the key that says how many."""
+
+
 def internal(message: str) -> Variant:
     """Return ``internal-error`` with a text."""
     return Variant("internal-error", message)
@@ -59,6 +66,14 @@ def protocol_error(message: str) -> HttpError:
 def status_of(code: Variant) -> int:
     """Return the status that a client gets for a guest that answered with an error."""
     return _STATUS.get(code.tag, 502)
+
+
+def report(authority: str | None, error: HttpError) -> None:
+    """Log why a request of a guest failed, if the case that the guest gets says less than the message."""
+    tag = error.code.tag
+    if isinstance(error, LimitReached) or not tag.startswith(_SAYS_ALL):
+        more = {"repeats": tag}
+        _log.warning("a request to %s failed: %s: %s", authority or "nobody", tag, error.message, extra=more)
 
 
 def stream_failed(error: HttpError) -> Err[Any]:

@@ -35,6 +35,7 @@ class Exchange:
     """One request and its response; also the response's body, as a `BodySource`.
 
     :param pause: seconds that either side may do nothing for in the midst of a body
+    :ivar on_failure: told what the body of the response ends with if not with its end
     :ivar on_over: told once that the connection is free, and whether it can be used again
     :ivar sending: what sends the body, while it does
     """
@@ -42,6 +43,7 @@ class Exchange:
     def __init__(
         self, request: Outbound, connection: Connection, settings: OutgoingSettings, pause: float
     ) -> None:
+        self.on_failure: Callable[[HttpError], None] | None = None
         self.on_over: Callable[[bool], None] | None = None
         self.sending: asyncio.Task[None] | None = None
         self._request = request
@@ -148,7 +150,7 @@ class Exchange:
         try:
             self._ready = self._feed(rest)
         except HttpError as error:
-            self.fail(error)  # which whoever reads the body learns
+            self._error = error  # for whoever reads the body
         return head
 
     def _take_of_head(self) -> bytes | None:
@@ -217,11 +219,15 @@ class Exchange:
     def close(self) -> None:
         """Read no more: the connection is of no use any more, unless the response was whole."""
         if not self._parser.done:
+            self.on_failure = None
             self.fail(HttpError(internal("the body of the response was closed")))
 
     def fail(self, error: HttpError) -> None:
         """End it with an error for whoever reads or writes."""
         self._error = self._error or error
+        on_failure, self.on_failure = self.on_failure, None
+        if on_failure is not None:
+            on_failure(error)
         self._leave(reusable=False)
 
     def _settle(self) -> None:

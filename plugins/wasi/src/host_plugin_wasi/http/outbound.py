@@ -34,12 +34,14 @@ refuses the rest of that."""
 class Outbound:
     """What leaves before the body.
 
+    :ivar authority: as the guest set it
     :ivar headers: as the guest made them, without those that frame the body
     :ivar length: what the guest says that the body has, None if it leaves that to the host
     :ivar expects: whether the body has to wait for the server's word
     """
 
     origin: Origin
+    authority: str
     method: bytes
     target: bytes
     headers: Trailers
@@ -78,12 +80,13 @@ def outbound(request: OutgoingRequest) -> Outbound:
     method = request.verb.encode()
     if method == b"CONNECT":
         raise HttpError(_METHOD, "CONNECT asks for a tunnel, not for a response")
-    headers = _headers(request.fields, request.authority() or "")
+    authority = request.authority() or ""
+    headers = _headers(request.fields, authority)
     length = _length(request)
     if method == b"TRACE" and request.body_taken is not None:
         raise HttpError(_METHOD, "a TRACE has no body (RFC 9110 section 9.3.8)")
     expects = any(n.lower() == b"expect" and v.strip().lower() == b"100-continue" for n, v in headers)
-    return Outbound(origin, method, _target(request, method), headers, length, expects)
+    return Outbound(origin, authority, method, _target(request, method), headers, length, expects)
 
 
 def _origin(request: OutgoingRequest) -> Origin:

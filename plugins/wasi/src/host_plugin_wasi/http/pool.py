@@ -12,7 +12,7 @@ from wasmplex.plugin import Variant
 
 from host_plugin_wasi.http.authority import Origin
 from host_plugin_wasi.http.connection import Connection
-from host_plugin_wasi.http.errors import HttpError
+from host_plugin_wasi.http.errors import HttpError, LimitReached
 
 __all__ = ["Pool"]
 
@@ -160,7 +160,7 @@ class Pool:
                 self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 text = f"all of max_connections, {self._limit}, are in use"
-                raise HttpError(Variant("connection-limit-reached"), text) from None
+                raise LimitReached(Variant("connection-limit-reached"), text) from None
             raise
 
     def _wake(self) -> None:

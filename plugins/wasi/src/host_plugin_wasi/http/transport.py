@@ -12,7 +12,7 @@ from functools import partial
 from host_plugin_wasi.http.authority import Origin
 from host_plugin_wasi.http.connecting import Connector
 from host_plugin_wasi.http.connection import Connection
-from host_plugin_wasi.http.errors import HttpError, internal
+from host_plugin_wasi.http.errors import HttpError, internal, report
 from host_plugin_wasi.http.exchange import Exchange, Unheard
 from host_plugin_wasi.http.messages import IncomingResponse, RequestOptions
 from host_plugin_wasi.http.outbound import Outbound
@@ -70,6 +70,7 @@ class Transport:
             else:
                 if exchange in self._exchanges:
                     self._answered.add(exchange)
+                    exchange.on_failure = partial(report, request.authority)
                 return IncomingResponse(head.status, head.headers, exchange)
 
     def _begin(self, request: Outbound, connection: Connection, options: RequestOptions) -> Exchange:
@@ -96,6 +97,7 @@ class Transport:
         """Close every connection, also those whose response nobody has read to its end."""
         sending = [exchange.sending for exchange in self._exchanges if exchange.sending is not None]
         for exchange in [*self._exchanges]:
+            exchange.on_failure = None
             exchange.fail(HttpError(internal("the workload is being closed")))
         await asyncio.gather(*sending, return_exceptions=True)
         await self._pool.close()
