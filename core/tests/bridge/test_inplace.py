@@ -66,24 +66,20 @@ def function(*params: ValueType, result: ValueType | None = None) -> FuncType:
 
 
 def moves_bytes(type_: FuncType) -> bool:
-    return any(_has_bytes(param.type, in_lists=True) for param in type_.params) or (
-        type_.result is not None and _has_bytes(type_.result, in_lists=False)
-    )
+    return any(map(_has_bytes, (*(param.type for param in type_.params), type_.result)))
 
 
-def _has_bytes(type_: ValueType, *, in_lists: bool) -> bool:
-    """Whether there are bytes in a type, not inside of one that needs a name."""
+def _has_bytes(type_: ValueType | None) -> bool:
+    """Whether there are bytes in a type, neither in a list nor inside of a type that needs a name."""
     match type_:
         case ListType(Primitive("u8"), None):
             return True
-        case ListType(element):
-            return in_lists and _has_bytes(element, in_lists=in_lists)
         case Option(element):
-            return _has_bytes(element, in_lists=in_lists)
+            return _has_bytes(element)
         case TupleType(elements):
-            return any(_has_bytes(element, in_lists=in_lists) for element in elements)
+            return any(map(_has_bytes, elements))
         case ResultType(ok, err):
-            return any(side is not None and _has_bytes(side, in_lists=in_lists) for side in (ok, err))
+            return _has_bytes(ok) or _has_bytes(err)
     return False
 
 
@@ -316,6 +312,12 @@ def test_a_memory_with_the_mark_of_an_adapters_is_left_alone() -> None:
 
 def test_functions_that_move_no_bytes_are_left_alone() -> None:
     assert in_place(guest({"f": function(STRING, ListType(U64), result=STRING)}), ["in"], assemble) is None
+
+
+def test_bytes_in_lists_are_left_alone() -> None:
+    """A list may name the same bytes again and again; as values they are counted."""
+    lists = {"f": function(ListType(U8S), ListType(TupleType((STRING, U8S))), result=ListType(U8S))}
+    assert in_place(guest(lists), ["in"], assemble) is None
 
 
 def test_imports_that_were_not_named_are_left_alone() -> None:

@@ -159,7 +159,8 @@ class _Instance(Additions):
         codes, params, changed = list[bytes](), list[Param](), False
         for _ in range(cursor.u32("a count")):
             name, given = cursor.name("a name"), self.value(cursor)
-            new = self.replaced(given[0], self._as_pair)
+            # In a list the same bytes could be meant a million times.
+            new = self.replaced(given[0], self._as_pair, in_lists=False)
             changed |= new is not None
             codes.append(text(name) + (new or given)[0])
             params.append(Param(name, given[1]))
