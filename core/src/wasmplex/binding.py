@@ -19,7 +19,7 @@ from wasmplex.plugins.contracts import (
     WorkloadContext,
 )
 from wasmplex.redaction import KNOWN, Redactor, secrets_in
-from wasmplex.routing import Plan, Route
+from wasmplex.routing import Route
 
 __all__ = ["serve"]
 
@@ -39,7 +39,7 @@ async def serve(
     """
     for route in planned.plan.routes:
         stack.enter_context(KNOWN.holding(secrets_in(route.settings)))
-    backends = await _open_backends(planned.plan, pool, stack)
+    backends = await _open_backends(planned, pool, stack)
     context = WorkloadContext(planned.config.name, planned.plan.grants, limits=planned.config.limits)
     bound: dict[int, BoundInterfaces] = {}
     served: dict[str, HostFunctions] = {}
@@ -130,15 +130,19 @@ def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:
     return None if route.backend is None else backends[id(route.backend)]
 
 
-async def _open_backends(plan: Plan, pool: BackendPool, stack: AsyncExitStack) -> dict[int, Backend]:
+async def _open_backends(
+    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack
+) -> dict[int, Backend]:
     backends: dict[int, Backend] = {}
-    for route in plan.backends:
+    for route in planned.plan.backends:
+        served = next(r.import_ for r in planned.plan.routes if r.backend is route)
         lease = pool.lease(
             route.provider,
             route.settings,
             where=str(route.where),
             plugin=route.plugin.requirement,
             hidden=route.hidden,
+            holder=f"{planned.config.name}/{served.label or served.interface}",
         )
         backends[id(route)] = await stack.enter_async_context(lease)
     return backends

@@ -12,10 +12,12 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from wasmplex.backends import BackendPool
+from wasmplex.backends import BackendPool, health
 from wasmplex.backends.health import pauses
+from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.errors import BackendError
 from wasmplex.plugin import Backend, BackendProvider, OpenContext, SecretStr, Settings
+from wasmplex.plugins.circuit import Circuit
 
 pytestmark = pytest.mark.anyio
 
@@ -548,6 +550,100 @@ async def test_a_circuit_opens_when_the_server_is_down_and_closes_when_it_is_bac
             "backend store: the server cannot be reached", "backend store: the server answers again"
         ]  # fmt: skip
     assert pool.statistics().total.outages == 1
+
+
+class Denied(CapabilityError):
+    case = "denied"
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it looked at soon whether a server that refuses goes on to."""
+    monkeypatch.setattr(health, "_FIRST_LOOK", 0.05)
+    monkeypatch.setattr(health, "_LAST_LOOK", 0.05)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_who_is_refused_is_told_of_once_counted_and_told_when_it_is_over(
+    pool: BackendPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = StoreSettings(password=SecretStr("hunter2"))
+    provider = Servers()
+    async with (
+        pool.lease(provider, settings, holder="shop/cache") as backend,
+        pool.lease(provider, settings, holder="shop/store"),
+    ):
+        assert isinstance(backend, Server)
+        circuit = backend.circuit
+        assert circuit is not None
+        backend.failure = Denied("no")
+        for _ in range(4565):
+            circuit.refuse("get: no (WRONGPASS hunter2 HUNTER2\x1b)")
+        with anyio.fail_after(5):
+            await until(lambda: len(said(caplog)) == 2)
+            backend.failure = None
+            await until(lambda: len(said(caplog)) == 3)
+        assert not circuit.is_open
+        circuit.refuse("get: no (WRONGPASS hunter2 HUNTER2\x1b)")
+        with anyio.fail_after(5):
+            await until(lambda: len(said(caplog)) == 4)
+    who = "backend store of shop/cache, shop/store"
+    assert said(caplog) == [
+        f"{who}: get: no (WRONGPASS *** ***\\x1b)", f"{who}: … 4,564 more like it in the last 0.05 s",
+        f"{who}: it works again", f"{who}: get: no (WRONGPASS *** ***\\x1b)",
+    ]  # fmt: skip
+    fields = [vars(caplog.records[0])[name] for name in ("backend", "workload", "label")]
+    assert fields == ["store", "shop", ""]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_right_that_lacks_is_told_of_until_nobody_wants_it(
+    pool: BackendPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool.lease(Servers(), SETTINGS, holder="a/b") as backend:
+        assert isinstance(backend, Server)
+        circuit = backend.circuit
+        assert circuit is not None
+        with anyio.fail_after(5):
+            for _ in range(2):
+                probes = backend.probes
+                circuit.refuse("set: no right")
+                circuit.refuse("set: no right")
+                circuit.refuse("get: another")
+                await until(lambda: backend.probes >= probes + 2)  # noqa: B023
+    assert said(caplog) == [
+        "backend store of a/b: set: no right", "backend store of a/b: get: another",
+        "backend store of a/b: … 1 more like it in the last 0.05 s",
+    ] * 2  # fmt: skip
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_server_that_answers_and_does_nothing_is_told_of(
+    pool: BackendPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool.lease(Servers(), SETTINGS) as backend:
+        assert isinstance(backend, Server)
+        circuit = backend.circuit
+        assert circuit is not None
+        with anyio.fail_after(5):
+            for number in range(1, 4):
+                circuit.suspect("set: MISCONF")
+                await until(lambda: backend.probes == number)  # noqa: B023
+                await until(lambda: not circuit.is_suspected)
+    assert said(caplog)[0] == "backend store: set: MISCONF"
+    assert not [line for line in said(caplog)[1:] if "more like it" not in line]
+
+
+async def test_more_causes_than_are_told_apart_are_counted(pool: BackendPool) -> None:
+    circuit = Circuit()
+    for number in range(1000):
+        circuit.refuse(f"get: key {number} is bad")
+    assert len(circuit.news()) == 16
+    assert circuit.refused == 984
 
 
 async def test_a_server_that_answers_is_not_suspected_for_long(pool: BackendPool) -> None:

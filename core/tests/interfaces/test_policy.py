@@ -135,7 +135,8 @@ async def test_a_server_that_is_gone_is_suspected_once_and_then_spared() -> None
     with pytest.raises(Told):
         _ = [number async for number in numbers.count()]
     with anyio.fail_after(1):
-        await circuit.suspected()
+        await circuit.woken()
+    assert circuit.is_suspected
     circuit.open()
     with pytest.raises(Told, match="gone: the server is known to be down"):
         await numbers.first()

@@ -56,12 +56,13 @@ def test_what_differs_is_counted_apart(log: Log) -> None:
         with Origin("shop"):
             log.logger.warning("one %d%%", 5)
     assert sorted(log.lines) == ["one 5%"] * 4 + ["two"] * 4
+    log.clock.now = 4.5
     log.counted.flush()
     assert sorted(log.lines[8:]) == [
-        "… 1 more like it in the last 10 s, the last: one 5%",
-        "… 1 more like it in the last 10 s, the last: one 5%",
-        "… 1 more like it in the last 10 s, the last: two",
-        "… 1 more like it in the last 10 s, the last: two",
+        "… 1 more like it in the last 4.5 s, the last: one 5%",
+        "… 1 more like it in the last 4.5 s, the last: one 5%",
+        "… 1 more like it in the last 4.5 s, the last: two",
+        "… 1 more like it in the last 4.5 s, the last: two",
     ]
     log.counted.flush()
     assert len(log.lines) == 12
@@ -116,4 +117,4 @@ def test_silence_after_a_flood_does_not_keep_the_number() -> None:
         log.clock.now = 0
         log.counted.flush()
         asyncio.run(asyncio.wait_for(main(), 20))
-        assert log.lines == ["w", "… 2 more like it in the last 0.01 s, the last: w"]
+        assert log.lines == ["w", "… 2 more like it in the last 0.02 s, the last: w"]

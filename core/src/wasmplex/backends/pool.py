@@ -12,6 +12,7 @@ How it works:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, nullcontext
 from math import inf
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from wasmplex.backends.health import watch_over
+from wasmplex.backends.health import Voice, watch_over
 from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
@@ -69,7 +70,7 @@ class PoolStatistics(NamedTuple):
 class _Entry:
     """One backend: opening, open or closing, and how many bindings hold it."""
 
-    def __init__(self, provider: BackendProvider[Any], settings: Settings) -> None:
+    def __init__(self, provider: BackendProvider[Any], settings: Settings, hidden: Collection[str]) -> None:
         self.provider = provider
         self.settings = settings
         self.bindings = 0
@@ -78,6 +79,8 @@ class _Entry:
         self.ending = False
         self.idle_since = inf  # when the last binding went, if it is kept open without any
         self.circuit = Circuit()
+        self.redactor = Redactor({*secrets_in(settings), *hidden})
+        self.holders: Counter[str] = Counter()
         self.scope = anyio.CancelScope()
         self.ready = anyio.Event()  # open, or failed to
         self.unwanted = anyio.Event()  # the last binding is gone
@@ -170,18 +173,22 @@ class BackendPool:
         where: str = "",
         plugin: str = "",
         hidden: Collection[str] = (),
+        holder: str = "",
     ) -> AsyncIterator[Backend]:
         """Hold a backend for one binding; opened by the first that asks, closed with the last.
 
         :param where: the binding's place, for error messages
         :param plugin: who brought the provider, for error messages
         :param hidden: texts that must not be printed, besides the secret fields of `settings`
+        :param holder: whose binding it is, ``shop/cache``, for the log
         :raises wasmplex.errors.BackendError: if it cannot be opened; the next one that asks tries again
         """
-        entry = await self._join(provider, settings, where, plugin, hidden)
+        entry = await self._join(provider, settings, where, hidden)
+        entry.holders[holder] += 1
         try:
             yield await self._opened(entry, where, plugin)
         finally:
+            entry.holders[holder] -= 1
             await self._leave(entry)
 
     # ------------------------------------------------------------ the bindings' side
@@ -191,7 +198,6 @@ class BackendPool:
         provider: BackendProvider[Any],
         settings: Settings,
         where: str,
-        plugin: str,
         hidden: Collection[str],
     ) -> _Entry:
         while True:
@@ -200,10 +206,9 @@ class BackendPool:
                 raise BackendError(what, where=where, why="the pool is closed")
             entry = next((e for e in self._entries if e.is_for(provider, settings)), None)
             if entry is None:
-                entry = _Entry(provider, settings)
+                entry = _Entry(provider, settings, hidden)
                 self._entries.append(entry)
-                redactor = Redactor({*secrets_in(settings), *hidden})
-                self._tasks.start_soon(self._own, entry, redactor, name=f"backend {provider.name}")
+                self._tasks.start_soon(self._own, entry, name=f"backend {provider.name}")
             elif entry.ending:  # wait until it is closed: two of them at once might not get along
                 await entry.gone.wait()
                 continue
@@ -255,17 +260,17 @@ class BackendPool:
 
     # ------------------------------------------------------------ the backend's side
 
-    async def _own(self, entry: _Entry, redactor: Redactor) -> None:
+    async def _own(self, entry: _Entry) -> None:
         """Open a backend, keep it until nobody wants it, and close it."""
         try:
             with entry.scope, KNOWN.holding(secrets_in(entry.settings)):
-                backend = await self._open(entry, redactor)
+                backend = await self._open(entry)
                 if backend is not None:
                     try:
                         if self._publish(entry, backend):
                             await _watched(entry, backend)
                     finally:
-                        await self._close(entry, backend, redactor)
+                        await self._close(entry, backend)
         finally:
             if not entry.ready.is_set() and not entry.failure:
                 entry.failure = _cannot(entry, "it was cancelled")
@@ -276,7 +281,7 @@ class BackendPool:
             entry.ready.set()
             entry.gone.set()
 
-    async def _open(self, entry: _Entry, redactor: Redactor) -> Backend | None:
+    async def _open(self, entry: _Entry) -> Backend | None:
         context = OpenContext(self._base, entry.provider.name)
         entry.scope.deadline = anyio.current_time() + self._open_timeout
         try:
@@ -286,9 +291,9 @@ class BackendPool:
                 self._too_slow(entry)
             raise
         except BackendError as error:
-            self._fail(entry, tuple(redactor.diagnostic(d) for d in error.diagnostics))
+            self._fail(entry, tuple(entry.redactor.diagnostic(d) for d in error.diagnostics))
         except (Exception, SystemExit) as error:  # noqa: BLE001  drivers raise whatever they like
-            self._fail(entry, _cannot(entry, redactor.error(error)))
+            self._fail(entry, _cannot(entry, entry.redactor.error(error)))
         else:
             if isinstance(backend, Backend):
                 return backend
@@ -308,7 +313,7 @@ class BackendPool:
         entry.ready.set()
         return True
 
-    async def _close(self, entry: _Entry, backend: Backend, redactor: Redactor) -> None:
+    async def _close(self, entry: _Entry, backend: Backend) -> None:
         published = entry.backend is not None
         entry.ending, entry.backend = True, None
         deadline = anyio.current_time() + self._close_timeout
@@ -319,19 +324,20 @@ class BackendPool:
         )
         try:
             with own:
-                await self._shut(entry.provider.name, backend, redactor)
+                await self._shut(entry, backend)
         finally:
             if published:
                 self._count(entry, "closed")
 
-    async def _shut(self, name: str, backend: Backend, redactor: Redactor) -> None:
+    async def _shut(self, entry: _Entry, backend: Backend) -> None:
+        name = entry.provider.name
         try:
             await backend.close()
         except anyio.get_cancelled_exc_class():
             logger.warning("backend %s was not closed within %g s", name, self._close_timeout)
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  the others are to be closed as well
-            text = redactor.error(error)
+            text = entry.redactor.error(error)
             logger.warning("backend %s failed to close: %s", name, text)
 
     def _too_slow(self, entry: _Entry) -> None:
@@ -366,7 +372,8 @@ _NOTHING = ProviderStatistics(0, 0, 0, 0, 0, 0)
 async def _watched(entry: _Entry, backend: Backend) -> None:
     """Watch over a backend until nobody wants it."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_over, backend, entry.circuit, entry.provider.name)
+        voice = Voice(entry.provider.name, lambda: sorted(filter(None, +entry.holders)), entry.redactor.text)
+        tasks.start_soon(watch_over, backend, entry.circuit, voice)
         await entry.unwanted.wait()
         tasks.cancel_scope.cancel()
 

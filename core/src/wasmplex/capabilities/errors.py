@@ -18,6 +18,7 @@ class CapabilityError(Exception):
     :param text: the cause, in a few words that a guest may see: no secret, no path of the host
     :cvar case: the case of the WIT package's error
     :cvar summary: the case in words, for interfaces that lack it
+    :cvar configured: whether it says what the configuration denies, and nothing of the server
     :cvar unavailable: whether it says that the server cannot be reached: the host then asks the server
         itself, and spares others the attempt until it answers
     """
@@ -25,6 +26,7 @@ class CapabilityError(Exception):
     case: ClassVar[str]
     summary: ClassVar[str]
     unavailable: ClassVar[bool] = False
+    configured: ClassVar[bool] = False
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text or self.summary)

@@ -30,6 +30,8 @@ logger = get_logger("wasmplex.interfaces")
 Dialect: TypeAlias = Callable[[str, Any], Exception]
 """Turns the `CapabilityError` of a named operation into what the interface raises for it."""
 
+_SHOWN = 300
+"""Characters of a driver's text that are shown."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -96,16 +98,29 @@ class Guard:
             they came from, and those have to be granted as well
         """
         if self.granted is not None and interface not in self.granted:
-            raise self.refusal(name, self.cases.denied(f"the configuration does not grant {interface}"))
+            raise self.dialect(name, self.cases.denied(f"the configuration does not grant {interface}"))
         if self.circuit is not None and self.circuit.is_open:
-            raise self.refusal(name, self.cases.unavailable("the server is known to be down"))
+            raise self.dialect(name, self.cases.unavailable("the server is known to be down"))
 
     def refusal(self, name: str, error: Exception) -> Exception:
         """Return what to raise to the guest for `error`, whatever it is."""
         known = error if isinstance(error, self.cases.base) else self._typed(name, error)
-        if self.circuit is not None and known.unavailable:
-            self.circuit.suspect()
+        if self.circuit is not None:
+            self._tell(self.circuit, name, known, error)
         return self.dialect(name, known)
+
+    def _tell(self, circuit: Circuit, name: str, known: CapabilityError, error: Exception) -> None:
+        """Tell the host what a server did not do, and what its operator may have to mend."""
+        cause = known.__cause__ if known is error else error
+        if known.unavailable:
+            circuit.suspect(_why(name, known, cause))
+        elif known.configured:
+            return
+        elif isinstance(known, (self.cases.denied, self.cases.timeout)) or (
+            # Without a cause it is a limit of the host's, or an argument that is none.
+            cause is not None and isinstance(known, (self.cases.exceeded, self.cases.other))
+        ):
+            circuit.refuse(_why(name, known, cause))
 
     def _typed(self, name: str, error: Exception) -> CapabilityError:
         """Return the typed error for an exception that a backend let through.
@@ -129,6 +144,12 @@ class Guard:
         who, what = self.plugin or "a backend", cases.capability
         logger.warning("%s: %s %s failed with an untyped error", who, what, name, exc_info=error)
         return cases.other(type(error).__name__)
+
+
+def _why(name: str, known: CapabilityError, cause: BaseException | None) -> str:
+    """Return what is said of an error to the operator, who may know more than the guest."""
+    text = " ".join(str(cause).split())[:_SHOWN] if cause is not None else ""
+    return f"{name}: {known}{f' ({text})' if text and text != str(known) else ''}"
 
 
 class Guarded(Protocol):

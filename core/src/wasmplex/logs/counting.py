@@ -108,13 +108,7 @@ class Counted(logging.Filter):
             self._next = min((kind.begun + self._window for kind in self._kinds.values()), default=0.0)
         for kind in over:
             if kind.last is not None:
-                self._emit(self._summary(kind.last, kind.held))
-
-    def _summary(self, last: logging.LogRecord, count: int) -> logging.LogRecord:
-        record = copy.copy(last)
-        record.msg = f"… {count:,} more like it in the last {self._window:g} s, the last: {record.msg}"
-        record.__dict__["repeated"] = count
-        return record
+                self._emit(_summary(kind.last, kind.held, self._clock() - kind.begun))
 
     def _wake(self, delay: float) -> None:
         """See to it that what is held back is told even if nothing more is logged."""
@@ -136,3 +130,11 @@ class Counted(logging.Filter):
             ends = [kind.begun + self._window for kind in self._kinds.values() if kind.held]
             if ends:
                 self._wake(min(ends) - now)
+
+
+def _summary(last: logging.LogRecord, count: int, seconds: float) -> logging.LogRecord:
+    record = copy.copy(last)
+    record.msg = f"… {count:,} more like it in the last {seconds:.3g} s, the last: {record.msg}"
+    record.created = time.time()
+    record.__dict__["repeated"] = count
+    return record

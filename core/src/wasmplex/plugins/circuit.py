@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import anyio
 
 __all__ = ["Circuit"]
+
+_KINDS: Final = 16
+"""How many causes are told apart, until there is none any more."""
 
 
 class Circuit:
@@ -12,29 +17,59 @@ class Circuit:
 
     Whoever meets an error that says that the server cannot be reached calls `suspect`; the pool then asks the
     server, and opens the circuit if that is so. While it is open, operations fail without being tried. The
-    pool goes on asking and closes it when the server answers.
+    pool goes on asking and closes it when the server answers. Who reaches the server and is refused, for a
+    wrong password say, calls `refuse`: operations go on being tried, and the pool says what is wrong, once.
 
     :ivar is_open: whether the server is known to be down
     :ivar opened: how often it was found to be
+    :ivar is_suspected: whether somebody could not reach it since it was last asked
+    :ivar why: what the first of them met
+    :ivar refused: how often somebody was refused, for a cause that is known already, since the last look
     """
 
-    __slots__ = ("_suspicion", "is_open", "opened")
+    __slots__ = ("_causes", "_news", "_wake", "is_open", "is_suspected", "opened", "refused", "why")
 
     def __init__(self) -> None:
         self.is_open = False
         self.opened = 0
-        self._suspicion = anyio.Event()
+        self.is_suspected = False
+        self.why = ""
+        self.refused = 0
+        self._causes: set[str] = set()
+        self._news: list[str] = []
+        self._wake = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Circuit {'open' if self.is_open else 'closed'}>"
 
-    def suspect(self) -> None:
+    def suspect(self, why: str = "") -> None:
         """Say that the server could not be reached."""
-        self._suspicion.set()
+        if not self.is_suspected:
+            self.is_suspected, self.why = True, why
+            self._wake.set()
 
-    async def suspected(self) -> None:
-        """Wait until somebody suspects the server."""
-        await self._suspicion.wait()
+    def refuse(self, why: str) -> None:
+        """Say that the server was reached, and did not do what it was asked to."""
+        if why in self._causes or len(self._causes) >= _KINDS:
+            self.refused += 1
+            return
+        self._causes.add(why)
+        self._news.append(why)
+        self._wake.set()
+
+    async def woken(self) -> None:
+        """Wait until somebody suspects the server, or is refused for a new cause."""
+        await self._wake.wait()
+        self._wake = anyio.Event()
+
+    def news(self) -> list[str]:
+        """Return the causes that are new since the last time."""
+        news, self._news = self._news, []
+        return news
+
+    def forget(self) -> None:
+        """Take every cause for a new one again: nobody is refused any more."""
+        self._causes.clear()
 
     def open(self) -> None:
         """Note that the server is down."""
@@ -44,5 +79,4 @@ class Circuit:
 
     def close(self) -> None:
         """Note that the server answers; what was suspected before no longer counts."""
-        self.is_open = False
-        self._suspicion = anyio.Event()
+        self.is_open = self.is_suspected = False

@@ -54,6 +54,10 @@ class KeyValueSettings(PolicySettings):
     """The largest value in bytes, at most 64 MiB."""
 
 
+class _NotGranted(AccessDenied):
+    configured = True
+
+
 class GuardedStore:
     """The buckets of one binding.
 
@@ -113,7 +117,7 @@ class GuardedStore:
         if granted is None or identifier in granted:
             return GuardedBucket(self, identifier, await self.backend.open_bucket(namespace, identifier))
         if await self.backend.has_bucket(namespace, identifier):
-            raise AccessDenied("the configuration does not grant this bucket")
+            raise _NotGranted("the configuration does not grant this bucket")
         raise NoSuchStore("there is no such bucket among those that the configuration grants")
 
 
