@@ -30,7 +30,7 @@ class Running:
         """Where it serves, once it does."""
         while True:
             ended = self.process.poll() is not None
-            if found := re.search(r" serves .*?(http://[^\s,]+).*\n", self.log()):
+            if found := re.search(r" serves .*?(http://[\w.:\[\]]+).*\n", self.log()):
                 return found[1]
             if ended:
                 raise AssertionError(self.log())

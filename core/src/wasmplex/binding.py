@@ -143,6 +143,7 @@ async def _open_backends(
             plugin=route.plugin.requirement,
             hidden=route.hidden,
             holder=f"{planned.config.name}/{served.label or served.interface}",
+            reread=route.reread,
         )
         backends[id(route)] = await stack.enter_async_context(lease)
     return backends

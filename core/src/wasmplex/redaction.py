@@ -155,20 +155,20 @@ class Redactor:
     four characters are taken out where they stand alone: else they would be everywhere.
     """
 
-    __slots__ = ("__dict__", "_secrets")
+    __slots__ = ("__dict__", "secrets")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = frozenset(secrets) - {""}
+        self.secrets = frozenset(secrets) - {""}
 
     def __repr__(self) -> str:
-        return f"<Redactor of {len(self._secrets)} secrets>"
+        return f"<Redactor of {len(self.secrets)} secrets>"
 
     def __bool__(self) -> bool:
-        return bool(self._secrets)
+        return bool(self.secrets)
 
     def text(self, text: str) -> str:
         """Return a text without any of the secrets, and without the credentials of any URL."""
-        if self._secrets:
+        if self.secrets:
             text = self._pattern.sub(MASK, text)
             text = _QUOTED.sub(self._mask_piece, text)
         return _USERINFO.sub(rf"\g<scheme>{MASK}@", text) if "@" in text else text
@@ -184,11 +184,11 @@ class Redactor:
 
     @cached_property
     def _forms(self) -> frozenset[str]:
-        return frozenset(form for secret in self._secrets for form in _forms(secret) if form)
+        return frozenset(form for secret in self.secrets for form in _forms(secret) if form)
 
     @cached_property
     def _plain(self) -> frozenset[str]:
-        return frozenset(text for secret in self._secrets for text in _plain(secret))
+        return frozenset(text for secret in self.secrets for text in _plain(secret))
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -33,7 +33,15 @@ class Other(CountError):
     case, summary = "other", "failed"
 
 
-CASES = ErrorCases("counting", CountError, Late, Gone, Other, Denied, Other)
+class Configured(Denied):
+    configured = True
+
+
+class Full(CountError):
+    case, summary = "full", "full"
+
+
+CASES = ErrorCases("counting", CountError, Late, Gone, Full, Denied, Other)
 
 
 class Told(Exception):
@@ -101,7 +109,7 @@ async def test_a_piece_of_a_transfer_has_the_deadline_of_a_stream() -> None:
         (Gone("by now"), "gone: by now"),
         (ConnectionResetError(104, "reset"), "gone: reset"),
         (PermissionError(13, "no"), "denied: no"),
-        (OSError(28, "full"), "other: full"),
+        (OSError(28, "full"), "full: full"),
     ],
     ids=["typed", "connection", "permission", "disk"],
 )
@@ -140,3 +148,41 @@ async def test_a_server_that_is_gone_is_suspected_once_and_then_spared() -> None
     circuit.open()
     with pytest.raises(Told, match="gone: the server is known to be down"):
         await numbers.first()
+
+
+def caused(error: CountError, cause: str) -> CountError:
+    error.__cause__ = RuntimeError(cause)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Denied("no"), "count: no"),
+        (caused(Denied("no"), "WRONGPASS\n bad"), "count: no (WRONGPASS bad)"),
+        (caused(Full(), "x" * 1000), f"count: full ({'x' * 300})"),
+        (caused(Other(), "corrupt"), "count: failed (corrupt)"),
+        (Late(), "count: too late"),
+        (PermissionError(13, "Permission denied"), "count: Permission denied ([Errno 13] Permission denied)"),
+        (OSError(28, "No space left"), "count: No space left ([Errno 28] No space left)"),
+        (Configured(), None),
+        (Full("a value is over the limit"), None),
+        (Other("this feature is not there"), None),
+        (caused(Gone(), "connection lost"), None),
+    ],
+)
+async def test_what_a_server_did_not_do_is_told_to_the_host(fault: Exception, told: str | None) -> None:
+    circuit = Circuit()
+    with pytest.raises(Told):
+        _ = [number async for number in Numbers(guard(circuit=circuit), fault=fault).count()]
+    assert circuit.news() == ([told] if told else [])
+    assert circuit.is_suspected == isinstance(fault, Gone)
+    if circuit.is_suspected:
+        assert circuit.why == "count: gone (connection lost)"
+
+
+async def test_what_is_not_granted_is_not_told_to_the_host() -> None:
+    circuit = Circuit()
+    with pytest.raises(Told):
+        await Numbers(guard(circuit=circuit, granted=frozenset())).first()
+    assert circuit.news() == []

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from math import inf
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.backends.health import Voice, watch_over
+from wasmplex.backends.rereading import Reread, Rereading
 from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
@@ -70,7 +71,13 @@ class PoolStatistics(NamedTuple):
 class _Entry:
     """One backend: opening, open or closing, and how many bindings hold it."""
 
-    def __init__(self, provider: BackendProvider[Any], settings: Settings, hidden: Collection[str]) -> None:
+    def __init__(
+        self,
+        provider: BackendProvider[Any],
+        settings: Settings,
+        hidden: Collection[str],
+        reread: Reread | None,
+    ) -> None:
         self.provider = provider
         self.settings = settings
         self.bindings = 0
@@ -80,11 +87,26 @@ class _Entry:
         self.idle_since = inf  # when the last binding went, if it is kept open without any
         self.circuit = Circuit()
         self.redactor = Redactor({*secrets_in(settings), *hidden})
+        self.known = ExitStack()  # the secrets that the log has to know
+        self.known.enter_context(KNOWN.holding(secrets_in(settings)))
+        self.rereading = Rereading(settings, reread, self._changed)
         self.holders: Counter[str] = Counter()
         self.scope = anyio.CancelScope()
         self.ready = anyio.Event()  # open, or failed to
         self.unwanted = anyio.Event()  # the last binding is gone
         self.gone = anyio.Event()  # closed
+
+    @property
+    def voice(self) -> Voice:
+        """How the log speaks of it."""
+        holders = lambda: sorted(filter(None, +self.holders))  # noqa: E731
+        return Voice(self.provider.name, holders, lambda text: self.redactor.text(text))
+
+    def _changed(self, fresh: Settings) -> None:
+        secrets = secrets_in(fresh)
+        self.redactor = Redactor(self.redactor.secrets | secrets)
+        self.known.enter_context(KNOWN.holding(secrets))
+        self.voice.say(": its settings have changed, and were read again")
 
     def is_for(self, provider: BackendProvider[Any], settings: Settings) -> bool:
         return (
@@ -174,6 +196,7 @@ class BackendPool:
         plugin: str = "",
         hidden: Collection[str] = (),
         holder: str = "",
+        reread: Reread | None = None,
     ) -> AsyncIterator[Backend]:
         """Hold a backend for one binding; opened by the first that asks, closed with the last.
 
@@ -181,9 +204,10 @@ class BackendPool:
         :param plugin: who brought the provider, for error messages
         :param hidden: texts that must not be printed, besides the secret fields of `settings`
         :param holder: whose binding it is, ``shop/cache``, for the log
+        :param reread: reads the settings again, for a server that refuses
         :raises wasmplex.errors.BackendError: if it cannot be opened; the next one that asks tries again
         """
-        entry = await self._join(provider, settings, where, hidden)
+        entry = await self._join(provider, settings, where, hidden, reread)
         entry.holders[holder] += 1
         try:
             yield await self._opened(entry, where, plugin)
@@ -199,6 +223,7 @@ class BackendPool:
         settings: Settings,
         where: str,
         hidden: Collection[str],
+        reread: Reread | None,
     ) -> _Entry:
         while True:
             if self._tasks is None:
@@ -206,7 +231,7 @@ class BackendPool:
                 raise BackendError(what, where=where, why="the pool is closed")
             entry = next((e for e in self._entries if e.is_for(provider, settings)), None)
             if entry is None:
-                entry = _Entry(provider, settings, hidden)
+                entry = _Entry(provider, settings, hidden, reread)
                 self._entries.append(entry)
                 self._tasks.start_soon(self._own, entry, name=f"backend {provider.name}")
             elif entry.ending:  # wait until it is closed: two of them at once might not get along
@@ -263,7 +288,7 @@ class BackendPool:
     async def _own(self, entry: _Entry) -> None:
         """Open a backend, keep it until nobody wants it, and close it."""
         try:
-            with entry.scope, KNOWN.holding(secrets_in(entry.settings)):
+            with entry.scope, entry.known:
                 backend = await self._open(entry)
                 if backend is not None:
                     try:
@@ -282,7 +307,7 @@ class BackendPool:
             entry.gone.set()
 
     async def _open(self, entry: _Entry) -> Backend | None:
-        context = OpenContext(self._base, entry.provider.name)
+        context = OpenContext(self._base, entry.provider.name, entry.rereading.now)
         entry.scope.deadline = anyio.current_time() + self._open_timeout
         try:
             backend: object = await entry.provider.open(entry.settings, context)
@@ -372,8 +397,7 @@ _NOTHING = ProviderStatistics(0, 0, 0, 0, 0, 0)
 async def _watched(entry: _Entry, backend: Backend) -> None:
     """Watch over a backend until nobody wants it."""
     async with anyio.create_task_group() as tasks:
-        voice = Voice(entry.provider.name, lambda: sorted(filter(None, +entry.holders)), entry.redactor.text)
-        tasks.start_soon(watch_over, backend, entry.circuit, voice)
+        tasks.start_soon(watch_over, backend, entry.circuit, entry.voice)
         await entry.unwanted.wait()
         tasks.cancel_scope.cancel()
 

@@ -11,7 +11,7 @@ from wasmplex.config.model import EnvRef, FileRef, KeyPath, Table
 from wasmplex.errors import ConfigError, Diagnostic
 from wasmplex.escaping import escape
 
-__all__ = ["UNRESOLVED", "attempt", "describe", "resolve"]
+__all__ = ["UNRESOLVED", "attempt", "describe", "refers_to_files", "resolve"]
 
 _MAX_FILE = 2**20
 
@@ -60,6 +60,18 @@ def attempt(table: Table, base: Path, environ: Mapping[str, str]) -> tuple[dict[
         return UNRESOLVED
 
     return {key: walk(item, (key,)) for key, item in table.values.items()}, problems
+
+
+def refers_to_files(value: Any) -> bool:
+    """Return whether there is a ``{ file = ... }`` in a table, however deep."""
+    match value:
+        case FileRef():
+            return True
+        case Mapping():
+            return any(map(refers_to_files, value.values()))
+        case list():
+            return any(map(refers_to_files, value))
+    return False
 
 
 def _unset(name: str) -> Diagnostic:

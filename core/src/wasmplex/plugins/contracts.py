@@ -90,10 +90,24 @@ class OpenContext:
 
     :ivar base: the directory of the configuration file; relative paths start here
     :ivar provider: the name of the backend provider
+    :ivar reread: see `settings_now`
     """
 
     base: Path
     provider: str = ""
+    reread: Callable[[], Awaitable[Any]] | None = field(default=None, compare=False, repr=False)
+
+    async def settings_now(self, settings: S) -> S:
+        """Return the settings as the configuration's references to files say now, for a server that refuses.
+
+        Whoever rotates a password writes it to the file and tells the server, in whatever order. A backend
+        asks for this when it is refused, and tries again if what it gets differs from what it has. It may be
+        asked for as often as one likes: files are not read more often than once a second.
+
+        :param settings: what `BackendProvider.open` was given
+        """
+        fresh: S = settings if self.reread is None else await self.reread()
+        return fresh
 
 
 class Backend(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,7 +48,9 @@ class BackendRoute:
     :ivar plugin: who brought the provider
     :ivar settings: its own part of the binding, resolved and validated; never printed
     :ivar where: the binding's place
-    :ivar hidden: texts of the binding that no message may hold: what references gave, passwords in URLs
+    :ivar hidden: texts of the binding that no message may hold: what references gave, and what is secret
+    :ivar reread: returns `settings` as references to files say now, None if they are not valid any more;
+        None without a reference to a file
     """
 
     selector: str
@@ -57,6 +59,7 @@ class BackendRoute:
     settings: Settings = field(repr=False)
     where: Location
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
+    reread: Callable[[], Settings | None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, repr=False)

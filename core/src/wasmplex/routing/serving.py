@@ -11,6 +11,7 @@ from typing import Any
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.config.document import assignment, header, quoted
 from wasmplex.config.model import BindingConfig, Table, WorkloadConfig
+from wasmplex.config.references import refers_to_files
 from wasmplex.errors import Diagnostic, PluginError, nearest
 from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.identity import Group
@@ -20,6 +21,7 @@ from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.plan import BackendRoute, Route, RouteKind
 from wasmplex.routing.resources import has_only_methods, takes_only_resources
 from wasmplex.routing.settings import SplitSettings, split
+from wasmplex.settings import Settings
 from wasmplex.wit.names import InterfaceId
 from wasmplex.wit.types import FuncType, Resource
 
@@ -172,9 +174,17 @@ class Server:
             return _Bound(settings, None)
         origin = self.registry.origin(backend)
         place = binding.settings.location
+        table, theirs, base, environ = binding.settings, backend.settings, self.base, self.environ
+
+        def reread() -> Settings | None:
+            fresh, _ = split(table, provider.settings, theirs, base, environ)
+            return None if fresh is None else fresh.backend
+
+        again = reread if refers_to_files(table.values) else None
+        selector = binding.backend or ""
         return _Bound(
             settings,
-            BackendRoute(binding.backend or "", backend, origin, settings.backend, place, settings.hidden),
+            BackendRoute(selector, backend, origin, settings.backend, place, settings.hidden, again),
         )
 
     def _backend(self, binding: BindingConfig, package: str, capability: str) -> BackendProvider[Any] | None:

@@ -91,7 +91,7 @@ class NatsProvider(BackendProvider[NatsSettings]):
         """
         from host_plugin_nats.store import NatsBackend
 
-        return await NatsBackend.open(settings, context.base, self.features)
+        return await NatsBackend.open(settings, context, self.features)
 
 
 @hookimpl

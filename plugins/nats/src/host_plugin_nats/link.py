@@ -63,11 +63,18 @@ class Link:
 
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
+    :param renew: returns the options of now, for a server that refuses the old ones
     """
 
-    def __init__(self, options: Mapping[str, Any], prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        prepare: Callable[[], Awaitable[None]],
+        renew: Callable[[], Awaitable[Mapping[str, Any]]],
+    ) -> None:
         self._options = options
         self._prepare = prepare
+        self._renew = renew
         self._client: Client | None = None
         self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._inboxes: set[Inbox] = set()
@@ -283,6 +290,8 @@ class Link:
             await anyio.sleep(random.uniform(longest / 2, longest))  # noqa: S311  spreads attempts
             longest = min(2 * longest, _LONGEST_PAUSE)
             try:
+                if self._denied:
+                    self._options = await self._renew()
                 await self._connect()
             except KeyValueError as error:
                 logger.debug("nats: still no connection: %s", error)

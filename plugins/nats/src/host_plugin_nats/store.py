@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -26,7 +25,7 @@ from wasmplex.capabilities.keyvalue import (
     next_count,
 )
 from wasmplex.capabilities.keyvalue.listing import Windows
-from wasmplex.plugin import get_logger
+from wasmplex.plugin import OpenContext, get_logger
 
 from host_plugin_nats import NatsSettings
 from host_plugin_nats.connecting import address, options
@@ -57,24 +56,28 @@ class NatsBackend(KeyValueBackend):
 
     clock: Callable[[], int]
 
-    def __init__(self, settings: NatsSettings, base: Path, features: frozenset[str]) -> None:
+    def __init__(self, settings: NatsSettings, context: OpenContext, features: frozenset[str]) -> None:
         self.features = features
         self.clock = lambda: time.time_ns() // 1_000_000
         self.timeout = settings.timeout
         self.windows = Windows()
         self.address = address(settings)
-        self.link = Link(options(settings, base), self._prepare)
+        self.link = Link(options(settings, context.base), self._prepare, self._renew)
         self.stream = Stream(self.link, settings)
         self._name = settings.bucket
+        self._settings = settings
+        self._context = context
         self._cleaning: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"nats: {self.address}, bucket {self._name}, {'up' if self.link.is_up else 'down'}"
 
     @classmethod
-    async def open(cls, settings: NatsSettings, base: Path, features: frozenset[str]) -> NatsBackend:
+    async def open(
+        cls, settings: NatsSettings, context: OpenContext, features: frozenset[str]
+    ) -> NatsBackend:
         """Connect; everything is closed again if that fails."""
-        backend = cls(settings, base, features)
+        backend = cls(settings, context, features)
         try:
             async with asyncio.timeout(settings.timeout):
                 await backend.link.open()
@@ -85,6 +88,10 @@ class NatsBackend(KeyValueBackend):
         if not backend.stream.cleans:
             backend._cleaning = asyncio.create_task(backend._clean_forever())
         return backend
+
+    async def _renew(self) -> Mapping[str, Any]:
+        """Return what the client library is told of the settings as they are now."""
+        return options(await self._context.settings_now(self._settings), self._context.base)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -64,7 +64,7 @@ class RedisProvider(BackendProvider[RedisSettings]):
         """
         from host_plugin_redis.connecting import connect
 
-        return await connect(settings, context.base, self.features)
+        return await connect(settings, context, self.features)
 
 
 @hookimpl

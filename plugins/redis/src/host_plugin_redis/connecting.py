@@ -14,7 +14,8 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from wasmplex.plugin import BackendError
+from redis.credentials import CredentialProvider
+from wasmplex.plugin import BackendError, OpenContext
 
 from host_plugin_redis import RedisSettings
 from host_plugin_redis.failures import DRIVER_ERRORS, opening_failed
@@ -27,11 +28,10 @@ __all__ = ["connect"]
 _OLDEST = (6, 2)
 
 
-async def connect(settings: RedisSettings, base: Path, features: frozenset[str]) -> RedisBackend:
+async def connect(settings: RedisSettings, context: OpenContext, features: frozenset[str]) -> RedisBackend:
     """Open a store; everything is closed again if that fails."""
     target = parse(settings.url.get_secret_value())
-    tls = _tls(settings, base) if target.tls else None
-    client = _cluster(settings, target, base) if target.kind == "cluster" else _wires(settings, target, tls)
+    client = (_cluster if target.kind == "cluster" else _wires)(settings, target, context)
     try:
         with anyio.fail_after(settings.timeout):
             await _check_version(client, target)
@@ -51,15 +51,24 @@ async def connect(settings: RedisSettings, base: Path, features: frozenset[str])
 # ---------------------------------------------------------------- one server
 
 
-def _wires(settings: RedisSettings, target: Target, tls: ssl.SSLContext | None) -> Wires:
-    greeting: list[tuple[Any, ...]] = []
+def _wires(settings: RedisSettings, target: Target, context: OpenContext) -> Wires:
+    async def renew() -> list[tuple[Any, ...]]:
+        return _greeting(await context.settings_now(settings))
+
+    tls = _tls(settings, context.base) if target.tls else None
+    dial = _by_sentinel(settings, target) if target.kind == "sentinel" else _fixed(target)
+    return Wires(dial, _greeting(settings), renew, tls, settings.max_connections, settings.timeout)
+
+
+def _greeting(settings: RedisSettings) -> list[tuple[Any, ...]]:
+    target = parse(settings.url.get_secret_value())
     username, password = _credentials(settings, target)
+    greeting: list[tuple[Any, ...]] = []
     if password is not None:
         greeting.append(("AUTH", username, password) if username else ("AUTH", password))
     if target.db:
         greeting.append(("SELECT", target.db))
-    dial = _by_sentinel(settings, target) if target.kind == "sentinel" else _fixed(target)
-    return Wires(dial, greeting, tls, settings.max_connections, settings.timeout)
+    return greeting
 
 
 def _credentials(settings: RedisSettings, target: Target) -> tuple[str | None, str | None]:
@@ -108,8 +117,21 @@ def _tls(settings: RedisSettings, base: Path) -> ssl.SSLContext:
 # ---------------------------------------------------------------- a cluster
 
 
-def _cluster(settings: RedisSettings, target: Target, base: Path) -> RedisCluster:
-    username, password = _credentials(settings, target)
+class _Credentials(CredentialProvider):
+    """The credentials of now, for each new connection of a cluster."""
+
+    def __init__(self, settings: RedisSettings, context: OpenContext) -> None:
+        self._settings = settings
+        self._context = context
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        settings = await self._context.settings_now(self._settings)
+        username, password = _credentials(settings, parse(settings.url.get_secret_value()))
+        return (username, password or "") if username else (password or "",)
+
+
+def _cluster(settings: RedisSettings, target: Target, context: OpenContext) -> RedisCluster:
+    base, (username, password) = context.base, _credentials(settings, target)
     files = {
         "ssl_ca_certs": settings.tls_ca_file,
         "ssl_certfile": settings.tls_cert_file,
@@ -121,8 +143,7 @@ def _cluster(settings: RedisSettings, target: Target, base: Path) -> RedisCluste
         tls["ssl_check_hostname"] = settings.tls_verify
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in target.hosts],
-        username=username,
-        password=password,
+        credential_provider=_Credentials(settings, context) if username or password else None,
         protocol=2,
         socket_timeout=None,  # an operation's deadline is the host's, and cancels it
         socket_connect_timeout=settings.timeout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import hiredis
@@ -68,6 +69,11 @@ class Wire(asyncio.Protocol):
         if isinstance(reply, hiredis.ReplyError):
             raise ResponseError(str(reply))
         return reply
+
+    async def commands(self, several: Iterable[Sequence[Any]]) -> None:
+        """Send one command after the other, and throw the answers away; errors are those of `command`."""
+        for words in several:
+            await self.command(*words)
 
     def retire_if_silent(self, patience: float) -> None:
         """Send nothing more on a connection that owes an answer and has been silent for `patience` seconds.

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from redis.exceptions import ConnectionError as Lost
+from redis.exceptions import ResponseError
 
 from host_plugin_redis.wire import Wire
 
@@ -27,6 +28,7 @@ class Wires:
     """Sends commands over up to `limit` connections.
 
     :param greeting: the commands that each new connection starts with: AUTH, SELECT
+    :param renew: returns those of now, for a server that refuses the old ones
     :param patience: seconds that connecting may take; half of it is how long a connection that owes an answer
         may be silent when an operation is given up
     """
@@ -35,12 +37,14 @@ class Wires:
         self,
         dial: Dial,
         greeting: Sequence[Sequence[Any]],
+        renew: Callable[[], Awaitable[Sequence[Sequence[Any]]]],
         tls: ssl.SSLContext | None,
         limit: int,
         patience: float,
     ) -> None:
         self._dial = dial
         self._greeting = greeting
+        self._renew = renew
         self._tls = tls
         self._limit = limit
         self._patience = patience
@@ -104,8 +108,7 @@ class Wires:
         async with asyncio.timeout(self._patience):
             wire = await self._connect(await self._dial())
             try:
-                for words in self._greeting:
-                    await wire.command(*words)
+                await self._greet(wire)
             except BaseException:
                 wire.abort()
                 raise
@@ -113,6 +116,16 @@ class Wires:
             wire.abort()
             raise Lost("the store is closed")
         return wire
+
+    async def _greet(self, wire: Wire) -> None:
+        try:
+            await wire.commands(self._greeting)
+        except ResponseError:
+            fresh = await self._renew()
+            if fresh == self._greeting:
+                raise
+            await wire.commands(fresh)
+            self._greeting = fresh
 
     async def _connect(self, address: Address) -> Wire:
         loop = asyncio.get_running_loop()
