@@ -1,16 +1,18 @@
 """`wasmplex run` as users type it, with its defaults: every backend, interface and trigger, real traffic."""
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import guests
 import pytest
-from serving import serving
+from serving import running, serving
 from wasmplex.testing.servers import NatsServer, RedisServer
 
 BACKENDS = ("memory", "sqlite", "redis", "nats")
@@ -195,3 +197,51 @@ def test_sockets(ask: Ask, peer: int) -> None:
 
 def test_outgoing_http(ask: Ask, peer: int) -> None:
     assert ask("tour", f"/http?port={peer}") == (200, "200 GET / HTTP/1.1")
+
+
+# ---------------------------------------------------------------- a file that is lost
+
+
+@pytest.mark.slow
+def test_workers_whose_sqlite_file_is_removed(tmp_path: Path) -> None:
+    """All of them refuse to write, say so once, and go on with the file that is put there."""
+    config = tmp_path / "host.toml"
+    config.write_text(
+        '[http]\nlisten = "127.0.0.1:0"\n'
+        + HTTP.format(name="shop", component=guests.path("kvfour")).replace(', host = "shop"', "")
+        + "".join(f'import.{one} = {{ backend = "sqlite", path = "kv.db" }}\n' for one in LABELS)
+        + 'default."wasi:keyvalue" = { backend = "sqlite", path = "kv.db" }\n'
+    )
+    with running(config, "--workers", "2") as host:
+        url = host.url.rstrip("/")
+        with urlopen(f"{url}/first/b/k?set=v", timeout=30) as response:
+            assert response.status == 200
+        backup = (tmp_path / "kv.db").read_bytes()
+        for file in tmp_path.glob("kv.db*"):
+            file.unlink()
+        assert {status(f"{url}/first/b/{n}?set=v") for n in range(50)} == {503}
+        assert {status(f"{url}/first/b/k") for _ in range(50)} == {503}
+        deadline = time.monotonic() + 20  # the one that was asked for nothing finds out by itself
+        while host.log().count("kv.db: the file is gone") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(re.findall(r"worker [12]: .*kv.db: the file is gone", host.log())) == 2
+        assert not (tmp_path / "kv.db").exists()
+        (tmp_path / "restored").write_bytes(backup)
+        (tmp_path / "restored").rename(tmp_path / "kv.db")
+        while len(re.findall(r"opened anew", host.log())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        while {status(f"{url}/first/b/{n}?set=v") for n in range(20)} != {200}:
+            assert time.monotonic() < deadline, host.log()
+        assert {status(f"{url}/first/b/{n}") for n in range(20)} == {200}
+        log = host.log()
+    assert "Traceback" not in log
+    assert log.count("kv.db: the file is gone") == 2
+
+
+def status(url: str) -> int:
+    try:
+        with urlopen(url, timeout=30) as response:
+            return int(response.status)
+    except HTTPError as error:
+        with error:
+            return error.code

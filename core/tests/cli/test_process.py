@@ -23,7 +23,7 @@ Cli = Callable[..., Any]
 
 PROGRAM = (sys.executable, "-c", "from wasmplex.cli import main; main()")
 HEAVY = {
-    "wasmtime", "pydantic", "yaml", "rich", "uvloop", "aiosqlite", "cachetools",
+    "wasmtime", "pydantic", "yaml", "rich", "uvloop", "cachetools",
     "sqlite3", "aiohappyeyeballs", "asyncio",
 }  # fmt: skip
 
@@ -65,7 +65,7 @@ def test_inspect_imports_no_engine_and_no_plugin(home: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     modules = json.loads(done.stdout.splitlines()[-1])
-    assert {"wasmtime", "yaml", "aiosqlite"} & set(modules) == set()
+    assert {"wasmtime", "yaml", "sqlite3"} & set(modules) == set()
 
 
 def test_a_reader_that_goes_away_is_no_reason_for_a_traceback(home: Path) -> None:

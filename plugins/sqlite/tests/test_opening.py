@@ -31,7 +31,7 @@ def names(folder: Path) -> list[str]:
 
 def connections() -> int:
     """Count the connections' threads that do not end by themselves."""
-    threads = [thread for thread in threading.enumerate() if "_connection_worker" in thread.name]
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("sqlite")]
     for thread in threads:
         thread.join(2)
     return sum(thread.is_alive() for thread in threads)
@@ -114,6 +114,21 @@ async def test_a_file_without_permission(tmp_path: Path, mode: int, expected: st
         text = await refusal(tmp_path)
     assert expected in text
     assert f'"{tmp_path}/kv.db"' in text.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_a_folder_where_nothing_may_be_made(tmp_path: Path) -> None:
+    """The message, and nothing from threads that find their event loop closed: that would fail this test."""
+    folders = [tmp_path, *tmp_path.parents]
+    top = next((n for n, folder in enumerate(folders) if folder.name.startswith("pytest-of-")), 1)
+    for folder in folders[: top + 1]:
+        folder.chmod(0o755)
+    tmp_path.chmod(0o555)
+    with as_nobody():
+        for _ in range(50):
+            text = anyio.run(refusal, tmp_path)
+    assert "unable to open database file" in text
+    assert names(tmp_path) == []
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -15,6 +19,11 @@ from wasmplex.plugin import OpenContext
 pytestmark = pytest.mark.anyio
 
 WORKER = [sys.executable, str(Path(__file__).parent / "worker.py")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # the processes have loops of their own
 
 
 async def opened(path: Path) -> SqliteBackend:
@@ -72,3 +81,113 @@ async def test_what_was_acknowledged_survives_the_kill_of_its_writer(tmp_path: P
         assert await backend.read("PRAGMA integrity_check", ()) == [("ok",)]
         await backend.close()
     assert len(acknowledged) >= 120
+
+
+# ---------------------------------------------------------------- files that are lost
+
+
+LOGS = ("-wal", "-shm")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kv.db"
+
+
+def remove(path: Path, *names: str) -> None:
+    for name in names:
+        path.with_name(path.name + name).unlink()
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Return what another program finds in a file, once it has looked for faults."""
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return dict(database.execute("SELECT key, value FROM entry"))
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    path = tmp_path / "backup.db"
+
+    async def make() -> None:
+        backend = await opened(path)
+        await (await backend.open_bucket("n", "b")).set("from", b"backup")
+        await backend.close()
+
+    anyio.run(make)
+    os.utime(path, (0, 0))
+    return path
+
+
+@pytest.fixture
+def writers(path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Return processes that write, each printing the keys that were acknowledged."""
+    processes = [
+        subprocess.Popen([*WORKER, "insist", str(path), str(number * 1_000_000)], stdout=subprocess.PIPE)
+        for number in (1, 2)
+    ]
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def acknowledged(process: subprocess.Popen[bytes], number: int, *, after_loss: bool = False) -> list[int]:
+    """Return the next keys: so many, or those up to the next refusal and so many after it."""
+    assert process.stdout is not None
+    found: list[int] = []
+    while after_loss or len(found) < number:
+        key = int(process.stdout.readline())
+        if key:
+            found.append(key)
+        elif after_loss:
+            after_loss, number = False, len(found) + number
+    return found
+
+
+def last(process: subprocess.Popen[bytes]) -> list[int]:
+    """Have a process end and return the keys that were acknowledged since."""
+    process.terminate()
+    assert process.stdout is not None
+    keys = [key for key in map(int, process.stdout.read().split()) if key]
+    assert process.wait(20) == 0
+    return keys
+
+
+@pytest.mark.parametrize("logs", [LOGS, LOGS[1:]], ids=["both", "index"])
+def test_processes_that_lose_their_logs_lose_nothing(
+    path: Path, writers: list[subprocess.Popen[bytes]], logs: tuple[str, ...]
+) -> None:
+    keys: list[int] = []
+    for process in writers:
+        keys += acknowledged(process, 50)
+    for _ in range(2):
+        remove(path, *logs)
+        for process in writers:
+            keys += acknowledged(process, 50, after_loss=True)
+    for process in writers:
+        keys += last(process)
+    found = content(path)
+    assert [key for key in keys if found.get(f"k{key}") != b"value of %d" % key * 50] == []
+
+
+def test_processes_whose_file_is_replaced_go_on_with_the_new_one(
+    path: Path, writers: list[subprocess.Popen[bytes]], backup: Path
+) -> None:
+    keys: list[int] = []
+    for process in writers:
+        keys += acknowledged(process, 50)
+    os.link(path, path.with_name("old.db"))
+    backup.rename(path)
+    for process in writers:
+        keys += acknowledged(process, 50, after_loss=True)
+    for process in writers:
+        keys += last(process)
+    now, before = content(path), content(path.with_name("old.db"))
+    assert now.pop("from") == b"backup"
+    found = {**before, **now}
+    assert [key for key in keys if found.get(f"k{key}") != b"value of %d" % key * 50] == []
+    assert {key[1] for key in now} == {"1", "2"}, "both write to the new one"

@@ -241,7 +241,7 @@ async def test_writes_that_wait_together_are_committed_together(
     backend: SqliteBackend, bucket: Bucket
 ) -> None:
     statements: list[str] = []
-    await backend._connections[0].set_trace_callback(statements.append)
+    await backend.file._connection.run(sqlite3.Connection.set_trace_callback, statements.append)
     await _together([partial(bucket.set, f"k{number}", b"v") for number in range(100)])
     assert len((await bucket.list_keys("", None, 1000)).keys) == 100
     assert sum(statement == "COMMIT" for statement in statements) <= 2

@@ -34,11 +34,13 @@ async def patiently(operation: Callable[[], Awaitable[T]], seconds: float) -> T:
     :raises sqlite3.OperationalError: the last one, once `seconds` have passed
     """
     deadline = time.monotonic() + seconds
-    for pause in pauses():
+    waits: Iterator[float] | None = None
+    while True:
         try:
             return await operation()
         except sqlite3.OperationalError as error:
+            waits = waits or pauses()
+            pause = next(waits)
             if not is_busy(error) or time.monotonic() + pause > deadline:
                 raise
         await anyio.sleep(pause)
-    raise AssertionError("unreachable")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from wasmplex.capabilities.keyvalue import (
@@ -15,7 +17,7 @@ from wasmplex.capabilities.keyvalue import (
 )
 from wasmplex.plugin import BackendError
 
-__all__ = ["is_busy", "opening_failed", "operation_failed"]
+__all__ = ["is_busy", "opening_failed", "operation_failed", "refuse_read_only"]
 
 _OPERATION: dict[int, type[KeyValueError]] = {
     sqlite3.SQLITE_FULL: QuotaExceeded,
@@ -56,6 +58,17 @@ def operation_failed(error: sqlite3.Error) -> KeyValueError:
     if name == "SQLITE_IOERR_WRITE":  # past RLIMIT_FSIZE, or over a disk quota: not ENOSPC, but full
         return QuotaExceeded("the file cannot grow")
     return _OPERATION.get(_code(error), Other)(f"SQLite reports {name}")
+
+
+def refuse_read_only(error: sqlite3.Error, path: str) -> None:
+    """Raise a better error if it was that the file system has become read-only, which SQLite does not tell.
+
+    :raises AccessDenied: if so
+    """
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_WRITE" and os.name == "posix":
+        with suppress(OSError):
+            if os.statvfs(path).f_flag & os.ST_RDONLY:
+                raise AccessDenied("the file system is read-only") from error
 
 
 def opening_failed(error: sqlite3.Error, path: Path) -> BackendError:

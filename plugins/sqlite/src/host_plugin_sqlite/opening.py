@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
-import aiosqlite
-import anyio
 from wasmplex.capabilities.keyvalue import InvalidArgument, next_count
 from wasmplex.plugin import BackendError
 
-from host_plugin_sqlite.contention import STEP, patiently
+from host_plugin_sqlite.connection import Connection, value
+from host_plugin_sqlite.contention import patiently
+from host_plugin_sqlite.seal import File, identity
 from host_plugin_sqlite.statements import APPLICATION_ID, LAYOUT, LAYOUT_VERSION
 
 __all__ = ["check_file", "connect", "connect_reader"]
@@ -19,8 +18,8 @@ __all__ = ["check_file", "connect", "connect_reader"]
 _OLDEST = (3, 35, 0)  # RETURNING
 
 
-def check_file(path: Path, *, create: bool) -> None:
-    """Refuse what SQLite would answer with "unable to open database file"."""
+def check_file(path: Path, *, create: bool) -> File | None:
+    """Refuse what SQLite would answer with "unable to open database file"; return which file there is."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise BackendError(
             f"SQLite {sqlite3.sqlite_version} is too old",
@@ -37,65 +36,71 @@ def check_file(path: Path, *, create: bool) -> None:
         raise BackendError(
             f"cannot open the SQLite file {path}", why="it is a directory", fix=f'path = "{path / "kv.db"}"'
         )
-    if not create and not path.exists():
-        raise BackendError(
-            f"the SQLite file {path} does not exist", why="create is false", fix="create = true"
-        )
+    try:
+        return identity(path.stat())
+    except FileNotFoundError:
+        if create:
+            return None
+    except OSError:
+        return None  # SQLite says what is wrong with it
+    raise BackendError(f"the SQLite file {path} does not exist", why="create is false", fix="create = true")
 
 
-async def connect(path: Path, patience: float) -> aiosqlite.Connection:
+async def connect(path: Path, patience: float, *, create: bool) -> Connection:
     """Open the connection that writes, and lay the file out if it is new.
 
+    :param create: whether to make the file if it is missing
     :param patience: seconds to wait for other processes that do the same
     """
-    connection = await aiosqlite.connect(path, timeout=STEP, isolation_level=None)
+    connection = await Connection.open(path, create=create)
     try:
-        _check_mode(await patiently(lambda: _value(connection, "PRAGMA journal_mode = WAL"), patience), path)
-        await _value(connection, "PRAGMA synchronous = FULL")
-        await _value(connection, "PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
-        await connection.create_function("next_count", 3, _next_count, deterministic=True)
-        await patiently(lambda: _lay_out(connection, path), patience)
+        _check_mode(
+            await patiently(lambda: connection.run(value, "PRAGMA journal_mode = WAL"), patience), path
+        )
+        await connection.run(_prepare)
+        await patiently(lambda: connection.run(_lay_out, path), patience)
     except BaseException:
-        await _close(connection)
-        raise
-    return connection
-
-
-async def connect_reader(path: Path) -> aiosqlite.Connection:
-    """Open a connection that only reads."""
-    connection = await aiosqlite.connect(path, timeout=STEP, isolation_level=None)
-    try:
-        await _value(connection, "PRAGMA query_only = ON")
-    except BaseException:
-        await _close(connection)
-        raise
-    return connection
-
-
-async def _close(connection: aiosqlite.Connection) -> None:
-    with anyio.CancelScope(shield=True):
         await connection.close()
+        raise
+    return connection
 
 
-async def _value(connection: aiosqlite.Connection, statement: str) -> Any:
-    rows = list(await connection.execute_fetchall(statement))
-    return rows[0][0] if rows else None
-
-
-async def _lay_out(connection: aiosqlite.Connection, path: Path) -> None:
-    """Make the tables if the file has none; refuse a file that is not ours."""
-    if await _value(connection, "PRAGMA application_id") == APPLICATION_ID:
-        return _check_layout(await _value(connection, "PRAGMA user_version"), path)
-    await connection.execute_fetchall("BEGIN IMMEDIATE")  # another process may be doing the same
+async def connect_reader(path: Path, patience: float) -> Connection:
+    """Open a connection that only reads."""
+    connection = await Connection.open(path)
     try:
-        if await _value(connection, "PRAGMA application_id") != APPLICATION_ID:
-            _check_empty(await _value(connection, "SELECT count(*) FROM sqlite_master"), path)
-            for statement in LAYOUT:
-                await connection.execute_fetchall(statement)
-        await connection.execute_fetchall("COMMIT")
+        await patiently(lambda: connection.run(_prepare_reader), patience)
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await connection.rollback()
+        await connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
+    connection.create_function("next_count", 3, _next_count, deterministic=True)
+
+
+def _prepare_reader(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+    value(connection, "PRAGMA application_id")  # opens the file, which SQLite does no earlier
+
+
+def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables if the file has none; refuse a file that is not ours."""
+    if value(connection, "PRAGMA application_id") == APPLICATION_ID:
+        return _check_layout(value(connection, "PRAGMA user_version"), path)
+    connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
+    try:
+        if value(connection, "PRAGMA application_id") != APPLICATION_ID:
+            _check_empty(value(connection, "SELECT count(*) FROM sqlite_master"), path)
+            for statement in LAYOUT:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
         raise
     return None
 

@@ -1,4 +1,4 @@
-"""The store: one connection that writes, a few that read, and a task that deletes expired rows."""
+"""The store: the operations on an open file, and a task that deletes expired rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import anyio
 from wasmplex.capabilities.keyvalue import (
     S64_MIN,
@@ -29,11 +27,13 @@ from wasmplex.capabilities.keyvalue import (
 from wasmplex.plugin import get_logger
 
 from host_plugin_sqlite import SqliteSettings, statements
-from host_plugin_sqlite.contention import patiently, pauses
-from host_plugin_sqlite.failures import is_busy, opening_failed, operation_failed
-from host_plugin_sqlite.opening import check_file, connect, connect_reader
+from host_plugin_sqlite.connection import Parameters, Rows
+from host_plugin_sqlite.contention import pauses
+from host_plugin_sqlite.failures import is_busy, operation_failed
+from host_plugin_sqlite.file import OpenFile
+from host_plugin_sqlite.keeping import Keeper
+from host_plugin_sqlite.seal import Broken
 from host_plugin_sqlite.watching import watch
-from host_plugin_sqlite.writer import Parameters, Rows, Writer, fetch
 
 __all__ = ["SqliteBackend"]
 
@@ -46,34 +46,28 @@ PURGE_BATCH = 500
 
 
 class SqliteBackend(KeyValueBackend):
-    """One open file."""
+    """One store, in a file."""
 
     clock: Callable[[], int]
 
     def __init__(
-        self,
-        path: Path,
-        settings: SqliteSettings,
-        features: frozenset[str],
-        writer: aiosqlite.Connection,
-        readers: Sequence[aiosqlite.Connection],
+        self, keeper: Keeper, path: Path, settings: SqliteSettings, features: frozenset[str]
     ) -> None:
         self.features = features
         self.clock = lambda: time.time_ns() // 1_000_000
         self.watch_every = settings.watch_every
         self._path = path
-        self._patience = settings.busy_timeout
-        self._connections = [writer, *readers]
-        self._writer = Writer(writer, settings.busy_timeout)
-        self._next_reader = cycle(readers)
+        self._keeper = keeper
+        self._readers = settings.readers
         self._closed = False
-        # The task lives as long as the backend, which no task group of a caller does.
-        self._purging = asyncio.create_task(self._purge_forever(settings.purge_every))
+        # The tasks live as long as the backend, which no task group of a caller does.
+        self._tasks = [
+            asyncio.create_task(keeper.run()),
+            asyncio.create_task(self._purge_forever(settings.purge_every)),
+        ]
 
     def __repr__(self) -> str:
-        return (
-            f"sqlite: {self._path}, {'closed' if self._closed else f'{len(self._connections) - 1} readers'}"
-        )
+        return f"sqlite: {self._path}, {'closed' if self._closed else f'{self._readers} readers'}"
 
     @classmethod
     async def open(cls, settings: SqliteSettings, path: Path, features: frozenset[str]) -> SqliteBackend:
@@ -81,27 +75,28 @@ class SqliteBackend(KeyValueBackend):
 
         :raises wasmplex.errors.BackendError: with what to type next
         """
-        await anyio.to_thread.run_sync(lambda: check_file(path, create=settings.create))
-        connections: list[aiosqlite.Connection] = []
-        try:
-            connections.append(await connect(path, settings.busy_timeout))
-            for _ in range(settings.readers):
-                connections.append(await connect_reader(path))  # noqa: PERF401  what is open must be known
-        except BaseException as error:
-            await _close_all(connections)
-            if isinstance(error, sqlite3.Error):
-                raise opening_failed(error, path) from error
-            raise
-        return cls(path, settings, features, connections[0], connections[1:])
+        return cls(await Keeper.open(path, settings), path, settings, features)
+
+    @property
+    def file(self) -> OpenFile:
+        """The file that is open; another one when it had to be opened anew.
+
+        :raises StoreUnavailable: if there is none now
+        """
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        return self._keeper.file
 
     async def close(self) -> None:
         """Close all connections, the one that writes last: it folds the write-ahead log into the file."""
+        if self._closed:
+            return
         self._closed = True
-        self._purging.cancel()
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([self._purging])
-            await self._writer.close()
-        await _close_all(self._connections)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+            await self._keeper.close()
 
     async def probe(self) -> None:
         """Ask whether the file can be read."""
@@ -118,24 +113,21 @@ class SqliteBackend(KeyValueBackend):
 
     async def read(self, statement: str, parameters: Parameters) -> Rows:
         """Run a statement on one of the connections that read, beside any write that is under way."""
-        connection = next(self._next_reader)
-
-        async def run() -> Rows:
-            return await fetch(connection, statement, parameters)
-
-        return await self._guarded(patiently(run, self._patience))
+        file = self.file
+        return await self._answered(file, file.read(statement, parameters))
 
     async def write(self, statement: str, parameters: Parameters) -> Rows:
         """Run a statement on the connection that writes; returns when the disk has it."""
-        return await self._guarded(self._writer.run(statement, parameters))
+        file = self.file
+        return await self._answered(file, file.write(statement, parameters))
 
-    async def _guarded(self, operation: Coroutine[Any, Any, Rows]) -> Rows:
-        """Await an operation, unless the store is closed; its errors become those of the contract."""
-        if self._closed:
-            operation.close()
-            raise StoreUnavailable("the store is closed")
+    async def _answered(self, file: OpenFile, operation: Coroutine[Any, Any, Rows]) -> Rows:
+        """Await an operation; its errors become those of the contract."""
         try:
             return await operation
+        except Broken as broken:
+            self._keeper.lose(file, broken)
+            raise StoreUnavailable(str(broken)) from broken
         except sqlite3.Error as error:
             if is_busy(error):
                 raise Timeout("other processes keep the store locked") from error
@@ -145,6 +137,8 @@ class SqliteBackend(KeyValueBackend):
         while True:
             try:
                 await self.purge()
+            except StoreUnavailable:
+                pass  # there is no file; the keeper has said so
             except Exception:
                 logger.exception("deleting expired rows failed; trying again in %g s", every)
             await anyio.sleep(every)
@@ -157,12 +151,6 @@ class SqliteBackend(KeyValueBackend):
             total += len(rows)
             if len(rows) < PURGE_BATCH:
                 return total
-
-
-async def _close_all(connections: Sequence[aiosqlite.Connection]) -> None:
-    with anyio.CancelScope(shield=True):
-        for connection in reversed(connections):
-            await connection.close()
 
 
 class SqliteBucket(Bucket):

@@ -16,7 +16,7 @@ from uuid import uuid4
 import anyio
 from wasmplex.capabilities.keyvalue import Change, KeyValueError, StoreUnavailable
 
-from host_plugin_sqlite.writer import Parameters, Rows
+from host_plugin_sqlite.connection import Parameters, Rows
 
 __all__ = ["Store", "watch"]
 
@@ -91,6 +91,10 @@ _TRIM = """
 class Store(Protocol):
     """What is needed of the store."""
 
+    @property
+    def file(self) -> object:
+        """The file that is open."""
+
     def read(self, statement: str, parameters: Parameters) -> Awaitable[Rows]:
         """Run a statement that reads."""
 
@@ -106,21 +110,23 @@ async def watch(
 
     :param every: seconds between two looks at the log while nothing happens
     """
+    file = store.file
     for statement in _LAYOUT:
         await store.write(statement, ())
     lease: dict[str, Any] = {"id": str(uuid4()), "namespace": namespace, "bucket": bucket}
     [(seen,)] = await store.write(_BEGIN, {**lease, "now": time.time()})
     try:
-        yield _changes(store, lease, seen, every)
+        yield _changes(store, file, lease, seen, every)
     finally:
         with anyio.move_on_after(HEARTBEAT, shield=True):
-            await _end(store, lease)
+            await _end(store, file, lease)
 
 
-async def _end(store: Store, lease: dict[str, Any]) -> None:
+async def _end(store: Store, file: object, lease: dict[str, Any]) -> None:
     try:
-        await store.write(_END, lease)
-        await _trim(store)
+        if store.file is file:
+            await store.write(_END, lease)
+            await _trim(store)
     except KeyValueError:
         pass  # the store is closed or out of reach: the lease runs out
 
@@ -130,9 +136,13 @@ async def _trim(store: Store) -> None:
     await store.write(_TRIM, ())
 
 
-async def _changes(store: Store, lease: dict[str, Any], seen: int, every: float) -> AsyncIterator[Change]:
+async def _changes(
+    store: Store, file: object, lease: dict[str, Any], seen: int, every: float
+) -> AsyncIterator[Change]:
     heard, told = time.monotonic(), 0
     while True:
+        if store.file is not file:
+            raise StoreUnavailable("the file was opened anew: what changed meanwhile is not known")
         where = {**lease, "seen": seen, "limit": PAGE}
         rows = await store.read(_NEXT, where)
         for seen, key, value in rows:  # noqa: B007  the last one counts

@@ -1,8 +1,8 @@
 """Writing: what waits together is committed together, with one sync of the disk for all.
 
-A write alone is a statement outside of any transaction. While it is being synced others arrive; they are the
-next transaction. None is acknowledged before the commit, and one that fails does not take the others along,
-unless SQLite rolls back all of them (a full disk), which then all of them are told.
+While a transaction is being synced others arrive; they are the next one. None is acknowledged before the
+commit, and one that fails does not take the others along, unless SQLite rolls back all of them (a full disk),
+which then all of them are told.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
-import aiosqlite
 import anyio
 from wasmplex.capabilities.keyvalue import StoreUnavailable
 
+from host_plugin_sqlite.connection import Connection, Parameters, Rows, fetch
 from host_plugin_sqlite.contention import patiently
+from host_plugin_sqlite.failures import refuse_read_only
+from host_plugin_sqlite.seal import Seal
 
-__all__ = ["Parameters", "Rows", "Writer", "fetch"]
+__all__ = ["Writer"]
 
 TOGETHER = 128
 """Writes in one transaction, so that readers and other processes never wait long for it."""
-
-Parameters: TypeAlias = Mapping[str, Any] | Sequence[Any]
-Rows: TypeAlias = list[tuple[Any, ...]]
 
 
 @dataclass(slots=True, eq=False)
@@ -42,11 +40,13 @@ class _Write:
 class Writer:
     """Runs the writes of one connection, in order.
 
+    :param seal: of the file, which is looked at before a transaction begins and before it is acknowledged
     :param patience: seconds to wait for other processes that write
     """
 
-    def __init__(self, connection: aiosqlite.Connection, patience: float) -> None:
+    def __init__(self, connection: Connection, seal: Seal, patience: float) -> None:
         self._connection = connection
+        self._seal = seal
         self._patience = patience
         self._waiting: deque[_Write] = deque()
         self._arrived = anyio.Event()
@@ -57,6 +57,7 @@ class Writer:
         """Run one statement and return its rows when the disk has what it wrote.
 
         :raises sqlite3.Error: what SQLite says, busy included
+        :raises Broken: if that may not be the file any more that the path leads to
         """
         write = _Write(statement, parameters)
         self._waiting.append(write)
@@ -101,38 +102,44 @@ class Writer:
             self._arrived = anyio.Event()
         return batch
 
-    async def _write(self, batch: list[_Write]) -> None:
-        if len(batch) == 1:
-            await patiently(lambda: self._execute(batch[0]), self._patience)
-        elif batch:
-            await patiently(self._begin, self._patience)
-            try:
-                await self._write_together(batch)
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await self._connection.rollback()
-                raise
-
-    async def _write_together(self, batch: list[_Write]) -> None:
-        for write in batch:
-            try:
-                await self._execute(write)
-            except sqlite3.Error as error:
-                if not self._connection.in_transaction:
-                    raise
-                write.error = error
-        await self._connection.execute_fetchall("COMMIT")
-
-    async def _begin(self) -> None:
-        await self._connection.execute_fetchall("BEGIN IMMEDIATE")
-
-    async def _execute(self, write: _Write) -> None:
-        write.rows = await fetch(self._connection, write.statement, write.parameters)
+    async def _write(self, batch: Sequence[_Write]) -> None:
+        if batch:
+            await patiently(lambda: self._connection.run(_commit, self._seal, batch), self._patience)
 
 
-async def fetch(connection: aiosqlite.Connection, statement: str, parameters: Parameters) -> Rows:
-    """Run one statement in the connection's thread and return its rows."""
-    return [tuple(row) for row in await connection.execute_fetchall(statement, parameters)]
+def _commit(connection: sqlite3.Connection, seal: Seal, batch: Sequence[_Write]) -> None:
+    """Execute all and commit them; in the connection's thread.
+
+    The seal is looked at while the lock for writing is held: nobody who folds the log, which takes the lock,
+    can have done so between the look and the commit.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            seal.check(connection)
+            for write in batch:
+                write.error = _attempt(connection, write)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.rollback()
+            raise
+    except sqlite3.Error as error:
+        seal.check(connection)  # what became of the file may be the reason
+        refuse_read_only(error, seal.path)
+        raise
+    seal.check(connection)
+
+
+def _attempt(connection: sqlite3.Connection, write: _Write) -> sqlite3.Error | None:
+    """Execute one; its error is its own unless it has undone the others."""
+    try:
+        write.rows = fetch(connection, write.statement, write.parameters)
+    except sqlite3.Error as error:
+        if not connection.in_transaction:
+            raise
+        return error
+    return None
 
 
 def _fail(writes: Iterable[_Write], error: Exception) -> None:
