@@ -34,6 +34,7 @@ class PlannedWorkload:
     :ivar wasm: the component's bytes, its imports under the labels that the configuration gives them
     :ivar shape: what `wasm` imports and exports
     :ivar transport: how bytes cross the bridge, as the configuration says
+    :ivar optimize: whether components are changed to be faster, as the host says
     """
 
     config: WorkloadConfig
@@ -41,6 +42,7 @@ class PlannedWorkload:
     wasm: bytes = field(repr=False)
     shape: Shape = field(repr=False)
     transport: str = "auto"
+    optimize: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _plan(
     planned = plan(workload, shape, registry, environ, base=config.base)
     if planned.relabels:
         wasm = relabel(wasm, dict(planned.relabels))
-    return PlannedWorkload(workload, planned, wasm, planned.shape, config.engine.transport)
+    engine = config.engine
+    return PlannedWorkload(workload, planned, wasm, planned.shape, engine.transport, engine.optimize)
 
 
 def _read_file(workload: WorkloadConfig) -> bytes:

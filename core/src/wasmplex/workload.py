@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -18,22 +18,23 @@ from wasmplex.bridge import (
     Bridged,
     BridgedInstance,
     InPlaceBytes,
-    TransportName,
     bridge,
     in_place,
     locate,
     needing,
+    required,
     wanted,
 )
 from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Shape
-from wasmplex.engine import Compiled, Engine, Instance
+from wasmplex.engine import Engine, Instance
 from wasmplex.engine.ahead import Coming as InstanceComing
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import HostFunctions
+from wasmplex.strategy import strategy
 from wasmplex.threads import OwnThread
 
 __all__ = ["RunningWorkload", "open_workload"]
@@ -131,7 +132,8 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         imports = await serve(planned, pool, stack)
-        create, begin = await _link(planned, engine, imports, progress)
+        with _located(planned):
+            create, begin = await _link(planned, engine, imports, progress)
         workload = RunningWorkload(planned, imports, create, begin, on_error)
         try:
             yield workload
@@ -142,20 +144,15 @@ async def open_workload(
                 await engine.swept()
 
 
-_SMALL, _MEDIUM = 1 << 18, 1 << 22
-
-
-def transport_for(planned: PlannedWorkload) -> TransportName:
-    """Return how bytes cross the bridge of a workload: as the configuration says, or by what it costs.
-
-    wasmtime cannot map memories that the host sees copy-on-write. For a guest of up to 256 KiB that is
-    nothing, for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes
-    megabytes and milliseconds more, and an interpreter, which most of these have, gains little from it.
-    """
-    if planned.transport in ("strings", "memory"):
-        return cast(TransportName, planned.transport)
-    reused = planned.config.instances.reuse > 1
-    return "memory" if len(planned.wasm) <= (_MEDIUM if reused else _SMALL) else "strings"
+@contextmanager
+def _located(planned: PlannedWorkload) -> Iterator[None]:
+    """Say of what is wrong with a component which file it is, and which workload's."""
+    try:
+        yield
+    except ComponentError as error:
+        config = planned.config
+        where = f"{config.component}, {config.table.where('component')}"
+        raise ComponentError([replace(d, where=d.where or where) for d in error.diagnostics]) from error
 
 
 async def _link(
@@ -165,29 +162,29 @@ async def _link(
 
     :return: what makes instances, and what begins to make them ahead of calls, if anything does
     """
-    name = planned.config.name
-    vectors = engine.settings.proposals.get("simd", True)
-    transport = transport_for(planned)
-    fresh = planned.config.instances.reuse == 1
+    chosen = strategy(planned, engine.settings)
     guest, shape = planned.wasm, planned.shape
-    if fresh:
-        guest = await _quick_to_make(guest, engine)
-    kept = await engine.keeps_memories(guest)
-    placed = await _with_bytes_in_place(guest, shape) if kept or transport == "memory" else None
+    if chosen.lazy_tables:
+        guest = await _quick_to_make(guest)
+    kept = chosen.kept_memories and await engine.keeps_memories(guest)
+    may_place = chosen.bytes_in_place and (kept or chosen.transport == "memory")
+    placed = await _with_bytes_in_place(guest, shape) if may_place else None
     if placed is not None:
         guest, shape, imports = placed.wasm, placed.shape, placed.imports(imports)
-    bridged = bridge(guest, shape, imports, assemble, transport=transport, vectors=vectors)
+    bridged = bridge(
+        guest, shape, imports, assemble, wanted if chosen.bytes_bridged else required,
+        chosen.transport, vectors=chosen.vectors, twins=chosen.twins,
+    )  # fmt: skip
     if bridged is None:
         wasm, linked_imports, host_memory = guest, imports, placed is not None
     else:
         wasm, shape = bridged.wasm, read(bridged.wasm, composed=True)
         linked_imports, host_memory = bridged.link(imports), bridged.host_memory or placed is not None
-    compiled = await _compile(
-        planned, engine, wasm, shape, progress, host_memory=host_memory, keep_memories=kept
-    )
-    linked = engine.link(compiled, linked_imports, name, planned.config.limits, locate if placed else None)
+    compiled = await engine.compile(wasm, shape, progress, host_memory=host_memory, keep_memories=kept)
+    finder = locate if placed else None
+    linked = engine.link(compiled, linked_imports, planned.config.name, planned.config.limits, finder)
     ahead = None
-    if fresh and (bridged is None or bridged.start is None):
+    if chosen.made_ahead and (bridged is None or bridged.start is None):
         ahead = await engine.ahead(linked)
     make = linked.instantiate if ahead is None else ahead.make
     begin = None if ahead is None else ahead.begin
@@ -208,10 +205,8 @@ class _BridgedComing:
         return BridgedInstance(self._coming.result(), self._bridged)
 
 
-async def _quick_to_make(wasm: bytes, engine: Engine) -> bytes:
+async def _quick_to_make(wasm: bytes) -> bytes:
     """Return a component with what takes long when an instance is made put off until it is needed."""
-    if not all(engine.settings.proposals.get(name, True) for name in lazytables.NEEDED):
-        return wasm
     return await anyio.to_thread.run_sync(lazytables.lazy, wasm, assemble) or wasm
 
 
@@ -220,27 +215,6 @@ async def _with_bytes_in_place(wasm: bytes, shape: Shape) -> InPlaceBytes | None
     bridged = needing(shape, wanted)
     direct = [item.name for item in shape.imports if item not in bridged]
     return await anyio.to_thread.run_sync(in_place, wasm, direct, assemble)
-
-
-async def _compile(
-    planned: PlannedWorkload,
-    engine: Engine,
-    wasm: bytes,
-    shape: Shape,
-    progress: Progress | None,
-    *,
-    host_memory: bool,
-    keep_memories: bool,
-) -> Compiled:
-    """Compile a component; what is wrong with it is said with the file and the workload."""
-    try:
-        return await engine.compile(
-            wasm, shape, progress, host_memory=host_memory, keep_memories=keep_memories
-        )
-    except ComponentError as error:
-        config = planned.config
-        where = f"{config.component}, {config.table.where('component')}"
-        raise ComponentError([replace(d, where=d.where or where) for d in error.diagnostics]) from error
 
 
 async def _bridged_instance(make: Callable[[], Awaitable[Instance]], bridged: Bridged) -> BridgedInstance:

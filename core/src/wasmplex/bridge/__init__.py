@@ -8,7 +8,7 @@ its imports that move bytes get twins through which these are copied as a whole.
 from __future__ import annotations
 
 from wasmplex.bridge.bridging import Bridged, bridge
-from wasmplex.bridge.deciding import needing, wanted
+from wasmplex.bridge.deciding import needing, required, wanted
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.inplace import InPlaceBytes, in_place, locate
 from wasmplex.bridge.instance import BridgedInstance
@@ -26,5 +26,6 @@ __all__ = [
     "in_place",
     "locate",
     "needing",
+    "required",
     "wanted",
 ]

@@ -122,6 +122,7 @@ def bridge(
     transport: TransportName = "strings",
     *,
     vectors: bool = True,
+    twins: bool = True,
 ) -> Bridged | None:
     """Build the adapters for a component, or return None if it needs none.
 
@@ -130,21 +131,22 @@ def bridge(
     :param transport: how blocks cross; ``memory`` needs an engine that shows the host its memories
     :param vectors: whether adapters may use vector instructions (the proposal ``simd``)
     :param want: which imports go through the bridge; those that share resources with them follow
+    :param twins: whether functions that move bytes get twins, and exports with bytes go through the bridge
     :raises BridgeError: if a type cannot be carried
     """
     way = MEMORY if transport == "memory" else STRINGS if vectors else PLAIN_STRINGS
     chosen = needing(shape, want)
-    twins: Twins = {}
+    of: Twins = {}
     moving = [item.name for item in chosen if any(map(carries_bytes, functions_of(item).values()))]
-    if moving and (doubled := double(wasm, moving, assemble)) is not None:
-        wasm, twins = doubled
+    if twins and moving and (doubled := double(wasm, moving, assemble)) is not None:
+        wasm, of = doubled
         shape = read(wasm, composed=True)
         through = {item.name for item in chosen}
         chosen = tuple(item for item in shape.imports if item.name in through)
-    division = divide(shape, chosen, two_borrows=lambda: TWO_BORROWS.present)
+    division = divide(shape, chosen, two_borrows=lambda: TWO_BORROWS.present, fast_bytes=twins)
     if not chosen and not division.aside and not division.above:
         return None
-    return _Building(shape, chosen, division, imports, way, twins).bridged(wasm, assemble)
+    return _Building(shape, chosen, division, imports, way, of).bridged(wasm, assemble)
 
 
 class _Building:

@@ -20,7 +20,7 @@ from wasmplex.wit.types import (
     ValueType,
 )
 
-__all__ = ["Division", "Named", "carries_bytes", "divide", "needing", "wanted"]
+__all__ = ["Division", "Named", "carries_bytes", "divide", "needing", "required", "wanted"]
 
 Named = tuple[str, str, FuncType]
 """A function: the external name of its import or export (empty for the root's), its name, its type."""
@@ -49,13 +49,18 @@ def _owner(name: str, roots: Mapping[str, Resource]) -> list[Resource]:
     return [] if found is None else [found]
 
 
+def required(item: Import) -> bool:
+    """Say whether an import cannot be linked directly."""
+    return any(type_.is_async or carries_ends(type_) for type_ in functions_of(item).values())
+
+
 def wanted(item: Import) -> bool:
     """Say whether an import cannot be linked directly, or gains from the bridge: it moves ``list<u8>``.
 
     The interfaces of WASI 0.2 share their resources with exports that the host calls directly.
     """
     functions = functions_of(item).values()
-    if any(function.is_async or carries_ends(function) for function in functions):
+    if required(item):
         return True
     return not item.interface.startswith(_DIRECT) and any(map(carries_bytes, functions))
 
@@ -102,17 +107,24 @@ class Division:
         return tuple(dict.fromkeys([*self.makes_aside, *self.makes_above]))
 
 
-def divide(shape: Shape, chosen: Collection[Import], *, two_borrows: Callable[[], bool]) -> Division:
+def divide(
+    shape: Shape,
+    chosen: Collection[Import],
+    *,
+    two_borrows: Callable[[], bool],
+    fast_bytes: bool = True,
+) -> Division:
     """Divide the functions of a component among its adapters.
 
     :param chosen: the imports that go through the bridge, see `needing`
     :param two_borrows: whether wasmtime fails where a function of the host is lent two resources, in an
         engine with support for concurrency; asked where that matters
+    :param fast_bytes: whether exported functions go through the bridge for bytes alone
     """
     served = {resource.id for item in chosen for resource in mentioned(item.type)}
     imported = {resource.id for item in shape.imports for resource in mentioned(item.type)}
     through = _functions(item for item in shape.imports if item in chosen)
-    above = _exports(shape, served, imported)
+    above = _exports(shape, served, imported, fast_bytes=fast_bytes)
     below_makes = ends(type_.result for _, _, type_ in through)
     linked = {id_ for id_ in imported if id_ not in served}
     makes_above = _coming_home(above, lambda end: _only(end, served))
@@ -170,7 +182,9 @@ def _lent(type_: ValueType) -> int:
     return sum(_lent(part) for part in (*(fields(type_) or ()), *(cases(type_) or ())) if part is not None)
 
 
-def _exports(shape: Shape, served: Collection[int], imported: Collection[int]) -> list[Named]:
+def _exports(
+    shape: Shape, served: Collection[int], imported: Collection[int], *, fast_bytes: bool
+) -> list[Named]:
     """Return the exported functions that the host calls through the bridge.
 
     Streams have no other way, nor have resources that an adapter defines, and bytes are faster. A handle of
@@ -185,7 +199,7 @@ def _exports(shape: Shape, served: Collection[int], imported: Collection[int]) -
 
     def needs(function: Named) -> bool:
         ids = resources[function[:2]]
-        has_bytes = carries_bytes(function[2]) and not ids.intersection(imported)
+        has_bytes = fast_bytes and carries_bytes(function[2]) and not ids.intersection(imported)
         return carries_ends(function[2]) or has_bytes or bool(ids.intersection(served))
 
     chosen = [function for function in every if needs(function)]

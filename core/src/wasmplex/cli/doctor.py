@@ -57,11 +57,12 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
     probes: list[tuple[str, str, Probed]] = []
+    strategies: dict[str, str] = {}
     beside = os.path.isfile("host.toml")  # noqa: PTH113  False where it may not even be looked for
     path = host or (Path() if beside else None)
     if path is not None:
         try:
-            probes = in_event_loop(_examine, load(path), plugins)
+            strategies, probes = in_event_loop(_examine, load(path), plugins)
         except WasmplexError as error:
             broken += error.diagnostics
     statuses = plugins.status(load=True)
@@ -70,20 +71,29 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     silent += [probed.problem for _, _, probed in probes if probed.problem is not None]
     broken = list(dict.fromkeys(broken))
     if as_json:
-        echo_json(_as_dict(statuses, probes, [*broken, *silent]))
+        echo_json(_as_dict(statuses, strategies, probes, [*broken, *silent]))
     else:
-        _echo(statuses, probes, [*broken, *silent])
+        _echo(statuses, strategies, probes, [*broken, *silent])
     return 2 if broken else 1 if silent else 0
 
 
-async def _examine(config: HostConfig, plugins: Registry) -> list[tuple[str, str, Probed]]:
+async def _examine(
+    config: HostConfig, plugins: Registry
+) -> tuple[dict[str, str], list[tuple[str, str, Probed]]]:
     """Open and ask the backend of every binding; return them with their workloads and imports.
+
+    Before them, how each workload is run.
 
     :raises WasmplexError: with everything that is wrong with the configuration
     """
     from wasmplex.assembly import assemble
+    from wasmplex.strategy import strategy
 
-    return await _probe(await assemble(config, plugins, os.environ))
+    assembly = await assemble(config, plugins, os.environ)
+    strategies = {
+        planned.config.name: strategy(planned, assembly).describe() for planned in assembly.workloads
+    }
+    return strategies, await _probe(assembly)
 
 
 async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
@@ -156,7 +166,10 @@ def _versions() -> dict[str, str]:
 
 
 def _echo(
-    statuses: list[PluginStatus], probes: list[tuple[str, str, Probed]], problems: list[Diagnostic]
+    statuses: list[PluginStatus],
+    strategies: dict[str, str],
+    probes: list[tuple[str, str, Probed]],
+    problems: list[Diagnostic],
 ) -> None:
     echo_pairs([(name, text) for name, text in _versions().items() if text])
     echo()
@@ -168,6 +181,9 @@ def _echo(
             if not s.builtin
         ],
     )
+    if strategies:
+        echo()
+        echo_table(("workload", "is run with"), list(strategies.items()))
     if probes:
         echo()
         echo_table(
@@ -194,7 +210,10 @@ def _milliseconds(seconds: float | None) -> str:
 
 
 def _as_dict(
-    statuses: list[PluginStatus], probes: list[tuple[str, str, Probed]], problems: list[Diagnostic]
+    statuses: list[PluginStatus],
+    strategies: dict[str, str],
+    probes: list[tuple[str, str, Probed]],
+    problems: list[Diagnostic],
 ) -> dict[str, Any]:
     return {
         "ok": not problems,
@@ -211,6 +230,7 @@ def _as_dict(
             for s in statuses
             if not s.builtin
         ],
+        "strategies": strategies,
         "backends": [
             {
                 "workload": workload,

@@ -15,6 +15,7 @@ from wasmplex.cli.table import echo_json, echo_table
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import Shape
+    from wasmplex.strategy import Strategy
 
 __all__ = ["command"]
 
@@ -40,7 +41,8 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
 
     if wit and as_json:
         raise click.UsageError("--wit and --json exclude each other")
-    shape = read(read_component(component))
+    wasm = read_component(component)
+    shape = read(wasm)
     if wit:
         from wasmplex.wit.render import render
 
@@ -50,10 +52,12 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
 
         echo_json(as_dict(shape))
     else:
-        _echo_tables(shape)
+        from wasmplex.strategy import choose
+
+        _echo_tables(shape, choose(len(wasm), {}))
 
 
-def _echo_tables(shape: Shape) -> None:
+def _echo_tables(shape: Shape, strategy: Strategy) -> None:
     from wasmplex.component.report import rows
 
     header = ("name", "interface", "kind", "functions", "async", "resources")
@@ -74,6 +78,7 @@ def _echo_tables(shape: Shape) -> None:
             )
         echo()
     echo(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
+    echo(f"runs, by default, with: {strategy.describe()}")
     for section in shape.unknown_sections:
         echo(f"skipped: unknown section {section.id}, {section.size} bytes at {section.offset}")
 

@@ -128,11 +128,13 @@ class EngineConfig:
     :ivar wasm_proposals: names as written, ``-name`` switches one off
     :ivar cache: directory of compiled components; None for the user's cache directory
     :ivar transport: how bytes cross the bridge, ``auto``, ``strings`` or ``memory``
+    :ivar optimize: whether components are changed to be faster; a workload may say otherwise
     """
 
     wasm_proposals: tuple[str, ...] = ()
     cache: Path | None = None
     transport: str = "auto"
+    optimize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class LogConfig:
 class WorkloadConfig:
     """``[workload.<name>]``.
 
+    :ivar optimize: whether its component is changed to be faster; None for what the host says
     :ivar table: everything as written, with positions; ``table.sub("env")`` is what `resolve` takes to
         get the environment
     """
@@ -178,6 +181,7 @@ class WorkloadConfig:
     allowed_hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     instances: InstancesConfig = InstancesConfig()
+    optimize: bool | None = None
     triggers: Mapping[str, Table] = field(default_factory=dict)
     bindings: tuple[BindingConfig, ...] = ()
     table: Table = Table()

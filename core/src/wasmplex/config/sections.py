@@ -185,6 +185,9 @@ class EngineSection(_Section):
     transport: Literal["auto", "strings", "memory"] = "auto"
     """How bytes get into guests: through their memory, which is faster for bytes, or as strings, which makes
     instances of large components faster; `auto` decides for each component."""
+    optimize: bool = True
+    """Whether components are changed in memory to be faster. `false` runs them as they are, to find out
+    whether a fault is theirs or the host's."""
 
 
 class LogSection(_Section):
@@ -230,6 +233,8 @@ class WorkloadSection(_Section):
     """What one call and one instance may take; see below."""
     instances: Instances = Instances()
     """How many instances there are, and for how long; see below."""
+    optimize: bool | None = None
+    """The same as `engine.optimize`, for this component alone."""
     env: dict[str, Any] = Field(default_factory=dict)
     """Environment variables that the guest sees; it sees none of the host's."""
     trigger: dict[str, Any] = Field(default_factory=dict)

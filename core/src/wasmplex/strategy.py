@@ -1,0 +1,120 @@
+"""How a workload's component is run: what is done to it to make it fast, and how bytes get into it.
+
+The component is never changed on disk. What is changed of it in memory (`Strategy.twins`, `lazy_tables` and
+`kept_memories`) must not change what it does: ``optimize = false`` leaves all of it out, to find out whether
+a fault is the component's or the host's. docs/internals/rewriting.md says what each gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, cast
+
+from wasmplex.assembly import PlannedWorkload
+from wasmplex.component import lazytables
+
+__all__ = ["Strategy", "choose", "strategy"]
+
+_SMALL, _MEDIUM = 1 << 18, 1 << 22
+TransportName: TypeAlias = Literal["strings", "memory"]
+
+
+class EngineSettings(Protocol):
+    """What is asked of the engine's settings."""
+
+    @property
+    def proposals(self) -> Mapping[str, bool]:
+        """The wasm proposals that are switched on or off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What is done for a component; what does not suit it is left out nevertheless.
+
+    :ivar transport: how bytes cross the bridge
+    :ivar vectors: whether adapters use vector instructions
+    :ivar bytes_bridged: whether functions go through the bridge for no other reason than that it is faster
+    :ivar twins: whether imported functions that move bytes get twins (`wasmplex.bridge.twins`)
+    :ivar bytes_in_place: whether functions that are linked directly take and give bytes where the guest has
+        them (`wasmplex.bridge.inplace`), if the host sees its memory anyway
+    :ivar lazy_tables: whether the largest library gets a table that fills itself
+        (`wasmplex.component.lazytables`)
+    :ivar kept_memories: whether large memories are kept when instances end, and brought back to their images
+        (`wasmplex.engine.images`)
+    :ivar made_ahead: whether instances may be made before they are asked for (`wasmplex.engine.ahead`)
+    """
+
+    transport: TransportName
+    vectors: bool
+    bytes_bridged: bool
+    twins: bool
+    bytes_in_place: bool
+    lazy_tables: bool
+    kept_memories: bool
+    made_ahead: bool
+
+    def describe(self) -> str:
+        """Return it in a few words, for people."""
+        passes = {
+            "twins for bytes": self.twins,
+            "bytes in place": self.bytes_in_place,
+            "lazy tables": self.lazy_tables,
+            "kept memories": self.kept_memories,
+            "instances made ahead": self.made_ahead,
+        }
+        words = [f"bytes through {'memory' if self.transport == 'memory' else 'strings'}"]
+        return ", ".join([*words, *(name for name, on in passes.items() if on)])
+
+
+def strategy(planned: PlannedWorkload, engine: EngineSettings) -> Strategy:
+    """Decide how a workload's component is run."""
+    config = planned.config
+    optimize = planned.optimize if config.optimize is None else config.optimize
+    return choose(
+        len(planned.wasm),
+        engine.proposals,
+        reuse=config.instances.reuse,
+        transport=planned.transport,
+        optimize=optimize,
+    )
+
+
+def choose(
+    size: int,
+    proposals: Mapping[str, bool],
+    *,
+    reuse: int = 1,
+    transport: str = "auto",
+    optimize: bool = True,
+) -> Strategy:
+    """Decide how a component is run.
+
+    :param size: bytes of the component
+    :param proposals: the wasm proposals that are switched on or off
+    :param reuse: how many calls an instance serves
+    :param transport: as the configuration says
+    """
+    fresh = reuse == 1
+    return Strategy(
+        transport=_transport(size, transport, reused=not fresh, optimize=optimize),
+        vectors=proposals.get("simd", True),
+        bytes_bridged=optimize,
+        twins=optimize,
+        bytes_in_place=optimize,
+        lazy_tables=optimize and fresh and all(proposals.get(name, True) for name in lazytables.NEEDED),
+        kept_memories=optimize,
+        made_ahead=optimize and fresh,
+    )
+
+
+def _transport(size: int, wanted: str, *, reused: bool, optimize: bool) -> TransportName:
+    """Return how bytes cross the bridge: as the configuration says, or by what it costs.
+
+    wasmtime cannot map memories that the host sees copy-on-write. For a guest of up to 256 KiB that is
+    nothing, for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes
+    megabytes and milliseconds more, and an interpreter, which most of these have, gains little from it.
+    """
+    if wanted in ("strings", "memory"):
+        return cast(TransportName, wanted)
+    return "memory" if optimize and size <= (_MEDIUM if reused else _SMALL) else "strings"
