@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def _the_loop_is_never_blocked() -> Iterator[None]:
     watch.activate()
     yield
     watch.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def _unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``WASMPLEX_TEST_OPTIMIZE=0``, run every guest of this process as ``optimize = false`` does."""
+    if os.environ.get("WASMPLEX_TEST_OPTIMIZE") == "0":
+        from wasmplex import strategy, workload
+
+        def plain(planned: strategy.PlannedWorkload, engine: strategy.EngineSettings) -> strategy.Strategy:
+            return strategy.strategy(replace(planned, optimize=False), engine)
+
+        monkeypatch.setattr(workload, "strategy", plain)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import io
 import logging
+import os
 import re
 import resource
 import zlib
@@ -289,6 +290,7 @@ async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.skipif(os.environ.get("WASMPLEX_TEST_OPTIMIZE") == "0", reason="no memory is kept then")
 @pytest.mark.parametrize(("name", "size"), [("py-hello", 8 << 20), ("qjs-hello", 1 << 20)])
 async def test_fresh_instances_of_interpreters(serve: Serve, name: str, size: int) -> None:
     """Their memories are kept, and hold nothing of what was done in them."""
