@@ -39,8 +39,11 @@ JOBS ?= auto
 test: $(STAMP)  ## run all tests, on up to four cores; JOBS=0 for one process
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
-test-all: $(STAMP)  ## the same, every test on every event loop
+test-all: $(STAMP)  ## the same on every event loop, guests without optimization, and 2,000 random WIT worlds
 	@WASMPLEX_TEST_LOOPS=all $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
+	@WASMPLEX_TEST_OPTIMIZE=0 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal core/tests/testing \
+		$(wildcard tests/test_*guest*.py) tests/test_labels.py tests/test_js_streams.py tests/test_three_backends.py
+	@WASMPLEX_WORLDS=2000 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --timeout 300 core/tests/bridge/test_worlds.py
 
 check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff check .
