@@ -145,7 +145,8 @@ class _Outer:
         """
         scope, name, local = self._imports, quote(item.name), f"$p{number}"
         functions = functions_of(item)
-        if functions and all((item.name, function) in self._served for function in functions):
+        served = functions and all((item.name, function) in self._served for function in functions)
+        if served and (isinstance(item.type, FuncType) or not mentioned(item.type)):
             return
         match item.type:
             case FuncType():
