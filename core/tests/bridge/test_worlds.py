@@ -30,8 +30,8 @@ pytestmark = [
 ]
 COUNT = int(os.environ.get("WASMPLEX_WORLDS", "0"))
 SEEDS = range(COUNT) if COUNT else [125, 876, 1068, 4, 17, 30, 42, 61]
-"""Of the worlds that are linked. In 125 the type of a static function says nothing of its resource; 876 and 1068
-have an interface of nothing but functions that are lent several resources, which are linked directly."""
+"""Of the worlds that are linked. In 125 the type of a static function says nothing of its resource; 876 and
+1068 have an interface whose every function is lent several resources, and that is linked directly."""
 ECHOES = range(300) if COUNT else [2, 3, 5, 8]
 """Of the guests that are called."""
 
