@@ -7,17 +7,19 @@ import logging
 import urllib.parse
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, Field, PostgresDsn, Secret, SecretBytes
-from wasmplex.config import EnvRef, FileRef, Table, redact
+from wasmplex.config import EnvRef, FileRef, HostConfig, Location, Table, WorkloadConfig, redact
 from wasmplex.config.secrecy import hidden
 from wasmplex.errors import Diagnostic
 from wasmplex.escaping import escape
 from wasmplex.logs import TextFormatter, get_logger
+from wasmplex.plugin import Grants
 from wasmplex.redaction import KNOWN, Known, Redactor, masked_url, secrets_in, url_secrets
 from wasmplex.settings import SecretStr, SecretUrl, Settings
 
@@ -112,8 +114,9 @@ def test_what_is_secret_in_settings() -> None:
 
 def test_a_table_is_shown_by_the_types_of_its_keys() -> None:
     written = {
-        "url": "redis://u:p@h", "any": "http://u:p@h/p", "dsn": EnvRef("DSN"), "password": FileRef("a\nb"),  # type: ignore[arg-type]
-        "data": "x", "pin": 5, "noted": "y", "named": {"a": "z"}, "inner": [{"key": "k", "name": "token"}],
+        "url": "redis://u:p@h", "any": "http://u:p@h/p", "dsn": EnvRef("DSN"),
+        "password": FileRef(Path("a\nb")), "data": "x", "pin": 5, "noted": "y", "named": {"a": "z"},
+        "inner": [{"key": "k", "name": "token"}],
         "limit": 7, "text": "password=x", "unknown": "who knows", "namespace": "n", "several": ["http://a@b"],
         "missing": None,
     }  # fmt: skip
@@ -133,6 +136,13 @@ def test_what_two_models_read_is_as_secret_as_the_stricter_says() -> None:
     assert redact(Table({"text": "a", "url": "redis://u:p@h"}), Everything, Other) == {
         "text": "***", "url": "redis://***@h"
     }  # fmt: skip
+
+
+def test_the_environment_of_a_guest_is_in_no_repr() -> None:
+    env = {"TOKEN": "hunter2"}
+    workload = WorkloadConfig("w", Path("w.wasm"), Location("host.toml", 1, "workload.w"), env=env)
+    texts = (workload, HostConfig(Path("host.toml"), workloads={"w": workload}), Grants(env=env))
+    assert not [text for text in map(repr, texts) if "hunter2" in text]
 
 
 def test_what_no_message_about_a_table_may_hold() -> None:

@@ -274,6 +274,10 @@ class Known:
         """Return a text without any of the secrets."""
         return self._redactor.text(text)
 
+    def diagnostic(self, diagnostic: Diagnostic) -> Diagnostic:
+        """Return a diagnostic without any of the secrets."""
+        return self._redactor.diagnostic(diagnostic)
+
 
 KNOWN: Final = Known()
 """Those of this process."""

@@ -179,6 +179,16 @@ def test_what_is_wrong_is_json_as_well_if_asked_for(process: Cli, home: Path) ->
     assert json.loads(ended.err.splitlines()[0])["where"].startswith("host.toml:")
 
 
+def test_what_is_no_request_is_logged_as_well(lab: Path) -> None:
+    with running(lab) as run:
+        run.send(b"GET /\x1b[2J\n2026 HTTP/1.1\r\nhost: a\r\n\r\n")
+        run.get("/hello", host="a b\x1b")
+        run.get("/hello")
+        lines = [line.partition(": ")[2] for line in run.stop() if "http.access" in line]
+    assert [line.partition(" (")[0] for line in lines[:2]] == ["127.0.0.1 - - 400"] * 2
+    assert lines[2].startswith("127.0.0.1 GET /hello 200 ")
+
+
 def test_a_client_that_goes_away_is_logged_with_499(lab: Path) -> None:
     with running(lab) as run:
         run.get("/sleep?ms=60000", wait=False)
@@ -227,6 +237,34 @@ def test_a_level_is_kept(lab: Path) -> None:
     assert {line.split(" ")[2] for line in lines[1:-1]} == {"ERROR"}
 
 
+def test_what_python_would_print_as_it_is_is_logged(home: Path) -> None:
+    code = """
+import sys, threading, warnings
+from wasmplex.cli.logs import log_what_nobody_catches, set_up_logging
+set_up_logging("info")
+log_what_nobody_catches()
+class Bad:
+    def __del__(self):
+        raise ValueError("x\\n2026-01-01 00:00:00,000 ERROR root: forged\\x1b[2J")
+def fail():
+    raise OSError("x\\n2026-01-01 00:00:00,000 ERROR root: forged\\x1b[2J")
+thread = threading.Thread(target=fail, name="work\\ner")
+thread.start()
+thread.join()
+Bad()
+warnings.warn("x\\n2026-01-01 00:00:00,000 ERROR root: forged\\x1b[2J")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = done.stderr.splitlines()
+    heads = [HEAD.fullmatch(line.replace("py.warnings", "wasmplex.warnings")) for line in lines]
+    assert all(heads), done.stderr
+    assert escape(done.stderr, keep="\n") == done.stderr
+    assert sum(not head["text"].startswith("| ") for head in heads if head) == 3
+    assert any("| 2026-01-01" in line for line in lines)
+
+
 # ------------------------------------------------------------ what commands print
 
 NAMES = """
@@ -267,3 +305,19 @@ def test_names_of_files_hosts_and_variables(process: Cli, home: Path, args: list
     ended = process(*args)
     assert ended.code == 2
     assert escape(ended.err, keep="\n") == ended.err
+
+
+@pytest.mark.parametrize(
+    "args", [["plugins"], ["plugins", "freeze"], ["--help"], ["doctor"], ["\x1b[2J"], ["inspect", "\x9b"]]
+)
+def test_names_of_plugins_commands_and_arguments(process: Cli, tmp_path: Path, args: list[str]) -> None:
+    folder = tmp_path / "site" / "odd-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\x1b[31m\nVersion: 1.0\x1b[2J\n")
+    (folder / "entry_points.txt").write_text(
+        "[wasmplex.backends]\nod\x1b[2Jd = odd:x\n[wasmplex.commands]\nod\x9bd = odd:command\n"
+    )
+    ended = process(*args, env={"PYTHONPATH": str(tmp_path / "site")})
+    said = ended.out + ended.err
+    assert escape(said, keep="\n") == said
+    assert "\\x1b" in said or "\\x9b" in said

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -92,13 +94,35 @@ def test_a_window_without_repetitions_ends_in_silence(log: Log) -> None:
     assert log.lines == ["w"]
 
 
-def test_more_kinds_than_are_kept_pass(log: Log) -> None:
+def test_more_kinds_than_are_told_apart_are_one(log: Log) -> None:
     for number in range(1100):
         log.logger.warning("w", extra={"repeats": number})
-    assert len(log.lines) == 1100
-    for _ in range(10):
-        log.logger.warning("w", extra={"repeats": 0})
-    assert len(log.lines) == 1101
+    assert len(log.lines) == 1002
+    log.counted.flush()
+    assert log.lines[1002:] == ["… 98 more like it in the last 0 s, the last: w"]
+
+
+def test_what_is_held_back_keeps_nothing_alive(log: Log) -> None:
+    class Instance:
+        pass
+
+    def fail(instance: Instance) -> None:
+        raise ValueError(instance)
+
+    seen = []
+    for _ in range(5):
+        instance = Instance()
+        seen.append(weakref.ref(instance))
+        try:
+            fail(instance)
+        except ValueError:
+            log.logger.exception("failed: %s", instance)
+        del instance
+    gc.collect()
+    assert [reference() for reference in seen] == [None] * 5
+    log.counted.flush()
+    assert "3 more like it" in log.lines[-1]
+    assert "Instance object at" in log.lines[-1]
 
 
 def test_silence_after_a_flood_does_not_keep_the_number() -> None:

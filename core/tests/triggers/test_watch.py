@@ -141,6 +141,7 @@ async def test_a_change_that_always_fails_is_given_up_and_the_next_is_told(
         assert [d.given_up for d in trigger._deliveries] == [1]
     assert attempts == [b"0", b"0", b"0", b"1"]
     assert "given up after 3 attempts" in caplog.text
+    assert [vars(record)["workload"] for record in caplog.records] == ["w"] * len(caplog.records)
 
 
 async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def report(failure: Failure) -> int:
 def print_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
     """Print problems to standard error."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    for diagnostic in diagnostics:
+    for diagnostic in map(KNOWN.diagnostic, diagnostics):
         if say_problem(diagnostic):
             continue
         text = diagnostic.render()

@@ -13,6 +13,7 @@ from wasmplex.cli.command import Group
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.output import claimed
 from wasmplex.errors import PluginError, nearest
+from wasmplex.escaping import escape
 from wasmplex.logs import get_logger
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.identity import Group as Entries
@@ -68,7 +69,7 @@ class _Root(Group):
         for name in self.list_commands(ctx):
             candidate = _candidates(ctx)[name]
             text = _own(candidate).get_short_help_str(80) if candidate.builtin else ""
-            rows.append((name, text or f"(from {candidate.identity.requirement})"))
+            rows.append((escape(name), text or escape(f"(from {candidate.identity.requirement})")))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

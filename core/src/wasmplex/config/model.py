@@ -173,7 +173,7 @@ class WorkloadConfig:
     name: str
     component: Path
     location: Location
-    env: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict, repr=False)  # there may be secrets in it
     """Values are str, `EnvRef` or `FileRef`."""
     args: tuple[str, ...] = ()
     dirs: Mapping[str, Path] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from wasmplex.escaping import Escaped
 from wasmplex.logs.records import Prepare
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Counted"]
 
 _MOST: Final = 1000
-"""Kinds of warnings that are counted at once; of the next one, nothing is known when it is repeated."""
+"""Kinds of warnings that are told apart; those beyond are of one kind for each logger."""
 _PREPARE: Final = Prepare()
 
 _Key: TypeAlias = tuple[str, str, object, object]
@@ -84,17 +85,17 @@ class Counted(logging.Filter):
         _PREPARE.filter(record)
         more = record.__dict__
         key = (record.name, str(record.msg), more["workload"], more.get("repeats"))
+        if key not in self._kinds and len(self._kinds) >= _MOST:
+            key = (record.name, "", "", None)
         kind = self._kinds.get(key)
         if kind is None:
-            if len(self._kinds) >= _MOST:
-                return True
             self._next = min(self._next, now + self._window) if self._kinds else now + self._window
             kind = self._kinds[key] = _Kind(now)
         if kind.passed < self._few:
             kind.passed += 1
             return True
         kind.held += 1
-        kind.last = record
+        kind.last = _rendered(record)
         self._wake(kind.begun + self._window - now)
         return False
 
@@ -132,9 +133,16 @@ class Counted(logging.Filter):
                 self._wake(min(ends) - now)
 
 
+def _rendered(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record that keeps nothing alive: neither arguments nor the frames of a traceback."""
+    rendered = copy.copy(record)
+    rendered.msg, rendered.args, rendered.exc_info = Escaped(record.getMessage()), (), None
+    return rendered
+
+
 def _summary(last: logging.LogRecord, count: int, seconds: float) -> logging.LogRecord:
     record = copy.copy(last)
-    record.msg = f"… {count:,} more like it in the last {seconds:.3g} s, the last: {record.msg}"
+    record.msg = Escaped(f"… {count:,} more like it in the last {seconds:.3g} s, the last: {record.msg}")
     record.created = time.time()
     record.__dict__["repeated"] = count
     return record

@@ -36,7 +36,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record, without the last line's end."""
         _PREPARE.filter(record)
-        head = f"{self._time(record.created)}{record.levelname}{self._who} {record.name}{_origin(record)}: "
+        begun = f"{self._time(record.created)}{record.levelname}{self._who}"
+        head = f"{begun} {escape(record.name)}{_origin(record)}: "
         message = record.getMessage()
         tail = "\n".join(filter(None, (record.exc_text, record.stack_info)))
         if not tail and len(message) <= _LONGEST and message.isascii() and message.isprintable():

@@ -171,7 +171,7 @@ class Grants:
     :ivar allowed_hosts: ``host``, ``host:port`` or ``*.domain`` that outgoing HTTP may reach; ``*`` is all
     """
 
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # there may be secrets in it
     args: Sequence[str] = ()
     dirs: Mapping[str, Path] = field(default_factory=dict)
     network: Literal["deny", "allow"] = "deny"

@@ -9,7 +9,7 @@ from wasmplex.logs import get_logger, log_text
 from wasmplex.triggers.http.exchange import Exchange
 from wasmplex.triggers.http.wire import Wire
 
-__all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access"]
+__all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access", "log_refusal"]
 
 CLIENT_GONE = 499
 """The status that is logged when the client went away before anything of an answer left, as nginx has it."""
@@ -37,3 +37,9 @@ def log_access(wire: Wire, exchange: Exchange, begun: float) -> None:
         client=client, method=method, path=path, status=status,
         milliseconds=round(took, 3), complete=complete,
     )  # fmt: skip
+
+
+def log_refusal(client: str, status: int, reason: str) -> None:
+    """Log what was refused before it was a request: it has neither method nor path, nor an id."""
+    client = client or "-"
+    log_text(_log, INFO, f"{client} - - {status} ({reason})", client=client, status=status, reason=reason)

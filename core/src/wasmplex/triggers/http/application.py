@@ -193,7 +193,7 @@ def _fail(
         outcome = " (the answer was cut off)"
     log.error(
         "%s %s%s: %s%s",
-        exchange.method, exchange.path_with_query, outcome, error if str(error) else type(error).__name__,
+        exchange.method, exchange.path, outcome, error if str(error) else type(error).__name__,
         " before the end of its answer" if exited_well else "",
         exc_info=None if known else error, extra={"status": status, "repeats": type(error).__name__},
     )  # fmt: skip

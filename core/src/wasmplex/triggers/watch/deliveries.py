@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from wasmplex.capabilities.keyvalue import Change
 from wasmplex.errors import LimitExceeded, WasmplexError
-from wasmplex.logs import get_logger
+from wasmplex.logs import Origin, get_logger
 
 __all__ = ["MAX_WAITING", "Deliveries"]
 
@@ -32,6 +32,7 @@ class Deliveries:
     :param attempts: how often a change is tried before it is given up; one that finds all instances taken
         is tried until there is one
     :param what: whose changes these are, for the log
+    :param workload: the component's, for the log
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Deliveries:
         most: int,
         attempts: int,
         what: str,
+        workload: str = "",
     ) -> None:
         self._deliver = deliver
         self._tasks = tasks
         self._attempts = attempts
         self._what = what
+        self._workload = workload
         self._slots = anyio.Semaphore(most)
         self._room = anyio.Semaphore(MAX_WAITING)
         self._waiting: dict[str, deque[Change]] = {}
@@ -72,10 +75,11 @@ class Deliveries:
 
     async def _in_order(self, key: str) -> None:
         changes = self._waiting[key]
-        while changes:
-            await self._persist(changes[0])
-            changes.popleft()
-            self._room.release()
+        with Origin(self._workload):
+            while changes:
+                await self._persist(changes[0])
+                changes.popleft()
+                self._room.release()
         del self._waiting[key]
         if not self._waiting:
             self._idle.set()

@@ -83,6 +83,7 @@ class WatchTrigger(Trigger):
                     most=binding.settings.max_in_flight,
                     attempts=binding.settings.max_deliver,
                     what=what,
+                    workload=binding.workload.name,
                 )
                 self._deliveries.append(deliveries)
                 await tasks.start(self._watch, watched, deliveries, what)

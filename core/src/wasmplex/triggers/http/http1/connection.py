@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import Final
 
+from wasmplex.triggers.http.access import log_refusal
 from wasmplex.triggers.http.http1.cycle import Cycle, plain_answer
 from wasmplex.triggers.http.http1.delivery import Delivery, untaken
 from wasmplex.triggers.http.http1.head import Head
@@ -339,7 +340,9 @@ class Connection(asyncio.Protocol):
         self._end_with(refused.status, refused.reason)
 
     def _end_with(self, status: int, text: str, more: bytes = b"") -> None:
-        """Answer, and close."""
+        """Answer what is no request that anybody could serve, and close."""
+        if self._settings.access_log:
+            log_refusal(self.client, status, text)
         headers = more + self.default_headers(date=True, server=True)
         head = self._parser is not None and self._parser.method == "HEAD"
         self.write(plain_answer(status, text, headers, body=not head))
