@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
@@ -18,10 +19,11 @@ from wasmplex.plugins.contracts import (
     InterfaceProvider,
     WorkloadContext,
 )
+from wasmplex.plugins.triggers import TriggerSource
 from wasmplex.redaction import KNOWN, Redactor, secrets_in
-from wasmplex.routing import Route
+from wasmplex.routing import BackendRoute, Plan, Route, TriggerRoute
 
-__all__ = ["serve"]
+__all__ = ["Served", "serve"]
 
 logger = get_logger("wasmplex.plugins")
 
@@ -29,10 +31,19 @@ _TIMEOUT = 10.0
 """Seconds that a provider may take to be bound, and to be released."""
 
 
-async def serve(
-    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack
-) -> dict[str, HostFunctions]:
-    """Open what a workload's imports need; return the functions that serve each.
+class Served(NamedTuple):
+    """What a workload has been given.
+
+    :ivar imports: the functions that serve each import, by its name
+    :ivar sources: where the messages of each of its triggers come from, in the order of `Plan.triggers`
+    """
+
+    imports: dict[str, HostFunctions]
+    sources: list[TriggerSource | None]
+
+
+async def serve(planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack) -> Served:
+    """Open what a workload's imports and triggers need.
 
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
@@ -49,7 +60,18 @@ async def serve(
         if id(route.provider) not in bound:
             bound[id(route.provider)] = await stack.enter_async_context(_bound(route, context))
         served[route.import_.name] = _served(route, bound[id(route.provider)], _backend(route, backends))
-    return served
+    return Served(served, [_source(route, backends, served) for route in planned.plan.triggers])
+
+
+def _source(
+    route: TriggerRoute, backends: Mapping[int, Backend], served: Mapping[str, HostFunctions]
+) -> TriggerSource | None:
+    if (own := route.backend) is not None:
+        return TriggerSource(backends[id(own)], {}, route.namespace, str(own.plugin))
+    if route.source is None or (backend := route.source.backend) is None:
+        return None
+    functions = served[route.source.import_.name]
+    return TriggerSource(backends[id(backend)], functions, route.source.namespace, str(backend.plugin))
 
 
 @asynccontextmanager
@@ -135,15 +157,22 @@ async def _open_backends(
 ) -> dict[int, Backend]:
     backends: dict[int, Backend] = {}
     for route in planned.plan.backends:
-        served = next(r.import_ for r in planned.plan.routes if r.backend is route)
         lease = pool.lease(
             route.provider,
             route.settings,
             where=str(route.where),
             plugin=route.plugin.requirement,
             hidden=route.hidden,
-            holder=f"{planned.config.name}/{served.label or served.interface}",
+            holder=f"{planned.config.name}/{_user(planned.plan, route)}",
             reread=route.reread,
         )
         backends[id(route)] = await stack.enter_async_context(lease)
     return backends
+
+
+def _user(plan: Plan, backend: BackendRoute) -> str:
+    """Return what uses a backend: a label, an interface, or a trigger."""
+    for route in plan.routes:
+        if route.backend is backend:
+            return route.import_.label or route.import_.interface
+    return next(f"trigger.{route.name}" for route in plan.triggers if route.backend is backend)

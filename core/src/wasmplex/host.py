@@ -25,8 +25,8 @@ from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
 from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_traceback
-from wasmplex.plugins.contracts import Trigger, TriggerBinding
 from wasmplex.plugins.registry import Registry
+from wasmplex.plugins.triggers import RunningTrigger, Trigger, TriggerBinding
 from wasmplex.redaction import KNOWN, secrets_in
 from wasmplex.threads import OwnThread
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
@@ -100,6 +100,7 @@ class Host:
         self._assembly: Assembly | None = None
         self._bindings: dict[str, list[TriggerBinding]] = {}
         self._triggers: dict[str, Trigger] = {}
+        self._running: dict[str, RunningTrigger] = {}
         self.workloads: dict[str, RunningWorkload] = {}
         self.addresses: dict[str, Mapping[str, Any]] = {}
         """What each trigger reported when it was ready, ``{"http": {"url": ...}}``."""
@@ -181,14 +182,11 @@ class Host:
 
     def _bind_triggers(self, assembly: Assembly) -> None:
         for planned in assembly.workloads:
-            for route in planned.plan.triggers:
+            workload = self.workloads[planned.config.name]
+            for route, source in zip(planned.plan.triggers, workload.sources, strict=True):
                 self._triggers[route.name] = route.trigger
-                binding = TriggerBinding(
-                    self.workloads[planned.config.name],
-                    route.settings,
-                    route.adapter.adapt(route.export),
-                    str(route.where),
-                )
+                handler = route.adapter.adapt(route.export)
+                binding = TriggerBinding(workload, route.settings, handler, str(route.where), source)
                 self._bindings.setdefault(route.name, []).append(binding)
 
     # ------------------------------------------------------------ use
@@ -261,8 +259,10 @@ class Host:
         self._thread.require("the host")
         try:
             async with anyio.create_task_group() as tasks:
-                for name in self._served(part):
-                    self.addresses[name] = await self._start(tasks, name)
+                for name in self._triggers:
+                    sockets = () if part is None else part.sockets.get(name)
+                    if sockets is not None or (part is not None and part.rest):
+                        self.addresses[name] = await self._start(tasks, name, sockets or ())
                 if started is not None:
                     started()
                 stop, relieved = stop or anyio.Event(), relieved or anyio.Event()
@@ -277,19 +277,16 @@ class Host:
         except BaseExceptionGroup as group:
             raise _only(group) from None
 
-    def _served(self, part: Part | None) -> list[str]:
-        if part is None:
-            return [*self._triggers]
-        for name, sockets in part.sockets.items():
-            self._triggers[name].adopt(sockets)
-        return [name for name in self._triggers if part.rest or name in part.sockets]
-
-    async def _start(self, tasks: TaskGroup, name: str) -> Mapping[str, Any]:
+    async def _start(
+        self, tasks: TaskGroup, name: str, sockets: Sequence[socket.socket]
+    ) -> Mapping[str, Any]:
         assert self._assembly is not None  # noqa: S101  serve() is called inside the context
-        trigger, settings = self._triggers[name], self._assembly.triggers[name]
+        settings = self._assembly.triggers[name]
+        running = self._triggers[name].start(self._bindings[name], settings, sockets)
+        self._running[name] = running
 
         async def run(*, task_status: anyio.abc.TaskStatus[Mapping[str, Any]]) -> None:
-            await trigger.serve(self._bindings[name], settings, task_status=task_status)
+            await running.serve(task_status=task_status)
 
         report: Mapping[str, Any] = await tasks.start(run, name=f"trigger {name}")
         return report
@@ -299,8 +296,8 @@ class Host:
 
         async def relieve_all() -> None:
             async with anyio.create_task_group() as tasks:
-                for name in self.addresses:
-                    tasks.start_soon(self._triggers[name].relieve)
+                for running in self._running.values():
+                    tasks.start_soon(running.relieve)
             tasks_or_stop.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks_or_stop:
@@ -312,8 +309,8 @@ class Host:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
         self._thread.require("the host")
         async with anyio.create_task_group() as tasks:
-            for name in self.addresses:
-                tasks.start_soon(self._triggers[name].drain)
+            for running in self._running.values():
+                tasks.start_soon(running.drain)
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():
                 tasks.start_soon(workload.drain)

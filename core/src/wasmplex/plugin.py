@@ -16,7 +16,6 @@ from wasmplex.plugins.contracts import (
     Backend,
     BackendProvider,
     BoundInterfaces,
-    ExportAdapter,
     Grants,
     GuestInstance,
     HostFunction,
@@ -25,13 +24,21 @@ from wasmplex.plugins.contracts import (
     InterfaceProvider,
     Limits,
     OpenContext,
-    Trigger,
-    TriggerBinding,
     Workload,
     WorkloadContext,
 )
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.plugins.plain_classes import wit_package
+from wasmplex.plugins.triggers import (
+    ExportAdapter,
+    OwnBackend,
+    RunningTrigger,
+    Source,
+    Through,
+    Trigger,
+    TriggerBinding,
+    TriggerSource,
+)
 from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
 from wasmplex.values import Err, Ok, Some, Variant
 
@@ -39,7 +46,8 @@ __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
     "Diagnostic", "Duration", "Err", "Escaped", "Export", "ExportAdapter", "FailureError", "Grants",
     "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest",
-    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "SecretStr", "SecretUrl",
-    "Settings", "Shape", "Size", "Some", "Trigger", "TriggerBinding", "Variant", "Workload",
-    "WorkloadContext", "escape", "get_logger", "hookimpl", "wit_package",
+    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "OwnBackend", "RunningTrigger",
+    "SecretStr", "SecretUrl", "Settings", "Shape", "Size", "Some", "Source", "Through", "Trigger",
+    "TriggerBinding", "TriggerSource", "Variant", "Workload", "WorkloadContext", "escape", "get_logger",
+    "hookimpl", "wit_package",
 ]  # fmt: skip

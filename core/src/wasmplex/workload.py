@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
-from wasmplex.binding import serve
+from wasmplex.binding import Served, serve
 from wasmplex.bridge import (
     Bridged,
     BridgedInstance,
@@ -49,7 +49,7 @@ class RunningWorkload:
     def __init__(
         self,
         planned: PlannedWorkload,
-        imports: Mapping[str, HostFunctions],
+        served: Served,
         create: _Create,
         begin: Callable[[], Coming] | None = None,
         on_error: Callable[[BaseException], None] | None = None,
@@ -58,7 +58,8 @@ class RunningWorkload:
         self.planned = planned
         self.name = config.name
         self.shape: Shape = planned.shape
-        self.imports = imports
+        self.imports: Mapping[str, HostFunctions] = served.imports
+        self.sources = served.sources
         self.timeout = config.limits.timeout
         self.max_body = config.limits.max_body
         self._thread = OwnThread()
@@ -131,10 +132,10 @@ async def open_workload(
     :raises wasmplex.errors.PluginError: if a plugin does not do what its contract says
     """
     async with AsyncExitStack() as stack:
-        imports = await serve(planned, pool, stack)
+        served = await serve(planned, pool, stack)
         with _located(planned):
-            create, begin = await _link(planned, engine, imports, progress)
-        workload = RunningWorkload(planned, imports, create, begin, on_error)
+            create, begin = await _link(planned, engine, served.imports, progress)
+        workload = RunningWorkload(planned, served, create, begin, on_error)
         try:
             yield workload
         finally:

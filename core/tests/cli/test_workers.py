@@ -38,11 +38,15 @@ path = "store.db"
 BEAT = """
 import logging, os
 import anyio
-from wasmplex.plugin import ExportAdapter, Trigger, hookimpl
+from wasmplex.plugin import ExportAdapter, RunningTrigger, Trigger, hookimpl
 
 class Beat(Trigger):
     name = "beat"
-    async def serve(self, bindings, settings, *, task_status):
+    def start(self, bindings, settings, sockets):
+        return Beating()
+
+class Beating(RunningTrigger):
+    async def serve(self, *, task_status):
         logging.getLogger("wasmplex.beat").info("beating in process %d", os.getpid())
         task_status.started({})
         await anyio.sleep_forever()
@@ -295,11 +299,15 @@ HANG = """
 import os, re, time
 from pathlib import Path
 import anyio
-from wasmplex.plugin import ExportAdapter, Trigger, hookimpl
+from wasmplex.plugin import ExportAdapter, RunningTrigger, Trigger, hookimpl
 
 class Hang(Trigger):
     name = "hang"
-    async def serve(self, bindings, settings, *, task_status):
+    def start(self, bindings, settings, sockets):
+        return Hanging()
+
+class Hanging(RunningTrigger):
+    async def serve(self, *, task_status):
         task_status.started({})
         while not Path("hang").exists():
             await anyio.sleep(0.05)

@@ -125,11 +125,11 @@ def test_a_workload(full: HostConfig, home: Path) -> None:
     assert shop.allowed_hosts == ("example.com:443", "*.example.org", "[::1]:80", "*")
     assert shop.limits == Limits(memory=64 * 2**20, timeout=0.25, max_body=0)
     assert shop.instances == InstancesConfig(max=8, reuse=1, queue=0)
-    assert {name: table.values for name, table in shop.triggers.items()} == {
+    assert {name: table.values for name, (table,) in shop.triggers.items()} == {
         "http": {"path": "/"},
         "messaging": {"subjects": ["orders.>"]},
     }
-    assert str(shop.triggers["messaging"].where("subjects", 0)).startswith("host.toml:26 ")
+    assert str(shop.triggers["messaging"][0].where("subjects", 0)).startswith("host.toml:26 ")
     assert str(shop.table.sub("env").where("KEY")) == "host.toml:19 (workload.shop.env.KEY)"
 
 
@@ -261,7 +261,7 @@ workload:
     assert shop.limits == Limits(memory=2**20, timeout=0.25)
     assert config.workloads["other"].limits == Limits(memory=2**26, timeout=0.25)
     assert shop.env == {"MODE": "on", "AT": "12:30"}
-    assert shop.triggers["http"].values == {}
+    assert shop.triggers["http"][0].values == {}
     assert config.triggers["http"].values == {}
     assert [(b.label, b.backend, b.settings.values) for b in shop.bindings] == [
         ("cache", "redis", {"db": 15})

@@ -304,7 +304,7 @@ PIECES = """
         async def adapt(self, export): ...
     class Serving(Trigger):
         name = "tick"
-        def serve(self, bindings, settings, *, task_status): ...
+        async def start(self, bindings, settings, sockets): ...
     @click.command
     @click.pass_context
     async def asynchronous(ctx): ...
@@ -338,7 +338,10 @@ PIECES = """
         ("def wasmplex_interfaces(): return [Binding()]", "Binding.bind is async; write it with plain def"),
         ("def wasmplex_interfaces(): return [Yielding()]", "it returns an async context manager"),
         ("def wasmplex_export_adapters(): return [Adapting()]", "Adapting.adapt is async"),
-        ("def wasmplex_triggers(): return [Serving()]", "Serving.serve has to be an async function"),
+        (
+            "def wasmplex_triggers(): return [Serving()]",
+            "Serving.start is async; write it",
+        ),
         ("def wasmplex_commands(): return [asynchronous]", "command 'asynchronous' is async"),
         ("def wasmplex_backends(): return [Good(), Good()]", "the backend redis keyvalue twice"),
         ("def wasmplex_backends(): return [Shouting()]", "Shouting.name is 'REDIS'"),

@@ -43,7 +43,7 @@ def workload(bindings: Sequence[BindingConfig], triggers: dict[str, Table] | Non
         Path("app.wasm"),
         Location("host.toml", 1, "workload.shop"),
         bindings=tuple(bindings),
-        triggers=triggers or {},
+        triggers={name: (table,) for name, table in (triggers or {}).items()},
     )
 
 

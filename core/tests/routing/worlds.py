@@ -161,7 +161,7 @@ class HttpTrigger(Trigger):
     class settings(Settings):  # noqa: N801
         path: str = "/"
 
-    async def serve(self, bindings: Any, settings: Any, *, task_status: Any) -> None:
+    def start(self, bindings: Any, settings: Any, sockets: Any) -> Any:
         raise NotImplementedError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ import uvicorn
 from wasmplex.capabilities.http import HttpExchange
 from wasmplex.component.shape import Shape
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
-from wasmplex.plugins.contracts import TriggerBinding
+from wasmplex.plugins.triggers import RunningTrigger, TriggerBinding
 from wasmplex.triggers.http import HttpSettings, HttpTrigger, RouteSettings, http_application
 
 Handler = Callable[[Any, HttpExchange], Awaitable[None]]
@@ -73,12 +74,19 @@ def bind(
     return TriggerBinding(workload, RouteSettings(path=path, host=host), handler, where=f"host.toml:{name}")  # type: ignore[arg-type]
 
 
+def http(
+    listen: str, *bindings: TriggerBinding, sockets: Sequence[socket.socket] = (), **settings: Any
+) -> RunningTrigger:
+    """Return the trigger of one host, to be served."""
+    return HttpTrigger().start(bindings, HttpSettings.model_validate({"listen": listen, **settings}), sockets)
+
+
 @contextlib.asynccontextmanager
 async def serving(*bindings: TriggerBinding, **settings: Any) -> AsyncIterator[int]:
     """Serve with the trigger; the value is the port."""
-    trigger = HttpTrigger()
+    trigger = http("127.0.0.1:0", *bindings, **settings)
     async with anyio.create_task_group() as tasks:
-        report = await tasks.start(trigger.serve, bindings, HttpSettings(listen="127.0.0.1:0", **settings))  # type: ignore[arg-type]
+        report = await tasks.start(partial(trigger.serve))
         try:
             yield int(report["listen"].rpartition(":")[2])
         finally:

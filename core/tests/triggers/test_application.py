@@ -11,7 +11,7 @@ import anyio
 import pytest
 from wasmplex.capabilities.http import HttpExchange, HttpFailure
 from wasmplex.errors import ConfigError, Trap
-from wasmplex.plugins.contracts import TriggerBinding
+from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.triggers.http import http_application
 
 from .loopback import bind, connected, exchange, get, post, serving, serving_elsewhere, unchunked

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from wasmplex.capabilities.http import HttpExchange
-from wasmplex.plugins.contracts import TriggerBinding
+from wasmplex.plugins.triggers import TriggerBinding
 
 from .loopback import Client, bind, connected, serving
 from .table import MAX_HEAD, REQUESTS, Row

@@ -16,7 +16,7 @@ from wasmplex.capabilities.http import HttpExchange
 from wasmplex.errors import FailureError, Trap
 from wasmplex.triggers.http import HttpSettings, HttpTrigger
 
-from .loopback import Response, bind, chunked, connected, exchange, get, post, serving, unchunked
+from .loopback import Response, bind, chunked, connected, exchange, get, http, post, serving, unchunked
 
 pytestmark = pytest.mark.anyio
 
@@ -210,28 +210,6 @@ async def test_work_after_the_answer_holds_nobody_up() -> None:
         assert ended == 3
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_work_after_the_answer_goes_on_when_its_connection_has_ended(version: str) -> None:
-    ended = anyio.Event()
-
-    async def lingering(_: Any, exchange: HttpExchange) -> None:
-        exchange.start(200, [])
-        exchange.write(b"one")
-        await anyio.sleep(0.01)
-        exchange.write(b"two")
-        exchange.finish()
-        await anyio.sleep(0.1)
-        ended.set()
-
-    binding = bind(lingering)
-    async with serving(binding) as port:
-        response = await exchange(port, get().replace(b"1.1", version.encode()))
-        assert response.body.endswith(b"two" if version == "1.0" else b"0\r\n\r\n")
-        with anyio.fail_after(5):
-            await ended.wait()
-    assert binding.workload.cancelled == 0  # type: ignore[attr-defined]
-
-
 async def test_the_connection_limit_is_kept() -> None:
     async with serving(bind(hello), max_connections=1) as port:
         async with connected(port) as first:
@@ -283,45 +261,6 @@ async def test_a_bad_request_waits_for_the_answers_before_it() -> None:
         await client.send(get(close=False) + b"nonsense\r\n\r\n")
         assert (await client.response()).body == b"hello"
         assert Response(await client.rest()).status == 400
-
-
-async def test_a_refusal_has_what_every_answer_has_and_none_to_a_head_has_content() -> None:
-    async with serving(bind(hello), server_header="edge") as port:
-        refused = await exchange(port, b"GET / HTTP/1.1\r\n\r\n")
-        head = await exchange(port, b"HEAD / HTTP/1.1\r\n\r\n")
-    assert refused.status == head.status == 400
-    assert refused.headers["server"] == "edge"
-    assert refused.headers["date"].endswith("GMT")
-    assert len(refused.body) == int(refused.headers["content-length"]) == int(head.headers["content-length"])
-    assert head.body == b""
-
-
-async def test_a_bad_request_waits_for_an_answer_that_is_streamed() -> None:
-    async def streamed(_: Any, exchange: HttpExchange) -> None:
-        exchange.start(200, [])
-        for _i in range(3):
-            exchange.write(b"piece")
-            await anyio.sleep(0.01)
-        exchange.finish()
-
-    async with serving(bind(streamed)) as port, connected(port) as client:
-        await client.send(get(close=False) + b"nonsense\r\n\r\n")
-        await client.head()
-        body, rest = unchunked(await client.rest())
-    assert body == b"piece" * 3
-    assert Response(rest.removeprefix(b"\r\n")).status == 400
-
-
-async def test_what_follows_the_last_request_does_not_cost_its_answer() -> None:
-    async def slow(_: Any, exchange: HttpExchange) -> None:
-        await anyio.sleep(0.05)
-        await hello(_, exchange)
-
-    async with serving(bind(slow)) as port, connected(port) as client:
-        with contextlib.suppress(ConnectionError):
-            await client.send(get() + bytes(4_000_000))
-        assert (await client.response()).body == b"hello"
-        assert await client.rest() == b""
 
 
 async def test_bad_chunks_end_the_request() -> None:
@@ -395,19 +334,6 @@ async def test_expect_continue_is_answered_when_the_body_is_wanted() -> None:
         assert (await client.head()).raw.startswith(b"HTTP/1.1 100 ")
         await client.send(b"body")
         assert b"body" in await client.rest()
-
-
-async def test_http_1_0_has_no_expectations() -> None:
-    async def late(_: Any, exchange: HttpExchange) -> None:
-        await exchange.read()
-        await hello(_, exchange)
-
-    async with serving(bind(late)) as port, connected(port) as client:
-        await client.send(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.reader.read(1), 0.1)
-        await client.send(b"body")
-        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_expect_continue_is_not_answered_when_it_is_not() -> None:
@@ -537,24 +463,23 @@ async def test_nothing_is_read_from_the_client_before_the_guest_reads() -> None:
 
 async def test_port_in_use_is_said_with_a_fix() -> None:
     async with serving(bind(hello)) as port:
-        trigger, settings = HttpTrigger(), HttpSettings(listen=f"127.0.0.1:{port}")  # type: ignore[arg-type]
+        trigger = http(f"127.0.0.1:{port}")
         with pytest.raises(FailureError, match=rf"(?s)cannot listen on 127.0.0.1:{port}.*in use.*listen = "):
-            await trigger.serve([], settings, task_status=anyio.TASK_STATUS_IGNORED)
+            await trigger.serve(task_status=anyio.TASK_STATUS_IGNORED)
 
 
 @pytest.mark.parametrize("listen", ["192.0.2.1:80", "no-such-host.invalid:80"])
 async def test_an_address_that_is_not_ours_is_said_with_a_fix(listen: str) -> None:
-    settings = HttpSettings(listen=listen)  # type: ignore[arg-type]
     with pytest.raises(FailureError, match=r"(?s)cannot listen on.*127\.0\.0\.1"):
-        await HttpTrigger().serve([], settings, task_status=anyio.TASK_STATUS_IGNORED)
+        await http(listen).serve(task_status=anyio.TASK_STATUS_IGNORED)
 
 
 async def test_ipv6_and_the_report() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    trigger = HttpTrigger()
+    trigger = http("[::1]:0", bind(hello))
     async with anyio.create_task_group() as tasks:
-        report = await tasks.start(trigger.serve, [bind(hello)], HttpSettings(listen="[::1]:0"))  # type: ignore[arg-type]
+        report = await tasks.start(partial(trigger.serve))
         assert report["url"].startswith("http://[::1]:")
         assert not report["url"].endswith(":0")
         tasks.cancel_scope.cancel()
@@ -568,9 +493,9 @@ async def test_draining_lets_what_is_under_way_end_and_takes_nothing_new() -> No
         await release.wait()
         await hello(_, exchange)
 
-    trigger = HttpTrigger()
+    trigger = http("127.0.0.1:0", bind(held))
     async with anyio.create_task_group() as tasks:
-        report = await tasks.start(trigger.serve, [bind(held)], HttpSettings(listen="127.0.0.1:0"))  # type: ignore[arg-type]
+        report = await tasks.start(partial(trigger.serve))
         port = int(report["listen"].rpartition(":")[2])
         async with connected(port) as client, connected(port) as idle:
             await client.send(get(close=False))
@@ -588,9 +513,9 @@ async def test_draining_lets_what_is_under_way_end_and_takes_nothing_new() -> No
 
 
 async def test_draining_ends_a_connection_whose_answer_came_before_the_end_of_its_request() -> None:
-    trigger = HttpTrigger()
+    trigger = http("127.0.0.1:0", bind(hello))
     async with anyio.create_task_group() as tasks:
-        report = await tasks.start(trigger.serve, [bind(hello)], HttpSettings(listen="127.0.0.1:0"))  # type: ignore[arg-type]
+        report = await tasks.start(partial(trigger.serve))
         async with connected(int(report["listen"].rpartition(":")[2])) as client:
             await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na")
             assert (await client.response()).body == b"hello"
@@ -613,24 +538,23 @@ async def test_another_one_takes_over_and_nobody_is_refused(monkeypatch: pytest.
         await hello(_, exchange)
 
     settings = HttpSettings(listen="127.0.0.1:0")  # type: ignore[arg-type]
-    first, second = HttpTrigger(), HttpTrigger()
-    shared = await first.share(settings)
+    shared = await HttpTrigger().share(settings)
     port = shared[0].getsockname()[1]
     with shared[0]:
-        first.adopt([shared[0].dup()])
-        second.adopt([shared[0].dup()])
+        first = http("127.0.0.1:0", bind(old), sockets=[shared[0].dup()])
+        second = http("127.0.0.1:0", bind(echo), sockets=[shared[0].dup()])
     with pytest.raises(ConnectionRefusedError):
         # Bound, and not served yet: who looks whether the host is up must not think so.
         socket.create_connection(("127.0.0.1", port), timeout=5)
     async with anyio.create_task_group() as tasks:
-        await tasks.start(partial(first.serve, [bind(old)], settings))
+        await tasks.start(partial(first.serve))
         async with connected(port) as held, connected(port) as quick, connected(port) as idle:
             for client in (held, quick, idle):
                 await client.send(get(close=False))
                 assert (await client.response()).body == b"hello"
             await held.send(get("/held", close=False))
             await begun.wait()
-            await tasks.start(partial(second.serve, [bind(echo)], settings))
+            await tasks.start(partial(second.serve))
             relieved = anyio.Event()
 
             async def relieve() -> None:

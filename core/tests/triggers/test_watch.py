@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from host_plugin_memory import MemoryProvider
 from wasmplex.capabilities.keyvalue import Change, StoreUnavailable
 from wasmplex.capabilities.keyvalue.watch import Watched
-from wasmplex.errors import ConfigError, LimitExceeded, Trap
+from wasmplex.errors import ConfigError, LimitExceeded, Trap, UsageError
 from wasmplex.host import Host
-from wasmplex.plugins.contracts import TriggerBinding
+from wasmplex.plugins.triggers import TriggerBinding
+from wasmplex.testing import Delayed, plugin
 from wasmplex.triggers.watch import WatchSettings, WatchTrigger, deliveries
+from wasmplex.triggers.watch.trigger import RunningWatch
 
 pytestmark = pytest.mark.anyio
 
@@ -53,15 +57,15 @@ class Source:
 @contextlib.asynccontextmanager
 async def serving(
     source: Source, deliver: Callable[[Change], Any], **settings: Any
-) -> AsyncIterator[WatchTrigger]:
+) -> AsyncIterator[RunningWatch]:
     async def handler(*args: Any) -> Watched:
         return Watched(source.watch, deliver)
 
-    trigger = WatchTrigger()
     binding = TriggerBinding(Named(), WatchSettings(bucket="b", **settings), handler)  # type: ignore[arg-type]
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(10):
-            await tasks.start(trigger.serve, [binding], None)
+            trigger = WatchTrigger().start([binding], None, ())
+            await tasks.start(partial(trigger.serve))
             yield trigger
         tasks.cancel_scope.cancel()
 
@@ -270,22 +274,29 @@ async def test_a_guest_of_the_draft_is_told_as_well(tmp_path: Path) -> None:
         await serve_and(host, do)
 
 
-@pytest.mark.parametrize(
-    ("watch", "binding", "message"),
-    [
-        ('label = "watch"', "", "no wasmcloud:keyvalue/store under the label 'watch'"),
-        (
-            'label = "watched"',
-            'buckets = ["a"]',
-            "the bucket 'b' of watched cannot be watched: no-such-store",
-        ),
-    ],
-)
-async def test_a_bucket_that_cannot_be_watched_is_refused(
-    tmp_path: Path, watch: str, binding: str, message: str
-) -> None:
-    async with Host.from_config(config(tmp_path, watch, binding)) as host:
-        with pytest.raises(ConfigError) as refused:
+async def test_a_bucket_that_is_not_granted_is_not_watched(tmp_path: Path) -> None:
+    async with Host.from_config(config(tmp_path, 'label = "watched"', 'buckets = ["a"]')) as host:
+        with pytest.raises(ConfigError, match="the bucket 'b' cannot be watched: no-such-store") as refused:
             await host.serve(anyio.Event())
-    assert message in str(refused.value)
     assert "host.toml" in str(refused.value)
+
+
+async def test_an_import_that_is_not_there_is_found_before_anything_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        async with Host.from_config(config(tmp_path, 'label = "watch"')):
+            pass
+    (problem,) = refused.value.diagnostics
+    assert problem.what == 'the component imports no wasmcloud:keyvalue/store under the label "watch"'
+    assert "trigger.watch" in problem.where
+    assert problem.fix == "did you mean 'watched'?"
+
+
+async def test_a_backend_that_cannot_be_watched_is_found_before_anything_is_opened(tmp_path: Path) -> None:
+    deaf = Delayed(MemoryProvider(), 0, name="memory")
+    vars(deaf)["features"] = MemoryProvider.features - {"watch"}
+    with pytest.raises(UsageError) as refused:
+        async with Host.from_config(config(tmp_path, 'label = "watched"'), plugins=[plugin(deaf)]):
+            pass
+    (problem,) = refused.value.diagnostics
+    assert problem.what == "backend 'memory' does not support watch, which trigger.watch needs"
+    assert "trigger.watch" in problem.where

@@ -103,14 +103,16 @@ def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]
     """Say which bindings would have data of their own in each worker, and have not been allowed to."""
     for planned in assembly.workloads:
         for route in planned.plan.backends:
-            if not route.provider.in_process or getattr(route.settings, "per_worker", False):
+            allowed = route.provider.per_worker
+            if not route.provider.in_process or (allowed and getattr(route.settings, allowed)):
                 continue
-            imports = ", ".join(r.import_.name for r in planned.plan.routes if r.backend is route)
+            imports = [f"import {r.import_.name}" for r in planned.plan.routes if r.backend is route]
+            users = imports + [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
             fix = "use a backend that processes share, or run one worker"
-            if "per_worker" in type(route.settings).model_fields:
-                fix = f"per_worker = true if each may have its own, as a cache may; else {fix}"
+            if allowed:
+                fix = f"{allowed} = true if each may have its own, as a cache may; else {fix}"
             yield Diagnostic(
-                f"backend {route.provider.name!r} of import {imports} is in the memory of one process",
+                f"backend {route.provider.name!r} of {', '.join(users)} is in the memory of one process",
                 where=str(route.where),
                 why=f"each of {workers} workers would read what it alone has written",
                 fix=fix,

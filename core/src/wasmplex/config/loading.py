@@ -190,10 +190,9 @@ def _without_nested(table: Table) -> Table:
     return replace(table, values=values)
 
 
-def _triggers(reader: Reader, path: KeyPath) -> dict[str, Table]:
+def _triggers(reader: Reader, path: KeyPath) -> dict[str, tuple[Table, ...]]:
     at = (*path, "trigger")
-    tables = {name: reader.table((*at, name)) for name in reader.keys(at)}
-    return {name: table for name, table in tables.items() if table is not None}
+    return {name: reader.tables((*at, name)) for name in reader.keys(at)}
 
 
 def _env(reader: Reader, path: KeyPath) -> dict[str, str | EnvRef | FileRef]:

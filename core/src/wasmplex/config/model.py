@@ -182,7 +182,8 @@ class WorkloadConfig:
     limits: Limits = field(default_factory=Limits)
     instances: InstancesConfig = InstancesConfig()
     optimize: bool | None = None
-    triggers: Mapping[str, Table] = field(default_factory=dict)
+    triggers: Mapping[str, tuple[Table, ...]] = field(default_factory=dict)
+    """Each trigger has one table, or several: ``[[workload.<name>.trigger.<trigger>]]``."""
     bindings: tuple[BindingConfig, ...] = ()
     table: Table = Table()
 

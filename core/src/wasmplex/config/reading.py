@@ -82,6 +82,12 @@ class Reader:
         self.report(path, f"{what} is not a table", fix=fix)
         return None
 
+    def tables(self, path: KeyPath) -> tuple[Table, ...]:
+        """Return the table at `path`, or those of the array that stands there; report what is none."""
+        value = self.value(path)
+        places = [(*path, number) for number in range(len(value))] if isinstance(value, list) else [path]
+        return tuple(table for place in places if (table := self.table(place)) is not None)
+
     def check_name(self, path: KeyPath, kind: str, check: Callable[[str], str]) -> None:
         """Report the last key of `path` if `check` refuses it."""
         name = str(path[-1])

@@ -21,16 +21,12 @@ from wasmplex.plugins.limits import Limits
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
-    import socket
-
-    from anyio.abc import TaskStatus
-
-    from wasmplex.component.shape import Export, InstanceType, Shape
+    from wasmplex.component.shape import InstanceType, Shape
 
 __all__ = [
-    "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "ExportAdapter", "Grants",
-    "GuestInstance", "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "Limits",
-    "OpenContext", "Trigger", "TriggerBinding", "Workload", "WorkloadContext",
+    "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "Grants", "GuestInstance",
+    "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "Limits", "OpenContext",
+    "Workload", "WorkloadContext",
 ]  # fmt: skip
 
 S = TypeVar("S", bound=Settings)
@@ -138,8 +134,10 @@ class BackendProvider(ABC, Generic[S]):
         one is refused when it is bound
     :cvar durability: what an acknowledged write survives, in a few words
     :cvar in_process: whether what is written can be read in no other process. The workers of
-        ``wasmplex run --workers`` would each have data of their own: they take such a backend only where its
-        settings have a key ``per_worker`` that is true
+        ``wasmplex run --workers`` would each have data of their own: they take such a backend only where
+        the setting `per_worker` is true
+    :cvar per_worker: the name of the setting, true or false, by which a binding says that each worker may
+        have data of its own; None if there is none
     """
 
     name: ClassVar[str]
@@ -148,6 +146,7 @@ class BackendProvider(ABC, Generic[S]):
     features: ClassVar[frozenset[str]] = frozenset()
     durability: ClassVar[str] = ""
     in_process: ClassVar[bool] = False
+    per_worker: ClassVar[str | None] = None
 
     @abstractmethod
     async def open(self, settings: S, context: OpenContext) -> Backend:
@@ -262,7 +261,7 @@ class InterfaceProvider(ABC):
         """Bind the package for one workload; the context ends when the workload does."""
 
 
-# ---------------------------------------------------------------- triggers
+# ---------------------------------------------------------------- workloads
 
 
 class Borrowing(Protocol):
@@ -317,93 +316,3 @@ class Workload(Protocol):
         :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken
         :raises wasmplex.errors.DeadlineExceeded: on leaving, if the deadline passed
         """
-
-
-class ExportAdapter(ABC):
-    """Turns what a trigger has to deliver into a call of an export.
-
-    :cvar trigger: the trigger that uses it, ``"http"``
-    :cvar interface: the exported interface it can drive, with the highest version,
-        ``wasi:http/incoming-handler@0.2.12``
-    """
-
-    trigger: ClassVar[str]
-    interface: ClassVar[str]
-
-    @abstractmethod
-    def adapt(self, export: Export) -> Callable[..., Awaitable[Any]]:
-        """Return the handler for one export; its signature is the trigger's."""
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerBinding:
-    """One workload's use of a trigger.
-
-    :ivar settings: the workload's ``trigger.<name>`` table, validated by `Trigger.settings`
-    :ivar handler: what the `ExportAdapter` for the workload's export returned
-    :ivar where: where the table stands, for error messages
-    """
-
-    workload: Workload
-    settings: Any
-    handler: Callable[..., Awaitable[Any]]
-    where: str = ""
-
-
-class Trigger(ABC):
-    """Calls workloads' exports when something happens outside.
-
-    :cvar name: ``trigger.<name>`` in a workload, and the top-level table of its host-wide settings
-    :cvar settings: model of the workload's table
-    :cvar host_settings: model of the top-level table
-    """
-
-    name: ClassVar[str]
-    settings: ClassVar[type[Settings]] = Settings
-    host_settings: ClassVar[type[Settings]] = Settings
-
-    @abstractmethod
-    async def serve(
-        self,
-        bindings: Sequence[TriggerBinding],
-        settings: Any,
-        *,
-        task_status: TaskStatus[Mapping[str, Any]],
-    ) -> None:
-        """Serve all bindings until cancelled; report readiness (and addresses) through `task_status`.
-
-        :raises wasmplex.errors.FailureError: if it cannot start, a port in use say
-        """
-
-    async def share(self, settings: Any) -> Sequence[socket.socket] | None:
-        """Take the addresses that the settings name: return sockets that are bound, and need not listen yet.
-
-        ``wasmplex run`` calls it before anything is compiled, so that an address in use is said at once. The
-        sockets outlive this trigger: they are handed to `adopt` of each one that serves there, in the workers
-        of ``run --workers`` or in the host of a configuration that is read again, and closed when the host
-        stops. None: nothing is shared. The first worker alone serves this trigger, because each of several
-        would deliver the same; and when a configuration is read again, the new one starts to serve before the
-        old one is told to drain.
-
-        :param settings: those that `serve` gets
-        :raises wasmplex.errors.FailureError: if an address cannot be taken
-        """
-        return None
-
-    def address(self, settings: Any) -> object:
-        """Return what of the settings `share` depends on; its sockets are kept while that stays equal."""
-        return settings
-
-    def adopt(self, sockets: Sequence[socket.socket]) -> None:  # noqa: B027  None of `share` has none
-        """Take the sockets that `share` opened, for `serve` to use and close instead of its own."""
-
-    async def relieve(self) -> None:
-        """Leave what is new to another one, which serves on the same sockets already.
-
-        Returns when what is under way has ended. Unlike `drain`, it may leave who is connected the time to
-        ask once more, for instead of being refused they can be told to connect again.
-        """
-        await self.drain()
-
-    async def drain(self) -> None:  # noqa: B027  a trigger that holds nothing has nothing to drain
-        """Take no new work and return when what is under way has ended. The caller brings the deadline."""

@@ -17,11 +17,12 @@ from packaging.utils import canonicalize_name
 
 from wasmplex.errors import PluginError, nearest
 from wasmplex.logs import get_logger
-from wasmplex.plugins.contracts import BackendProvider, ExportAdapter, InterfaceProvider, Trigger
+from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.entry import IN_PROCESS, PluginEntry
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
 from wasmplex.plugins.installation import installation
+from wasmplex.plugins.triggers import ExportAdapter, Trigger
 from wasmplex.wit.names import InterfaceId, SemVer, compatible
 
 if TYPE_CHECKING:

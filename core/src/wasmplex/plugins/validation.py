@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.plugins.contracts import BackendProvider, ExportAdapter, InterfaceProvider, Trigger
+from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.identity import Group
+from wasmplex.plugins.triggers import ExportAdapter, Trigger
 from wasmplex.settings import Settings
 from wasmplex.wit.names import InterfaceId, SemVer
 
@@ -157,9 +158,12 @@ def _check_trigger(trigger: Trigger) -> None:
     _text(trigger, "name", _NAME, 'what stands behind "trigger." in the configuration: "http"')
     _settings(trigger, "settings", frozenset())
     _settings(trigger, "host_settings", frozenset())
-    for method in ("serve", "share", "drain"):
-        _asynchronous(trigger, method)
-    _synchronous(trigger, "adopt")
+    if trigger.capability is not None:
+        _text(trigger, "capability", _NAME, 'a capability, "messaging", or None')
+    _asynchronous(trigger, "share")
+    for method in ("source", "address"):
+        _synchronous(trigger, method)
+    _synchronous(trigger, "start", "a RunningTrigger")
 
 
 def _check_command(command: click.Command) -> None:

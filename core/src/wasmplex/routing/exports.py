@@ -1,57 +1,127 @@
-"""Finds, for each trigger of a workload, the export that it calls."""
+"""Finds, for each trigger of a workload, the export that it calls and where its messages come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from wasmplex.component.shape import Shape
+from wasmplex.component.shape import Export, Shape
 from wasmplex.config import validate
 from wasmplex.config.document import quoted
 from wasmplex.config.model import Table
 from wasmplex.config.references import attempt
-from wasmplex.errors import Diagnostic, PluginError
-from wasmplex.plugins.contracts import Trigger
+from wasmplex.errors import ConfigError, Diagnostic, PluginError, WasmplexError
+from wasmplex.plugins.contracts import BackendProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
-from wasmplex.routing.plan import TriggerRoute
+from wasmplex.plugins.triggers import OwnBackend, Source, Through, Trigger
+from wasmplex.routing.backing import back
+from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
+from wasmplex.routing.sources import source_problems, through
 from wasmplex.settings import Settings
 
-__all__ = ["route_triggers"]
+__all__ = ["Triggers"]
+
+_BACKEND = "backend"
 
 
-def route_triggers(
-    triggers: Mapping[str, Table], shape: Shape, registry: Registry, base: Path, environ: Mapping[str, str]
-) -> tuple[list[TriggerRoute], list[Diagnostic]]:
-    """Return the triggers with what they call, sorted by name, and everything wrong with them."""
-    routes: list[TriggerRoute] = []
-    problems: list[Diagnostic] = []
-    for name, table in sorted(triggers.items()):
+@dataclass
+class Triggers:
+    """Turns the tables of a workload's triggers into routes and collects what is wrong on the way.
+
+    :param routes: those of the component's imports, some of which messages may come through
+    :ivar problems: everything found wrong so far
+    """
+
+    workload: str
+    shape: Shape
+    registry: Registry
+    routes: Sequence[Route]
+    base: Path
+    environ: Mapping[str, str]
+    problems: list[Diagnostic] = field(default_factory=list)
+
+    def route(self, tables: Mapping[str, Sequence[Table]]) -> list[TriggerRoute]:
+        """Return the triggers with what they call, sorted by name, those of one name as they are written."""
+        found = [self._route(name, table) for name in sorted(tables) for table in tables[name]]
+        return [route for route in found if route is not None]
+
+    def _route(self, name: str, table: Table) -> TriggerRoute | None:
         where = str(table.location)
         try:
-            trigger = registry.trigger(name)
-            settings, found = _settings(trigger, table, base, environ)
-            problems += found
-            adapter = registry.export_adapter(name, shape)
+            trigger = self.registry.trigger(name)
+            settings, backend = self._settings(trigger, table)
+            adapter = self.registry.export_adapter(name, self.shape)
         except PluginError as error:
-            problems += [Diagnostic(d.what, where, d.why, d.fix) for d in error.diagnostics]
-            continue
+            self.problems += [Diagnostic(d.what, where, d.why, d.fix) for d in error.diagnostics]
+            return None
         if adapter is None:
-            problems.append(_nothing_to_call(name, shape, registry, where))
-        elif settings is not None:
-            origin, called = registry.origin(trigger), registry.origin(adapter[0])
-            routes.append(
-                TriggerRoute(name, trigger, origin, adapter[0], called, adapter[1], settings, table.location)
+            self.problems.append(_nothing_to_call(name, self.shape, self.registry, where))
+            return None
+        if settings is None:
+            return None
+        origin, called = self.registry.origin(trigger), self.registry.origin(adapter[0])
+        route = TriggerRoute(
+            name, trigger, origin, *adapter, called, settings, table.location, backend=backend
+        )
+        return self._with_source(route, table)
+
+    # ------------------------------------------------------------ settings
+
+    def _settings(self, trigger: Trigger, table: Table) -> tuple[Settings | None, BackendRoute | None]:
+        """Return the trigger's settings, and the backend that the table names if it may name one."""
+        if trigger.capability is None or _BACKEND not in table.values:
+            resolved, problems = attempt(table, self.base, self.environ)
+            settings, found = validate(table, trigger.settings, resolved)
+            self.problems += problems + found
+            return (None if problems else settings), None
+        selector = table.values[_BACKEND]
+        if not isinstance(selector, str):
+            self.problems.append(
+                Diagnostic(
+                    "backend is not the name of one", str(table.where(_BACKEND)), fix='backend = "memory"'
+                )
             )
-    return routes, problems
+            return None, None
+        provider: BackendProvider[Any] = self.registry.backend(selector, trigger.capability)
+        rest = replace(table, values={k: v for k, v in table.values.items() if k != _BACKEND})
+        origin = self.registry.origin(provider)
+        bound, found = back(rest, trigger.settings, selector, provider, origin, self.base, self.environ)
+        self.problems += found
+        return (None, None) if bound is None else (bound[0].interface, bound[1])
+
+    # ------------------------------------------------------------ sources
+
+    def _with_source(self, route: TriggerRoute, table: Table) -> TriggerRoute | None:
+        """Return the route with where its messages come from, once that is known to be there."""
+        try:
+            source: Source | None = route.trigger.source(route.settings, route.export)
+        except ConfigError as error:
+            self.problems += [replace(d, where=d.where or str(table.location)) for d in error.diagnostics]
+            return None
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin's method that fails must not end the host
+            self.problems.append(_broken(route, error))
+            return None
+        source_route = None
+        if isinstance(source, Through):
+            source_route = through(source, route, table, self.shape, self.routes, self.problems)
+            if source_route is None:
+                return None
+        self.problems += source_problems(source, route, source_route, table)
+        namespace = f"{self.workload}/{route.name}" if isinstance(source, OwnBackend) else ""
+        return replace(route, source=source_route, namespace=namespace)
 
 
-def _settings(
-    trigger: Trigger, table: Table, base: Path, environ: Mapping[str, str]
-) -> tuple[Settings | None, list[Diagnostic]]:
-    resolved, problems = attempt(table, base, environ)
-    settings, found = validate(table, trigger.settings, resolved)
-    return (None if problems else settings), problems + found
+def _broken(route: TriggerRoute, error: BaseException) -> Diagnostic:
+    text = str(error) if isinstance(error, WasmplexError) else f"{type(error).__name__}: {error}"
+    return Diagnostic(
+        f"where the messages of trigger {quoted(route.name)} come from cannot be found out",
+        str(route.where),
+        f"the method source() of {route.plugin} raised {text}",
+        "report it to the author of the plugin",
+    )
 
 
 def _nothing_to_call(name: str, shape: Shape, registry: Registry, where: str) -> Diagnostic:
@@ -77,3 +147,6 @@ def _drivable(trigger: str, registry: Registry) -> list[str]:
         except PluginError:  # it is only for a hint
             continue
     return sorted(found)
+
+
+_ = Export

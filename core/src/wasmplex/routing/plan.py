@@ -12,13 +12,12 @@ from wasmplex.config.model import Location, WorkloadConfig
 from wasmplex.plugins.contracts import (
     Backend,
     BackendProvider,
-    ExportAdapter,
     Grants,
     ImportRequest,
     InterfaceProvider,
-    Trigger,
 )
 from wasmplex.plugins.identity import PluginIdentity
+from wasmplex.plugins.triggers import ExportAdapter, Trigger
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,16 +108,24 @@ class Route:
 
 @dataclass(frozen=True)
 class TriggerRoute:
-    """One trigger of the workload and the export it calls."""
+    """One table of a trigger of the workload, the export it calls, and where its messages come from.
+
+    :ivar backend: the backend that the table names, None if it names none
+    :ivar source: the import that its messages come through, None if they do not
+    :ivar namespace: where a backend of its own keeps what is the workload's
+    """
 
     name: str
     trigger: Trigger
     plugin: PluginIdentity
     adapter: ExportAdapter
-    adapter_plugin: PluginIdentity
     export: Export
+    adapter_plugin: PluginIdentity
     settings: Settings = field(repr=False)
     where: Location
+    backend: BackendRoute | None = None
+    source: Route | None = None
+    namespace: str = ""
 
 
 class RouteRow(NamedTuple):
@@ -167,9 +174,11 @@ class Plan:
 
     @property
     def backends(self) -> tuple[BackendRoute, ...]:
-        """The backends to open, one for each binding that names one, in the order of the imports."""
-        found = {id(route.backend): route.backend for route in self.routes if route.backend is not None}
-        return tuple(found.values())
+        """The backends to open, one for each binding that names one: those of imports, then of triggers."""
+        routes: tuple[Route | TriggerRoute, ...] = (*self.routes, *self.triggers)
+        return tuple(
+            {id(route.backend): route.backend for route in routes if route.backend is not None}.values()
+        )
 
     def rows(self) -> list[RouteRow]:
         """Return the routing table, one row for each import."""

@@ -13,7 +13,7 @@ from wasmplex.config.references import attempt
 from wasmplex.errors import Diagnostic, RoutingError
 from wasmplex.plugins.contracts import Grants
 from wasmplex.plugins.registry import Registry
-from wasmplex.routing.exports import route_triggers
+from wasmplex.routing.exports import Triggers
 from wasmplex.routing.features import check_features
 from wasmplex.routing.linkable import unlinkable
 from wasmplex.routing.matching import match
@@ -51,7 +51,8 @@ def plan(
         route = server.serve(import_, matches.bindings.get(import_.name))
         if route is not None:
             routes.append(route)
-    triggers, trigger_problems = route_triggers(workload.triggers, shape, registry, base, environ)
+    called = Triggers(workload.name, relabelled.shape, registry, routes, base, environ)
+    triggers = called.route(workload.triggers)
     grants, grant_problems = _grants(workload, base, environ)
     problems = [
         *relabelled.problems,
@@ -59,7 +60,7 @@ def plan(
         *server.problems,
         *unlinkable(relabelled.shape, workload),
         *check_features(routes),
-        *trigger_problems,
+        *called.problems,
         *grant_problems,
     ]
     if problems:

@@ -11,17 +11,16 @@ from typing import Any
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.config.document import assignment, header, quoted
 from wasmplex.config.model import BindingConfig, Table, WorkloadConfig
-from wasmplex.config.references import refers_to_files
 from wasmplex.errors import Diagnostic, PluginError, nearest
 from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
+from wasmplex.routing.backing import back
 from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.plan import BackendRoute, Route, RouteKind
 from wasmplex.routing.resources import has_only_methods, takes_only_resources
 from wasmplex.routing.settings import SplitSettings, split
-from wasmplex.settings import Settings
 from wasmplex.wit.names import InterfaceId
 from wasmplex.wit.types import FuncType, Resource
 
@@ -165,27 +164,16 @@ class Server:
             backend = self._backend(binding, package, provider.capability)
             if backend is None:
                 return None
-        model = None if backend is None else backend.settings
-        settings, found = split(binding.settings, provider.settings, model, self.base, self.environ)
-        self.problems += found
-        if settings is None:
-            return None
         if backend is None:
-            return _Bound(settings, None)
-        origin = self.registry.origin(backend)
-        place = binding.settings.location
-        table, theirs, base, environ = binding.settings, backend.settings, self.base, self.environ
-
-        def reread() -> Settings | None:
-            fresh, _ = split(table, provider.settings, theirs, base, environ)
-            return None if fresh is None else fresh.backend
-
-        again = reread if refers_to_files(table.values) else None
-        selector = binding.backend or ""
-        return _Bound(
-            settings,
-            BackendRoute(selector, backend, origin, settings.backend, place, settings.hidden, again),
+            settings, found = split(binding.settings, provider.settings, None, self.base, self.environ)
+            self.problems += found
+            return None if settings is None else _Bound(settings, None)
+        selector, origin = binding.backend or "", self.registry.origin(backend)
+        bound, found = back(
+            binding.settings, provider.settings, selector, backend, origin, self.base, self.environ
         )
+        self.problems += found
+        return None if bound is None else _Bound(*bound)
 
     def _backend(self, binding: BindingConfig, package: str, capability: str) -> BackendProvider[Any] | None:
         if binding.backend is None:

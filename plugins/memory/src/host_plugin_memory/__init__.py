@@ -36,6 +36,7 @@ class MemoryProvider(BackendProvider[MemorySettings]):
     features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
     durability = "until the host process ends"
     in_process = True
+    per_worker = "per_worker"
 
     async def open(self, settings: MemorySettings, context: OpenContext) -> MemoryBackend:
         """Open an empty store."""

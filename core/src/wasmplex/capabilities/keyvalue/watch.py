@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wasmplex.capabilities.keyvalue import Change
-from wasmplex.plugins.contracts import Workload
+from wasmplex.plugins.triggers import TriggerBinding
 
 __all__ = ["WatchHandler", "Watched"]
 
@@ -32,12 +32,9 @@ class Watched:
 class WatchHandler(Protocol):
     """What an `ExportAdapter` for the trigger ``watch`` returns."""
 
-    async def __call__(self, workload: Workload, label: str | None, bucket: str, where: str) -> Watched:
-        """Open the bucket as the component itself would.
+    async def __call__(self, binding: TriggerBinding) -> Watched:
+        """Open the bucket that the settings name, through the import that the messages come through.
 
-        :param label: of the import to open it through; None for the one without a label
-        :param where: the place in the configuration, for errors
-        :raises wasmplex.errors.ConfigError: if there is no such import, the bucket is not granted, or its
-            backend cannot be watched
+        :raises wasmplex.errors.ConfigError: if the bucket is not granted, or its backend cannot be watched
         :raises wasmplex.errors.FailureError: if it cannot be opened now
         """

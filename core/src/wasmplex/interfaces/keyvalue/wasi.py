@@ -13,13 +13,13 @@ from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, Key
 from wasmplex.interfaces.keyvalue.watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
-    ExportAdapter,
     HostFunctions,
     ImportRequest,
     InterfaceProvider,
     WorkloadContext,
 )
 from wasmplex.plugins.hooks import hookimpl
+from wasmplex.plugins.triggers import ExportAdapter
 from wasmplex.values import Err, Variant
 
 __all__ = ["WasiKeyValue"]

@@ -6,12 +6,12 @@ from functools import partial
 
 from wasmplex.capabilities.keyvalue import Change
 from wasmplex.capabilities.keyvalue.watch import Watched, WatchHandler
-from wasmplex.component.shape import Export, Import
-from wasmplex.errors import ConfigError, FailureError, nearest
+from wasmplex.component.shape import Export
+from wasmplex.errors import ConfigError, FailureError
 from wasmplex.interfaces.keyvalue.policy import GuardedBucket
-from wasmplex.plugins.contracts import ExportAdapter, HostFunction, Workload
+from wasmplex.plugins.contracts import HostFunction, Workload
+from wasmplex.plugins.triggers import ExportAdapter, TriggerBinding
 from wasmplex.values import Err, Variant
-from wasmplex.wit.names import InterfaceId
 
 __all__ = ["Watcher"]
 
@@ -29,12 +29,10 @@ class Watcher(ExportAdapter):
 
     def adapt(self, export: Export) -> WatchHandler:
         """Return what watches a bucket for the component."""
-        package = InterfaceId.parse(self.interface).package_name
 
-        async def watch(workload: Workload, label: str | None, bucket: str, where: str) -> Watched:
-            store = _store(workload, package, label, where)
-            opened = await _open(workload, store, bucket, where)
-            return Watched(opened.bucket.watch, partial(_deliver, workload, export.name, opened))
+        async def watch(binding: TriggerBinding) -> Watched:
+            opened = await _open(binding)
+            return Watched(opened.bucket.watch, partial(_deliver, binding.workload, export.name, opened))
 
         return watch
 
@@ -47,45 +45,23 @@ async def _deliver(workload: Workload, export: str, bucket: GuardedBucket, chang
             await instance.call(f"{export}#on-set", bucket, change.key, change.value)
 
 
-def _store(workload: Workload, package: str, label: str | None, where: str) -> Import:
-    """Return the component's import that a label stands for."""
-    stores = [item for item in workload.shape.imports if _is_store(item, package)]
-    found = [item for item in stores if item.label == label]
-    if found:
-        return found[0]
-    labels = [item.label for item in stores if item.label is not None]
-    plain = [item for item in stores if item.label is None]
-    if label is None:
-        what = f"the component imports no {package}/store without a label"
-        fix = f'label = "{labels[0]}"' if labels else ""
-    else:
-        what = f"the component imports no {package}/store under the label {label!r}"
-        fix = nearest(label, labels) if labels else "leave label out" if plain else ""
-    why = "the watched bucket is opened through an import of the component"
-    raise ConfigError(what, where=where, why=why, fix=fix)
-
-
-def _is_store(item: Import, package: str) -> bool:
-    interface = InterfaceId.try_parse(item.interface)
-    return interface is not None and (interface.package_name, interface.interface) == (package, "store")
-
-
-async def _open(workload: Workload, store: Import, name: str, where: str) -> GuardedBucket:
-    function = workload.imports[store.name]["open"]
+async def _open(binding: TriggerBinding) -> GuardedBucket:
+    source, name = binding.source, binding.settings.bucket
+    assert source is not None  # noqa: S101  the trigger asks for one
+    function = source.functions["open"]
     try:
         opened = await (function.call if isinstance(function, HostFunction) else function)(name)
     except Err as error:
         case = error.value or Variant("other")
-        text = f"the bucket {name!r} of {store.name} cannot be watched: {case.value or case.tag}"
-        raise (FailureError if case.tag in _LATER else ConfigError)(text, where=where) from error
+        text = f"the bucket {name!r} cannot be watched: {case.value or case.tag}"
+        raise (FailureError if case.tag in _LATER else ConfigError)(text, where=binding.where) from error
     assert isinstance(opened, GuardedBucket)  # noqa: S101  it is our own store's
     backend = opened.store.backend
-    if "watch" not in backend.features:
-        has = ", ".join(sorted(backend.features)) or "no features"
+    if "watch" not in backend.features:  # the provider has it, and this server has not
         raise ConfigError(
-            f"the backend of {store.name} does not support watch, which trigger.watch needs",
-            where=where,
-            why=f"it declares {has}",
+            "the server of this bucket does not support watch, which trigger.watch needs",
+            where=binding.where,
+            why=f"with it, {source.plugin} has {', '.join(sorted(backend.features)) or 'no features'}",
             fix="choose a backend that supports it, or remove trigger.watch",
         )
     return opened

@@ -1,6 +1,6 @@
 """The trigger ``http``: serves workloads' HTTP exports over HTTP/1.1, as an ASGI application.
 
-Importing it imports no web server; `http_application` and `HttpTrigger.serve` do.
+Importing it imports no web server; `http_application` and `RunningHttp.serve` do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from wasmplex.triggers.http.settings import HttpSettings, RouteSettings
 from wasmplex.triggers.http.trigger import HttpTrigger
 
 if TYPE_CHECKING:
-    from wasmplex.plugins.contracts import Trigger, TriggerBinding
+    from wasmplex.plugins.triggers import Trigger, TriggerBinding
     from wasmplex.triggers.http.application import HttpApplication
 
 __all__ = ["HttpSettings", "HttpTrigger", "RouteSettings", "http_application", "wasmplex_triggers"]

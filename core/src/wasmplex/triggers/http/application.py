@@ -12,7 +12,8 @@ import anyio
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
 from wasmplex.errors import DeadlineExceeded, GuestExit, LimitExceeded, WasmplexError
 from wasmplex.logs import get_logger
-from wasmplex.plugins.contracts import TriggerBinding, Workload
+from wasmplex.plugins.contracts import Workload
+from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.triggers.http.access import log_access
 from wasmplex.triggers.http.asgi import AsgiWire, Receive, Scope, Send, answer_plainly
 from wasmplex.triggers.http.exchange import Exchange

@@ -16,7 +16,7 @@ from wasmplex.plugins.hooks import hookimpl
 from wasmplex.triggers.watch.trigger import WatchSettings, WatchTrigger
 
 if TYPE_CHECKING:
-    from wasmplex.plugins.contracts import Trigger
+    from wasmplex.plugins.triggers import Trigger
 
 __all__ = ["WatchSettings", "WatchTrigger", "wasmplex_triggers"]
 

@@ -10,16 +10,19 @@ from pydantic import Field
 
 from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.logs import get_logger
-from wasmplex.plugins.contracts import Trigger, TriggerBinding
+from wasmplex.plugins.triggers import RunningTrigger, Source, Through, Trigger, TriggerBinding
 from wasmplex.settings import Settings
 from wasmplex.triggers.watch.deliveries import Deliveries
 
 if TYPE_CHECKING:
+    import socket
+
     from anyio.abc import TaskStatus
 
     from wasmplex.capabilities.keyvalue.watch import Watched
+    from wasmplex.component.shape import Export
 
-__all__ = ["WatchSettings", "WatchTrigger"]
+__all__ = ["RunningWatch", "WatchSettings", "WatchTrigger"]
 
 logger = get_logger("wasmplex.watch")
 
@@ -49,31 +52,33 @@ class WatchTrigger(Trigger):
     name = "watch"
     settings = WatchSettings
 
-    def __init__(self) -> None:
+    def source(self, settings: WatchSettings, export: Export) -> Source:
+        """Watch through the import that the component itself would open the bucket by: under its grants."""
+        package = export.name.partition("/")[0]
+        return Through(f"{package}/store", settings.label, frozenset({"watch"}))
+
+    def start(
+        self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]
+    ) -> RunningWatch:
+        """Return what watches the buckets of one host."""
+        return RunningWatch(bindings)
+
+
+class RunningWatch(RunningTrigger):
+    """The buckets that are watched in one host."""
+
+    def __init__(self, bindings: Sequence[TriggerBinding]) -> None:
+        self._bindings = bindings
         self._watching: list[anyio.CancelScope] = []
         self._deliveries: list[Deliveries] = []
 
-    async def serve(
-        self,
-        bindings: Sequence[TriggerBinding],
-        settings: Any,
-        *,
-        task_status: TaskStatus[Mapping[str, Any]],
-    ) -> None:
+    async def serve(self, *, task_status: TaskStatus[Mapping[str, Any]]) -> None:
         """Serve until cancelled or drained; ready when every bucket is being watched.
 
         :raises wasmplex.errors.ConfigError: if a bucket cannot be watched as the configuration has it
         :raises wasmplex.errors.FailureError: if one cannot be opened now
         """
-        opened = [
-            (
-                binding,
-                await binding.handler(
-                    binding.workload, binding.settings.label, binding.settings.bucket, binding.where
-                ),
-            )
-            for binding in bindings
-        ]
+        opened = [(binding, await binding.handler(binding)) for binding in self._bindings]
         async with anyio.create_task_group() as tasks:
             for binding, watched in opened:
                 what = f"workload {binding.workload.name}, bucket {binding.settings.bucket}"
@@ -87,7 +92,7 @@ class WatchTrigger(Trigger):
                 )
                 self._deliveries.append(deliveries)
                 await tasks.start(self._watch, watched, deliveries, what)
-            task_status.started({"buckets": [binding.settings.bucket for binding in bindings]})
+            task_status.started({"buckets": [binding.settings.bucket for binding in self._bindings]})
 
     async def _watch(
         self, watched: Watched, deliveries: Deliveries, what: str, *, task_status: TaskStatus[None]

@@ -1,0 +1,198 @@
+"""What calls a component's exports: triggers, and what they have to be told of.
+
+A `Trigger` is what a plugin registers. It plans: it says where its messages come from, which backend that
+needs and what the backend has to be able to do, so that ``wasmplex check`` judges it and the host opens it
+like any other. It holds nothing that runs: `Trigger.start` makes a `RunningTrigger` for each host.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from wasmplex.plugins.contracts import Backend, HostFunctions, Workload
+from wasmplex.settings import Settings
+
+if TYPE_CHECKING:
+    import socket
+
+    from anyio.abc import TaskStatus
+
+    from wasmplex.component.shape import Export
+
+__all__ = [
+    "ExportAdapter", "OwnBackend", "RunningTrigger", "Source", "Through", "Trigger", "TriggerBinding",
+    "TriggerSource",
+]  # fmt: skip
+
+
+class ExportAdapter(ABC):
+    """Turns what a trigger has to deliver into a call of an export.
+
+    :cvar trigger: the trigger that uses it, ``"http"``
+    :cvar interface: the exported interface it can drive, with the highest version,
+        ``wasi:http/incoming-handler@0.2.12``
+    """
+
+    trigger: ClassVar[str]
+    interface: ClassVar[str]
+
+    @abstractmethod
+    def adapt(self, export: Export) -> Callable[..., Awaitable[Any]]:
+        """Return the handler for one export; its signature is the trigger's."""
+
+
+# ---------------------------------------------------------------- where messages come from
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """Messages come from the backend behind one of the component's imports, under that import's binding.
+
+    :ivar interface: the import's interface without its version, ``wasi:keyvalue/store``
+    :ivar label: its label; None for the import without one
+    :ivar features: what the backend has to declare
+    :ivar key: the setting that named the import, for messages
+    """
+
+    interface: str
+    label: str | None = None
+    features: frozenset[str] = frozenset()
+    key: str = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBackend:
+    """Messages come from the backend that the trigger's own table names, as a binding would.
+
+    :ivar features: what the backend has to declare
+    """
+
+    features: frozenset[str] = frozenset()
+
+
+Source: TypeAlias = Through | OwnBackend
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerSource:
+    """Where the messages of one binding come from, open.
+
+    :ivar backend: the backend
+    :ivar functions: what serves the import, if they come `Through` one: under its policy and grants
+    :ivar namespace: where the backend keeps what is the workload's
+    :ivar plugin: who brought the backend, for the log
+    """
+
+    backend: Backend
+    functions: HostFunctions = field(default_factory=dict)
+    namespace: str = ""
+    plugin: str = ""
+
+
+# ---------------------------------------------------------------- triggers
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerBinding:
+    """One workload's use of a trigger: one table of ``trigger.<name>``.
+
+    :ivar settings: the table, validated by `Trigger.settings`
+    :ivar handler: what the `ExportAdapter` for the workload's export returned
+    :ivar where: where the table stands, for error messages
+    :ivar source: what `Trigger.source` asked for, open; None if it asked for nothing
+    """
+
+    workload: Workload
+    settings: Any
+    handler: Callable[..., Awaitable[Any]]
+    where: str = ""
+    source: TriggerSource | None = None
+
+
+class RunningTrigger(ABC):
+    """The triggers of one kind in one host, from `serve` to the end. Made by `Trigger.start`."""
+
+    @abstractmethod
+    async def serve(self, *, task_status: TaskStatus[Mapping[str, Any]]) -> None:
+        """Serve all bindings until cancelled; report readiness (and addresses) through `task_status`.
+
+        :raises wasmplex.errors.FailureError: if it cannot start, a port in use say
+        """
+
+    async def relieve(self) -> None:
+        """Leave what is new to another one, which serves on the same sockets already.
+
+        Returns when what is under way has ended. Unlike `drain`, it may leave who is connected the time to
+        ask once more, for instead of being refused they can be told to connect again.
+        """
+        await self.drain()
+
+    async def drain(self) -> None:  # noqa: B027  a trigger that holds nothing has nothing to drain
+        """Take no new work and return when what is under way has ended. The caller brings the deadline."""
+
+
+class Trigger(ABC):
+    """Calls workloads' exports when something happens outside.
+
+    :cvar name: ``trigger.<name>`` in a workload, and the top-level table of its host-wide settings
+    :cvar settings: model of the workload's table, of which there may be several
+    :cvar host_settings: model of the top-level table
+    :cvar capability: the capability of backends that the workload's table may name as a binding does,
+        ``backend = "nats"``; the keys that `settings` lacks are the backend's. None: it may not
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[type[Settings]] = Settings
+    host_settings: ClassVar[type[Settings]] = Settings
+    capability: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Say what has changed to the authors of triggers for 0.1."""
+        super().__init_subclass__(**kwargs)
+        if "serve" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}.serve: a Trigger no longer serves itself; write start(bindings, settings, "
+                "sockets), which returns a RunningTrigger, and move serve and drain there"
+            )
+
+    def source(self, settings: Any, export: Export) -> Source | None:
+        """Say where the messages of one table come from; None if no backend is concerned.
+
+        :param settings: the table, validated
+        :param export: what will be called
+        :raises wasmplex.errors.ConfigError: if the table makes no sense
+        """
+        return None
+
+    @abstractmethod
+    def start(
+        self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]
+    ) -> RunningTrigger:
+        """Return what serves the bindings of one host; nothing happens before `RunningTrigger.serve`.
+
+        :param settings: the top-level table, validated by `host_settings`
+        :param sockets: what `share` opened, to use and close instead of its own; none if it was not asked
+        """
+
+    async def share(self, settings: Any) -> Sequence[socket.socket] | None:
+        """Take the addresses that the settings name: return sockets that are bound, and need not listen yet.
+
+        ``wasmplex run`` calls it before anything is compiled, so that an address in use is said at once. The
+        sockets outlive what serves there: they are handed to `start` in each of the workers of
+        ``run --workers``, or for the host of a configuration that is read again, and closed when the host
+        stops. None: nothing is shared. The first worker alone serves this trigger, because each of several
+        would deliver the same; and when a configuration is read again, the new one starts to serve before the
+        old one is told to drain. None at all in the sequence: every worker serves, for they share the work in
+        another way.
+
+        :param settings: those that `start` gets
+        :raises wasmplex.errors.FailureError: if an address cannot be taken
+        """
+        return None
+
+    def address(self, settings: Any) -> object:
+        """Return what of the settings `share` depends on; its sockets are kept while that stays equal."""
+        return settings

@@ -1,0 +1,104 @@
+"""Checks that there is what a trigger's messages are to come from, and that it can do what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wasmplex.component.shape import Import, Shape
+from wasmplex.config.document import quoted
+from wasmplex.config.model import Table
+from wasmplex.errors import Diagnostic, nearest
+from wasmplex.plugins.triggers import OwnBackend, Source, Through
+from wasmplex.routing.matching import interface_of
+from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
+
+__all__ = ["source_problems", "through"]
+
+
+def through(
+    source: Through,
+    trigger: TriggerRoute,
+    table: Table,
+    shape: Shape,
+    routes: Sequence[Route],
+    problems: list[Diagnostic],
+) -> Route | None:
+    """Return the route of the import that messages come through; None if there is none, which is reported."""
+    imports = [item for item in shape.imports if _is(item, source.interface)]
+    chosen = next((item for item in imports if item.label == source.label), None)
+    if chosen is None:
+        problems.append(_no_such_import(source, trigger, table, imports))
+        return None
+    return next(
+        (route for route in routes if route.import_ is chosen or route.import_.name == chosen.name), None
+    )
+
+
+def _is(item: Import, interface: str) -> bool:
+    found = interface_of(item)
+    return found is not None and f"{found.package_name}/{found.interface}" == interface
+
+
+def _no_such_import(
+    source: Through, trigger: TriggerRoute, table: Table, imports: Sequence[Import]
+) -> Diagnostic:
+    labels = sorted(item.label for item in imports if item.label is not None)
+    plain = any(item.label is None for item in imports)
+    if source.label is None:
+        what = f"the component imports no {source.interface} without a label"
+        fix = f'{source.key} = "{labels[0]}"' if labels else f"remove trigger.{trigger.name}"
+    else:
+        what = f"the component imports no {source.interface} under the label {quoted(source.label)}"
+        fix = nearest(source.label, labels) if labels else f"leave {source.key} out" if plain else ""
+    why = f"what trigger.{trigger.name} tells comes through an import of the component"
+    return Diagnostic(what, str(table.where(source.key)), why, fix)
+
+
+def source_problems(
+    source: Source | None, trigger: TriggerRoute, route: Route | None, table: Table
+) -> list[Diagnostic]:
+    """Return what is wrong between a trigger and the backend that its messages come from."""
+    if not isinstance(source, OwnBackend) and trigger.backend is not None:
+        return [_needless(trigger, table)]
+    if source is None:
+        return []
+    backend = trigger.backend if isinstance(source, OwnBackend) else route.backend if route else None
+    if backend is None:
+        return [_no_backend(trigger, table, route)]
+    return _lacking(source.features, trigger, backend)
+
+
+def _needless(trigger: TriggerRoute, table: Table) -> Diagnostic:
+    return Diagnostic(
+        f"trigger.{trigger.name} names a backend, and its messages come from elsewhere",
+        str(table.where("backend")),
+        fix="remove the line backend = ...",
+    )
+
+
+def _no_backend(trigger: TriggerRoute, table: Table, route: Route | None) -> Diagnostic:
+    if route is not None:
+        return Diagnostic(
+            f"messages of trigger.{trigger.name} cannot come through {route.import_.name}: it has no backend",
+            str(table.location),
+        )
+    return Diagnostic(
+        f"trigger.{trigger.name} names no backend for its messages to come from",
+        str(table.location),
+        fix='backend = "memory"',
+    )
+
+
+def _lacking(features: frozenset[str], trigger: TriggerRoute, backend: BackendRoute) -> list[Diagnostic]:
+    lacking = sorted(features - backend.provider.features)
+    if not lacking:
+        return []
+    return [
+        Diagnostic(
+            f"backend {backend.selector!r} does not support {', '.join(lacking)}, "
+            f"which trigger.{trigger.name} needs",
+            str(trigger.where),
+            f"{backend.plugin} declares {', '.join(sorted(backend.provider.features)) or 'no features'}",
+            f"choose a backend that supports it, or remove trigger.{trigger.name}",
+        )
+    ]
