@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmplex.bridge import BridgedInstance, bridge
-from wasmplex.bridge.packing import PACKED, packed, unpacked
+from wasmplex.bridge.packing import packed, unpacked
+from wasmplex.bridge.protocol import PACKED
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble

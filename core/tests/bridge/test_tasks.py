@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from wasmplex.bridge.machine import EVENT_RETURNED, EVENT_START, Op
+from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.tasks import CallTask, Driver
 
 pytestmark = pytest.mark.anyio
@@ -37,11 +37,11 @@ async def test_a_wake_meant_for_the_record_s_last_task_does_not_end_the_next() -
     first = call(session, loop.create_future())
     first.future.set_result(None)
     await asyncio.sleep(0)  # the store may yield before the task's first step: the loop turns
-    assert first.step(EVENT_START) == Op.RETURN | NUMBER << 8
-    assert first.step(EVENT_RETURNED) == Op.EXIT
+    assert first.step(Event.START) == Op.RETURN | NUMBER << 8
+    assert first.step(Event.RETURNED) == Op.EXIT
 
     second = call(session, loop.create_future())
-    assert second.step(EVENT_START) == Op.WAIT
+    assert second.step(Event.START) == Op.WAIT
     while session.driver.step(0, 0, 0) & 0xFF == Op.WAKE:
         assert second.step(STREAM_READ) == Op.WAIT
     second.future.set_result(None)
@@ -57,15 +57,15 @@ async def test_a_task_is_not_woken_again_before_it_has_had_its_turn() -> None:
     first = call(session, loop.create_future())
     first.future.set_result(None)
     await asyncio.sleep(0)
-    first.step(EVENT_START)
-    first.step(EVENT_RETURNED)
+    first.step(Event.START)
+    first.step(Event.RETURNED)
 
     second = call(session, loop.create_future())
-    assert second.step(EVENT_START) == Op.WAIT
+    assert second.step(Event.START) == Op.WAIT
     assert session.driver.step(0, 0, 0) == Op.WAKE | RECORD << 32  # meant for the first
     second.future.set_result(None)
     await asyncio.sleep(0)
     assert session.driver.step(0, 0, 0) == Op.YIELD
     assert second.step(STREAM_READ) == Op.RETURN | NUMBER << 8
-    assert second.step(EVENT_RETURNED) == Op.EXIT
+    assert second.step(Event.RETURNED) == Op.EXIT
     assert (session.running, session.driver.woken, list(session.ready)) == (0, set(), [])

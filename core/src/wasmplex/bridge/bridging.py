@@ -18,8 +18,8 @@ from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
 from wasmplex.bridge.imports import ASIDE, BELOW, ImportAdapter, Role, Wanted, import_adapter
 from wasmplex.bridge.kinds import Function, functions_of, mentioned
-from wasmplex.bridge.parts import STREAM_HEAP
 from wasmplex.bridge.port import export_port, keeper_port, port
+from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.bridge.transport import MEMORY, PLAIN_STRINGS, STRINGS, Transport, TransportName
 from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read

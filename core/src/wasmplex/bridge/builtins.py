@@ -10,10 +10,7 @@ from wasmplex.bridge.kinds import KindTable, points
 from wasmplex.bridge.wat import Scope
 from wasmplex.wit.types import ValueType
 
-__all__ = ["ENDS", "Builtins", "ResourceBuiltins"]
-
-ENDS = 24
-"""Where both ends of a stream or future are put that another adapter makes."""
+__all__ = ["Builtins", "ResourceBuiltins"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Builtins:
             return self._add(f"(canon {word}.new {type_})", "$new")
         make = self._add(f"(canon lower (func $make_{word}{number}) (memory $mem))", "$none")
         self.functions.append(f"""(func $new_{word}{number} (result i64)
-  (call $b{make} (i32.const {ENDS})) (i64.load (i32.const {ENDS})))""")
+  (call $b{make} (i32.const @ENDS@)) (i64.load (i32.const @ENDS@)))""")
         self._names.append(f"$new_{word}{number}")
         self._types.append("")
         return len(self._names) - 1

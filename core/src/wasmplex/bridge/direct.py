@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from wasmplex.bridge.codec import writer
 from wasmplex.bridge.codec.read import Kinds
 from wasmplex.bridge.codec.source import Source
-from wasmplex.bridge.codec.whole import HEADER, REFUSALS, SLOT, argument_slots, arguments, in_memory
+from wasmplex.bridge.codec.whole import REFUSALS, SLOT, argument_slots, arguments, in_memory
 from wasmplex.bridge.codec.write import lower, store
 from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers, points
 from wasmplex.bridge.layout import align_to, cases, flatten, payload_offset, size
-from wasmplex.bridge.transport import MORE, ROOM, TransportName
+from wasmplex.bridge.protocol import HEADER, MORE, RESULT, RESULT_BYTES, ROOM, SLOTS, TO
+from wasmplex.bridge.transport import TransportName
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.memory import RAW, U8, U32
 from wasmplex.values import Err, Ok
@@ -37,14 +38,10 @@ from wasmplex.wit.types import ListType, Option, Primitive, ResultType, ValueTyp
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
 
-__all__ = ["DIRECT", "MORE", "RESULT", "SLOTS", "TO", "answers_in_arena", "direct", "is_direct"]
+__all__ = ["DIRECT", "answers_in_arena", "direct", "is_direct"]
 
 DIRECT: Final = "direct-"
 """What the host's functions for direct calls are called, with the function's number behind."""
-TO: Final = 128
-SLOTS: Final = 136
-RESULT: Final = 272
-_RESULT_BYTES: Final = 512
 _INLINE: Final = 4096
 _LARGE: Final = ROOM - _INLINE
 """Bytes in line, and out of line, above which an answer is made as a block, which can be kept back until
@@ -68,7 +65,7 @@ def is_direct(function: Function, kinds: KindTable, transport: TransportName, *,
 def answers_in_arena(function: Function) -> bool:
     """Say whether an answer may have data out of line, or more than the box has room for."""
     result = function.type.result
-    return result is not None and (points(result) or size(result) + HEADER > _RESULT_BYTES)
+    return result is not None and (points(result) or size(result) + HEADER > RESULT_BYTES)
 
 
 class Box:

@@ -13,7 +13,7 @@ from wasmplex.bridge.flows import BridgedStream, IncomingFuture, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import GuestHandle, Lowered
 from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, lifts, lowers
-from wasmplex.bridge.machine import ARENA, Op
+from wasmplex.bridge.protocol import ARENA, Event, Op
 from wasmplex.bridge.side import Actor, Pulse, Side
 from wasmplex.engine.resources import HostObjects
 from wasmplex.values import Err
@@ -21,7 +21,7 @@ from wasmplex.wit.types import ResultType, TupleType
 
 __all__ = ["ExportCodec", "ExportSession", "export_codecs"]
 
-_SUBTASK, _RETURNED = 1, 2
+_RETURNED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class _CallActor(Actor):
         self._patience = 3
 
     def note(self, event: int, a: int, b: int) -> None:
-        if event == _SUBTASK:
+        if event == Event.SUBTASK:
             if b == _RETURNED:
                 self.side.scripts.append(_deliver(a))
             return
@@ -177,7 +177,7 @@ class _CallActor(Actor):
         if not self.side.flows:
             return self._end() if self.delivered else self._doze()
         self.side.awake = True
-        return Op.NEXT if event == 0 and self.side.pulse.rests(self.side) else Op.YIELD
+        return Op.NEXT if event == Event.NONE and self.side.pulse.rests(self.side) else Op.YIELD
 
     def _doze(self) -> int:
         self.side.awake = False

@@ -15,8 +15,8 @@ from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.imports import elsewhere_imports
 from wasmplex.bridge.kinds import End, Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
-from wasmplex.bridge.machine import ARENA, EVENT_START
 from wasmplex.bridge.parts import Parts, host_instance
+from wasmplex.bridge.protocol import HEADER
 from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import ImportScope
 from wasmplex.wit.types import ValueType
@@ -155,9 +155,9 @@ def _core(function: Function) -> str:
     """
     cores = _param_cores(function)
     if passes_in_memory(function):
-        loads = "(i32.add (local.get 0) (i32.const 16))"
+        loads = "(i32.add (local.get 0) (i32.const @HEADER@))"
     else:
-        loads = " ".join(f"({c}.load offset={16 + 8 * i} (local.get 0))" for i, c in enumerate(cores))
+        loads = " ".join(f"({c}.load offset={HEADER + 8 * i} (local.get 0))" for i, c in enumerate(cores))
     area, extra = "", ""
     result = function.type.result
     if result is not None:
@@ -180,13 +180,13 @@ def _core(function: Function) -> str:
     return f"(func $call{function.number} (param i32) (result i32) {area} {body})"
 
 
-_CALL = f"""
+_CALL = """
     (func $deliver (param $task i32) (param $subtask i32)
       (if (local.get $subtask) (then
         (call $join (local.get $subtask) (i32.const 0)) (call $sub_drop (local.get $subtask))))
       (call $put_result (local.get $task) (global.get $ret)
         (i32.sub (global.get $top) (global.get $ret)))
-      (global.set $top (i32.const {ARENA})))
+      (global.set $top (i32.const @ARENA@)))
 
     (func (export "call") (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (local $task i32) (local $status i32)
@@ -196,8 +196,9 @@ _CALL = f"""
       (if (i32.eq (i32.and (local.get $status) (i32.const 15)) (i32.const 2))
         (then (call $deliver (local.get $task) (i32.shr_u (local.get $status) (i32.const 4))))
         (else
-          (call $join (i32.shr_u (local.get $status) (i32.const 4)) (i32.load offset=4 (local.get $task)))))
-      (call $run (local.get $task) (i32.const {EVENT_START}) (i32.const 0) (i32.const 0)))
+          (call $join (i32.shr_u (local.get $status) (i32.const 4))
+            (i32.load offset=@SET@ (local.get $task)))))
+      (call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 0) (i32.const 0)))
 """
 
 _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wasmplex.bridge.elements import Elements
-from wasmplex.bridge.machine import Op
+from wasmplex.bridge.protocol import Op
 from wasmplex.logs import get_logger
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wasmplex.bridge.builtins import Builtins
-from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.custody import Custody, keeper_types
-from wasmplex.bridge.direct import DIRECT, MORE, RESULT, SLOTS, TO, answers_in_arena, is_direct
+from wasmplex.bridge.direct import DIRECT, answers_in_arena, is_direct
 from wasmplex.bridge.kinds import End, Function, KindTable, lifts
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
-from wasmplex.bridge.machine import ARENA
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, host_instance
+from wasmplex.bridge.protocol import HEADER, MORE, RESULT, SLOTS, TO
 from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import BagScope, ImportScope, Scope
 from wasmplex.wit.types import (
@@ -321,7 +320,7 @@ def _core(function: Function, kinds: KindTable) -> str:
         else ""
     )
     head = f"{make}\n{slots}"
-    block = f"(i32.const {ARENA}) (i32.sub (global.get $top) (i32.const {ARENA}))"
+    block = "(i32.const @ARENA@) (i32.sub (global.get $top) (i32.const @ARENA@))"
     if function.type.is_async:
         return _core_async(function, cores, head, block)
     takes = lifts([param.type for param in function.type.params], kinds.custody)
@@ -344,7 +343,7 @@ def _core_direct(function: Function) -> str:
     if isinstance(function.type.result, ResultType):  # ok until the host says otherwise
         call = f"(i32.store offset={HEADER} {ready} (i32.const 0))\n{call}"
     flat = flatten(function.type.result) if function.type.result else ()
-    reset = f"(global.set $top (i32.const {ARENA}))"
+    reset = "(global.set $top (i32.const @ARENA@))"
     if len(flat) > 1:
         result, tail = "(result i32)", at
     elif flat:
@@ -366,11 +365,11 @@ def _core_sync(function: Function, cores: Sequence[Core], head: str, block: str,
         call += f"(local.set $at (call $finish (call $call_wait {number} (i32.const 0) (i32.const 0))))"
     elif function.waits:
         call = call.replace("$call ", "$call_wait ")
-    reset = f"(global.set $top (i32.const {ARENA}))"
+    reset = "(global.set $top (i32.const @ARENA@))"
     if len(flat) > 1:
-        result, tail = "(result i32)", "(i32.add (local.get $at) (i32.const 16))"
+        result, tail = "(result i32)", "(i32.add (local.get $at) (i32.const @HEADER@))"
     elif flat:
-        result, tail = f"(result {flat[0]})", f"({flat[0]}.load offset=16 (local.get $at)) {reset}"
+        result, tail = f"(result {flat[0]})", f"({flat[0]}.load offset=@HEADER@ (local.get $at)) {reset}"
     else:
         result, tail = "", reset
     return f"""(func (export "f{function.number}") {_params(cores)} {result}
@@ -384,9 +383,11 @@ def _core_async(function: Function, cores: Sequence[Core], head: str, block: str
     n = function.number
     flat = _return_cores(function)
     if function.type.result is not None and len(flatten(function.type.result)) > MAX_FLAT_PARAMS:
-        loads = "(i32.add (local.get 0) (i32.const 16))"
+        loads = "(i32.add (local.get 0) (i32.const @HEADER@))"
     else:
-        loads = " ".join(f"({core}.load offset={16 + 8 * i} (local.get 0))" for i, core in enumerate(flat))
+        loads = " ".join(
+            f"({core}.load offset={HEADER + 8 * i} (local.get 0))" for i, core in enumerate(flat)
+        )
     return f"""(func $return{n} (param i32) (call $ret{n} {loads}))
 (func (export "f{n}") {_params(cores)} (result i32) (local $slots i32) (local $at i32) (local $task i32)
 (local.set $task (call $record))
@@ -395,8 +396,8 @@ def _core_async(function: Function, cores: Sequence[Core], head: str, block: str
 (local.set $at (call $finish (call $submit (i32.const {n}) (local.get $task) {block})))
 (if (i32.load (local.get $at)) (then
   (call $return{n} (local.get $at))
-  (global.set $top (i32.const {ARENA}))
+  (global.set $top (i32.const @ARENA@))
   (call $release (local.get $task))
   (return (i32.const 0))))
-(global.set $top (i32.const {ARENA}))
-(call $run (local.get $task) (i32.const 101) (i32.const 0) (i32.const 0)))"""
+(global.set $top (i32.const @ARENA@))
+(call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 0) (i32.const 0)))"""

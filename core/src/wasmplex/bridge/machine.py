@@ -4,84 +4,14 @@ It knows no WIT type. A call's arguments go to the host as one block of memory, 
 block, and everything that takes time (waiting, streams, futures) is a sequence of operations that the
 host's `step` hands out, one at a time, each told the outcome of the one before. All state machines are in
 Python; what is here is a loop over a branch table, an arena, and a list of task records.
-
-Memory of an adapter::
-
-    16 .. 24      where canonical ABI results of imported functions are returned (pointer, length)
-    24 .. 32      both ends of a stream or future that is made for, or by, another adapter
-    32 .. 40      payload of waitable-set.poll
-    64 .. ARENA   task records, 16 bytes each: next free (in use: whether asleep), waitable set, both ends
-                  of the wake stream
-    ARENA ..      the arena: arguments and results of the one core call that runs; empty between calls
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-
+from wasmplex.bridge.protocol import ARENA, fill
 from wasmplex.bridge.transport import Transport
 
-__all__ = [
-    "ARENA",
-    "EVENT_OPERATION",
-    "EVENT_RETURNED",
-    "EVENT_START",
-    "Op",
-    "call_memory",
-    "machine",
-    "stream_memory",
-]
-
-ARENA = 1 << 20
-EVENT_OPERATION, EVENT_START, EVENT_RETURNED = 100, 101, 102
-"""Events that `step` is told besides the component model's own (0 none, 1 subtask ... 6 cancelled)."""
-_EVENT_STREAM_READ = 2
-
-
-class Op(IntEnum):
-    """What `step` may tell a task to do; bits 8 to 31 are `index`, the high half is `operand`."""
-
-    EXIT = 0
-    YIELD = 1
-    WAIT = 2
-    RETURN = 3
-    """Take the result of function `index` and return it to the guest."""
-    WAKE = 4
-    """Wake the task whose record is `operand`."""
-    NEXT = 5
-    """Suspend the store until the host has something for it."""
-    CANCELLED = 6
-    """Resolve this task as cancelled."""
-    NEW = 7
-    """Make a stream or future by built-in `index`; the outcome is its readable and its writable end."""
-    ONE = 8
-    """Call built-in `index`, one handle in (`operand`), one number out."""
-    DROP = 9
-    """Call built-in `index`, one handle in (`operand`), nothing out."""
-    COPY = 10
-    """Read from or write to stream `operand` by built-in `index`; `operands` tells pointer and count."""
-    COPY_ONE = 11
-    """The same for a future; `operands` tells the pointer."""
-    FILL = 12
-    """Copy the host's chunk into stream memory `index`; `operands` tells where."""
-    EMIT = 13
-    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length.
-
-    A length of -1 is up to the end of the heap.
-    """
-    JOIN = 14
-    """Add waitable `operand` to this task's set."""
-    LEAVE = 15
-    """Take waitable `operand` out of its set."""
-    GROW = 16
-    """Have at least `operand` bytes of stream memory `index`; 0 empties the heap of the second."""
-    DOZE = 17
-    """Wait like `WAIT`, where the wake stream is being read already."""
-    DELIVER = 18
-    """Hand the result of the guest's function to the host; drop its subtask `operand`, if there is one."""
-    FINISH = 19
-    """Return from ``call`` and exit."""
-
+__all__ = ["call_memory", "machine", "stream_memory"]
 
 _MEMORY = f"""
   (core module $Memory
@@ -185,17 +115,17 @@ _CORE = """
       (i32.store (local.get $entry) (i32.wrap_i64 (local.get $ends)))
       (i32.store offset=4 (local.get $entry) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))))
 
-    (func (export "post") (param i32) (global.set $top (i32.const ARENA)))
+    (func (export "post") (param i32) (global.set $top (i32.const @ARENA@)))
 
     ;; The host may ask for an exchange before it answers, and have the driver woken when it does.
     ;; Give what the host asks for until the block it returns is the result.
     (func $finish (param $at i32) (result i32)
       (local $entry i32) (local $end i32)
       (loop $again
-        (if (i32.ne (i32.load (local.get $at)) (i32.const 2)) (then
+        (if (i32.ne (i32.load (local.get $at)) (i32.const @FIRST_EXCHANGE@)) (then
           (if (i32.load offset=4 (local.get $at)) (then (call $rouse (i32.load offset=4 (local.get $at)))))
           (return (local.get $at))))
-        (local.set $entry (i32.add (local.get $at) (i32.const 16)))
+        (local.set $entry (i32.add (local.get $at) (i32.const @HEADER@)))
         (local.set $end (i32.add (local.get $entry)
           (i32.shl (i32.load offset=4 (local.get $at)) (i32.const 3))))
         (block $done (loop $each
@@ -213,43 +143,44 @@ _NO_TASKS = "(func $rouse (param i32) unreachable)"
 
 _TASKS = """
     (global $free (mut i32) (i32.const 0))
-    (global $records (mut i32) (i32.const 64))
+    (global $records (mut i32) (i32.const @TASKS@))
     (global $driver (mut i32) (i32.const 48))  ;; no record until there is one: it does not sleep
 
     ;; Wake a task that sleeps; one that does not, or has been woken, is left alone.
     (func $rouse (param $task i32)
-      (if (i32.load (local.get $task)) (then
-        (i32.store (local.get $task) (i32.const 0))
-        (drop (call $wake_write (i32.load offset=12 (local.get $task)) (i32.const 0) (i32.const 1))))))
+      (if (i32.load offset=@ASLEEP@ (local.get $task)) (then
+        (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 0))
+        (drop (call $wake_write (i32.load offset=@WRITER@ (local.get $task)) (i32.const 0) (i32.const 1))))))
 
     (func $record (result i32)
       (local $task i32) (local $ends i64)
       (if (global.get $free) (then
         (local.set $task (global.get $free))
-        (global.set $free (i32.load (local.get $task)))
-        (i32.store (local.get $task) (i32.const 0))
+        (global.set $free (i32.load offset=@ASLEEP@ (local.get $task)))
+        (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 0))
         (return (local.get $task))))
       (local.set $task (global.get $records))
-      (global.set $records (i32.add (local.get $task) (i32.const 16)))
-      (if (i32.gt_u (global.get $records) (i32.const ARENA)) (then unreachable))
-      (i32.store offset=4 (local.get $task) (call $set_new))
+      (global.set $records (i32.add (local.get $task) (i32.const @TASK_BYTES@)))
+      (if (i32.gt_u (global.get $records) (i32.const @ARENA@)) (then unreachable))
+      (i32.store offset=@SET@ (local.get $task) (call $set_new))
       (local.set $ends (call $wake_new))
-      (i32.store offset=8 (local.get $task) (i32.wrap_i64 (local.get $ends)))
-      (i32.store offset=12 (local.get $task) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
-      (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))
+      (i32.store offset=@READER@ (local.get $task) (i32.wrap_i64 (local.get $ends)))
+      (i32.store offset=@WRITER@ (local.get $task)
+        (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+      (call $join (i32.load offset=@READER@ (local.get $task)) (i32.load offset=@SET@ (local.get $task)))
       (local.get $task))
 
     (func $release (param $task i32)
-      (i32.store (local.get $task) (global.get $free))
+      (i32.store offset=@ASLEEP@ (local.get $task) (global.get $free))
       (global.set $free (local.get $task)))
 
     ;; Read the wake stream; return how to wait for that, or 0: a wake that came before is all it takes.
     (func $sleep (param $task i32) (result i32)
       (if (i32.ne (i32.const -1)
-          (call $wake_read (i32.load offset=8 (local.get $task)) (i32.const 0) (i32.const 1)))
+          (call $wake_read (i32.load offset=@READER@ (local.get $task)) (i32.const 0) (i32.const 1)))
         (then (return (i32.const 0))))
-      (i32.store (local.get $task) (i32.const 1))
-      (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4))))
+      (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 1))
+      (i32.or (i32.const 2) (i32.shl (i32.load offset=@SET@ (local.get $task)) (i32.const 4))))
 
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $order i64) (local $index i32) (local $operand i32) (local $ends i64)
@@ -258,7 +189,7 @@ _TASKS = """
         (local.set $index
           (i32.and (i32.shr_u (i32.wrap_i64 (local.get $order)) (i32.const 8)) (i32.const 0xffffff)))
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
-        (local.set $event (i32.const EVENT_OPERATION))
+        (local.set $event (i32.const @EVENT_OPERATION@))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
         (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
         (block $emit (block $fill (block $copy_one (block $copy (block $drop
@@ -275,14 +206,14 @@ _TASKS = """
           ;; wait
           (local.set $index (call $sleep (local.get $task)))
           (if (local.get $index) (then (return (local.get $index))))
-          (local.set $event (i32.const EVENT_STREAM_READ))
-          (local.set $p1 (i32.load offset=8 (local.get $task)))
+          (local.set $event (i32.const @EVENT_STREAM_READ@))
+          (local.set $p1 (i32.load offset=@READER@ (local.get $task)))
           (br $again))
           ;; return
           (call_indirect $results (type $none)
             (call $finish (call $take (local.get $task))) (local.get $index))
-          (global.set $top (i32.const ARENA))
-          (local.set $event (i32.const EVENT_RETURNED))
+          (global.set $top (i32.const @ARENA@))
+          (local.set $event (i32.const @EVENT_RETURNED@))
           (br $again))
           ;; wake
           (call $rouse (local.get $operand))
@@ -325,7 +256,7 @@ _TASKS = """
             (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
           (br $again))
           ;; join
-          (call $join (local.get $operand) (i32.load offset=4 (local.get $task)))
+          (call $join (local.get $operand) (i32.load offset=@SET@ (local.get $task)))
           (br $again))
           ;; leave
           (call $join (local.get $operand) (i32.const 0))
@@ -334,8 +265,8 @@ _TASKS = """
         (call $grow (local.get $index) (local.get $operand))
         (br $again))
         ;; doze
-        (i32.store (local.get $task) (i32.const 1))
-        (return (i32.or (i32.const 2) (i32.shl (i32.load offset=4 (local.get $task)) (i32.const 4)))))
+        (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 1))
+        (return (i32.or (i32.const 2) (i32.shl (i32.load offset=@SET@ (local.get $task)) (i32.const 4)))))
         ;; deliver
         (call $deliver (local.get $task) (local.get $operand))
         (br $again))
@@ -349,23 +280,24 @@ _TASKS = """
     (func (export "callback") (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $task i32)
       (local.set $task (call $context))
-      (i32.store (local.get $task) (i32.const 0))
+      (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 0))
       (if (i32.eqz (local.get $event)) (then
-        (local.set $event (call $poll (i32.load offset=4 (local.get $task)) (i32.const 32)))
-        (local.set $p1 (i32.load (i32.const 32)))
-        (local.set $p2 (i32.load (i32.const 36)))))
-      ;; A cancelled task was asleep: nobody may wake its record for the next task that has it.
-      (if (i32.eq (local.get $event) (i32.const 6)) (then
-        (call $join (i32.load offset=8 (local.get $task)) (i32.const 0))  ;; in a set it cannot be cancelled
-        (drop (call $wake_cancel (i32.load offset=8 (local.get $task))))
-        (call $join (i32.load offset=8 (local.get $task)) (i32.load offset=4 (local.get $task)))))
+        (local.set $event (call $poll (i32.load offset=@SET@ (local.get $task)) (i32.const @POLLED@)))
+        (local.set $p1 (i32.load (i32.const @POLLED@)))
+        (local.set $p2 (i32.load offset=4 (i32.const @POLLED@)))))
+      ;; A cancelled task was asleep: nobody may wake its record for the next task that has it. What is in a set
+      ;; cannot be cancelled.
+      (if (i32.eq (local.get $event) (i32.const @EVENT_CANCELLED@)) (then
+        (call $join (i32.load offset=@READER@ (local.get $task)) (i32.const 0))
+        (drop (call $wake_cancel (i32.load offset=@READER@ (local.get $task))))
+        (call $join (i32.load offset=@READER@ (local.get $task)) (i32.load offset=@SET@ (local.get $task)))))
       (call $run (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
 
     ;; Make a stream or future for another adapter; the driver may have something to write to it soon.
     (func $made (param $builtin i32) (result i32)
-      (i64.store (i32.const 24) (call_indirect $builtins (type $new) (local.get $builtin)))
+      (i64.store (i32.const @ENDS@) (call_indirect $builtins (type $new) (local.get $builtin)))
       (call $rouse (global.get $driver))
-      (i32.const 24))
+      (i32.const @ENDS@))
 
     (func (export "start") (result i32)
       (local $task i32)
@@ -373,7 +305,7 @@ _TASKS = """
       (global.set $driver (local.get $task))
       (call $set_context (local.get $task))
       (call $started)
-      (call $run (local.get $task) (i32.const EVENT_START) (i32.const 1) (i32.const 0)))
+      (call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 1) (i32.const 0)))
 
 """
 
@@ -385,13 +317,6 @@ def machine(imports: str, transport: Transport, functions: str, *, tasks: bool) 
     :param functions: one core function for each lifted function, and one for each result
     :param tasks: False for an adapter of synchronous functions without streams and futures
     """
-    core = (
-        (_CORE + (_TASKS if tasks else _NO_TASKS))
-        .replace("ARENA", str(ARENA))
-        .replace("EVENT_OPERATION", str(EVENT_OPERATION))
-        .replace("EVENT_STREAM_READ", str(_EVENT_STREAM_READ))
-        .replace("EVENT_RETURNED", str(EVENT_RETURNED))
-        .replace("EVENT_START", str(EVENT_START))
-    )
+    core = _CORE + (_TASKS if tasks else _NO_TASKS)
     calls = transport.calls + (transport.tasks if tasks else "")
-    return f"(core module $Machine\n{imports}{core}{calls}{functions})"
+    return fill(f"(core module $Machine\n{imports}{core}{calls}{functions})")

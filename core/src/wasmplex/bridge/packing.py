@@ -11,10 +11,10 @@ from __future__ import annotations
 from binascii import hexlify, unhexlify
 from typing import Final
 
-__all__ = ["AS_IT_IS", "PACKED", "PACKING", "packed", "unpacked"]
+from wasmplex.bridge.protocol import PACKED
 
-PACKED: Final = 1 << 31
-"""Added to the number of a function or task: the block beside it is packed."""
+__all__ = ["AS_IT_IS", "PACKING", "packed", "unpacked"]
+
 _MARK: Final = "\x7f" * 16
 """Begins a packed answer; no block begins with this byte."""
 _LEAST: Final = 256
@@ -105,11 +105,11 @@ PACKING: Final = f"""
     ;; Read the host's answer, whose pointer and length are at address 16; leave it where it is in bytes.
     (func $answer (result i32)
       (local $at i32) (local $to i32) (local $from i32) (local $end i32)
-      (local.set $at (i32.load (i32.const 16)))
+      (local.set $at (i32.load (i32.const @RESULTS@)))
       (if (i32.ne (i32.load8_u (local.get $at)) (i32.const {ord(_MARK[0])})) (then (return (local.get $at))))
       (local.set $to (local.get $at))
       (local.set $from (i32.add (local.get $at) (i32.const {len(_MARK)})))
-      (local.set $end (i32.add (local.get $at) (i32.load (i32.const 20))))
+      (local.set $end (i32.add (local.get $at) (i32.load offset=4 (i32.const @RESULTS@))))
       (global.set $top (i32.add (local.get $at)
         (i32.shr_u (i32.sub (local.get $end) (local.get $from)) (i32.const 1))))
       (call $reserve (i32.add (local.get $end) (i32.const 64)))
@@ -124,6 +124,6 @@ PACKING: Final = f"""
 
 AS_IT_IS: Final = """
     (func $pack (param $at i32) (param $size i32) (result i32) (i32.const 0))
-    (func $answer (result i32) (i32.load (i32.const 16)))
+    (func $answer (result i32) (i32.load (i32.const @RESULTS@)))
 """
 """The same for adapters that may not use vectors."""

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.machine import call_memory, machine, stream_memory
+from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.bridge.transport import Marks, Transport
 
-__all__ = ["GUEST_OPTIONS", "START", "STREAM_HEAP", "TWIN_ENCODING", "Parts", "host_instance"]
-
-STREAM_HEAP = 1 << 22
-"""Where data that stream elements point to begins in the second stream memory; buffers lie below."""
+__all__ = ["GUEST_OPTIONS", "START", "TWIN_ENCODING", "Parts", "host_instance"]
 
 
 def host_instance(transport: Transport, bare: Iterable[str] = ()) -> str:
@@ -77,11 +75,11 @@ _STREAMS = """
       (if (i32.eqz (local.get $size)) (then (local.set $at (i32.const 0))))
       (call $send (local.get $which) (local.get $task) (local.get $at) (local.get $size)))
     (func $grow (param $which i32) (param $end i32)
-      (if (i32.eqz (local.get $end)) (then (global.set $hheap (i32.const HEAP)) (return)))
+      (if (i32.eqz (local.get $end)) (then (global.set $hheap (i32.const @STREAM_HEAP@)) (return)))
       (if (local.get $which)
         (then (call $hreserve (local.get $end)))
         (else (call $sreserve (local.get $end)))))
-""".replace("HEAP", str(STREAM_HEAP))
+"""
 
 
 _STREAM_IMPORTS = """(import "s" "target" (global $starget (mut i32)))

@@ -10,10 +10,11 @@ from wasmplex.bridge.codec import Kinds
 from wasmplex.bridge.direct import DIRECT, Box, direct
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.functions import AdapterKinds, Served
-from wasmplex.bridge.packing import PACKED, packed, unpacked
+from wasmplex.bridge.packing import packed, unpacked
+from wasmplex.bridge.protocol import PACKED, ROOM, First
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Memory, Pulse, Side
-from wasmplex.bridge.transport import CALL_MARKS, GROW, MEMORY, ROOM, Transport
+from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.resources import HostObjects
 from wasmplex.plugins.contracts import HostFunction
@@ -82,7 +83,7 @@ def place(side: Side, to: int, block: bytes | bytearray) -> int:
     """Put an answer where the adapter wants it, or keep it back until there is room."""
     if len(block) > ROOM:
         side.kept_back = block
-        block = _GROW.pack(GROW, len(block))
+        block = _GROW.pack(First.GROW, len(block))
     side.calls.write(to, block)
     return len(block)
 

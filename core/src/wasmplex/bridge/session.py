@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
-from wasmplex.bridge.machine import ARENA, Op
-from wasmplex.bridge.side import EXCHANGE, Pulse, Side, align16
+from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
+from wasmplex.bridge.side import Pulse, Side, align16
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 
@@ -24,7 +23,7 @@ __all__ = ["Session"]
 
 _WAKE = struct.Struct("<I")
 _PENDING = bytes(HEADER)
-_ACKNOWLEDGED = b"\1" + bytes(HEADER - 1)
+_ACKNOWLEDGED = bytes([First.DONE]) + bytes(HEADER - 1)
 
 
 class Session(Side):
@@ -78,7 +77,11 @@ class Session(Side):
     def _sealed(self, block: bytes | bytearray) -> bytes | bytearray:
         """Have the driver woken with this answer, if it sleeps and there is something for it now."""
         driver = self.driver
-        if not driver.dozing or block[0] == EXCHANGE or not (self.flows or self.running or self.scripts):
+        if (
+            not driver.dozing
+            or block[0] == First.EXCHANGE
+            or not (self.flows or self.running or self.scripts)
+        ):
             return block
         driver.dozing = False
         sealed = bytearray(block)

@@ -10,25 +10,21 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from wasmplex.bridge.codec import HEADER
 from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
-from wasmplex.bridge.machine import EVENT_OPERATION, EVENT_START, Op
-from wasmplex.bridge.parts import STREAM_HEAP
+from wasmplex.bridge.protocol import HEADER, STREAM_HEAP, Event, First, Op
 from wasmplex.engine.resources import HostObjects
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["EXCHANGE", "Actor", "Memory", "Pulse", "Side", "Then", "align16"]
+__all__ = ["Actor", "Memory", "Pulse", "Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
-EXCHANGE: Final = 2
-"""First word of a block that asks for an exchange of handles before the real one comes."""
 
 Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 """Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
@@ -135,7 +131,7 @@ class Actor:
         order = None
         if event:
             self.side.pulse.busy()
-        if event == EVENT_OPERATION and self._script is not None:
+        if event == Event.OPERATION and self._script is not None:
             order = self._continue((a, b))
         else:
             self.note(event, a, b)
@@ -148,7 +144,7 @@ class Actor:
 
     def note(self, event: int, a: int, b: int) -> None:
         """Take in an event of the task's waitables: a stream's or future's, or its own wake stream's."""
-        if event in (0, EVENT_OPERATION, EVENT_START):
+        if event in (Event.NONE, Event.OPERATION, Event.START):
             return
         flow = self.side.flows.get(a)
         if flow is None:
@@ -264,7 +260,7 @@ class Side:
     def exchange(self, entries: Sequence[tuple[int, int]], then: Then, base: int) -> bytearray:
         """Ask the adapter to take handles apart or to make some, then go on with what it answers."""
         block = bytearray(HEADER + _ENTRY.size * len(entries))
-        _ENTRY.pack_into(block, 0, EXCHANGE, len(entries))
+        _ENTRY.pack_into(block, 0, First.EXCHANGE, len(entries))
         for index, entry in enumerate(entries):
             _ENTRY.pack_into(block, HEADER + _ENTRY.size * index, *entry)
         self._then, self._next_base = then, align16(base + len(block))

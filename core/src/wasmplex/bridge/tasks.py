@@ -8,15 +8,13 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.bridge.functions import Served
-from wasmplex.bridge.machine import EVENT_RETURNED, Op
+from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.side import Actor
 
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
 
 __all__ = ["CallTask", "Driver", "spawn"]
-
-_EVENT_NONE, _EVENT_CANCELLED = 0, 6
 
 
 def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -75,10 +73,10 @@ class CallTask:
     def step(self, event: int) -> int:
         """Sleep, return, exit; or cancelled, exit."""
         session = self.session
-        if event == EVENT_RETURNED:
+        if event == Event.RETURNED:
             del session.tasks[self.record]
             return Op.EXIT
-        if event == _EVENT_CANCELLED:
+        if event == Event.CANCELLED:
             self._forget()
             self.cancel()
             session.leaving.add(self.record)
@@ -131,7 +129,7 @@ class Driver(Actor):
         if self.woken:
             return Op.YIELD
         if side.running or side.flows:
-            return Op.NEXT if event == _EVENT_NONE and side.pulse.rests(side) else Op.YIELD
+            return Op.NEXT if event == Event.NONE and side.pulse.rests(side) else Op.YIELD
         self.dozing = True
         side.awake = False
         if self.armed:

@@ -16,22 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from wasmplex.bridge.packing import AS_IT_IS, PACKED, PACKING
+from wasmplex.bridge.packing import AS_IT_IS, PACKING
 
 __all__ = [
-    "CALL_MARKS", "GROW", "MEMORY", "MORE", "PLAIN_STRINGS", "ROOM", "STRINGS", "Marks", "Transport",
-    "TransportName",
+    "CALL_MARKS", "MEMORY", "PLAIN_STRINGS", "STRINGS", "Marks", "Transport", "TransportName",
 ]  # fmt: skip
 
 TransportName: TypeAlias = Literal["strings", "memory"]
-
-MORE: Final = 132
-"""Where the host says how many bytes an answer to a direct call has that was kept back."""
-ROOM: Final = (1 << 16) + (1 << 13)
-"""Bytes that are free behind the arena for an answer that the host puts in place itself: 64 KiB, as guests
-like to read at once, and what belongs to them."""
-GROW: Final = 3
-"""First word of an answer that was kept back; the second says how many bytes it has."""
 
 
 @dataclass(frozen=True)
@@ -133,50 +124,50 @@ def _strings(packing: str, *, packs: bool) -> Transport:
     )
 
 
-_STRING_CALLS = f"""
+_STRING_CALLS = """
     ;; A block that was packed lies at the top of the arena, and its number has a mark.
     (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
       (if (call $pack (local.get $at) (local.get $size))
-        (then (call $h_call (i32.or (local.get $fn) (i32.const {PACKED})) (global.get $top)
-          (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
-        (else (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))))
+        (then (call $h_call (i32.or (local.get $fn) (i32.const @PACKED@)) (global.get $top)
+          (i32.shl (local.get $size) (i32.const 1)) (i32.const @RESULTS@)))
+        (else (call $h_call (local.get $fn) (local.get $at) (local.get $size) (i32.const @RESULTS@))))
       (call $answer))
     (func $call_wait (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
       (if (call $pack (local.get $at) (local.get $size))
-        (then (call $h_call_wait (i32.or (local.get $fn) (i32.const {PACKED})) (global.get $top)
-          (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
-        (else (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const 16))))
+        (then (call $h_call_wait (i32.or (local.get $fn) (i32.const @PACKED@)) (global.get $top)
+          (i32.shl (local.get $size) (i32.const 1)) (i32.const @RESULTS@)))
+        (else (call $h_call_wait (local.get $fn) (local.get $at) (local.get $size) (i32.const @RESULTS@))))
       (call $answer))
     (func $resume (param $at i32) (param $size i32) (result i32)
       (call $align)
-      (call $h_resume (local.get $at) (local.get $size) (i32.const 16)) (call $answer))
+      (call $h_resume (local.get $at) (local.get $size) (i32.const @RESULTS@)) (call $answer))
     """
 
-_STRING_TASKS = f"""
+_STRING_TASKS = """
     (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
       (call $align)
       (if (call $pack (local.get $at) (local.get $size))
-        (then (call $h_submit (i32.or (local.get $fn) (i32.const {PACKED})) (local.get $task)
-          (global.get $top) (i32.shl (local.get $size) (i32.const 1)) (i32.const 16)))
+        (then (call $h_submit (i32.or (local.get $fn) (i32.const @PACKED@)) (local.get $task)
+          (global.get $top) (i32.shl (local.get $size) (i32.const 1)) (i32.const @RESULTS@)))
         (else (call $h_submit (local.get $fn) (local.get $task) (local.get $at) (local.get $size)
-          (i32.const 16))))
+          (i32.const @RESULTS@))))
       (call $answer))
     (func $take (param $task i32) (result i32)
       (call $align)
-      (call $h_take (local.get $task) (i32.const 16)) (call $answer))
+      (call $h_take (local.get $task) (i32.const @RESULTS@)) (call $answer))
     (func $put_result (param $task i32) (param $at i32) (param $size i32)
       (if (call $pack (local.get $at) (local.get $size))
-        (then (call $h_result (i32.or (local.get $task) (i32.const {PACKED})) (local.get $at)
+        (then (call $h_result (i32.or (local.get $task) (i32.const @PACKED@)) (local.get $at)
           (global.get $top) (i32.shl (local.get $size) (i32.const 1))))
         (else (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))))
     (func $fill (param $which i32) (param $task i32) (param $at i32)
       (if (local.get $which)
         (then (global.set $htarget (local.get $at))
-          (call $h_chunk_h (local.get $task) (i32.const 16)) (global.set $htarget (i32.const 0)))
+          (call $h_chunk_h (local.get $task) (i32.const @RESULTS@)) (global.set $htarget (i32.const 0)))
         (else (global.set $starget (local.get $at))
-          (call $h_chunk_s (local.get $task) (i32.const 16)) (global.set $starget (i32.const 0)))))
+          (call $h_chunk_s (local.get $task) (i32.const @RESULTS@)) (global.set $starget (i32.const 0)))))
     (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
       (if (local.get $which)
         (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
@@ -211,22 +202,22 @@ MEMORY: Final = Transport(
         "h_result": ("result", "i32 i32 i32", ""),
         **_LOWERED_SAME,
     },
-    f"""
+    """
     ;; The place of the host's answer: at the top, where there is room for most.
     (func $room (result i32)
       (call $align)
-      (call $reserve (i32.add (global.get $top) (i32.const {ROOM})))
+      (call $reserve (i32.add (global.get $top) (i32.const @ROOM@)))
       (global.get $top))
     (func $placed (param $to i32) (param $size i32) (result i32)
-      (if (i32.eq (i32.load (local.get $to)) (i32.const {GROW})) (then
+      (if (i32.eq (i32.load (local.get $to)) (i32.const @FIRST_GROW@)) (then
         (call $reserve (i32.add (local.get $to) (i32.load offset=4 (local.get $to))))
         (local.set $size (call $h_refill (local.get $to)))))
       (global.set $top (i32.add (local.get $to) (local.get $size)))
       (local.get $to))
     ;; Make the room that the host has asked for, and have it put its answer there.
     (func $more (param $to i32)
-      (call $reserve (i32.add (local.get $to) (i32.load offset={MORE} (i32.const 0))))
-      (i32.store offset={MORE} (i32.const 0) (i32.const 0))
+      (call $reserve (i32.add (local.get $to) (i32.load offset=@MORE@ (i32.const 0))))
+      (i32.store offset=@MORE@ (i32.const 0) (i32.const 0))
       (drop (call $h_refill (local.get $to))))
     (func $call (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (local $to i32)

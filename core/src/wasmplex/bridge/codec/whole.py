@@ -14,6 +14,7 @@ from wasmplex.bridge.codec.read import Kinds, lift, load
 from wasmplex.bridge.codec.source import Source
 from wasmplex.bridge.codec.write import lower, store
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
+from wasmplex.bridge.protocol import HEADER, First
 from wasmplex.values import Err, Ok
 from wasmplex.wit.mismatch import mismatch
 from wasmplex.wit.types import ResultType, TupleType, ValueType
@@ -23,10 +24,7 @@ __all__ = [
     "whole_call", "write_result",
 ]  # fmt: skip
 
-HEADER = 16
-"""Bytes before the values in a block that the host sends; keeps what follows 16-aligned."""
-DONE = 1
-"""The first word of such a block: a result follows."""
+DONE = int(First.DONE)
 SLOT = {"i32": "I", "i64": "Q", "f32": "f", "f64": "d"}
 REFUSALS = (struct.error, TypeError, KeyError, AttributeError, ValueError, OverflowError, IndexError)
 """What generated code raises for a value that does not fit."""

@@ -1,0 +1,150 @@
+"""What adapters and the host have agreed on: blocks, orders, events, and who has what at which address.
+
+The host's side takes the names from here, and the WAT of the adapters is filled from here: ``@ARENA@`` in it
+is `ARENA`. docs/internals/bridge.md tells how they work together.
+
+Memory of calls, of each adapter::
+
+    RESULTS     pointer and length that canonical ABI results of imported functions are returned by
+    ENDS        both ends of a stream or future that is made for, or by, another adapter
+    POLLED      payload of waitable-set.poll
+    TASKS       task records (`TASK_BYTES` each), up to ARENA; without tasks, the box of direct calls instead:
+    TO          where an answer with data out of line goes, if there can be one
+    MORE        written by the host: bytes that the answer needs, where it has not been put in place
+    SLOTS       the flat values of the call, 8 bytes each
+    RESULT      an answer without data out of line
+    ARENA       arguments and results of the one core call that runs; empty between calls
+
+Two further memories are for streams: one for elements that are all in line, one for those that point at
+something, where what is pointed at begins at `STREAM_HEAP`, above the buffers.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import Final
+
+__all__ = [
+    "ARENA", "ENDS", "HEADER", "MORE", "PACKED", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES", "ROOM",
+    "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event", "First", "Op", "fill",
+]  # fmt: skip
+
+# ---------------------------------------------------------------- blocks
+
+HEADER: Final = 16
+"""Bytes before the values in a block that the host sends; keeps what follows 16-aligned. Two words of it mean
+something: the first is a `First`, the second depends on it."""
+
+
+class First(IntEnum):
+    """The first word of a block that the host sends."""
+
+    PENDING = 0
+    """Of an async function: it has not finished."""
+    DONE = 1
+    """Values follow. The second word is the record of a task to wake, or 0."""
+    EXCHANGE = 2
+    """Entries follow, as many as the second word says: (built-in << 1 | what, handle), see `$exchange`."""
+    GROW = 3
+    """The block was kept back, and has as many bytes as the second word says; make room and ask again."""
+
+
+PACKED: Final = 1 << 31
+"""Added to the number of a function or task: the block beside it is packed (`wasmplex.bridge.packing`)."""
+ROOM: Final = 1 << 16
+"""Bytes that are free behind the arena for an answer that the host puts in place itself."""
+
+# ---------------------------------------------------------------- memory
+
+RESULTS: Final = 16
+ENDS: Final = 24
+POLLED: Final = 32
+TASKS: Final = 64
+TASK_BYTES: Final = 16
+TO: Final = 128
+MORE: Final = 132
+SLOTS: Final = 136
+RESULT: Final = 272
+RESULT_BYTES: Final = 512
+ARENA: Final = 1 << 20
+STREAM_HEAP: Final = 1 << 22
+_TASK: Final = {"ASLEEP": 0, "SET": 4, "READER": 8, "WRITER": 12}
+"""Fields of a task record: whether it sleeps (in a free record: the next free one), its waitable set, both
+ends of its wake stream."""
+
+# ---------------------------------------------------------------- events and orders
+
+
+class Event(IntEnum):
+    """What `step` is told; those up to `CANCELLED` are the component model's own."""
+
+    NONE = 0
+    SUBTASK = 1
+    STREAM_READ = 2
+    CANCELLED = 6
+    OPERATION = 100
+    """The outcome of the order before."""
+    START = 101
+    RETURNED = 102
+
+
+class Op(IntEnum):
+    """What `step` may tell a task to do; bits 8 to 31 are `index`, the high half is `operand`."""
+
+    EXIT = 0
+    YIELD = 1
+    WAIT = 2
+    RETURN = 3
+    """Take the result of function `index` and return it to the guest."""
+    WAKE = 4
+    """Wake the task whose record is `operand`."""
+    NEXT = 5
+    """Suspend the store until the host has something for it."""
+    CANCELLED = 6
+    """Resolve this task as cancelled."""
+    NEW = 7
+    """Make a stream or future by built-in `index`; the outcome is its readable and its writable end."""
+    ONE = 8
+    """Call built-in `index`, one handle in (`operand`), one number out."""
+    DROP = 9
+    """Call built-in `index`, one handle in (`operand`), nothing out."""
+    COPY = 10
+    """Read from or write to stream `operand` by built-in `index`; `operands` tells pointer and count."""
+    COPY_ONE = 11
+    """The same for a future; `operands` tells the pointer."""
+    FILL = 12
+    """Copy the host's chunk into stream memory `index`; `operands` tells where."""
+    EMIT = 13
+    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length.
+
+    A length of -1 is up to the end of the heap.
+    """
+    JOIN = 14
+    """Add waitable `operand` to this task's set."""
+    LEAVE = 15
+    """Take waitable `operand` out of its set."""
+    GROW = 16
+    """Have at least `operand` bytes of stream memory `index`; 0 empties the heap of the second."""
+    DOZE = 17
+    """Wait like `WAIT`, where the wake stream is being read already."""
+    DELIVER = 18
+    """Hand the result of the guest's function to the host; drop its subtask `operand`, if there is one."""
+    FINISH = 19
+    """Return from ``call`` and exit."""
+
+
+# ---------------------------------------------------------------- in WAT
+
+_NAMES: Final = {
+    "ARENA": ARENA, "ENDS": ENDS, "HEADER": HEADER, "POLLED": POLLED, "RESULTS": RESULTS, "ROOM": ROOM,
+    "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP, "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO,
+    "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED, **_TASK,
+    **{f"EVENT_{event.name}": event for event in Event}, **{f"FIRST_{first.name}": first for first in First},
+}  # fmt: skip
+_NAME: Final = re.compile(r"@(\w+)@")
+
+
+def fill(text: str) -> str:
+    """Return the text of a module with numbers in the place of names."""
+    return _NAME.sub(lambda match: str(int(_NAMES[match[1]])), text)
