@@ -92,7 +92,8 @@ class BridgedInstance:
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export; see `wasmplex.plugin.GuestInstance`.
 
-        Streams and futures in the result move until they end, or until the instance is closed.
+        Streams and futures in the result move until they end, or until the instance is closed. The next call
+        that goes through the adapter waits for that.
         """
         if export in self._starts:
             for start in self._starts:
@@ -102,6 +103,8 @@ class BridgedInstance:
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
             return await self._inner.call(export, *args)
+        while self._calls:  # one at a time, and one is under way until what it returned has ended
+            await asyncio.wait(self._calls)
         session = export_session(self._inner, above.kinds, self._transport)
         block, result = session.begin(codec, args)
         task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block, result))

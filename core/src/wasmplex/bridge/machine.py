@@ -285,8 +285,8 @@ _TASKS = """
         (local.set $event (call $poll (i32.load offset=@SET@ (local.get $task)) (i32.const @POLLED@)))
         (local.set $p1 (i32.load (i32.const @POLLED@)))
         (local.set $p2 (i32.load offset=4 (i32.const @POLLED@)))))
-      ;; A cancelled task was asleep: nobody may wake its record for the next task that has it. What is in a set
-      ;; cannot be cancelled.
+      ;; A cancelled task was asleep: nobody may wake its record for the next task that has it. What is in a
+      ;; set cannot be cancelled.
       (if (i32.eq (local.get $event) (i32.const @EVENT_CANCELLED@)) (then
         (call $join (i32.load offset=@READER@ (local.get $task)) (i32.const 0))
         (drop (call $wake_cancel (i32.load offset=@READER@ (local.get $task))))

@@ -64,7 +64,7 @@ class Echoing:
     def __init__(self, echo: Echo, seed: int, *, waits: bool) -> None:
         self.echo, self.random, self.waits = echo, Random(seed), waits
         self.things: list[Thing] = []
-        self.mine: list[Any] = []
+        self.returned: list[tuple[Any, int]] = []
         self.instance: BridgedInstance
 
     # ------------------------------------------------------------ what the guest imports
@@ -128,6 +128,10 @@ class Echoing:
         except Err as error:
             result = error
         await self._same(type_.params[0].type, result, pair.want)
+        while self.returned:
+            mine, number = self.returned.pop()
+            assert await self.instance.call(f"{OWN}#[method]mine.number", mine) == number
+            await mine.drop()
 
     def _thing(self) -> Thing:
         self.things.append(Thing())
@@ -252,8 +256,7 @@ class Echoing:
             case Own(resource) if resource.imported:
                 assert value is want
             case Own():
-                assert await self.instance.call(f"{OWN}#[method]mine.number", value) == want[1]
-                await value.drop()
+                self.returned.append((value, want[1]))  # asked when all that came with it has ended
             case StreamType(Primitive("u8")):
                 assert b"".join([bytes(chunk) async for chunk in value]) == want
             case StreamType(element):
