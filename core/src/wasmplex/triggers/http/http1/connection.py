@@ -395,7 +395,7 @@ class Connection(asyncio.Protocol):
         elif self._delivery.goes_on(self.loop.time(), left):
             self._look_again()
         else:
-            self._transport.abort()
+            self.reset()  # what the system holds for the client goes, too
 
     def _pause(self) -> None:
         if self._reading and not self._transport.is_closing():
