@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wasmplex.triggers.http.fields import MOST_FIELDS
 from wasmplex.triggers.http.http1.head import Head
 from wasmplex.triggers.http.http1.parsing import End, RequestParser
 from wasmplex.triggers.http.refusal import Refused
@@ -121,6 +122,14 @@ def test_large_bodies_in_chunks_of_any_size(size: int) -> None:
         while (event := parser.next_event()) is not None:
             found += event if isinstance(event, bytes) else b""
     assert found == body
+
+
+@pytest.mark.parametrize(("more", "found"), [(0, Head), (1, int)])
+def test_the_number_of_fields_has_a_limit(more: int, found: type) -> None:
+    lines = b"a:\r\n" * (MOST_FIELDS - 1 + more)
+    assert isinstance(events(b"GET / HTTP/1.1\r\nhost: a\r\n%s\r\n" % lines, max_head=65_536)[0], found)
+    raw = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\na:\r\n%s\r\n" % lines
+    assert isinstance(events(raw, max_head=65_536)[1], End if found is Head else int)
 
 
 @pytest.mark.parametrize("limit", [40, 60, 100])

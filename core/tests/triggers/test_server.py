@@ -210,6 +210,28 @@ async def test_work_after_the_answer_holds_nobody_up() -> None:
         assert ended == 3
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_work_after_the_answer_goes_on_when_its_connection_has_ended(version: str) -> None:
+    ended = anyio.Event()
+
+    async def lingering(_: Any, exchange: HttpExchange) -> None:
+        exchange.start(200, [])
+        exchange.write(b"one")
+        await anyio.sleep(0.01)
+        exchange.write(b"two")
+        exchange.finish()
+        await anyio.sleep(0.1)
+        ended.set()
+
+    binding = bind(lingering)
+    async with serving(binding) as port:
+        response = await exchange(port, get().replace(b"1.1", version.encode()))
+        assert response.body.endswith(b"two" if version == "1.0" else b"0\r\n\r\n")
+        with anyio.fail_after(5):
+            await ended.wait()
+    assert binding.workload.cancelled == 0  # type: ignore[attr-defined]
+
+
 async def test_the_connection_limit_is_kept() -> None:
     async with serving(bind(hello), max_connections=1) as port:
         async with connected(port) as first:
@@ -261,6 +283,45 @@ async def test_a_bad_request_waits_for_the_answers_before_it() -> None:
         await client.send(get(close=False) + b"nonsense\r\n\r\n")
         assert (await client.response()).body == b"hello"
         assert Response(await client.rest()).status == 400
+
+
+async def test_a_refusal_has_what_every_answer_has_and_none_to_a_head_has_content() -> None:
+    async with serving(bind(hello), server_header="edge") as port:
+        refused = await exchange(port, b"GET / HTTP/1.1\r\n\r\n")
+        head = await exchange(port, b"HEAD / HTTP/1.1\r\n\r\n")
+    assert refused.status == head.status == 400
+    assert refused.headers["server"] == "edge"
+    assert refused.headers["date"].endswith("GMT")
+    assert len(refused.body) == int(refused.headers["content-length"]) == int(head.headers["content-length"])
+    assert head.body == b""
+
+
+async def test_a_bad_request_waits_for_an_answer_that_is_streamed() -> None:
+    async def streamed(_: Any, exchange: HttpExchange) -> None:
+        exchange.start(200, [])
+        for _i in range(3):
+            exchange.write(b"piece")
+            await anyio.sleep(0.01)
+        exchange.finish()
+
+    async with serving(bind(streamed)) as port, connected(port) as client:
+        await client.send(get(close=False) + b"nonsense\r\n\r\n")
+        await client.head()
+        body, rest = unchunked(await client.rest())
+    assert body == b"piece" * 3
+    assert Response(rest.removeprefix(b"\r\n")).status == 400
+
+
+async def test_what_follows_the_last_request_does_not_cost_its_answer() -> None:
+    async def slow(_: Any, exchange: HttpExchange) -> None:
+        await anyio.sleep(0.05)
+        await hello(_, exchange)
+
+    async with serving(bind(slow)) as port, connected(port) as client:
+        with contextlib.suppress(ConnectionError):
+            await client.send(get() + bytes(4_000_000))
+        assert (await client.response()).body == b"hello"
+        assert await client.rest() == b""
 
 
 async def test_bad_chunks_end_the_request() -> None:
@@ -334,6 +395,19 @@ async def test_expect_continue_is_answered_when_the_body_is_wanted() -> None:
         assert (await client.head()).raw.startswith(b"HTTP/1.1 100 ")
         await client.send(b"body")
         assert b"body" in await client.rest()
+
+
+async def test_http_1_0_has_no_expectations() -> None:
+    async def late(_: Any, exchange: HttpExchange) -> None:
+        await exchange.read()
+        await hello(_, exchange)
+
+    async with serving(bind(late)) as port, connected(port) as client:
+        await client.send(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.reader.read(1), 0.1)
+        await client.send(b"body")
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_expect_continue_is_not_answered_when_it_is_not() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange, HttpFailure
 from wasmplex.component.shape import Export, InstanceType
-from wasmplex.plugin import Err, HostFunction, ImportRequest, Ok, Variant, WorkloadContext
+from wasmplex.plugin import Err, GuestExit, HostFunction, ImportRequest, Ok, Variant, WorkloadContext
 
 pytestmark = pytest.mark.anyio
 
@@ -455,6 +455,56 @@ async def test_a_response_without_body_must_not_name_a_length(guest: Callable[..
 
     with pytest.raises(HttpFailure, match="content-length says 5"):
         await guest(Exchange(), handle)
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_status_without_content_may_name_a_length(guest: Callable[..., Any], status: int) -> None:
+    async def handle(package: Any, request: Any, out: Any) -> None:
+        body = await answer(package, out, ("content-length", b"5"), status=status)
+        await package("types#[static]outgoing-body.finish", body, None)
+
+    exchange = Exchange()
+    await guest(exchange, handle)
+    assert exchange.ended is None
+
+
+@pytest.mark.parametrize("with_body", [False, True])
+async def test_a_head_that_cannot_be_sent(guest: Callable[..., Any], with_body: bool) -> None:
+    class Strict(Exchange):
+        def start(self, status: int, headers: Headers) -> None:
+            raise HttpFailure("the response cannot be sent", why="of the exchange's reasons")
+
+    async def handle(package: Any, request: Any, out: Any) -> None:
+        if not with_body:
+            response = await package(
+                "types#[constructor]outgoing-response", await package("types#[constructor]fields")
+            )
+            await package("types#[static]response-outparam.set", out, Ok(response))
+            return
+        stream = await package("types#[method]outgoing-body.write", await answer(package, out))
+        with pytest.raises(Err) as error:
+            await package("streams#[method]output-stream.blocking-write-and-flush", stream, b"hello")
+        code = await package("types#http-error-code", error.value.value.value)
+        assert code.tag == "internal-error"
+        assert "of the exchange's reasons" in code.value
+
+    exchange = Strict()
+    with pytest.raises(HttpFailure, match="of the exchange's reasons"):
+        await guest(exchange, handle)
+    assert exchange.sent == []
+
+
+@pytest.mark.parametrize(("code", "raised"), [(0, HttpFailure), (1, GuestExit)])
+async def test_an_exit_with_0_is_as_good_as_a_return(
+    guest: Callable[..., Any], code: int, raised: type[Exception]
+) -> None:
+    async def handle(package: Any, request: Any, out: Any) -> None:
+        await package("types#[static]response-outparam.set", out, Err(Variant("HTTP-request-denied")))
+        raise GuestExit(code)
+
+    with pytest.raises(raised) as error:
+        await guest(Exchange(), handle)
+    assert getattr(error.value, "status", 403) == 403
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ https://www.rfc-editor.org/rfc/rfc9110#section-5 and https://www.rfc-editor.org/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wasmplex.triggers.http.refusal import Refused
 
 __all__ = [
-    "CONTROLS", "FRAMING", "TOKEN", "content_length", "field_name", "is_token", "parse_fields", "trailers_of",
+    "CONTROLS", "FRAMING", "MOST_FIELDS", "TOKEN", "content_length", "field_name", "is_token", "parse_fields",
+    "trailers_of",
 ]  # fmt: skip
 
 Field = tuple[bytes, bytes]
@@ -21,6 +22,9 @@ TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 """The characters of names and methods; RFC 9110 5.6.2."""
 CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 """What no line may have in it, CR and LF included; RFC 9110 5.5."""
+
+MOST_FIELDS: Final = 2000
+"""Each costs more memory than its bytes: this many at most, whatever the bytes allow."""
 
 _KNOWN: Final = {
     spelling: name
@@ -61,14 +65,16 @@ def field_name(name: bytes) -> bytes | None:
     return _KNOWN.get(name) or (name.lower() if is_token(name) else None)
 
 
-def parse_fields(lines: Iterable[bytes]) -> list[Field]:
+def parse_fields(lines: Sequence[bytes]) -> list[Field]:
     """Return names, in lower case, and values of field lines that have no `CONTROLS` in them.
 
     White space around a value is no part of it. White space in front of the colon, a line that goes on
     with the one before (obs-fold), and a line without a name are refused, as RFC 9112 5 says or allows.
 
-    :raises Refused: then
+    :raises Refused: then, or if there are more than `MOST_FIELDS`
     """
+    if len(lines) > MOST_FIELDS:
+        raise Refused(431, f"a request has at most {MOST_FIELDS} headers")
     known = _KNOWN.get
     fields = []
     for line in lines:

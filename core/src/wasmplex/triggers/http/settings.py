@@ -91,7 +91,8 @@ class HttpSettings(Settings):
     keep_alive: Duration = 75.0
     """How long an idle connection stays open."""
     write_timeout: Duration = 30.0
-    """How long a client may take none of what is sent to it before the connection is cut."""
+    """How long a client may take none of what is sent to it. Its system says what it took only when half of
+    its buffer is free, so the connection is cut after four times as long without such a word."""
     access_log: bool = False
     """One log line for each request."""
     server_header: str = Field(default="wasmplex", pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$|^$")

@@ -25,7 +25,7 @@ _GRACE: Final = 1.0
 _LAST: Final = 5.0
 """Seconds that a connection without a request gets for one more when another server takes over."""
 _ACCEPTED: Final = 0.05
-"""Seconds until what the loop has accepted is among the connections."""
+"""Seconds until what the loop has accepted is among the connections, and what came on them is read."""
 _SWEEP: Final = 0.1
 """Seconds between two looks at all deadlines."""
 
@@ -140,6 +140,7 @@ class HttpServer:
 
     async def _answer_the_rest(self) -> None:
         self._shared.draining = True
+        await anyio.sleep(_ACCEPTED)
         await self._closed(lambda connection: connection.shutdown())
 
     async def _closed(self, tell: Callable[[Member], None]) -> None:
