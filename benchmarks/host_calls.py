@@ -211,7 +211,7 @@ async def through_bridge(
     """Link as a workload is linked whose imports move bytes."""
     bridged = bridge(wasm, read(wasm), imports, assemble, transport=transport)
     assert bridged is not None
-    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
     linked = engine.link(compiled, bridged.link(imports), "benchmark")
     instance = BridgedInstance(await linked.instantiate(), bridged)
     if bridged.start is not None:

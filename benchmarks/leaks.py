@@ -80,7 +80,7 @@ async def guest(
     wasm = assemble(text)
     bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: True, transport)
     assert bridged is not None
-    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
     linked = engine.link(compiled, bridged.link(imports), "leaks")
 
     async def make() -> BridgedInstance:

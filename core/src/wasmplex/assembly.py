@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from wasmplex import machine
 from wasmplex.component import read, relabel
 from wasmplex.component.shape import Shape
 from wasmplex.config import HostConfig, WorkloadConfig, unknown_triggers, validate
@@ -51,12 +53,14 @@ class Assembly:
 
     :ivar proposals: wasm proposals to switch on or off
     :ivar triggers: host-wide settings of each trigger that a workload uses
+    :ivar memory: bytes that all instances may have together
     """
 
     config: HostConfig
     workloads: tuple[PlannedWorkload, ...]
     proposals: Mapping[str, bool]
     triggers: Mapping[str, Any] = field(repr=False)
+    memory: int = sys.maxsize
 
 
 async def assemble(
@@ -103,7 +107,7 @@ def _assemble(
     triggers, found = _trigger_settings(config, workloads, environ)
     if problems := list(dict.fromkeys([*problems, *found])):
         raise UsageError(problems)
-    return Assembly(config, tuple(workloads), switched, triggers)
+    return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
 
 
 def _plan(

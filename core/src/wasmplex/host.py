@@ -21,7 +21,7 @@ from wasmplex.backends import BackendPool
 from wasmplex.backends import PoolStatistics as BackendStatistics
 from wasmplex.backends.probing import Probed, probe
 from wasmplex.config import HostConfig
-from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine import Engine, EngineSettings, MemoryBudget
 from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
 from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_traceback
@@ -134,8 +134,9 @@ class Host:
             stack.enter_context(KNOWN.holding(secrets_in([triggers, assembly.triggers])))
             if self._shared is None:
                 stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
+            memory = MemoryBudget(assembly.memory, len(assembly.workloads))
             settings = EngineSettings(assembly.proposals, self.config.engine.cache)
-            engine = await stack.enter_async_context(Engine(settings, self._on_drop))
+            engine = await stack.enter_async_context(Engine(settings, self._on_drop, memory))
             if (pool := self._shared) is None:
                 pool = await stack.enter_async_context(BackendPool(self.config.base))
             self._pool = pool

@@ -147,6 +147,14 @@ class InstancePool:
         if not self._lent:
             self.deadlines.close()
 
+    def end_idle(self) -> bool:
+        """End the instance that has been idle for longest; say whether there was one."""
+        if not self._idle:
+            return False
+        self._live -= 1
+        self._end(self._idle.pop(0)[0])
+        return True
+
     async def settle(self) -> None:
         """Wait, after `close`, until nothing is being made any more."""
         with anyio.CancelScope(shield=True):

@@ -28,6 +28,7 @@ from wasmplex.bridge import (
 from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Shape
 from wasmplex.engine import Engine, Instance
+from wasmplex.engine.accounts import Tenant
 from wasmplex.engine.ahead import Coming as InstanceComing
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
@@ -106,6 +107,10 @@ class RunningWorkload:
         """Take no new calls and return when none is under way. The caller brings the deadline."""
         await self._pool.drain()
 
+    def end_idle(self) -> bool:
+        """End an instance that nobody uses, to have its memory; say whether there was one."""
+        return self._pool.end_idle()
+
     def close(self) -> None:
         """Drop the instances."""
         self._pool.close()
@@ -133,9 +138,12 @@ async def open_workload(
     """
     async with AsyncExitStack() as stack:
         served = await serve(planned, pool, stack)
+        tenant = engine.memory.tenant()
+        stack.callback(engine.memory.leave, tenant)
         with _located(planned):
-            create, begin = await _link(planned, engine, served.imports, progress)
+            create, begin = await _link(planned, engine, served.imports, progress, tenant)
         workload = RunningWorkload(planned, served, create, begin, on_error)
+        tenant.reclaim = workload.end_idle
         try:
             yield workload
         finally:
@@ -157,19 +165,22 @@ def _located(planned: PlannedWorkload) -> Iterator[None]:
 
 
 async def _link(
-    planned: PlannedWorkload, engine: Engine, imports: Mapping[str, HostFunctions], progress: Progress | None
+    planned: PlannedWorkload,
+    engine: Engine,
+    imports: Mapping[str, HostFunctions],
+    progress: Progress | None,
+    tenant: Tenant,
 ) -> tuple[_Create, Callable[[], Coming] | None]:
     """Compile and link a component, with adapters if it needs them.
 
+    :param tenant: whose memory its instances take
     :return: what makes instances, and what begins to make them ahead of calls, if anything does
     """
     chosen = strategy(planned, engine.settings)
     guest, shape = planned.wasm, planned.shape
     if chosen.lazy_tables:
         guest = await _quick_to_make(guest)
-    kept = chosen.kept_memories and await engine.keeps_memories(guest)
-    may_place = chosen.bytes_in_place and (kept or chosen.transport == "memory")
-    placed = await _with_bytes_in_place(guest, shape) if may_place else None
+    placed = await _with_bytes_in_place(guest, shape) if chosen.bytes_in_place else None
     if placed is not None:
         guest, shape, imports = placed.wasm, placed.shape, placed.imports(imports)
     bridged = bridge(
@@ -177,13 +188,16 @@ async def _link(
         chosen.transport, vectors=chosen.vectors, twins=chosen.twins,
     )  # fmt: skip
     if bridged is None:
-        wasm, linked_imports, host_memory = guest, imports, placed is not None
+        wasm, linked_imports = guest, imports
+        if guest is not planned.wasm:
+            shape = replace(shape, capacity=read(guest).capacity)
     else:
         wasm, shape = bridged.wasm, read(bridged.wasm, composed=True)
-        linked_imports, host_memory = bridged.link(imports), bridged.host_memory or placed is not None
-    compiled = await engine.compile(wasm, shape, progress, host_memory=host_memory, keep_memories=kept)
-    finder = locate if placed else None
-    linked = engine.link(compiled, linked_imports, planned.config.name, planned.config.limits, finder)
+        linked_imports = bridged.link(imports)
+    often = planned.config.instances.reuse == 1
+    compiled = await engine.compile(wasm, shape, progress, mapped=chosen.kept_memories, often=often)
+    name, limits, finder = planned.config.name, planned.config.limits, locate if placed else None
+    linked = engine.link(compiled, linked_imports, name, limits, tenant, finder)
     ahead = None
     if chosen.made_ahead and (bridged is None or bridged.start is None):
         ahead = await engine.ahead(linked)

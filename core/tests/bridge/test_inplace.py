@@ -52,7 +52,7 @@ async def calling(
             compiled = await engine.compile(wasm, read(wasm))
             instance = await engine.link(compiled, imports, "test").instantiate()
         else:
-            compiled = await engine.compile(placed.wasm, placed.shape, host_memory=True)
+            compiled = await engine.compile(placed.wasm, placed.shape)
             linked = engine.link(compiled, placed.imports(imports), "test", locate=locate)
             instance = await linked.instantiate()
         try:
@@ -204,7 +204,7 @@ async def running(wasm: bytes, imports: dict[str, dict[str, Any]]) -> AsyncItera
     placed = in_place(wasm, list(imports), assemble)
     assert placed is not None
     async with Engine(EngineSettings(use_cache=False)) as engine:
-        compiled = await engine.compile(placed.wasm, placed.shape, host_memory=True)
+        compiled = await engine.compile(placed.wasm, placed.shape)
         linked = engine.link(compiled, placed.imports(imports), "test", locate=locate)
         instance = await linked.instantiate()
         yield instance
@@ -343,7 +343,7 @@ async def test_a_mebibyte_takes_little_more_memory_and_a_fraction_of_the_time() 
             "values": (wasm, read(wasm), imports, False),
         }
         for name, (code, shape, served, host_memory) in ways.items():
-            compiled = await engine.compile(code, shape, host_memory=host_memory)
+            compiled = await engine.compile(code, shape)
             instance = await engine.link(compiled, served, "test", locate=locate).instantiate()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             spent = []

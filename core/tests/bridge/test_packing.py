@@ -89,7 +89,7 @@ async def test_bytes_cross_as_they_are_where_a_limit_leaves_no_memory_for_digits
             "put": lambda *args: None,
         }
     }
-    async with running(imports, memory=8 << 20) as instance:
+    async with running(imports, memory=16 << 20) as instance:
         for _ in range(3):
             await instance.call("copy", 0, 0)
     assert written == [value] * 3

@@ -98,7 +98,7 @@ async def test_several_resources_are_lent_at_once(waits: bool) -> None:
     bridged = bridge(wasm, read(wasm), imports, assemble, lambda item: False, echo.TRANSPORT)
     assert bridged is not None
     async with Engine(EngineSettings(use_cache=False)) as engine:
-        compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
+        compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
         linked = engine.link(compiled, bridged.link(imports), "test")
         instance = BridgedInstance(await linked.instantiate(), bridged)
         for _ in range(2):

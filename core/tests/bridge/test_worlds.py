@@ -93,7 +93,7 @@ async def echoes(engine: Engine, echoing: Echoing, transport: Any) -> None:
     made, imports = echoing.echo, echoing.imports()
     bridged = bridge(made.wasm, made.shape, imports, assemble, transport=transport)
     assert bridged is not None
-    compiled = await engine.compile(bridged.wasm, read(bridged.wasm), host_memory=bridged.host_memory)
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
     linked = engine.link(compiled, bridged.link(imports), "test")
     echoing.instance = instance = BridgedInstance(await linked.instantiate(), bridged)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from wasmplex.component import read
 from wasmplex.engine import Engine, HostMemory, Linked
+from wasmplex.engine.accounts import Account, MemoryBudget
 from wasmplex.errors import LimitExceeded, Trap
 from wasmplex.plugins.limits import Limits
 from wasmtime import wat2wasm
@@ -22,7 +23,7 @@ async def linked(
     engine: Engine, text: str, imports: dict[str, Any] | None = None, limits: Limits | None = None
 ) -> Linked:
     wasm = bytes(wat2wasm(text))
-    compiled = await engine.compile(wasm, read(wasm), host_memory=True)
+    compiled = await engine.compile(wasm, read(wasm))
     return engine.link(compiled, imports or {}, "shop", limits)
 
 
@@ -75,7 +76,6 @@ async def test_nothing_outside_is_touched(engine: Engine, at: int, count: int) -
 async def test_memories_go_with_their_instance(engine: Engine) -> None:
     shop = await linked(engine, TWO_MEMORIES)
     creator = shop.compiled.variant.creator
-    assert creator is not None
     instances = [await shop.instantiate() for _ in range(5)]
     assert creator.live == 10
     assert len({m.base for instance in instances for m in instance.memories}) == 10
@@ -88,7 +88,6 @@ async def test_limit_from_the_start(engine: Engine) -> None:
     shop = await linked(engine, TWO_MEMORIES, limits=Limits(memory=PAGE))
     with pytest.raises(LimitExceeded):
         await shop.instantiate()
-    assert shop.compiled.variant.creator is not None
     assert shop.compiled.variant.creator.live == 0
 
 
@@ -102,4 +101,4 @@ async def test_guest_behaves_as_with_memory_of_wasmtime(engine: Engine, guest_te
 
 def test_memory_that_cannot_be_had() -> None:
     with pytest.raises(MemoryError):
-        HostMemory(0, 2**60, 2**60, 0)
+        HostMemory(Account(MemoryBudget().tenant(), 2**62), 0, 2**60, 2**60, 0)

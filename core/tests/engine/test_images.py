@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from wasmplex.component import read
 from wasmplex.component.images import MemoryImage
 from wasmplex.engine import Engine, Instance, Linked, images, pages
+from wasmplex.engine.accounts import Account, MemoryBudget
 from wasmplex.engine.ahead import Ahead
 from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.memory import RAW, U8
@@ -31,6 +32,7 @@ pytestmark = [
 
 WASM_PAGE = 1 << 16
 SIZE, CAPACITY = 20 * PAGE, 64 * PAGE
+ENOUGH = Account(MemoryBudget().tenant(), 2**40)
 CONTENT = bytes(at * 7 % 251 for at in range(SIZE - 3 * PAGE))
 WHOLE = CONTENT.ljust(SIZE, b"\0")
 
@@ -54,7 +56,7 @@ writes = st.lists(st.tuples(st.integers(0, SIZE - 1), st.binary(min_size=1, max_
 def test_a_kept_memory_is_as_new(
     image: Image, writes: list[tuple[int, bytes]], reads: list[int], reading_first: bool, grown: int
 ) -> None:
-    memory = image.memory(CAPACITY, PAGE)
+    memory = image.memory(ENOUGH, CAPACITY, PAGE)
     base = memory.base
     assert content(base, SIZE) == WHOLE if reading_first else True
     memory.grow(SIZE + grown * PAGE)
@@ -62,7 +64,7 @@ def test_a_kept_memory_is_as_new(
         memory.write(at, data[: memory.size - at])
     assert sum(U8[base + at] for at in reads) >= 0
     memory.unmap()
-    again = image.memory(CAPACITY, PAGE)
+    again = image.memory(ENOUGH, CAPACITY, PAGE)
     assert again.base == base
     assert again.read(0, SIZE) == WHOLE
     again.grow(CAPACITY)
@@ -82,7 +84,7 @@ def test_without_means_a_kept_memory_is_as_new_all_the_same(
         case "no page map":
             monkeypatch.setattr(images, "_own_pages", lambda *args: b"")
     for _ in range(3):
-        memory = image.memory(CAPACITY, PAGE)
+        memory = image.memory(ENOUGH, CAPACITY, PAGE)
         assert memory.read(0, SIZE) == WHOLE
         memory.write(0, b"!" * SIZE)
         memory.unmap()
@@ -116,7 +118,7 @@ def new(image: Image) -> tuple[int, int]:
 def test_after_a_fork_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page map is the other process's, and so would be what is copied."""
     image = Image(MemoryImage(CAPACITY, SIZE, ((0, CONTENT),)))
-    memory = image.memory(CAPACITY, PAGE)
+    memory = image.memory(ENOUGH, CAPACITY, PAGE)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     memory.unmap()
     assert image.kept == 0
@@ -126,7 +128,7 @@ def test_an_image_leaves_nothing_behind() -> None:
     gc.collect()
     before = opened()
     image = Image(MemoryImage(CAPACITY, SIZE, ((0, CONTENT),)))
-    memories = [image.memory(CAPACITY, PAGE) for _ in range(KEPT + 3)]
+    memories = [image.memory(ENOUGH, CAPACITY, PAGE) for _ in range(KEPT + 3)]
     for memory in memories:
         memory.unmap()
     assert image.kept == KEPT
@@ -190,13 +192,25 @@ GUEST = f"""(component
 
 async def linked(engine: Engine, *, keep: bool = True, limits: Limits | None = None) -> Linked:
     wasm = bytes(wat2wasm(GUEST))
-    return engine.link(await engine.compile(wasm, read(wasm), keep_memories=keep), {}, "shop", limits)
+    return engine.link(await engine.compile(wasm, read(wasm), often=keep), {}, "shop", limits)
 
 
-async def test_instances_find_what_the_component_says(engine: Engine) -> None:
-    ordinary = await (await linked(engine, keep=False)).instantiate()
-    expected = await ordinary.call("sum")
+async def copied(engine: Engine, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return what the guest sees in a memory without an image."""
+    with monkeypatch.context() as without:
+        without.setattr(images, "possible", lambda: False)
+        wasm = bytes(wat2wasm(text))
+        ordinary = await engine.link(await engine.compile(wasm, read(wasm)), {}, "shop").instantiate()
+    assert ordinary._linked.compiled.image_size == 0
+    found: int = await ordinary.call("sum")
     ordinary.close()
+    return found
+
+
+async def test_instances_find_what_the_component_says(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await copied(engine, GUEST, monkeypatch)
     shop = await linked(engine)
     assert shop.compiled.image_size == 5 * WASM_PAGE
     for spoilt in [(0, 1, 0), (5 * WASM_PAGE - 9, 9, 0), (70_000, 1000, 3), (0, 5 * WASM_PAGE, 1)] * 5:
@@ -210,7 +224,6 @@ async def test_instances_find_what_the_component_says(engine: Engine) -> None:
 async def test_many_instances_at_a_time(engine: Engine) -> None:
     shop = await linked(engine)
     creator = shop.compiled.variant.creator
-    assert creator is not None
     for _ in range(2):
         alive: list[Instance] = [await shop.instantiate() for _ in range(KEPT + 5)]
         sums = set()
@@ -233,19 +246,32 @@ async def test_limits_hold_for_kept_memories(engine: Engine) -> None:
     instance.close()
 
 
-async def test_components_that_differ_in_their_data_alone_are_two(engine: Engine) -> None:
-    ordinary: list[Any] = []
-    kept: list[Any] = []
-    for text in (GUEST, GUEST.replace("abcdefgh", "ABCDEFGH")):
+async def test_components_that_differ_in_their_data_alone_are_two(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = (GUEST, GUEST.replace("abcdefgh", "ABCDEFGH"))
+    made: dict[bool, list[Any]] = {False: [], True: []}
+    for text in texts:
         wasm = bytes(wat2wasm(text))
-        for keep, made in ((False, ordinary), (True, kept)):
-            compiled = await engine.compile(wasm, read(wasm), keep_memories=keep)
+        for often, those in made.items():
+            compiled = await engine.compile(wasm, read(wasm), often=often)
             instance = await engine.link(compiled, {}, "shop").instantiate()
-            made.append((await instance.call("sum"), compiled, instance))
-    assert [found for found, *_ in kept] == [found for found, *_ in ordinary]
-    assert kept[0][0] != kept[1][0]
-    for *_, instance in (*ordinary, *kept):
+            those.append((await instance.call("sum"), compiled, instance))
+    expected = [await copied(engine, text, monkeypatch) for text in texts]
+    for those in made.values():
+        assert [found for found, *_ in those] == expected
+        for *_, instance in those:
+            instance.close()
+    assert expected[0] != expected[1]
+
+
+async def test_memories_are_kept_where_instances_are_made_often(engine: Engine) -> None:
+    for often, kept in ((False, 0), (True, 1)):
+        shop = await linked(engine, keep=often)
+        instance = await shop.instantiate()
+        await instance.call("spoil", 0, 1000, 0)
         instance.close()
+        assert [image.kept for image in shop.compiled.variant.creator._images.values()] == [kept]
 
 
 async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engine: Engine) -> None:
@@ -256,7 +282,7 @@ async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engin
     failed = 0
     for _ in range(3):
         try:  # pytest would keep the traceback, and all that is in its frames
-            await engine.compile(wasm, shape, keep_memories=True)
+            await engine.compile(wasm, shape, often=True)
         except ComponentError:
             failed += 1
     assert failed == 3
@@ -284,7 +310,7 @@ async def test_without_files_for_images_instances_are_ordinary(
 
 def test_pages_that_were_opened_and_not_counted_are_closed_again(image: Image) -> None:
     """As after Ctrl-C between the two."""
-    memory = image.memory(CAPACITY, PAGE)
+    memory = image.memory(ENOUGH, CAPACITY, PAGE)
     base = memory.base
     with pytest.MonkeyPatch.context() as patch:
         permit = pages.permit
@@ -298,7 +324,7 @@ def test_pages_that_were_opened_and_not_counted_are_closed_again(image: Image) -
             memory.grow(SIZE + PAGE)
     U8[base + SIZE] = 7
     memory.unmap()
-    again = image.memory(CAPACITY, PAGE)
+    again = image.memory(ENOUGH, CAPACITY, PAGE)
     assert again.base == base
     again.grow(SIZE + PAGE)
     assert again.read(SIZE, PAGE) == bytes(PAGE)
@@ -336,24 +362,21 @@ async def test_an_engine_for_one_component_ends_with_it(engine: Engine) -> None:
     assert len(engine.services.ticker._engines) == before
 
 
-async def test_memories_that_others_make_are_noted_nowhere(engine: Engine) -> None:
+async def test_memories_that_another_thread_makes_are_its_instances(engine: Engine) -> None:
     shop = await linked(engine)
     first = await shop.instantiate()
     coming = shop.prepare().begin()
-    while not images_polled(coming.future):
-        pass
+
+    def run() -> None:
+        while not coming.poll(coming.future):
+            pass
+
+    await anyio.to_thread.run_sync(run)
     second = coming.finish()
-    assert len(first.memories) == 1
-    assert second.memories == []
+    assert [len(first.memories), len(second.memories)] == [1, 1]
+    assert first.memories[0] is not second.memories[0]
     first.close()
     second.close()
-
-
-def images_polled(future: int) -> bool:
-    from wasmplex.engine import capi
-
-    done: bool = capi.future_poll(future)
-    return done
 
 
 def test_the_page_size_is_what_python_says() -> None:

@@ -82,11 +82,6 @@ class Bridged:
     transport: Transport = STRINGS
 
     @property
-    def host_memory(self) -> bool:
-        """Whether the engine must show the host the memories of instances."""
-        return self.transport is MEMORY
-
-    @property
     def starts(self) -> tuple[str, ...]:
         """The exports to call once in every fresh instance."""
         adapters = [part.adapter for part in (self.below, self.aside) if part is not None]

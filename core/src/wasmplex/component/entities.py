@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from wasmplex.component.binary import Cursor
+from wasmplex.component.capacity import UNKNOWN, Capacity
 from wasmplex.component.shape import CoreModuleType, NamedType, UnknownSection
 from wasmplex.wit import types as t
 
@@ -50,12 +51,16 @@ class InstanceDef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentDef:
-    """A component or component type; it binds the resources in ``range(low, high)``."""
+    """A component or component type; it binds the resources in ``range(low, high)``.
+
+    :ivar capacity: what an instance of it takes
+    """
 
     imports: Mapping[str, Item]
     exports: Mapping[str, Item]
     low: int = 0
     high: int = 0
+    capacity: Capacity = UNKNOWN
 
 
 TypeEntry: TypeAlias = t.ValueType | NamedType | t.FuncType | t.Resource | InstanceDef | ComponentDef

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wasmplex.component.binary import Budget, Cursor
+from wasmplex.component.capacity import total
 from wasmplex.component.entities import MAX_SIZE, Context, Entity, InstanceDef, Item, Sort
 from wasmplex.component.foreign import foreign
 from wasmplex.component.module import module_budget
@@ -75,8 +76,8 @@ class _Finish(Substitution):
         for side in (scope.imports, scope.exports):
             for name, item in side.items():
                 self._introduce(name, item, imported=side is scope.imports)
-        total = sum(self.context.size(i.entity) for i in (*scope.imports.values(), *scope.exports.values()))
-        self.cursor.spend(total)
+        size = sum(self.context.size(i.entity) for i in (*scope.imports.values(), *scope.exports.values()))
+        self.cursor.spend(size)
         imports, exports = self._externs(scope.imports), self._externs(scope.exports)
         return Shape(
             tuple(
@@ -89,6 +90,7 @@ class _Finish(Substitution):
             ),
             frozenset(self.context.proposals),
             tuple(self.context.unknown),
+            total(scope.made),
         )
 
     def _introduce(self, owner: str, item: Item, *, imported: bool) -> None:

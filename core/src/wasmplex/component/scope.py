@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from wasmplex.component.binary import Cursor
+from wasmplex.component.capacity import UNKNOWN, Capacity
 from wasmplex.component.entities import ComponentDef, Context, Entity, InstanceDef, Item, Sort, TypeEntry
 from wasmplex.component.shape import CoreModuleType, NamedType
 from wasmplex.wit import types as t
@@ -56,6 +57,8 @@ class Scope:
     import_attributes: dict[str, Attributes] = field(default_factory=dict)
     export_attributes: dict[str, Attributes] = field(default_factory=dict)
     low: int = 0
+    made: list[Capacity] = field(default_factory=list)
+    """What each instance takes that is made here."""
 
     def __post_init__(self) -> None:
         self.low = self.context.next_resource
@@ -192,6 +195,6 @@ def read_sort(cursor: Cursor) -> Sort | int:
     return Sort(byte)
 
 
-def module_item() -> Item:
-    """Return the item for a core module; what is in it is not modelled."""
-    return Item(Sort.MODULE, CoreModuleType())
+def module_item(capacity: Capacity = UNKNOWN) -> Item:
+    """Return the item for a core module; what else is in it is not modelled."""
+    return Item(Sort.MODULE, CoreModuleType(capacity))

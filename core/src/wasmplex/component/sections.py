@@ -8,10 +8,11 @@ from collections.abc import Callable
 from wasmplex.component import coretypes
 from wasmplex.component.binary import Budget, Cursor
 from wasmplex.component.canon import read_canon
+from wasmplex.component.capacity import UNKNOWN, module_capacity, total
 from wasmplex.component.entities import ComponentDef, InstanceDef, Item, Sort
 from wasmplex.component.module import note_module
 from wasmplex.component.scope import Attributes, Scope, module_item, read_sort
-from wasmplex.component.shape import UnknownSection
+from wasmplex.component.shape import CoreModuleType, UnknownSection
 from wasmplex.component.substitution import instantiate_as, instantiate_component
 from wasmplex.component.typedefs import read_alias, read_attributes, read_extern, read_type, read_value
 from wasmplex.wit import types as t
@@ -78,8 +79,9 @@ def read_section(cursor: Cursor, scope: Scope, section: int, modules: Budget) ->
         case 0:
             return
         case 1:
+            capacity = module_capacity(cursor.data, cursor.pos, cursor.end, modules)
             note_module(cursor, scope.context.proposals, modules)
-            scope.add(module_item())
+            scope.add(module_item(capacity))
         case 4:
             cursor.section = f"the component at byte {cursor.pos:#x}"
             scope.add(_nested(cursor, scope, modules))
@@ -98,7 +100,8 @@ def read_section(cursor: Cursor, scope: Scope, section: int, modules: Budget) ->
 def _nested(cursor: Cursor, scope: Scope, modules: Budget) -> Item:
     inner = Scope.inside(scope, cursor, concrete=True)
     read_sections(cursor, inner, modules)
-    component = ComponentDef(inner.imports, inner.exports, inner.low, scope.context.next_resource)
+    high = scope.context.next_resource
+    component = ComponentDef(inner.imports, inner.exports, inner.low, high, total(inner.made))
     items = (*inner.imports.values(), *inner.exports.values())
     scope.context.weigh(cursor, component, [item.entity for item in items])
     return Item(Sort.COMPONENT, component)
@@ -108,7 +111,8 @@ def _core_instance(cursor: Cursor, scope: Scope) -> None:
     cursor.spend()
     kind = cursor.byte("a core instance")
     if kind == 0x00:
-        scope.core_index(cursor, Sort.MODULE)
+        module = scope.spaces[Sort.MODULE][scope.core_index(cursor, Sort.MODULE)]
+        scope.made.append(module.capacity if isinstance(module, CoreModuleType) else UNKNOWN)
         for _ in cursor.vec("arguments"):
             cursor.text("the name of an argument")
             if (sort := cursor.byte("a core instance")) != 0x12:
@@ -146,6 +150,7 @@ def _instance(cursor: Cursor, scope: Scope) -> None:
         component = scope.item(cursor, Sort.COMPONENT).entity
         arguments = _arguments(cursor, scope)
         instance = instantiate_component(scope.context, cursor, component, arguments)  # type: ignore[arg-type]
+        scope.made.append(component.capacity if isinstance(component, ComponentDef) else UNKNOWN)
     elif kind == 0x01:
         exports = _inline_exports(cursor, scope)
         instance = InstanceDef(exports)

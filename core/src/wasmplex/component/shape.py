@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from wasmplex.component.capacity import NOTHING, UNKNOWN, Capacity
 from wasmplex.wit.types import FuncType, Resource, ValueType
 
 __all__ = [
@@ -56,7 +57,12 @@ class ValueExtern:
 
 @dataclass(frozen=True, slots=True)
 class CoreModuleType:
-    """A core module import or export; its inner type is not modelled."""
+    """A core module import or export; its inner type is not modelled.
+
+    :ivar capacity: what an instance of it takes, for one that is defined here
+    """
+
+    capacity: Capacity = field(default=UNKNOWN, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +174,5 @@ class Shape:
     """The wasm proposals its type sections, canonical options and core modules are seen to need."""
     unknown_sections: tuple[UnknownSection, ...] = ()
     """Sections that were skipped because a newer version of the component model must have added them."""
+    capacity: Capacity = field(default=NOTHING, compare=False, repr=False)
+    """What one instance takes besides memories."""

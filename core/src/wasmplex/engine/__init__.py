@@ -5,6 +5,7 @@ Everything happens on the event loop's thread except compiling and the epoch tic
 
 from __future__ import annotations
 
+from wasmplex.engine.accounts import MemoryBudget
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.engine import Engine
 from wasmplex.engine.host_memory import HostMemory
@@ -22,5 +23,6 @@ __all__ = [
     "HostMemory",
     "Instance",
     "Linked",
+    "MemoryBudget",
     "ValueMismatch",
 ]

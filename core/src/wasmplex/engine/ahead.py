@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wasmplex.engine.instance import Instance, Starting
-    from wasmplex.engine.variants import Variant
     from wasmplex.engine.worker import Worker
 
 __all__ = ["Ahead", "Coming", "worth_it"]
@@ -47,7 +46,7 @@ async def worth_it(linked: Linked) -> bool:
     :param linked: the component as it is to be run
     """
     compiled = linked.compiled
-    took = await _trial(Linked(compiled, linked.workload, linked.limits))
+    took = await _trial(Linked(compiled, linked.workload, linked.limits, linked.tenant))
     return took is not None and (took >= _WORTH or compiled.image_size >= _LARGE)
 
 
@@ -112,24 +111,8 @@ class Ahead:
 
     async def make(self) -> Instance:
         """Make an instance for somebody who waits: here, whatever the worker is doing."""
-        return await self._linked.instantiate(self._end)
+        return await self._linked.instantiate(elsewhere=True)
 
     def begin(self) -> Coming:
         """Have the worker make an instance."""
-        return Coming(self._linked.prepare(self._end).begin(), self._worker)
-
-    def _end(self, store: int) -> None:
-        stores = [store]
-        if not self._worker.busy:
-            try:
-                self._worker.submit(_delete, stores, self._linked.compiled.variant)
-                return
-            except RuntimeError:  # no thread can be started, or the interpreter ends
-                pass
-        _delete(stores, self._linked.compiled.variant)
-
-
-def _delete(stores: list[int], variant: Variant) -> None:
-    """Delete a store, once; the functions that take its memories back must exist until that is done."""
-    while stores:
-        capi.store_delete(stores.pop())
+        return Coming(self._linked.prepare(elsewhere=True).begin(), self._worker)

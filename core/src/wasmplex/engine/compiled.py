@@ -48,6 +48,8 @@ class Compiled:
         self.shape = shape
         self.size = size
         self.codec = Codec(STATES, fail)
+        self.needs = 0
+        """Bytes of memory that an instance has taken to be made, as far as that has been seen."""
         self._component = component
         self.component = ctypes.cast(component.ptr(), ctypes.c_void_p).value or 0
         self._exports: dict[str, ExportEntry] = {}
@@ -57,7 +59,7 @@ class Compiled:
     @property
     def image_size(self) -> int:
         """Bytes of those memories of an instance that are kept, and brought back to their images."""
-        return 0 if self.variant.creator is None else self.variant.creator.image_size
+        return self.variant.creator.image_size
 
     @property
     def functions(self) -> dict[str, FuncType]:

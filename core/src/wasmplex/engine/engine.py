@@ -15,15 +15,16 @@ import anyio.to_thread
 import wasmtime
 from wasmtime.component import Component
 
-from wasmplex.component.images import LEAST, without_images
+from wasmplex.component.images import without_images
 from wasmplex.component.shape import Extern, InstanceType, Shape
 from wasmplex.engine import images, proposals
+from wasmplex.engine.accounts import MemoryBudget, Tenant
 from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.host_memory import HostMemory
-from wasmplex.engine.images import Image
+from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.services import Services
 from wasmplex.engine.settings import EngineSettings, check_python
@@ -56,17 +57,24 @@ class Engine:
     `close` when all instances have ended.
 
     :param report: is told what an object of the host raised when its instance ended; None to log it
+    :param memory: what all instances may have together; None for as much as there is
     :raises wasmplex.errors.UsageError: on a Python that guests cannot be run on
     """
 
-    def __init__(self, settings: EngineSettings | None = None, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings | None = None,
+        report: Report | None = None,
+        memory: MemoryBudget | None = None,
+    ) -> None:
         check_python(sys.version_info[:3], sys.implementation.name)
         self.settings = settings or EngineSettings()
+        self.memory = memory or MemoryBudget()
         ticker, sweeper = Ticker(), Sweeper() if report is None else Sweeper(report)
         self.services = Services(ticker, Worker(), sweeper, Turns(ticker))
         weakref.finalize(self, self.services.ticker.close)
         weakref.finalize(self, self.services.worker.close, wait=False)
-        self._variants: dict[tuple[bool, bool], Variant] = {}
+        self._variants: dict[bool, Variant] = {}
         self._cache = CodeCache(self.settings.cache_dir) if self.settings.use_cache else None
         self._compiled: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
         self._locks: dict[tuple[str, str], anyio.Lock] = {}
@@ -95,8 +103,8 @@ class Engine:
         shape: Shape,
         progress: Progress | None = None,
         *,
-        host_memory: bool = False,
-        keep_memories: bool = False,
+        mapped: bool = True,
+        often: bool = False,
     ) -> Compiled:
         """Compile a component in another thread, or take it from the cache.
 
@@ -104,41 +112,43 @@ class Engine:
 
         :param shape: what `wasmplex.component.read` says about `wasm`
         :param progress: is told what is being done, in a few words
-        :param host_memory: True to let the host see the memories of instances (`Instance.memories`); such
-            instances are made more slowly, since the data of memories is copied instead of mapped
-        :param keep_memories: True to keep large memories when instances end, and bring them back to their
-            first content for the next: worth it if instances are made often
+        :param mapped: whether large memories are mapped to what they begin with, instead of having it copied
+        :param often: whether instances are made often: large memories are kept then when instances end, and
+            brought back to their first content for the next
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
         digest = await anyio.to_thread.run_sync(_digest, wasm)
-        kept: list[Image] = []
-        if keep_memories and await anyio.to_thread.run_sync(images.possible):
-            wasm, kept = await anyio.to_thread.run_sync(_with_images, wasm)
-        needs = {"concurrency": _needs_concurrency(shape), "host_memory": host_memory or bool(kept)}
-        variant_name = variant_key(self.settings.proposals, **needs)
+        contents: list[Image] = []
+        if mapped and await anyio.to_thread.run_sync(images.possible):
+            wasm, contents = await anyio.to_thread.run_sync(_with_images, wasm, KEPT if often else 0)
+        concurrency = _needs_concurrency(shape)
+        variant_name = variant_key(self.settings.proposals, concurrency=concurrency)
         # The images are what tells components apart that differ in their data alone.
-        key = (f"{digest}{'-images' if kept else ''}", variant_name)
+        key = (
+            f"{digest}{'-images' if contents else ''}{'-kept' if contents and often else ''}",
+            variant_name,
+        )
         lock = self._locks.setdefault(key, anyio.Lock())
         async with lock:
             try:
                 if (found := self._compiled.get(key)) is not None:
                     return found
-                variant = await self._variant(kept, **needs)
+                variant = await self._variant(contents, concurrency)
                 try:
-                    code_digest = await anyio.to_thread.run_sync(_digest, wasm) if kept else digest
+                    code_digest = await anyio.to_thread.run_sync(_digest, wasm) if contents else digest
                     component = await self._component(
                         wasm, f"{code_digest}-{variant_name}", variant, shape, tell
                     )
                     compiled = Compiled(self.services, variant, component, shape, len(wasm))
                 except BaseException:
-                    if kept:
+                    if contents:
                         self.services.ticker.remove(variant.engine)
                     raise
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
-            if kept:
+            if contents:
                 weakref.finalize(compiled, self.services.ticker.remove, variant.engine)
             self._compiled[key] = compiled
             return compiled
@@ -162,27 +172,21 @@ class Engine:
         on = {name for name, switched_on in self.settings.proposals.items() if switched_on}
         return sorted(shape.proposals - {proposals.ALWAYS} - on)
 
-    async def _variant(self, kept: Sequence[Image], *, concurrency: bool, host_memory: bool) -> Variant:
+    async def _variant(self, contents: Sequence[Image], concurrency: bool) -> Variant:
         """Return the engine for a component.
 
-        :param kept: images of its memories; with any, the engine is for this component alone
+        :param contents: images of its memories; with any, the engine is for this component alone
         """
-        key, chosen = (concurrency, host_memory), self.settings.proposals
-        if kept or key not in self._variants:
+        chosen = self.settings.proposals
+        if contents or concurrency not in self._variants:
             await anyio.to_thread.run_sync(partial(check, chosen, concurrency=concurrency))
-        if not kept and key in self._variants:
-            return self._variants[key]
-        made = Variant.new(chosen, concurrency=concurrency, host_memory=host_memory, images=kept)
+        if not contents and concurrency in self._variants:
+            return self._variants[concurrency]
+        made = Variant.new(chosen, concurrency=concurrency, images=contents)
         self.services.ticker.add(made.engine, made)
-        if not kept:
-            self._variants[key] = made
+        if not contents:
+            self._variants[concurrency] = made
         return made
-
-    async def keeps_memories(self, wasm: bytes) -> bool:
-        """Say whether a component has large memories, and the system what it takes to keep them."""
-        if len(wasm) < LEAST or not await anyio.to_thread.run_sync(images.possible):
-            return False
-        return bool((await anyio.to_thread.run_sync(without_images, wasm))[1])
 
     # ------------------------------------------------------------ link
 
@@ -192,6 +196,7 @@ class Engine:
         imports: Mapping[str, HostFunctions | Any],
         workload: str,
         limits: Limits | None = None,
+        tenant: Tenant | None = None,
         locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None,
     ) -> Linked:
         """Link a component to the functions that serve its imports.
@@ -201,11 +206,12 @@ class Engine:
             name, or in the mapping under ``""``
         :param workload: the name that errors give
         :param limits: what each instance may take; None for the defaults
+        :param tenant: whose memory its instances take; None for books of its own
         :param locate: finds the guest's own memory among those of an instance, for functions with bytes in
             place
         :raises wasmplex.errors.LinkError: naming everything that does not fit
         """
-        linked = link(compiled, imports, workload, limits or Limits())
+        linked = link(compiled, imports, workload, limits or Limits(), tenant or self.memory.tenant())
         linked.locate = locate
         return linked
 
@@ -232,13 +238,13 @@ def _is_async(type: FuncType) -> bool:
     return type.is_async or any(uncarried(part) is not None for part in types)
 
 
-def _with_images(wasm: bytes) -> tuple[bytes, list[Image]]:
+def _with_images(wasm: bytes, keep: int) -> tuple[bytes, list[Image]]:
     """Return a component without the data of large memories, and their images; unchanged if that fails."""
     left, contents = without_images(wasm)
     try:
-        return left, [Image(content) for content in contents]
+        return left, [Image(content, keep) for content in contents]
     except (MemoryError, OSError) as error:
-        _log.warning("large memories are not kept when instances end: %s", error)
+        _log.warning("large memories are copied for every instance: %s", error)
         return wasm, []
 
 

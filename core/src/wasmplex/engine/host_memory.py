@@ -1,9 +1,10 @@
-"""Linear memories that the host allocates, and so can read and write in place.
+"""Linear memories that the host allocates: so it can bound them, and read and write them in place.
 
 With a memory creator (a public interface of wasmtime) the host knows where each memory of an instance lies:
-bytes are sliced out of it and into it without passing through vals. The price is that wasmtime copies the
-data of a memory at instantiation instead of mapping it, so this is an engine variant of its own, chosen per
-component. Large data need not be copied: see `wasmplex.engine.images`.
+bytes are sliced out of it and into it without passing through vals. And it is asked before a memory is made
+or grows, where wasmtime itself could only bound each memory by itself. Garbage-collected heaps are memories
+like all others here. The price is that wasmtime copies the data of a memory at instantiation instead of
+mapping it; large data is mapped by the host, see `wasmplex.engine.images`.
 
 A memory is reserved whole when it is made and never moves; pages become accessible as it grows.
 """
@@ -24,6 +25,7 @@ from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.memory import RAW, U8, U64
 
 if TYPE_CHECKING:
+    from wasmplex.engine.accounts import Account
     from wasmplex.engine.images import Image
 
 __all__ = ["HostMemory", "MemoryCreator"]
@@ -46,33 +48,44 @@ class HostMemory:
     :ivar maximum: the limit that the module declares, in bytes; the mark by which to tell memories
     """
 
-    __slots__ = ("_mapped", "base", "capacity", "maximum", "reached", "size")
+    __slots__ = ("_mapped", "account", "base", "capacity", "maximum", "reached", "size")
 
-    def __init__(self, size: int, maximum: int, capacity: int, guard: int) -> None:
-        self.size = size
+    def __init__(self, account: Account, size: int, maximum: int, capacity: int, guard: int) -> None:
+        self.account = account
+        self.size = 0
         self.maximum = maximum
         self.capacity = capacity
         self._mapped = capacity + guard
         self.reached = 0
         self.base = pages.reserve(self._mapped)
-        self.grow(size)
+        try:
+            self.grow(size)
+        except MemoryError:
+            self.unmap()
+            raise
 
     def grow(self, size: int) -> None:
         """Make the first `size` bytes accessible.
 
-        :raises MemoryError: if it has not that much reserved, or the system has none
+        :raises MemoryError: if it has not that much reserved, may not have it, or the system has none
         """
-        if size > self.capacity:
+        more = size - self.size
+        if size > self.capacity or not self.account.take(more):
             raise MemoryError
         self.reached = max(self.reached, size)  # first: whatever happens then, more may be open than `size`
-        pages.permit(self.base, size)
+        try:
+            pages.permit(self.base, size)
+        except MemoryError:
+            self.account.give(more)
+            raise
         self.size = size
 
     def unmap(self) -> None:
         """Give the memory back; it is gone."""
-        base, self.base, self.size = self.base, 0, 0
+        base, size, self.base, self.size = self.base, self.size, 0, 0
         if base:
             pages.release(base, self._mapped)
+            self.account.give(size)
 
     def read(self, at: int, count: int) -> bytes:
         """Return the bytes at [at, at + count).
@@ -96,21 +109,21 @@ class HostMemory:
         U8[start : start + len(data)] = data
 
 
-class _Noting(threading.local):
-    """The memories that a thread has made since somebody began to note them."""
+class _Making(threading.local):
+    """The books of the instance that a thread is making."""
 
-    made: list[HostMemory] | None = None
+    account: Account | None = None
 
 
 class MemoryCreator:
     """Gives memories to all instances of one wasmtime engine.
 
     :param images: what memories begin with, if they do not begin empty
-    :ivar noting: where the memories that this thread makes are noted
+    :ivar making: the books of the instance that this thread is making
     """
 
     def __init__(self, images: Iterable[Image] = ()) -> None:
-        self.noting = _Noting()
+        self.making = _Making()
         self._images = {image.maximum: image for image in images}
         self._live: dict[int, HostMemory] = {}
         self._numbers = itertools.count(1)
@@ -140,15 +153,16 @@ class MemoryCreator:
             env: int, type: int, minimum: int, maximum: int, reserved: int, guard: int, out: int
         ) -> int:  # fmt: skip
             try:
+                if (account := self.making.account) is None:
+                    return _no_memory()
                 capacity = reserved or max(minimum, min(maximum, _WHOLE_32_BIT_SPACE))
                 if (image := self._images.get(maximum)) is None or image.size != minimum:
-                    memory = HostMemory(minimum, maximum, capacity, guard)
+                    memory = HostMemory(account, minimum, maximum, capacity, guard)
                 else:
-                    memory = image.memory(capacity, guard)
+                    memory = image.memory(account, capacity, guard)
                 number = next(self._numbers)
                 self._live[number] = memory
-                if (made := self.noting.made) is not None:
-                    made.append(memory)
+                account.memories.append(memory)
                 at = out >> 3
                 U64[at], U64[at + 1], U64[at + 2], U64[at + 3] = number, *self._parts
                 return 0

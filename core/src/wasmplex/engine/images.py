@@ -13,7 +13,7 @@ import os
 import re
 import weakref
 from array import array
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasmplex.component.images import MemoryImage
 from wasmplex.engine import pages
@@ -21,10 +21,13 @@ from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.engine.pages import PAGE
 
+if TYPE_CHECKING:
+    from wasmplex.engine.accounts import Account
+
 __all__ = ["KEPT", "Image", "ImageMemory", "possible"]
 
 KEPT: Final = 16
-"""Memories of an image that are kept when nobody uses them."""
+"""Memories of an image that are kept when nobody uses them, where instances are made often."""
 _RESIDENT: Final = 6 << 20
 """Bytes of a kept memory that may be pages of its own; with more, all of them are given back."""
 _PAGEMAP: Final = "/proc/self/pagemap"
@@ -50,11 +53,13 @@ class Image:
     """The image of one memory of a component, and the memories that are kept for it.
 
     :param image: what the memory contains in the beginning
+    :param keep: how many of its memories are kept when nobody uses them
     :raises OSError: if the system has no means for this; see `possible`
     :raises MemoryError: if there is no room for it
     """
 
-    def __init__(self, image: MemoryImage) -> None:
+    def __init__(self, image: MemoryImage, keep: int = KEPT) -> None:
+        self._keep = keep
         self.maximum = image.maximum
         self.size = image.size
         self._process = os.getpid()
@@ -71,12 +76,12 @@ class Image:
         self._source = pages.map_file(self._file, self.size)
         weakref.finalize(self, pages.release, self._source, self.size)
 
-    def memory(self, capacity: int, guard: int) -> ImageMemory:
+    def memory(self, account: Account, capacity: int, guard: int) -> ImageMemory:
         """Return a memory with the image.
 
-        :raises MemoryError: if there is no room for it
+        :raises MemoryError: if there is no room for it, or it may not be had
         """
-        return ImageMemory(self, capacity, guard)
+        return ImageMemory(self, account, capacity, guard)
 
     @property
     def kept(self) -> int:
@@ -105,7 +110,7 @@ class Image:
 
         :param size: bytes of it that the instance may have used
         """
-        if len(self._free) < KEPT and os.getpid() == self._process:
+        if len(self._free) < self._keep and os.getpid() == self._process:
             try:
                 self._restore(base, size)
             except (MemoryError, OSError):
@@ -146,19 +151,27 @@ class ImageMemory(HostMemory):
 
     __slots__ = ("_image",)
 
-    def __init__(self, image: Image, capacity: int, guard: int) -> None:
+    def __init__(self, image: Image, account: Account, capacity: int, guard: int) -> None:
+        if not account.take(image.size):
+            raise MemoryError
+        self.account = account
         self._image = image
         self.size = self.reached = image.size
         self.maximum = image.maximum
         self.capacity = capacity
         self._mapped = capacity + guard
-        self.base = image.take(self._mapped)
+        try:
+            self.base = image.take(self._mapped)
+        except MemoryError:
+            account.give(image.size)
+            raise
 
     def unmap(self) -> None:
         """Give the memory back; its content is gone."""
-        base, self.base, self.size = self.base, 0, 0
+        base, size, self.base, self.size = self.base, self.size, 0, 0
         if base:
             self._image.give(base, self._mapped, self.reached)
+            self.account.give(size)
 
 
 def _own_pages(pagemap: int, base: int, size: int) -> bytes:

@@ -16,13 +16,14 @@ from wasmplex.engine.entry import check_headroom
 from wasmplex.engine.memory import U64
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import StoreState, take_error
-from wasmplex.engine.traps import host_trap, trap
+from wasmplex.engine.traps import host_trap, no_memory, trap
 from wasmplex.errors import GuestError, Trap
 from wasmplex.threads import OwnThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from wasmplex.engine.accounts import Account
     from wasmplex.engine.compiled import ExportEntry
     from wasmplex.engine.host_memory import HostMemory
     from wasmplex.engine.linker import Linked
@@ -40,7 +41,6 @@ class Instance:
     can run again, and it must be closed.
 
     :ivar state: room for what host functions keep per instance
-    :ivar memories: its linear memories in the order they were made, if the host makes them (``host_memory``)
     """
 
     def __init__(self, linked: Linked, store: StoreState) -> None:
@@ -56,7 +56,6 @@ class Instance:
         self._closing = False
         self._thread = OwnThread()
         self.state: dict[Any, Any] = {}
-        self.memories: list[HostMemory] = []
         store.bind(self)
         self._finalizer = weakref.finalize(self, _end, store, linked)
 
@@ -64,6 +63,16 @@ class Instance:
     def workload(self) -> str:
         """Name of the workload it belongs to."""
         return self._linked.workload
+
+    @property
+    def account(self) -> Account:
+        """The books on its memory."""
+        return self._store.account
+
+    @property
+    def memories(self) -> Sequence[HostMemory]:
+        """Its linear memories in the order in which they were made."""
+        return self._store.account.memories
 
     @property
     def objects(self) -> HostObjects:
@@ -92,15 +101,27 @@ class Instance:
         """True while a call runs in it."""
         return self._running
 
-    async def start(self) -> None:
-        """Run the component's start functions. Called once, by `Linked.instantiate`."""
+    async def start(self, patience: float) -> None:
+        """Run the component's start functions. Called once, by `Linked.instantiate`.
+
+        :param patience: seconds to wait for memory, if the host has none left
+        """
+        if (needs := self._linked.compiled.needs) and not await self.account.prepay(needs, patience):
+            raise no_memory(self.workload, self.account)
         check_headroom()
         arena = Arena.take(1)
         try:
             future = self._instantiate(arena)
-            await self._run(future, arena.base, "instantiate", self._poll_noting_memories())
+            await self._run(future, arena.base, "instantiate", self._poll_making)
         finally:
             arena.release()
+            self._made()
+
+    def _made(self) -> None:
+        """Note what memory it took to make it, or would have taken."""
+        account, compiled = self.account, self._linked.compiled
+        account.settle()
+        compiled.needs = max(compiled.needs, account.asked)
 
     def _instantiate(self, arena: Arena) -> int:
         U64[arena.base] = 0
@@ -115,10 +136,11 @@ class Instance:
         arena = Arena.take(1)
         self._running = True
         self._store.refresh_epoch()
-        return Starting(self, arena, self._instantiate(arena))
+        return Starting(self, arena, self._instantiate(arena), self._poll_making)
 
     def _started(self, error: int) -> None:
         self._running = False
+        self._made()
         if error:
             self._poisoned = True
         if self._closing:
@@ -203,20 +225,15 @@ class Instance:
                 store.end_loans()
             arena.release()
 
-    def _poll_noting_memories(self) -> Callable[[int], bool]:
-        creator = self._linked.compiled.variant.creator
-        if creator is None:
-            return capi.future_poll
-
-        def poll(future: int) -> bool:
-            creator.noting.made = self.memories
-            try:
-                done: bool = capi.future_poll(future)
-            finally:
-                creator.noting.made = None
-            return done
-
-        return poll
+    def _poll_making(self, future: int) -> bool:
+        """Poll the future of its start functions: the memories that are made meanwhile are its own."""
+        making = self._linked.compiled.variant.creator.making
+        making.account = self.account
+        try:
+            done: bool = capi.future_poll(future)
+        finally:
+            making.account = None
+        return done
 
     async def _run(
         self,
@@ -248,7 +265,9 @@ class Instance:
 
     def _failure(self, message: str, name: str) -> BaseException:
         if self._store.error is None:
-            return trap(self.workload, name, message)
+            if name == "instantiate" and self.account.refused:
+                return no_memory(self.workload, self.account)
+            return trap(self.workload, name, message, self.account.refused)
         function, error = self._store.error
         if not isinstance(error, Exception) or isinstance(error, GuestError):
             return error  # it says what it means: an exit of the guest, say
@@ -286,13 +305,13 @@ class Starting:
 
     :ivar context: the address of its store's context
     :ivar future: wasmtime's future for them
-    :ivar poll: polls it
+    :ivar poll: what polls it
     """
 
-    def __init__(self, instance: Instance, arena: Arena, future: int) -> None:
+    def __init__(self, instance: Instance, arena: Arena, future: int, poll: Callable[[int], bool]) -> None:
         self.context = instance._store.ctx  # noqa: SLF001  one class in two halves
         self.future = future
-        self.poll = instance._poll_noting_memories()  # noqa: SLF001
+        self.poll = poll
         self._instance = instance
         self._arena = arena
 

@@ -10,22 +10,27 @@ from typing import Any
 
 from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.engine import capi
+from wasmplex.engine.accounts import Account, Tenant
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
+from wasmplex.engine.division import divide
 from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.inplace import Fill, InPlaceFunction
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
+from wasmplex.engine.traps import too_much
 from wasmplex.engine.turns import Share
-from wasmplex.errors import Diagnostic, LinkError, nearest
+from wasmplex.errors import Diagnostic, LimitExceeded, LinkError, nearest
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
 from wasmplex.plugins.limits import Limits
 from wasmplex.wit.types import FuncType, Resource
 
 __all__ = ["Linked", "link"]
 
+_PATIENCE = 0.5
+"""Part of the time of a call that it may wait for memory to make its instance with."""
 _INSTANCES = 1_000
 _TABLES = 1_000
 _MEMORIES = 100
@@ -38,41 +43,58 @@ class Linked:
     :ivar limits: what each instance may take
     :ivar locate: finds, among an instance's memories, that of the guest; None if nobody needs it
     :ivar share: its instances, as they share the event loop with those of others
+    :ivar tenant: its instances, as they share memory with those of others
     """
 
-    def __init__(self, compiled: Compiled, workload: str, limits: Limits) -> None:
+    def __init__(self, compiled: Compiled, workload: str, limits: Limits, tenant: Tenant) -> None:
         self.compiled = compiled
         self.workload = workload
         self.limits = limits
         self.locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None
         self.share = Share()
+        self.tenant = tenant
+        self._division = divide(compiled.shape.capacity, limits)
         self.linker: int = capi.linker_new(compiled.variant.engine)
         self._callbacks: list[Any] = []
         weakref.finalize(self, _delete_linker, self.linker, self._callbacks)
 
-    async def instantiate(self, delete: Callable[[int], object] | None = None) -> Instance:
+    async def instantiate(self, *, elsewhere: bool = False) -> Instance:
         """Make an instance.
 
-        :param delete: frees the store when the instance ends, given its address
+        :param elsewhere: whether it is better ended in another thread
         :raises wasmplex.errors.LimitExceeded: if it needs more than its limits from the start
         :raises wasmplex.errors.Trap: if its start function traps
         """
-        instance = self.prepare(delete)
+        known = self.compiled.needs
         try:
-            await instance.start()
+            return await self._instantiate(elsewhere)
+        except LimitExceeded:
+            if self.compiled.needs == known:
+                raise
+        return await self._instantiate(elsewhere)  # now it is known how much memory to wait for
+
+    async def _instantiate(self, elsewhere: bool) -> Instance:
+        instance = self.prepare(elsewhere=elsewhere)
+        try:
+            await instance.start(self.limits.timeout * _PATIENCE)
         except BaseException:
             instance.close()
             raise
         return instance
 
-    def prepare(self, delete: Callable[[int], object] | None = None) -> Instance:
-        """Return an instance that has not been started; see `instantiate`."""
-        compiled, limits = self.compiled, self.limits
-        bounds = (limits.memory, limits.tables, _INSTANCES, _TABLES, _MEMORIES)
-        objects = HostObjects(self.workload, limits.handles)
-        store = StoreState(compiled.variant.engine, compiled.services, self.share, objects, bounds)
-        if delete is not None:
-            store.delete = delete
+    def prepare(self, *, elsewhere: bool = False) -> Instance:
+        """Return an instance that has not been started; see `instantiate`.
+
+        :raises wasmplex.errors.LimitExceeded: if it needs more than its limits, as far as that is known
+        """
+        compiled, division = self.compiled, self._division
+        if division.refused:
+            raise too_much(self.workload, division.refused, division.why)
+        bounds = (division.elements, _INSTANCES, _TABLES, _MEMORIES)
+        objects = HostObjects(self.workload, self.limits.handles)
+        account = Account(self.tenant, division.memory)
+        store = StoreState(compiled.variant, compiled.services, self.share, account, objects, bounds)
+        store.elsewhere = elsewhere
         return Instance(self, store)
 
     def keep(self, callback: Any) -> int:
@@ -86,9 +108,11 @@ def _delete_linker(linker: int, callbacks: list[Any]) -> None:
     callbacks.clear()
 
 
-def link(compiled: Compiled, imports: Mapping[str, Any], workload: str, limits: Limits) -> Linked:
+def link(
+    compiled: Compiled, imports: Mapping[str, Any], workload: str, limits: Limits, tenant: Tenant
+) -> Linked:
     """Link a component; see `Engine.link`."""
-    linked = Linked(compiled, workload, limits)
+    linked = Linked(compiled, workload, limits, tenant)
     problems: list[Diagnostic] = []
     root = capi.linker_root(linked.linker)
     try:

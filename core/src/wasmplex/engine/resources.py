@@ -115,8 +115,12 @@ class HostObjects:
 
     def drop(self, rep: int) -> None:
         """Remove an object because its handle was dropped; call its ``drop()`` if no other handle is left."""
-        value = self.take(rep)
-        if id(value) not in self._counts:
+        value = self.entries.pop(rep)
+        counts, key = self._counts, id(value)
+        if (left := counts[key] - 1) != 0:  # as in `take`, which would be another call
+            counts[key] = left
+        else:
+            del counts[key]
             dropped(value)
 
     def forget(self, value: Any) -> None:

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.engine import capi
+from wasmplex.engine.accounts import Account
 from wasmplex.engine.arena import Arena
 from wasmplex.engine.capi import host_to_any, set_epoch_deadline
 from wasmplex.engine.inplace import Places
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wasmplex.engine.instance import Instance
+    from wasmplex.engine.variants import Variant
 
 __all__ = ["STATES", "StoreState", "fail", "take_error"]
 
@@ -28,6 +30,10 @@ STATES: Final[dict[int, StoreState]] = {}
 """The live stores by the address of their contexts: what callbacks are given."""
 
 _YIELD_TICKS = 1
+_LARGE = 4 << 20
+"""Bytes of memory from which on it takes long to give them back: 0.1 ms for each MiB."""
+_UNLIMITED = -1
+"""What wasmtime bounds of each memory by itself: the account bounds all of them together."""
 _patterns: Final = Patterns()
 _known: Final = _patterns.known
 
@@ -45,32 +51,36 @@ class StoreState:
     :ivar places: the bytes on their way to and from the guest's memory, None until there are any
     :ivar polling: True while wasmtime, and what it calls, runs
     :ivar task: who waits for the host function that has suspended the guest
-    :ivar delete: frees the store, given its address, now or a little later
+    :ivar elsewhere: whether the store is freed in another thread if that has nothing else to do
+    :ivar account: the books on its memory
     :ivar share: the guests of its workload, as they share the event loop with others
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
-        "_block", "_instance", "_out", "_store", "bare", "closed", "ctx", "delete", "error", "flag", "loans",
-        "look", "moved", "objects", "places", "polling", "services", "share", "take", "task", "ticker",
-        "turns", "waiting",
+        "_block", "_instance", "_out", "_store", "_variant", "account", "bare", "closed", "ctx", "elsewhere",
+        "error", "flag", "loans", "look", "moved", "objects", "places", "polling", "services", "share",
+        "take", "task", "ticker", "turns", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
-        engine: int,
+        variant: Variant,
         services: Services,
         share: Share,
+        account: Account,
         objects: HostObjects,
-        limits: tuple[int, int, int, int, int],
+        bounds: tuple[int, int, int, int],
     ) -> None:
         self.services = services
         self.ticker = services.ticker
         self.turns = services.turns
         self.share = share
-        self.delete: Callable[[int], object] = capi.store_delete
-        self._store = capi.store_new(engine, 0, 0)
-        capi.store_limiter(self._store, *limits)
+        self.account = account
+        self.elsewhere = False
+        self._variant = variant
+        self._store = capi.store_new(variant.engine, 0, 0)
+        capi.store_limiter(self._store, _UNLIMITED, *bounds)
         self.ctx: int = capi.store_context(self._store)
         capi.epoch_yield(self.ctx, _YIELD_TICKS)
         self._block = (ctypes.c_uint64 * 2)()
@@ -123,8 +133,19 @@ class StoreState:
         self.closed = True
         self.bare = self.places = None
         del STATES[self.ctx]
-        self.delete(self._store)
+        self._free()
         self.services.sweeper.sweep(self.objects)
+
+    def _free(self) -> None:
+        """Free the store: in another thread if that takes long, for it gives many pages back."""
+        stores, worker = [self._store], self.services.worker
+        if self.account.used >= _LARGE or (self.elsewhere and not worker.busy):
+            try:
+                worker.submit(_delete, stores, self._variant)
+                return
+            except RuntimeError:  # no thread can be started, or the interpreter ends
+                pass
+        _delete(stores, self._variant)
 
     def release(self, value: Any) -> None:
         """Have an object dropped that was to get a handle, and will get none. Never raises."""
@@ -185,6 +206,12 @@ class StoreState:
                 capi.host_delete(U64[self._out >> 3])
             if rep in self.objects.entries:
                 self.objects.take(rep)
+
+
+def _delete(stores: list[int], variant: Variant) -> None:
+    """Delete a store, once; the functions that take its memories back must exist until that is done."""
+    while stores:
+        capi.store_delete(stores.pop())
 
 
 def take_error(error: int) -> str:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from wasmplex.engine.accounts import HOST, OWN, Account
 from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["GENERATED", "host_trap", "innermost_cause", "trap"]
+__all__ = ["GENERATED", "host_trap", "innermost_cause", "no_memory", "too_much", "trap"]
 
 GENERATED: Final = "<wasmplex codec"
 """What the names begin with that tracebacks show as files of generated code."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
 _BUG = re.compile(r"(\d+: )?BUG: (?P<what>.*)")
 _FRAMES_SHOWN = 4
-_LIMITS = ("memory limits", "forcing trap when growing", "resource limit exceeded", "exceeds")
+_LIMITS = ("table limits", "resource limit exceeded")
 
 
-def trap(workload: str, function: str, message: str) -> GuestError:
-    """Return the error for a message of wasmtime."""
+def trap(workload: str, function: str, message: str, refused: str = "") -> GuestError:
+    """Return the error for a message of wasmtime.
+
+    :param refused: the key of the limit that the guest was refused memory for before, if it was
+    """
     frames = [_short(match["name"].strip()) for match in _FRAME.finditer(message)]
     cause = _short(innermost_cause(message), 1000)
     why = cause
@@ -27,13 +31,35 @@ def trap(workload: str, function: str, message: str) -> GuestError:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
         why = f"{cause}, in {shown}{' < ...' if len(frames) > _FRAMES_SHOWN else ''}"
     if function == "instantiate" and any(text in message for text in _LIMITS):
-        return LimitExceeded(
-            f"workload {workload!r}: an instance needs more than its limits allow",
-            where=function, why=why, fix="raise limits.memory of the workload",
-        )  # fmt: skip
+        return too_much(workload, "limits.tables", why)
     if function == "instantiate" and not frames and "wasm trap" not in message:
         return Trap(f"workload {workload!r}: no instance can be made", where=function, why=why)
-    return Trap(f"workload {workload!r}: the guest trapped", where=function, why=why)
+    fix = ""
+    if refused:
+        why = f"{why}; before, {refused} had refused it memory"
+        fix = f"raise {refused}" if refused == HOST else f"raise {refused} of [workload.{workload}]"
+    return Trap(f"workload {workload!r}: the guest trapped", where=function, why=why, fix=fix)
+
+
+def no_memory(workload: str, account: Account) -> LimitExceeded:
+    """Return the error for an instance that could not have the memory it needs to be made."""
+    if account.refused == OWN:
+        why = f"memories, tables and heaps need {account.asked} bytes, {account.limit} are allowed"
+        return too_much(workload, OWN, why)
+    budget = account.tenant.budget
+    return LimitExceeded(
+        f"workload {workload!r}: there is no memory left for another instance",
+        why=f"instances have {budget.used} bytes of the {budget.total} that {HOST} allows",
+        fix=f"raise {HOST}, or lower limits.memory or instances.max of those that take most",
+    )
+
+
+def too_much(workload: str, key: str, why: str) -> LimitExceeded:
+    """Return the error for an instance that needs more to be made than a limit allows."""
+    return LimitExceeded(
+        f"workload {workload!r}: an instance needs more than its limits allow",
+        where="instantiate", why=why, fix=f"raise {key} of [workload.{workload}]",
+    )  # fmt: skip
 
 
 def innermost_cause(message: str) -> str:

@@ -40,36 +40,32 @@ class Variant:
 
     :ivar key: what distinguishes it, as part of the names of cached code
     :ivar engine: its address
-    :ivar creator: what gives memories to its instances, None if wasmtime does
+    :ivar creator: what gives memories to its instances
     """
 
     key: str
     handle: wasmtime.Engine
     engine: int
-    creator: MemoryCreator | None
+    creator: MemoryCreator
 
     @classmethod
-    def new(
-        cls, chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool, images: Iterable[Image] = ()
-    ) -> Variant:
+    def new(cls, chosen: Mapping[str, bool], *, concurrency: bool, images: Iterable[Image] = ()) -> Variant:
         """Make an engine. Settings that do not go together would end the process: `check` them first.
 
-        :param host_memory: whether the host gives memories to its instances
-        :param images: what some of these memories begin with: the engine is for one component then
+        :param images: what some memories of instances begin with: the engine is for one component then
         """
         config = new_config(chosen, concurrency=concurrency)
-        creator = MemoryCreator(images) if host_memory else None
-        if creator is not None:
-            creator.install(config)
+        creator = MemoryCreator(images)
+        creator.install(config)
         handle = wasmtime.Engine(config)
-        key = variant_key(chosen, concurrency=concurrency, host_memory=host_memory)
+        key = variant_key(chosen, concurrency=concurrency)
         return cls(key, handle, ctypes.cast(handle.ptr(), ctypes.c_void_p).value or 0, creator)
 
 
-def variant_key(chosen: Mapping[str, bool], *, concurrency: bool, host_memory: bool) -> str:
+def variant_key(chosen: Mapping[str, bool], *, concurrency: bool) -> str:
     """Return what distinguishes the code that is compiled for an engine."""
     switches = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(chosen.items()))
-    return f"{'async' if concurrency else 'sync'}{'-host-memory' if host_memory else ''}{switches}"
+    return f"{'async' if concurrency else 'sync'}-host-memory{switches}"
 
 
 def new_config(chosen: Mapping[str, bool], *, concurrency: bool) -> wasmtime.Config:
