@@ -200,4 +200,4 @@ async def test_guests_that_spin_leave_the_loop_to_others(new_instance: Any) -> N
             await asyncio.sleep(0)
             turned += 1
         tasks.cancel_scope.cancel()
-    assert turned > 40
+    assert turned > 10  # 64 slices in each would make two
