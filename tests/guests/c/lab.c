@@ -6,6 +6,7 @@
 IMPORT("wasi:clocks/monotonic-clock@" WASI, "subscribe-duration") u32 clock_after(u64 nanoseconds);
 IMPORT(CLI "stdout@" WASI, "get-stdout") u32 get_stdout(void);
 IMPORT(CLI "stderr@" WASI, "get-stderr") u32 get_stderr(void);
+IMPORT(CLI "exit@" WASI, "exit") void leave(u32 failed);
 
 #define CHUNK 65536
 
@@ -265,6 +266,15 @@ static void after(exchange *x) {
     nap(number(query(x->path, TEXT("ms"))));
 }
 
+// Answer whole, then end: ?n=0 exit well, 1 exit with an error, 2 trap. ?ms= in between.
+static void whole(exchange *x) {
+    answer_text(x->param, 200, TEXT("whole\n"));
+    u64 ms = number(query(x->path, TEXT("ms"))), how = number(query(x->path, TEXT("n")));
+    if (ms) nap(ms);
+    if (how < 2) leave((u32)how);
+    __builtin_trap();
+}
+
 // How many requests this instance has served, this one included.
 static void instance(exchange *x) {
     add_number(served);
@@ -299,7 +309,7 @@ static const struct {
     {{(const u8 *)"/status", 7}, status},   {{(const u8 *)"/request", 8}, request},
     {{(const u8 *)"/headers", 8}, headers}, {{(const u8 *)"/sleep", 6}, rest},
     {{(const u8 *)"/after", 6}, after},     {{(const u8 *)"/instance", 9}, instance},
-    {{(const u8 *)"/print", 6}, print},
+    {{(const u8 *)"/print", 6}, print},     {{(const u8 *)"/whole", 6}, whole},
 };
 
 EXPORT(HANDLE) void handle(u32 incoming, u32 param) {
