@@ -129,6 +129,19 @@ async def test_routes_by_longest_prefix_and_host(serve: Serve) -> None:
             assert response.body == name, (path, host)
 
 
+@pytest.mark.parametrize(("host", "expected"), [
+    ("shop.example ", b"shop"), ("SHOP.example.:80", b"shop"), ("shop.example:", b"shop"), ("b", b"root"),
+    ("shop.example/x", b""), ("u@shop.example", b""), ("a b", b""), ("shop.example:x", b""),
+])  # fmt: skip
+async def test_hosts_are_judged_whatever_the_server(serve: Serve, host: str, expected: bytes) -> None:
+    async with serve(bind(named("root")), bind(named("shop"), "/", "shop.example", name="shop")) as port:
+        response = await exchange(
+            port, f"GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode()
+        )
+    assert response.status == (200 if expected else 400)
+    assert not expected or response.body == expected
+
+
 async def test_two_claims_of_one_route_are_refused_naming_both() -> None:
     with pytest.raises(ConfigError, match=r"(?s)'a' and 'b'.*'/x'.*host\.toml:b.*host\.toml:a"):
         http_application([bind(hello, "/x", name="a"), bind(hello, "/x/", name="b")])

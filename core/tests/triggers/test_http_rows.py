@@ -103,6 +103,7 @@ async def play(port: int, row: Row, *cuts: int, patience: float = 10) -> str:
             await client.send(row.raw[start:end])
             await asyncio.sleep(0.002 if cuts else 0)
         raw, kept = await received(client, row, patience)
+        assert not row.raw.startswith(b"HEAD") or raw.endswith(b"\r\n\r\n"), "no content"
         if kept:  # nothing that was sent may be left over for the next request
             await client.send(PROBE)
             rest = await client.rest()

@@ -69,6 +69,24 @@ def test_answers_leave_together_when_the_loop_has_done_its_turn(log: Any, clock:
     assert len(log) == 4
 
 
+def test_a_connection_that_went_wrong_takes_nobody_with_it(log: Any, clock: list[float]) -> None:
+    class Wrong(Transport):
+        aborted = False
+
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("closed")
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    box, loop, wrong = Outbox(), Loop(), Wrong("b", log)
+    for transport in (Transport("a", log), wrong, Transport("c", log)):
+        box.put(loop, transport, b"1")  # type: ignore[arg-type]
+    loop.turn()
+    assert log == [("a", b"1"), ("c", b"1")]
+    assert wrong.aborted
+
+
 def test_none_waits_where_answers_take_long(log: Any, clock: list[float]) -> None:
     box, loop = Outbox(), Loop()
     for count in range(1, 5):

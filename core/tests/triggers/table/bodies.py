@@ -208,6 +208,10 @@ BODIES: dict[str, list[Row]] = {
         Row("a body in bad chunks, then a good one", "9112 9.3.2", chunks(b"zz\r\n") + get(),
             "", "400", "400"),
         Row("a refused HEAD has no content", "9110 9.3.2", get(first=b"HEAD / HTTP/1.1", host=None),
-            "body", "400", "400"),
+            "body", "400, and content", "400"),
+        Row("a HEAD of another version has no content", "9110 9.3.2", get(first=b"HEAD / HTTP/2.0"),
+            "", "200", "505"),
+        Row("half a HEAD has no content", "9110 9.3.2", b"HEAD /" + b"x" * 4096,
+            "", "414, and content", "414"),
     ],
 }  # fmt: skip

@@ -18,6 +18,7 @@ from wasmplex.triggers.http.http1.delivery import Delivery, untaken
 from wasmplex.triggers.http.http1.head import Head
 from wasmplex.triggers.http.http1.parsing import RequestParser
 from wasmplex.triggers.http.http1.shared import Shared
+from wasmplex.triggers.http.http1.worker import Worker
 from wasmplex.triggers.http.refusal import Refused
 
 __all__ = ["Connection"]
@@ -29,6 +30,8 @@ _UNWANTED: Final = 256 * 1024
 _LINGER: Final = 2.0
 """Seconds that a client gets to close its side, once it has taken an answer that ends the connection."""
 _LINGER_BYTES: Final = 16 * 2**20
+_TOO_MANY: Final = 1000
+"""Connections above `HttpSettings.max_connections` that get an answer; those above are closed without."""
 _LOOKS: Final = 8
 _LOOK_SECONDS: Final = 1.0
 """How often at least, and how soon at the latest, a client is looked at that may take nothing."""
@@ -56,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._behind = False  # something that has come has not been looked at
         self._idle = True  # no byte of the next request is here
         self._current: Cycle | None = None  # who is answered, or whose body still comes
-        self._worker: asyncio.Future[Cycle | None] | None = None  # of a task that waits for a request
+        self._worker = Worker(shared, loop)
         self._lost = False
         self._unwanted = 0
         self._delivery = Delivery(shared.settings.write_timeout)
@@ -73,10 +76,12 @@ class Connection(asyncio.Protocol):
         self.client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         connections = self._shared.connections
-        full = len(connections) >= self._settings.max_connections
+        above = len(connections) - self._settings.max_connections
         connections.add(self)
         self.deadline = self.loop.time() + self._settings.head_timeout
-        if full:
+        if above >= _TOO_MANY:
+            self.abort()
+        elif above >= 0:
             self._end_with(503, "too many connections", b"retry-after: 1\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -85,8 +90,7 @@ class Connection(asyncio.Protocol):
         self._lost = True
         self.resume_writing()
         self.deadline = math.inf
-        if self._worker is not None and not self._worker.done():
-            self._worker.set_result(None)
+        self._worker.end()
         if self._current is not None:
             self._current.disconnect()
         self._shared.closed(self)
@@ -190,31 +194,7 @@ class Connection(asyncio.Protocol):
             cycle.keep_alive = False
         if not self._watched:
             self.deadline = math.inf
-        if self._worker is not None:
-            worker, self._worker = self._worker, None
-            worker.set_result(cycle)
-            return
-        task = self.loop.create_task(self._work(cycle))
-        self._shared.tasks.add(task)
-        task.add_done_callback(self._shared.ended)
-
-    async def _work(self, cycle: Cycle | None) -> None:
-        """Run one request after the other: a task for each connection costs less than one for each request.
-
-        A handler that goes on after its answer holds nobody up: the next request gets a task of its own,
-        and one of the two ends.
-        """
-        handle = self._shared.handle
-        while cycle is not None:
-            await cycle.run(handle)
-            if self._worker is not None or self._lost:
-                return
-            self._worker = waiter = self.loop.create_future()
-            try:
-                cycle = await waiter
-            finally:
-                if self._worker is waiter:
-                    self._worker = None
+        self._worker.run(cycle)
 
     def answered(self, cycle: Cycle) -> None:
         """Go on after the end of a response; called by its cycle."""
@@ -344,7 +324,7 @@ class Connection(asyncio.Protocol):
         if self._settings.access_log:
             log_refusal(self.client, status, text)
         headers = more + self.default_headers(date=True, server=True)
-        head = self._parser is not None and self._parser.method == "HEAD"
+        head = self._parser is not None and self._parser.is_head
         self.write(plain_answer(status, text, headers, body=not head))
         self._close(linger=True)
 

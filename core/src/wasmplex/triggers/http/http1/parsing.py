@@ -31,10 +31,10 @@ class RequestParser:
     """Parses the requests of one connection, one at a time.
 
     :param max_head: bytes that a request's line and headers, and its trailers, may have
-    :ivar method: that of the request, as soon as its first line has come; empty between requests
+    :ivar is_head: the method of the request is HEAD, whatever else is wrong with it
     """
 
-    __slots__ = ("_body", "_in_body", "_incoming", "_left", "_line", "_max_head", "_over", "method")
+    __slots__ = ("_body", "_in_body", "_incoming", "_left", "_line", "_max_head", "_over", "is_head")
 
     def __init__(self, max_head: int) -> None:
         self._max_head = max_head
@@ -44,7 +44,7 @@ class RequestParser:
         self._left = 0  # bytes of a body that says its length
         self._body: ChunkedDecoder | None = None
         self._over = False  # the request has come whole, and `begin` has not been called
-        self.method = ""
+        self.is_head = False
 
     @property
     def in_head(self) -> bool:
@@ -70,7 +70,7 @@ class RequestParser:
     def begin(self) -> None:
         """Go on with the next request: the one before has been dealt with."""
         self._over = False
-        self.method = ""
+        self.is_head = False
 
     def next_event(self) -> Head | bytes | End | None:
         """Return the next find: a head, pieces of its body, the end; None if there is no more yet.
@@ -90,6 +90,7 @@ class RequestParser:
         incoming = self._incoming
         if self._line is None:
             incoming.skip_empty_lines()
+            self.is_head = incoming.data.startswith(b"HEAD ", incoming.position)
             whole = incoming.take_at_once(b"\r\n\r\n", self._max_head)
             if whole is not None:
                 return self._whole_head(whole)
@@ -99,11 +100,9 @@ class RequestParser:
     def _whole_head(self, head: bytes) -> Head:
         lines = head.split(b"\r\n")
         if _clean(head, lines):
-            line = parse_request_line(lines[0])
-            self.method = line.method
-            return self._found(parse_head(line, lines[1:]))
+            return self._found(parse_head(parse_request_line(lines[0]), lines[1:]))
         if _clean(lines[0], lines[:1]):
-            self.method = parse_request_line(lines[0]).method
+            parse_request_line(lines[0])  # what is wrong with it comes first
         raise Refused(400, CONTROL)
 
     def _next_line(self, incoming: Incoming) -> RequestLine | None:
@@ -118,10 +117,8 @@ class RequestParser:
             return None
         if not _clean(text, [text]):
             raise Refused(400, CONTROL)
-        line = parse_request_line(text)
-        self.method = line.method
         self._left = self._max_head - len(text) - 2
-        return line
+        return parse_request_line(text)
 
     def _next_headers(self, incoming: Incoming, line: RequestLine) -> Head | None:
         if incoming.data.startswith(b"\r\n", incoming.position):
