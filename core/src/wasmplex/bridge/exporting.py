@@ -174,7 +174,7 @@ class _CallActor(Actor):
         order = self.perform(event, a, b)
         if order is not None:
             return order
-        if not self.side.flows:
+        if not self.side.is_moving():
             return self._end() if self.delivered else self._doze()
         self.side.awake = True
         return Op.NEXT if event == Event.NONE and self.side.pulse.rests(self.side) else Op.YIELD

@@ -116,7 +116,7 @@ class BridgedInstance:
             task.cancel()
             await asyncio.wait([task])
             raise
-        if not session.flows:
+        if not session.is_moving():
             await asyncio.wait([task])
         return value
 

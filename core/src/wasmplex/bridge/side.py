@@ -180,6 +180,8 @@ class Side:
         self.closed = False
         self.flows: dict[int, Flow] = {}
         """Streams and futures that the adapter holds an end of, by handle."""
+        self._away: list[Flow] = []
+        """Streams and futures that another adapter feeds for this one."""
         self.scripts: deque[Script] = deque()
         self.background: set[asyncio.Task[Any]] = set()
         """Tasks that feed streams and futures to the guest."""
@@ -371,7 +373,14 @@ class Side:
             side, kind = self.pulse.maker, theirs
         assert side is not None  # noqa: S101  it has been started
         elements, first = side.kinds.elements(sort, kind), side.kinds.first(sort, kind)
-        Outflow(side, elements, first, writable, found.value, single=sort == FUTURE)
+        flow = Outflow(side, elements, first, writable, found.value, single=sort == FUTURE)
+        if side is not self:
+            self._away = [other for other in self._away if not other.done]
+            self._away.append(flow)
+
+    def is_moving(self) -> bool:
+        """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""
+        return bool(self.flows) or any(not flow.done for flow in self._away)
 
     def close(self) -> None:
         """End everything: feeding tasks are cancelled, readers are woken."""

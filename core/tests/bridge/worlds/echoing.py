@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 from wasmplex.bridge import BridgedInstance
+from wasmplex.bridge.kinds import ends, mentioned
+from wasmplex.component.shape import NamedType
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.types import (
     Borrow,
@@ -105,7 +107,7 @@ class Echoing:
         for export in self.echo.shape.exports:
             for name, type_ in export.type.functions.items():  # type: ignore[union-attr]
                 path = f"{export.name}#{name}"
-                if name.startswith("["):
+                if name.startswith("[") or _out_of_reach(type_):
                     continue
                 with anyio.fail_after(15):
                     if name == "lend":
@@ -277,6 +279,12 @@ class Echoing:
                 raise AssertionError(type_)
             case _:
                 assert value == want
+
+
+def _out_of_reach(type_: FuncType) -> bool:
+    """Say whether a function is given streams of the guest's resources: those cannot come home unread."""
+    parts = ends(param.type for param in type_.params)
+    return any(not r.imported for end in parts for r in mentioned(NamedType(end)))
 
 
 def _pairs(pairs: list[Pair], kind: Any) -> Pair:
