@@ -27,13 +27,19 @@ Named = tuple[str, str, FuncType]
 
 
 def needing(shape: Shape, want: Callable[[Import], bool]) -> tuple[Import, ...]:
-    """Return the imports that `want` chooses, and those that share resources with them."""
+    """Return the imports that `want` chooses, and those that share resources with them.
+
+    Besides, those whose resources an exported function is given in a stream, and may return in the very same:
+    the adapter that makes it has to know them.
+    """
     roots = {item.name: item.type for item in shape.imports if isinstance(item.type, Resource)}
     resources = {
         item.name: {r.id for r in mentioned(item.type)} | {r.id for r in _owner(item.name, roots)}
         for item in shape.imports
     }
-    chosen = [item for item in shape.imports if functions_of(item) and want(item)]
+    exported = [("", name, type_) for item in shape.exports for name, type_ in functions_of(item).items()]
+    home = {r.id for end in _coming_home(exported, lambda _: True) for r in mentioned(NamedType(end))}
+    chosen = [i for i in shape.imports if (functions_of(i) and want(i)) or resources[i.name] & home]
     while True:
         shared = {id_ for item in chosen for id_ in resources[item.name]}
         more = [i for i in shape.imports if i not in chosen and resources[i.name] & shared]
