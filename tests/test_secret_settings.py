@@ -113,7 +113,7 @@ async def opened(config: Path, environ: dict[str, str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=SECRETS, by_reference=st.booleans())
 def test_nothing_says_what_is_in_a_secret_setting(
     way: str, secret: str, by_reference: bool, capsys: pytest.CaptureFixture[str]

@@ -596,8 +596,8 @@ async def test_who_is_refused_is_told_of_once_counted_and_told_when_it_is_over(
         f"{who}: get: no (WRONGPASS *** ***\\x1b)", f"{who}: … 4,564 more like it in the last 0.05 s",
         f"{who}: it works again", f"{who}: get: no (WRONGPASS *** ***\\x1b)",
     ]  # fmt: skip
-    fields = [vars(caplog.records[0])[name] for name in ("backend", "workload", "label")]
-    assert fields == ["store", "shop", ""]
+    fields = [vars(caplog.records[0])[name] for name in ("backend", "workload", "label", "operation")]
+    assert fields == ["store", "shop", "", "get"]
 
 
 @pytest.mark.usefixtures("soon")

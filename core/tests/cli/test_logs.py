@@ -288,12 +288,12 @@ def test_names_of_functions_in_a_trap(cli: Cli, home: Path) -> None:
 @pytest.mark.parametrize(
     "args", [["check"], ["check", "--json"], ["explain", "host.toml", "cache"], ["doctor"]]
 )
-def test_names_of_files_hosts_and_variables(process: Cli, home: Path, args: list[str]) -> None:
+def test_names_of_files_hosts_and_variables(cli: Cli, home: Path, args: list[str]) -> None:
     odd = "k\x1b[2J\u202ev.wasm"
     (home / odd).symlink_to(home / "kv.wasm")
     text = (home / "host.toml").read_text().replace("kv.wasm", r"k\u001b[2J\u202ev.wasm")
     (home / "host.toml").write_text('[host]\nname = "\\u009b31m"\n' + text)
-    ended = process(*args)
+    ended = cli(*args)
     assert ended.code == 0, ended.err
     assert escape(ended.out, keep="\n") == ended.out
     if "--json" in args:
@@ -302,7 +302,7 @@ def test_names_of_files_hosts_and_variables(process: Cli, home: Path, args: list
     elif args != ["doctor"]:
         assert r"k\x1b[2J\u202ev.wasm" in ended.out
     (home / "host.toml").write_text('[workload.kv]\ncomponent = { env = "A\\u001b[2JB" }\n')
-    ended = process(*args)
+    ended = cli(*args)
     assert ended.code == 2
     assert escape(ended.err, keep="\n") == ended.err
 

@@ -48,7 +48,7 @@ class Voice(NamedTuple):
     holders: Callable[[], list[str]] = list
     redact: Callable[[str], str] = str
 
-    def say(self, text: str, *args: Any) -> None:
+    def say(self, text: str, *args: Any, operation: str = "") -> None:
         """Log a warning about the backend."""
         holders = self.holders()
         whose = f" of {', '.join(holders)}" if holders else ""
@@ -58,6 +58,7 @@ class Voice(NamedTuple):
             "backend": self.name,
             "workload": workloads.pop() if len(workloads) == 1 else "",
             "label": labels.pop() if len(labels) == 1 else "",
+            "operation": operation,
         }
         logger.warning(
             "backend %s%s%s", self.name, whose, self.redact(text % args), extra={**more, "counts": True}
@@ -112,7 +113,7 @@ class _Refusal:
     def listen(self) -> None:
         """Say what is new."""
         for why in self._circuit.news():
-            self._voice.say(": %s", why)
+            self._voice.say(": %s", why, operation=why.partition(": ")[0])
             self.patience = min(self.patience, _FIRST_LOOK)
 
     def look(self, asked: Asked) -> None:

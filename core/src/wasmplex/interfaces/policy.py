@@ -68,9 +68,10 @@ class Guard:
     :param granted: the interfaces that may be used, None for all
     :param circuit: whether the server is known to be down
     :param plugin: who brought the backend, for the log
+    :param label: the import, for the log
     """
 
-    __slots__ = ("cases", "circuit", "dialect", "granted", "idle", "plugin", "timeout")
+    __slots__ = ("cases", "circuit", "dialect", "granted", "idle", "label", "plugin", "timeout")
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Guard:
         granted: frozenset[str] | None = None,
         circuit: Circuit | None = None,
         plugin: str = "",
+        label: str = "",
     ) -> None:
         self.cases = cases
         self.dialect = dialect
@@ -90,6 +92,7 @@ class Guard:
         self.granted = granted
         self.circuit = circuit
         self.plugin = plugin
+        self.label = label
 
     def admit(self, name: str, interface: str) -> None:
         """Raise, in the dialect, unless an operation may be tried.
@@ -142,7 +145,8 @@ class Guard:
             case OSError() if error.strerror:
                 return cases.other(error.strerror)
         who, what = self.plugin or "a backend", cases.capability
-        logger.warning("%s: %s %s failed with an untyped error", who, what, name, exc_info=error)
+        more = {"label": self.label, "operation": name}
+        logger.warning("%s: %s %s failed with an untyped error", who, what, name, exc_info=error, extra=more)
         return cases.other(type(error).__name__)
 
 

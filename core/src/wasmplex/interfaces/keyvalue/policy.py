@@ -85,6 +85,7 @@ class GuardedStore:
             granted=scope.granted,
             circuit=backend.circuit,
             plugin=plugin,
+            label=scope.label or "",
         )
 
     @classmethod
