@@ -240,9 +240,9 @@ def test_a_level_is_kept(lab: Path) -> None:
 def test_what_python_would_print_as_it_is_is_logged(home: Path) -> None:
     code = """
 import sys, threading, warnings
-from wasmplex.cli.logs import log_what_nobody_catches, set_up_logging
+from wasmplex.cli.logs import set_up_logging, take_over
 set_up_logging("info")
-log_what_nobody_catches()
+take_over()
 class Bad:
     def __del__(self):
         raise ValueError("x\\n2026-01-01 00:00:00,000 ERROR root: forged\\x1b[2J")

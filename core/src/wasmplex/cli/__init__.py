@@ -14,9 +14,9 @@ def main() -> None:
     take()  # before anything else: what is imported might open a descriptor
 
     from wasmplex.cli.dispatch import run
-    from wasmplex.cli.logs import log_what_nobody_catches
+    from wasmplex.cli.logs import take_over
     from wasmplex.redaction import KNOWN
 
     KNOWN.forget = False  # what is said when it ends may quote them as well
-    log_what_nobody_catches()
+    take_over()
     sys.exit(run(sys.argv[1:]))

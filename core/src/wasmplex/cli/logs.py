@@ -13,7 +13,7 @@ from wasmplex.errors import Diagnostic
 from wasmplex.escaping import Escaped, escape
 from wasmplex.logs import Counted, JsonFormatter, TextFormatter, get_logger
 
-__all__ = ["log_what_nobody_catches", "say", "say_problem", "set_up_logging"]
+__all__ = ["say", "say_problem", "set_up_logging", "take_over"]
 
 
 def set_up_logging(
@@ -39,8 +39,15 @@ def set_up_logging(
     logging.getLogger("wasmplex").setLevel(level.upper())
 
 
-def log_what_nobody_catches() -> None:
-    """Log what Python would print to standard error as it is: errors in threads and destructors, warnings."""
+def take_over() -> None:
+    """Have this process log for the host alone.
+
+    What Python would print as it is, errors in threads and destructors and warnings, is logged. Records are
+    made without what nobody here prints: processes, threads and tasks.
+    """
+    logging.logProcesses = logging.logMultiprocessing = logging.logThreads = False
+    if hasattr(logging, "logAsyncioTasks"):  # since Python 3.12
+        logging.logAsyncioTasks = False
     logger = get_logger("wasmplex.python")
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
@@ -81,6 +88,13 @@ class _Handler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self._counted = Counted(self.write)
         self.addFilter(self._counted)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, in one piece. Standard error keeps no lines back, so there is nothing to flush."""
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001  as every handler has it
+            self.handleError(record)
 
     def write(self, record: logging.LogRecord) -> None:
         """Write a record, whatever the filter says."""

@@ -41,7 +41,7 @@ class Messages(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._waits = True
+        self._poll: select.poll | None = None  # waits for what is not taken at once while there is none
         self._lock = threading.RLock()
         self._kept: deque[bytes] = deque()
         self._size = 0  # bytes in it
@@ -62,7 +62,9 @@ class Messages(io.RawIOBase):
 
     def never_wait(self) -> None:
         """From now on keep what is not taken at once."""
-        self._waits = not hasattr(select, "poll")
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
 
     def write(self, data: ReadableBuffer) -> int:
         """Write a message, keep it, or lose it; in whatever thread."""
@@ -71,7 +73,7 @@ class Messages(io.RawIOBase):
             if self._thread is not None:
                 self._keep(left)
                 return len(left)
-            written = self._write_all(left) if self._waits else self._write_some(left)
+            written = self._write_all(left) if self._poll is None else self._write_some(left, self._poll)
             lost = self._lost if written else 0
             self._lost -= lost
         if lost:
@@ -98,10 +100,8 @@ class Messages(io.RawIOBase):
                 return False
         return True
 
-    def _write_some(self, left: memoryview) -> bool:
+    def _write_some(self, left: memoryview, poll: select.poll) -> bool:
         """Write as much of a message as is taken at once, keep the rest; say whether it was not lost."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
         while left:
             if not poll.poll(0):
                 return self._keep(left)

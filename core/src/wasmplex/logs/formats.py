@@ -39,9 +39,10 @@ class TextFormatter(logging.Formatter):
         begun = f"{self._time(record.created)}{record.levelname}{self._who}"
         head = f"{begun} {escape(record.name)}{_origin(record)}: "
         message = record.getMessage()
-        tail = "\n".join(filter(None, (record.exc_text, record.stack_info)))
-        if not tail and len(message) <= _LONGEST and message.isascii() and message.isprintable():
+        plain = record.exc_text is None and record.stack_info is None and len(message) <= _LONGEST
+        if plain and message.isascii() and message.isprintable():
             return head + message
+        tail = "\n".join(filter(None, (record.exc_text, record.stack_info)))
         first, *more = _cut(message).split("\n")
         lines = [first, *(CONTINUED + line for line in more), *(tail.split("\n") if tail else ())]
         return "\n".join([head + escape(line, keep="\t") for line in lines])

@@ -42,7 +42,8 @@ def log_text(logger: logging.Logger, level: int, text: str, **more: Any) -> None
     """
     if logger.isEnabledFor(level):
         # Not Logger.log, which walks the stack to find out who called.
-        record = logger.makeRecord(logger.name, level, "", 0, Escaped(escape(text)), (), None, "", more)
+        record = logger.makeRecord(logger.name, level, "", 0, Escaped(escape(text)), (), None)
+        record.__dict__.update(more)
         logger.handle(record)
 
 
