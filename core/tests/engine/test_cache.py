@@ -246,10 +246,13 @@ async def test_component_that_is_none(cache: Path, wasm: bytes) -> None:
 def test_old_entries_go(cache: Path) -> None:
     component = wasmtime.component.Component(wasmtime.Engine(), "(component)")
     store = CodeCache(cache)
+    for name in ("abandoned", "written"):
+        (cache / f".new-{name}").touch()
+    os.utime(cache / ".new-abandoned", (0, 0))
     for number in range(70):
         store._store(cache, f"{number}", component)
     assert len(entries(cache)) == 64
-    assert not list(cache.glob(".new-*"))
+    assert [path.name for path in cache.glob(".new-*")] == [".new-written"]
 
 
 COMPILE = """

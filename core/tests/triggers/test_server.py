@@ -567,14 +567,17 @@ async def test_draining_lets_what_is_under_way_end_and_takes_nothing_new() -> No
         await release.wait()
         await hello(_, exchange)
 
-    trigger = http("127.0.0.1:0", bind(held))
+    trigger = http("127.0.0.1:0", bind(held, host="localhost"))
     async with anyio.create_task_group() as tasks:
         report = await tasks.start(partial(trigger.serve))
         port = int(report["listen"].rpartition(":")[2])
-        async with connected(port) as client, connected(port) as idle:
+        async with connected(port) as client, connected(port) as idle, connected(port) as late_by_a_moment:
             await client.send(get(close=False))
             await begun.wait()
             tasks.start_soon(trigger.drain)
+            await anyio.sleep(0.02)
+            await late_by_a_moment.send(b"GET /nowhere HTTP/1.1\r\nhost: elsewhere\r\n\r\n")
+            assert (await late_by_a_moment.response()).headers["connection"] == "close"
             assert await idle.rest() == b"", "idle connections are closed"
             with pytest.raises(OSError):  # noqa: PT012
                 async with connected(port) as late:

@@ -120,6 +120,8 @@ class Crew:
                     log.info("%s serves, and takes over from %s", successor, predecessor)
                     break
                 if number == 1:
+                    if successor.code < 0:  # else it has said itself what was wrong
+                        log.error("%s %s before it served", successor, successor.fate)
                     self._sockets = before
                     return False
                 await self._pause(successor)

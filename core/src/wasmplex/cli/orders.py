@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from wasmplex.cli.logs import say
@@ -65,6 +66,19 @@ class Orders:
                 elif not self._quiet:
                     self.reload()
 
+    async def until_stopped(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something until it is done, or the host is to stop."""
+        import anyio
+
+        async def stop() -> None:
+            await self.stop.wait()
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stop)
+            await work()
+            tasks.cancel_scope.cancel()
+
     def ask(self) -> None:
         """Drain if the host serves, give up if it does not yet."""
         if self.serving:
@@ -106,6 +120,8 @@ class Orders:
         finish()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        time.sleep(_MOMENT)
+        os._exit(128 + number)  # process 1 of a container is not ended by what it does not handle
 
     def _hung_up(self) -> bool:
         """Say whether a terminal that the process was started from is there no more."""

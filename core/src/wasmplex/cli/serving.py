@@ -83,7 +83,7 @@ class _Serving:
                 self._worker.announce(_urls(host))
                 return
             say(_serves(host))
-            self._tasks.start_soon(self._keep_current)
+            self._tasks.start_soon(self._orders.until_stopped, self._keep_current)
             if self._setup.changes is not None:
                 self._tasks.start_soon(self._setup.changes.wait, self._orders.reload)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wasmplex.cli.listening import Addresses, Taken
@@ -44,7 +45,8 @@ async def supervise(setup: Setup) -> int:
 
             def started() -> None:
                 say(_serves(assembly, crew))
-                tasks.start_soon(_keep_current, setup, orders, addresses, crew)
+                keep_current = partial(_keep_current, setup, orders, addresses, crew)
+                tasks.start_soon(orders.until_stopped, keep_current)
                 if setup.changes is not None:
                     tasks.start_soon(setup.changes.wait, orders.reload)
 

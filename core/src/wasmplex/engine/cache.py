@@ -40,6 +40,8 @@ _log = get_logger(__name__)
 
 _FORMAT: Final = 1
 _SUFFIX: Final = ".cwasm"
+_NEW: Final = ".new-"
+_ABANDONED: Final = 3600.0  # seconds after which a file that is still new is nobody's: its process was ended
 _KEEP: Final = 64  # entries; a componentize-py component takes 32 MB
 _LOCK_SECONDS: Final = 120.0
 _OPEN: Final = "others may write it"
@@ -104,7 +106,7 @@ class CodeCache:
             self._warn(f"compiled code cannot be kept in {directory}: {_reason(error)}")
 
     def _write(self, target: Path, code: bytearray) -> None:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_NEW)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(code)
@@ -140,7 +142,10 @@ class CodeCache:
 
 
 def _prune(directory: Path) -> None:
-    """Remove the entries that were not used for longest."""
+    """Remove the entries that were not used for longest, and what was never finished."""
+    for path in directory.glob(f"{_NEW}*"):
+        if path.stat().st_mtime < time.time() - _ABANDONED:
+            path.unlink(missing_ok=True)
     entries = sorted(directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
     for path in entries[:-_KEEP]:
         path.unlink(missing_ok=True)

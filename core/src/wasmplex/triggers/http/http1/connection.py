@@ -283,17 +283,15 @@ class Connection(asyncio.Protocol):
         else:
             self._close(linger=self._current is not None)
 
-    def shutdown(self) -> None:
-        """Close when what is under way has been answered; called by the server when it drains."""
-        if self._current is None or self._current.complete:
-            self._close(linger=self._current is not None)
-        else:
-            self._current.keep_alive = False
+    def shutdown(self, patience: float) -> None:
+        """Close when what is under way has been answered; called by the server when it ends.
 
-    def relieve(self, patience: float) -> None:
-        """Close so, or with the next answer; called by the server when another one takes over."""
-        if self._current is not None:
-            self.shutdown()
+        :param patience: seconds for a request that may be under way already on a connection without one
+        """
+        if self._current is not None and self._current.complete:
+            self._close(linger=True)
+        elif self._current is not None:
+            self._current.keep_alive = False
         elif self._phase is _OPEN and self._idle and not self._watched:
             self.deadline = min(self.deadline, self.loop.time() + patience)
 

@@ -24,6 +24,8 @@ _GRACE: Final = 1.0
 """Seconds that cancelled requests get to unwind."""
 _LAST: Final = 5.0
 """Seconds that a connection without a request gets for one more when another server takes over."""
+_MOMENT: Final = 0.25
+"""Seconds that it gets when the server drains."""
 _ACCEPTED: Final = 0.05
 """Seconds until what the loop has accepted is among the connections, and what came on them is read."""
 _SWEEP: Final = 0.1
@@ -131,7 +133,7 @@ class HttpServer:
             self._listener.close()
         self._shared.draining = True
         await anyio.sleep(_ACCEPTED)
-        await self._closed(lambda connection: connection.relieve(_LAST))
+        await self._closed(lambda connection: connection.shutdown(_LAST))
 
     async def drain(self) -> None:
         """Accept nothing new and return when what is under way has been answered."""
@@ -139,9 +141,10 @@ class HttpServer:
         await self._ended.wait()
 
     async def _answer_the_rest(self) -> None:
+        # Who keeps a connection may have sent a request by now: it is answered, not cut.
         self._shared.draining = True
         await anyio.sleep(_ACCEPTED)
-        await self._closed(lambda connection: connection.shutdown())
+        await self._closed(lambda connection: connection.shutdown(_MOMENT))
 
     async def _closed(self, tell: Callable[[Member], None]) -> None:
         """Tell every connection to close, and return when all have."""

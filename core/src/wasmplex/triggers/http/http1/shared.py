@@ -24,11 +24,8 @@ class Member(Protocol):
     def expire(self) -> None:
         """End what has outlived its deadline."""
 
-    def shutdown(self) -> None:
-        """Close when what is under way has been answered."""
-
-    def relieve(self, patience: float) -> None:
-        """Close like that, or when the next request has been answered that comes within so many seconds."""
+    def shutdown(self, patience: float) -> None:
+        """Close when what is under way has been answered, or the one that comes within so many seconds."""
 
     def abort(self) -> None:
         """Cut the connection."""
