@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -34,10 +35,6 @@ TABLES = [
     ('[workload.NAME.default."wasi:http"]', "host_plugin_wasi.http_settings:OutgoingSettings",
      "host-plugin-wasi; and `import.LABEL` of an `outgoing-handler` with a label"),
     ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
-    ('backend = "memory"', "host_plugin_memory:MemorySettings", "host-plugin-memory"),
-    ('backend = "sqlite"', "host_plugin_sqlite:SqliteSettings", "host-plugin-sqlite"),
-    ('backend = "redis"', "host_plugin_redis:RedisSettings", "host-plugin-redis"),
-    ('backend = "nats"', "host_plugin_nats:NatsSettings", "host-plugin-nats"),
 ]  # fmt: skip
 HEAD = """\
 # Configuration
@@ -53,11 +50,22 @@ may be `{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
 def configuration() -> str:
     """Return the reference of the configuration."""
     parts = [HEAD]
-    for title, place, note, *defaults in TABLES:
+    for title, place, note, *defaults in [*TABLES, *_backends()]:
         rows = list(_rows(_object(place), *(_object(place)() for place in defaults)))
         parts.append(f"## `{title}`\n" + (f"\n{note}\n" if note else ""))
         parts.append("| key | type | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
+
+
+def _backends() -> Iterator[tuple[str, str, str]]:
+    """Yield a table for the settings of each backend of the repository, by name."""
+    for project in sorted(HERE.parent.glob("plugins/*/pyproject.toml")):
+        described = tomllib.loads(project.read_text())["project"]
+        for name, module in sorted(described.get("entry-points", {}).get("wasmplex.plugins", {}).items()):
+            providers = [p for p in import_module(module).wasmplex_backends() if p.name == name]
+            for model in dict.fromkeys(provider.settings for provider in providers):
+                place = f"{model.__module__}:{model.__qualname__}"
+                yield f'backend = "{name}"', place, described["name"]
 
 
 def _object(place: str) -> Any:

@@ -11,8 +11,8 @@ from host_plugin_redis import RedisProvider
 from wasmplex.backends import BackendPool
 from wasmplex.capabilities.keyvalue import KeyValueBackend, KeyValueError
 from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
-from wasmplex.interfaces.policy import Scope
 from wasmplex.plugin import BackendProvider
+from wasmplex.policy import Scope
 from wasmplex.testing.servers import NatsServer, RedisServer
 
 from faults.traffic import Refused

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
 from wasmplex.errors import PluginError, WasmplexError
-from wasmplex.interfaces.deadline import within
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import (
     Backend,
@@ -20,6 +19,7 @@ from wasmplex.plugins.contracts import (
     WorkloadContext,
 )
 from wasmplex.plugins.triggers import TriggerSource
+from wasmplex.policy.deadline import within
 from wasmplex.redaction import KNOWN, Redactor, secrets_in
 from wasmplex.routing import BackendRoute, Plan, Route, TriggerRoute
 

@@ -29,6 +29,7 @@ from wasmplex.plugins.contracts import (
 )
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.plugins.plain_classes import wit_package
+from wasmplex.plugins.tables import LazyProvider, Tables, methods
 from wasmplex.plugins.triggers import (
     ExportAdapter,
     OwnBackend,
@@ -39,15 +40,19 @@ from wasmplex.plugins.triggers import (
     TriggerBinding,
     TriggerSource,
 )
+from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation, stream
 from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
+from wasmplex.streams import IncomingStream, StreamAborted, StreamClosed, StreamWriter, channel
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
     "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
-    "Diagnostic", "Duration", "Err", "Escaped", "Export", "ExportAdapter", "FailureError", "Grants",
-    "GuestExit", "GuestInstance", "HostFunction", "HostFunctions", "Import", "ImportRequest",
-    "InstanceType", "InterfaceProvider", "Limits", "Ok", "OpenContext", "OwnBackend", "RunningTrigger",
-    "SecretStr", "SecretUrl", "Settings", "Shape", "Size", "Some", "Source", "Through", "Trigger",
-    "TriggerBinding", "TriggerSource", "Variant", "Workload", "WorkloadContext", "escape", "get_logger",
-    "hookimpl", "wit_package",
+    "Diagnostic", "Dialect", "Duration", "Err", "Escaped", "Export", "ExportAdapter",
+    "FailureError", "Grants", "Guard", "GuestExit", "GuestInstance", "HostFunction",
+    "HostFunctions", "Import", "ImportRequest", "IncomingStream", "InstanceType",
+    "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend",
+    "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
+    "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Through",
+    "Trigger", "TriggerBinding", "TriggerSource", "Variant", "Workload", "WorkloadContext",
+    "channel", "escape", "get_logger", "hookimpl", "methods", "operation", "stream", "wit_package",
 ]  # fmt: skip

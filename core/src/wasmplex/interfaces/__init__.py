@@ -1,1 +1,1 @@
-"""WIT packages on top of capabilities: one package a capability; `policy` is for all of them."""
+"""WIT packages on top of capabilities: one package a capability, each under `wasmplex.policy`."""

@@ -23,8 +23,8 @@ from wasmplex.capabilities.keyvalue import (
 )
 from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
 from wasmplex.interfaces.keyvalue.wasi import refused
-from wasmplex.interfaces.policy import Scope
 from wasmplex.plugin import Err, OpenContext, Variant
+from wasmplex.policy import Scope
 from wasmplex.testing import Delayed, Faulty
 from wasmplex.testing.doubles import Hang
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.plugin import GuestExit, HostFunction, Ok
+from wasmplex.plugin import GuestExit, HostFunction, Ok, Tables
 
 from host_plugin_wasi.io import InputStream, Pollable, ReadyPollable, closed
 from host_plugin_wasi.log import LineLog, LogOutput
 from host_plugin_wasi.log_budget import LogBudget
-from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

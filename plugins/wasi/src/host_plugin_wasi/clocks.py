@@ -7,12 +7,11 @@ from asyncio import TimerHandle, get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from host_plugin_wasi.io import Pollable, Waker
-from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, Tables, WorkloadContext
 
 __all__ = ["Timer", "bind", "datetime"]
 

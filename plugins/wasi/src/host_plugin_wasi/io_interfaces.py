@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from host_plugin_wasi.io import READ_LIMIT, InputStream, OutputStream, Pollable, Violation, wait_any
-from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, Tables, WorkloadContext
 
 __all__ = ["bind"]
 

@@ -2,89 +2,47 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from wasmplex.plugin import BoundInterfaces, ImportRequest, InterfaceProvider, WorkloadContext
+from wasmplex.plugin import InterfaceProvider, LazyProvider
 
 from host_plugin_wasi.http_settings import OutgoingSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from wasmplex.plugin import HostFunctions
-
-__all__ = ["PROVIDERS", "VERSION", "IoProvider", "Tables", "methods"]
+__all__ = ["PROVIDERS", "VERSION", "IoProvider"]
 
 VERSION = "0.2.12"
 """The highest version served. Later 0.2.x add functions only, so it serves every guest of the track."""
 
 
-class Tables(BoundInterfaces):
-    """Interfaces whose functions are known when the workload is bound: one table for each interface."""
-
-    def __init__(self, tables: Mapping[str, HostFunctions]) -> None:
-        self._tables = tables
-
-    def serve(self, request: ImportRequest) -> HostFunctions:
-        """Return the functions of the interface; none for one that has only types."""
-        return self._tables.get(request.name, {})
-
-    def context(self) -> AbstractAsyncContextManager[BoundInterfaces]:
-        """Return itself as a context that has nothing to close."""
-        return nullcontext(self)
-
-
-def methods(resource: str, implementation: type, names: str) -> dict[str, Callable[..., Any]]:
-    """Return the functions for a resource's methods, each the method of the Python class with that name.
-
-    :param names: the WIT names, separated by spaces
-    """
-    return {
-        f"[method]{resource}.{name}": getattr(implementation, name.replace("-", "_"))
-        for name in names.split()
-    }
-
-
-class _LazyProvider(InterfaceProvider):
-    """A provider whose implementation is imported when the first workload is bound."""
+class _Provider(LazyProvider):
+    """One package of WASI 0.2."""
 
     version = VERSION
-    module: ClassVar[str]
-    """The module of this package with the function ``bind(workload)``."""
-
-    def bind(self, workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
-        module = import_module(f"host_plugin_wasi.{self.module}")
-        context: AbstractAsyncContextManager[BoundInterfaces] = module.bind(workload)
-        return context
 
 
-class IoProvider(_LazyProvider):
+class IoProvider(_Provider):
     """``wasi:io``."""
 
     package = "wasi:io"
     interfaces = frozenset({"error", "poll", "streams"})
-    module = "io_interfaces"
+    module = "host_plugin_wasi.io_interfaces"
 
 
-class ClocksProvider(_LazyProvider):
+class ClocksProvider(_Provider):
     """``wasi:clocks``."""
 
     package = "wasi:clocks"
     interfaces = frozenset({"monotonic-clock", "timezone", "wall-clock"})
-    module = "clocks"
+    module = "host_plugin_wasi.clocks"
 
 
-class RandomProvider(_LazyProvider):
+class RandomProvider(_Provider):
     """``wasi:random``."""
 
     package = "wasi:random"
     interfaces = frozenset({"insecure", "insecure-seed", "random"})
-    module = "random"
+    module = "host_plugin_wasi.random"
 
 
-class CliProvider(_LazyProvider):
+class CliProvider(_Provider):
     """``wasi:cli``."""
 
     package = "wasi:cli"
@@ -92,18 +50,18 @@ class CliProvider(_LazyProvider):
         "environment", "exit", "stderr", "stdin", "stdout", "terminal-input", "terminal-output",
         "terminal-stderr", "terminal-stdin", "terminal-stdout",
     })  # fmt: skip
-    module = "cli"
+    module = "host_plugin_wasi.cli"
 
 
-class FilesystemProvider(_LazyProvider):
+class FilesystemProvider(_Provider):
     """``wasi:filesystem``."""
 
     package = "wasi:filesystem"
     interfaces = frozenset({"preopens", "types"})
-    module = "filesystem"
+    module = "host_plugin_wasi.filesystem"
 
 
-class SocketsProvider(_LazyProvider):
+class SocketsProvider(_Provider):
     """``wasi:sockets``."""
 
     package = "wasi:sockets"
@@ -111,16 +69,16 @@ class SocketsProvider(_LazyProvider):
         "instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp",
         "udp-create-socket",
     })  # fmt: skip
-    module = "sockets"
+    module = "host_plugin_wasi.sockets"
 
 
-class HttpProvider(_LazyProvider):
+class HttpProvider(_Provider):
     """``wasi:http``."""
 
     package = "wasi:http"
     interfaces = frozenset({"outgoing-handler", "types"})
     settings = OutgoingSettings
-    module = "http"
+    module = "host_plugin_wasi.http"
 
 
 PROVIDERS: tuple[type[InterfaceProvider], ...] = (

@@ -8,13 +8,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from host_plugin_wasi.io import Violation
-from host_plugin_wasi.packages import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, Tables, WorkloadContext
 
 __all__ = ["MOST", "bind"]
 

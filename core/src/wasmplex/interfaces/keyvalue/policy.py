@@ -29,7 +29,6 @@ from wasmplex.capabilities.keyvalue import (
     Unsupported,
 )
 from wasmplex.errors import PluginError
-from wasmplex.interfaces.cursors import seal, unseal
 from wasmplex.interfaces.keyvalue.rules import (
     MAX_PAGE,
     MAX_TTL_MS,
@@ -38,8 +37,9 @@ from wasmplex.interfaces.keyvalue.rules import (
     check_name,
     sift,
 )
-from wasmplex.interfaces.policy import Dialect, Guard, PolicySettings, Scope, operation
 from wasmplex.plugins.contracts import ImportRequest
+from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation
+from wasmplex.policy.cursors import seal, unseal
 from wasmplex.settings import Size
 
 __all__ = ["GuardedBucket", "GuardedStore", "KeyValueSettings"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from wasmplex.capabilities.keyvalue import InvalidArgument, KeyValueError, QuotaExceeded
-from wasmplex.interfaces.names import MAX_NAME, too_long
+from wasmplex.policy.names import MAX_NAME, too_long
 
 __all__ = [
     "MAX_BATCH", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "check_batch", "check_name", "sift",

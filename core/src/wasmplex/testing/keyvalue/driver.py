@@ -19,7 +19,7 @@ from wasmplex.capabilities.keyvalue import (
     Swapped,
 )
 from wasmplex.interfaces.keyvalue.policy import GuardedStore, KeyValueSettings
-from wasmplex.interfaces.policy import Scope
+from wasmplex.policy import Scope
 from wasmplex.testing import kit
 from wasmplex.testing.kit import Driver, Refused
 

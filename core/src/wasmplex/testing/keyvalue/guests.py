@@ -13,7 +13,7 @@ from typing import Any
 
 from wasmplex.capabilities.keyvalue import Entry, KeyValueBackend, KeyValueError, Page, Stale, Swapped
 from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
-from wasmplex.interfaces.policy import Scope
+from wasmplex.policy import Scope
 from wasmplex.testing.keyvalue.driver import KeyValueDriver, Store
 from wasmplex.testing.kit import Guest, Refused
 from wasmplex.testing.kit import GuestDriver as AnyGuestDriver

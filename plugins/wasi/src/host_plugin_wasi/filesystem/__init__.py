@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasmplex.plugin import BackendError
+from wasmplex.plugin import BackendError, Tables, methods
 
 from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem.descriptor import Descriptor
 from host_plugin_wasi.filesystem.entries import Opened, open_root
 from host_plugin_wasi.filesystem.errors import DOMAIN
 from host_plugin_wasi.filesystem.streams import DirectoryEntries
-from host_plugin_wasi.packages import Tables, methods
 
 if TYPE_CHECKING:
     from wasmplex.plugin import BoundInterfaces, WorkloadContext

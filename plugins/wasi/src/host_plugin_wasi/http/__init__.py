@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from wasmplex.plugin import BoundInterfaces
+from wasmplex.plugin import BoundInterfaces, methods
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
 from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
@@ -23,7 +23,6 @@ from host_plugin_wasi.http.messages import (
 )
 from host_plugin_wasi.http.outgoing import OutgoingBody
 from host_plugin_wasi.http_settings import OutgoingSettings
-from host_plugin_wasi.packages import methods
 
 if TYPE_CHECKING:
     from wasmplex.plugin import HostFunctions, ImportRequest, WorkloadContext

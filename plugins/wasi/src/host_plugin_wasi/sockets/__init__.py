@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.plugin import Err
+from wasmplex.plugin import Err, Tables, methods
 
 from host_plugin_wasi.allowance import Allowance
-from host_plugin_wasi.packages import Tables, methods
 from host_plugin_wasi.sockets.errors import DOMAIN
 from host_plugin_wasi.sockets.handles import Sockets
 from host_plugin_wasi.sockets.lookup import AddressStream, Resolver

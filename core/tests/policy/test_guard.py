@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
-from wasmplex.interfaces.policy import Guard, operation, stream
 from wasmplex.plugins.circuit import Circuit
+from wasmplex.policy import Guard, operation, stream
 
 pytestmark = pytest.mark.anyio
 

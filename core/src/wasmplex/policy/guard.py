@@ -16,9 +16,9 @@ from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, 
 from pydantic import Field
 
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
-from wasmplex.interfaces.deadline import within
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
+from wasmplex.policy.deadline import within
 from wasmplex.settings import Duration, Settings
 
 __all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "stream"]

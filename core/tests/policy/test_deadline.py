@@ -1,4 +1,4 @@
-"""`wasmplex.interfaces.deadline.within`."""
+"""`wasmplex.policy.deadline.within`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wasmplex.interfaces.deadline import within
+from wasmplex.policy.deadline import within
 
 pytestmark = pytest.mark.anyio
 
