@@ -26,7 +26,7 @@ from wasmplex.bridge import (
     wanted,
 )
 from wasmplex.component import lazytables, read
-from wasmplex.component.shape import Shape
+from wasmplex.component.shape import Import, Shape
 from wasmplex.engine import Engine, Instance
 from wasmplex.engine.accounts import Tenant
 from wasmplex.engine.ahead import Coming as InstanceComing
@@ -35,6 +35,7 @@ from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import HostFunctions
+from wasmplex.routing import Plan
 from wasmplex.strategy import strategy
 from wasmplex.threads import OwnThread
 
@@ -180,11 +181,11 @@ async def _link(
     guest, shape = planned.wasm, planned.shape
     if chosen.lazy_tables:
         guest = await _quick_to_make(guest)
-    placed = await _with_bytes_in_place(guest, shape) if chosen.bytes_in_place else None
+    placed = await _with_bytes_in_place(guest, shape, planned.plan) if chosen.bytes_in_place else None
     if placed is not None:
         guest, shape, imports = placed.wasm, placed.shape, placed.imports(imports)
     bridged = bridge(
-        guest, shape, imports, assemble, wanted if chosen.bytes_bridged else required,
+        guest, shape, imports, assemble, _bridged_imports(planned.plan) if chosen.bytes_bridged else required,
         chosen.transport, vectors=chosen.vectors, twins=chosen.twins,
     )  # fmt: skip
     if bridged is None:
@@ -225,9 +226,15 @@ async def _quick_to_make(wasm: bytes) -> bytes:
     return await anyio.to_thread.run_sync(lazytables.lazy, wasm, assemble) or wasm
 
 
-async def _with_bytes_in_place(wasm: bytes, shape: Shape) -> InPlaceBytes | None:
+def _bridged_imports(plan: Plan) -> Callable[[Import], bool]:
+    """Return which imports go through the bridge where it is not only for what cannot do without."""
+    direct = {r.import_.name for r in plan.routes if r.provider is not None and r.provider.linked_directly}
+    return lambda item: required(item) or (item.name not in direct and wanted(item))
+
+
+async def _with_bytes_in_place(wasm: bytes, shape: Shape, plan: Plan) -> InPlaceBytes | None:
     """Return a component whose directly linked functions take and give bytes in place, if it can be made."""
-    bridged = needing(shape, wanted)
+    bridged = needing(shape, _bridged_imports(plan))
     direct = [item.name for item in shape.imports if item not in bridged]
     return await anyio.to_thread.run_sync(in_place, wasm, direct, assemble)
 

@@ -61,19 +61,8 @@ def required(item: Import) -> bool:
 
 
 def wanted(item: Import) -> bool:
-    """Say whether an import cannot be linked directly, or gains from the bridge: it moves ``list<u8>``.
-
-    The interfaces of WASI 0.2 share their resources with exports that the host calls directly.
-    """
-    functions = functions_of(item).values()
-    if required(item):
-        return True
-    return not item.interface.startswith(_DIRECT) and any(map(carries_bytes, functions))
-
-
-_DIRECT = tuple(
-    f"wasi:{name}/" for name in ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-)
+    """Say whether an import cannot be linked directly, or gains from the bridge: it moves ``list<u8>``."""
+    return required(item) or any(map(carries_bytes, functions_of(item).values()))
 
 
 def carries_ends(function: FuncType) -> bool:

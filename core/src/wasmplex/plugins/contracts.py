@@ -240,6 +240,9 @@ class InterfaceProvider(ABC):
     :cvar interfaces: the names of the interfaces served
     :cvar capability: the capability that a binding must bring a backend for; None if none is needed
     :cvar settings: the keys that a binding may have besides those of its backend
+    :cvar linked_directly: whether its functions are linked without an adapter in between wherever their types
+        allow that, also those that move bytes: for interfaces whose resources come with exports that the host
+        calls directly, as those of WASI 0.2 do
     :cvar routes_by_resource: those of `interfaces` whose functions only take resources that another
         import hands out (``atomics`` with its ``borrow<bucket>``): unlabelled, they need no binding,
         because each resource remembers the backend it came from. `ImportRequest.backend` is None there
@@ -250,6 +253,7 @@ class InterfaceProvider(ABC):
     interfaces: ClassVar[frozenset[str]]
     capability: ClassVar[str | None] = None
     settings: ClassVar[type[Settings]] = Settings
+    linked_directly: ClassVar[bool] = False
     routes_by_resource: ClassVar[frozenset[str]] = frozenset()
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:

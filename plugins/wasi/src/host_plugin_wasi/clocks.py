@@ -6,12 +6,14 @@ import time
 from asyncio import TimerHandle, get_running_loop
 from typing import TYPE_CHECKING, Any
 
+from wasmplex.plugin import Tables
+
 from host_plugin_wasi.io import Pollable, Waker
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, Tables, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, WorkloadContext
 
 __all__ = ["Timer", "bind", "datetime"]
 

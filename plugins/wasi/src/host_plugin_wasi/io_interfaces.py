@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wasmplex.plugin import Tables
+
 from host_plugin_wasi.io import READ_LIMIT, InputStream, OutputStream, Pollable, Violation, wait_any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, HostFunctions, Tables, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
 
 __all__ = ["bind"]
 

@@ -16,6 +16,7 @@ class _Provider(LazyProvider):
     """One package of WASI 0.2."""
 
     version = VERSION
+    linked_directly = True
 
 
 class IoProvider(_Provider):

@@ -7,13 +7,15 @@ from asyncio import Lock, sleep
 from random import Random
 from typing import TYPE_CHECKING
 
+from wasmplex.plugin import Tables
+
 from host_plugin_wasi.io import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import BoundInterfaces, Tables, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, WorkloadContext
 
 __all__ = ["MOST", "bind"]
 
