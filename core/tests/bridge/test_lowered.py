@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from wasmplex.bridge.layout import size
 from wasmplex.engine import Engine, EngineSettings
-from wasmplex.errors import Trap
+from wasmplex.engine.bounds import NUMBERS, VALUES
+from wasmplex.errors import LimitExceeded, Trap
 from wasmplex.values import Err, Ok
 from wasmplex.wit.mismatch import mismatch
 from wasmplex.wit.types import (
@@ -219,3 +221,28 @@ async def test_wild_pointers_are_refused_or_point_at_values(params: list[ValueTy
     for args in host.given:
         for param, value in zip(function.params, args, strict=True):
             assert mismatch(param.type, value) is None
+
+
+@SERVING
+@pytest.mark.parametrize(
+    ("element", "most"),
+    [
+        (Primitive("bool"), NUMBERS),
+        (Primitive("u16"), NUMBERS),
+        (STRING, VALUES),
+        (TupleType((U64,)), VALUES),
+    ],
+)
+async def test_lists_of_too_many_values_are_refused(element: ValueType, most: int, how: str) -> None:
+    """Each would be an object of the host's, and others wait while they are made."""
+    host, type_ = Host(), FuncType((Param("p", ListType(element)), Param("b", U8S)), None)
+    async with calling({"f": type_}, getattr(host, how)) as guest_:
+        await guest_.instance.call("poke", HEAP, bytes((most + 1) * size(element)))
+        for count in (most, most + 1):
+            slots = [word.to_bytes(4, "little") for word in (HEAP, count, HEAP, 3)]
+            if count == most:
+                await guest_.raw("f", slots)
+                continue
+            with pytest.raises(LimitExceeded, match=f"{count} values"):
+                await guest_.raw("f", slots)
+    assert [len(items) for items, _ in host.given] == [most]

@@ -10,9 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings, Linked
+from wasmplex.engine.bounds import BYTES, NUMBERS, VALUES
+from wasmplex.errors import LimitExceeded
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.types import (
     Case,
+    Enum,
     Field,
     ListType,
     Option,
@@ -136,7 +139,21 @@ def test_wide_types() -> None:
     asyncio.run(check(VariantType(cases), samples, whole=False, suspend=False))
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 16384, 16385, 40000, 300_000])
+@pytest.mark.parametrize(
+    ("type", "many"),
+    [
+        (Primitive("u8"), bytes(BYTES + 1)),
+        (Primitive("bool"), [True] * (VALUES + 1)),
+        (Enum(("a",)), ["a"] * (VALUES + 1)),
+        (Primitive("f64"), [0.5] * (NUMBERS + 1)),
+    ],
+)
+def test_lists_of_too_many_values_are_refused(type: ValueType, many: Any) -> None:
+    with pytest.raises(LimitExceeded, match=str(len(many))):
+        asyncio.run(check(type, [many], whole=False, suspend=False))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 16384, 16385, 40000, BYTES])
 def test_long_lists_come_back(size: int) -> None:
     data = bytes(i * 7 & 0xFF for i in range(size))
     asyncio.run(check(Primitive("u8"), [data], whole=False, suspend=False))

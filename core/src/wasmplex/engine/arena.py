@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, ClassVar, Final
 
+from wasmplex.engine.bounds import BYTES, too_many_bytes
 from wasmplex.engine.capi import KINDS, any_delete, vallist_new, vallist_new_uninit
 from wasmplex.engine.memory import U8, U64
 
@@ -33,9 +34,14 @@ _byte_vals: list[_ByteVals] = [_ByteVals()]
 
 
 def put_byte_list(target: int, data: bytes) -> None:
-    """Fill the (count, vals) pair at `target` with a ``list<u8>`` that wasmtime owns."""
+    """Fill the (count, vals) pair at `target` with a ``list<u8>`` that wasmtime owns.
+
+    :raises wasmplex.errors.LimitExceeded: if it is more than `BYTES`
+    """
     count = len(data)
     if count > _CHUNK:
+        if count > BYTES:
+            raise too_many_bytes(count)
         _put_long_byte_list(target, data)
         return
     vals = _byte_vals.pop() if _byte_vals else _ByteVals()

@@ -12,6 +12,7 @@ from wasmplex.bridge.codec.source import Source, flags_reader
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
+from wasmplex.engine.bounds import NUMBERS, VALUES
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.types import (
     Borrow,
@@ -177,9 +178,11 @@ def _text(g: Source, p: str, n: str) -> str:
 
 def _load_list(g: Source, element: ValueType, p: str, n: str, kinds: Kinds) -> str:
     start = g.assign(f"{p}-base")
+    if element == Primitive("u8"):
+        return f"m[{start}:{start}+{n}]"
+    number = isinstance(element, Primitive) and element.name != "string"
+    g.line(f"if {n}>{NUMBERS if number else VALUES}: raise too_many({n})")
     match element:
-        case Primitive("u8"):
-            return f"m[{start}:{start}+{n}]"
         case Primitive("bool"):
             return f"[x!=0 for x in m[{start}:{start}+{n}]]"
         case Primitive("char"):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from wasmplex.engine.bounds import too_many
 from wasmplex.engine.traps import GENERATED
 
 __all__ = ["Source", "flags_reader", "flags_writer"]
@@ -120,6 +121,7 @@ _RUNTIME: dict[str, Any] = {
     **{f"int_{name}": _whole(*limits) for name, limits in INTEGERS.items()},
     **{f"raw_{name}": _bits(*limits) for name, limits in INTEGERS.items()},
     "octets": _octets,
+    "too_many": too_many,
     "truth": _truth,
     "char": _char,
     "array": array,

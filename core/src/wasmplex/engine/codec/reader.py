@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from wasmplex.engine.bounds import NUMBERS, VALUES
 from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, is_heavy
 from wasmplex.engine.codec.source import Source, index
 from wasmplex.engine.inplace import InPlace
@@ -103,6 +104,9 @@ def _(type: InPlace, source: Source, base: str, offset: int) -> str:
 def _(type: ListType, source: Source, base: str, offset: int) -> str:
     count = source.let(f"U64[{index(base, offset + 1)}]")
     vals = source.let(f"U64[{index(base, offset + 2)}]")
+    if type.element != Primitive("u8"):  # bytes are one each
+        number = isinstance(type.element, Primitive) and type.element.name in _SCALARS
+        source.line(f"if {count}>{NUMBERS if number else VALUES}: raise too_many({count})")
     if isinstance(type.element, Primitive) and (gather := _gather(type.element.name, vals, count)):
         return gather
     result, item = source.let("[]"), source.fresh()

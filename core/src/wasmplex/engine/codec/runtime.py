@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from wasmplex.engine import capi, memory
 from wasmplex.engine.arena import Arena, put_byte_list
+from wasmplex.engine.bounds import too_many
 from wasmplex.engine.codec.refusal import refusal
 from wasmplex.engine.inplace import Places
 from wasmplex.values import Err, Ok, Some, Variant
@@ -120,6 +121,7 @@ NAMESPACE: Final[dict[str, Any]] = {
     "new": tuple.__new__,
     "put_byte_list": put_byte_list,
     "sequence": sequence,
+    "too_many": too_many,
     "val_clone": capi.val_clone,
     "vallist_new": capi.vallist_new,
 }
