@@ -38,6 +38,8 @@ class Strategy:
     :ivar twins: whether imported functions that move bytes get twins (`wasmplex.bridge.twins`)
     :ivar bytes_in_place: whether functions that are linked directly take and give bytes where the guest has
         them (`wasmplex.bridge.inplace`), if the host sees its memory anyway
+    :ivar arguments_weighed: whether the arguments of such functions are weighed before they become values of
+        the host's (`wasmplex.bridge.guarding`)
     :ivar lazy_tables: whether the largest library gets a table that fills itself
         (`wasmplex.component.lazytables`)
     :ivar kept_memories: whether large memories are kept when instances end, and brought back to their images
@@ -50,6 +52,7 @@ class Strategy:
     bytes_bridged: bool
     twins: bool
     bytes_in_place: bool
+    arguments_weighed: bool
     lazy_tables: bool
     kept_memories: bool
     made_ahead: bool
@@ -59,6 +62,7 @@ class Strategy:
         passes = {
             "twins for bytes": self.twins,
             "bytes in place": self.bytes_in_place,
+            "arguments weighed": self.arguments_weighed,
             "lazy tables": self.lazy_tables,
             "kept memories": self.kept_memories,
             "instances made ahead": self.made_ahead,
@@ -102,6 +106,7 @@ def choose(
         bytes_bridged=optimize,
         twins=optimize,
         bytes_in_place=optimize,
+        arguments_weighed=optimize,
         lazy_tables=optimize and fresh and all(proposals.get(name, True) for name in lazytables.NEEDED),
         kept_memories=optimize,
         made_ahead=optimize and fresh,

@@ -19,6 +19,7 @@ from wasmplex.bridge import (
     BridgedInstance,
     InPlaceBytes,
     bridge,
+    guarded,
     in_place,
     locate,
     needing,
@@ -36,7 +37,7 @@ from wasmplex.errors import ComponentError
 from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.routing import Plan
-from wasmplex.strategy import strategy
+from wasmplex.strategy import Strategy, strategy
 from wasmplex.threads import OwnThread
 
 __all__ = ["RunningWorkload", "open_workload"]
@@ -181,11 +182,12 @@ async def _link(
     guest, shape = planned.wasm, planned.shape
     if chosen.lazy_tables:
         guest = await _quick_to_make(guest)
-    placed = await _with_bytes_in_place(guest, shape, planned.plan) if chosen.bytes_in_place else None
+    want = _bridged_imports(planned.plan) if chosen.bytes_bridged else required
+    guest, placed = await anyio.to_thread.run_sync(_fronted, guest, shape, chosen, want)
     if placed is not None:
-        guest, shape, imports = placed.wasm, placed.shape, placed.imports(imports)
+        shape, imports = placed.shape, placed.imports(imports)
     bridged = bridge(
-        guest, shape, imports, assemble, _bridged_imports(planned.plan) if chosen.bytes_bridged else required,
+        guest, shape, imports, assemble, want,
         chosen.transport, vectors=chosen.vectors, twins=chosen.twins,
     )  # fmt: skip
     if bridged is None:
@@ -232,11 +234,22 @@ def _bridged_imports(plan: Plan) -> Callable[[Import], bool]:
     return lambda item: required(item) or (item.name not in direct and wanted(item))
 
 
-async def _with_bytes_in_place(wasm: bytes, shape: Shape, plan: Plan) -> InPlaceBytes | None:
-    """Return a component whose directly linked functions take and give bytes in place, if it can be made."""
-    bridged = needing(shape, _bridged_imports(plan))
+def _fronted(
+    wasm: bytes, shape: Shape, chosen: Strategy, want: Callable[[Import], bool]
+) -> tuple[bytes, InPlaceBytes | None]:
+    """Return a component with what belongs in front of the functions that are linked directly.
+
+    :param want: which imports go through the bridge; those that share resources with them follow
+    """
+    bridged = needing(shape, want)
     direct = [item.name for item in shape.imports if item not in bridged]
-    return await anyio.to_thread.run_sync(in_place, wasm, direct, assemble)
+    placed = in_place(wasm, direct, assemble) if chosen.bytes_in_place else None
+    if placed is not None:
+        wasm = placed.wasm
+    if chosen.arguments_weighed:
+        unused = [(owner, of) for (owner, _), of in placed.functions.items() if of] if placed else []
+        wasm = guarded(wasm, direct, assemble, unused)
+    return wasm, placed
 
 
 async def _bridged_instance(make: Callable[[], Awaitable[Instance]], bridged: Bridged) -> BridgedInstance:

@@ -328,9 +328,9 @@ def test_imports_that_were_not_named_are_left_alone() -> None:
 
 
 @pytest.mark.alone
-async def test_a_mebibyte_takes_little_more_memory_and_a_fraction_of_the_time() -> None:
-    """As values, it takes 80 MB of the host's memory, and hundreds of times as long."""
-    data, host = bytes(1 << 20), Host()
+async def test_bytes_take_little_more_memory_than_they_are_and_a_fraction_of_the_time() -> None:
+    """As values, a quarter of it takes 20 MB of the host's memory, and a hundred times as long."""
+    data, host = bytes(1 << 18), Host()
     wasm = assemble(RIGGED.replace('(memory (export "memory") 2)', '(memory (export "memory") 20)'))
     host.result = data
     times: dict[str, float] = {}
@@ -349,10 +349,10 @@ async def test_a_mebibyte_takes_little_more_memory_and_a_fraction_of_the_time() 
             spent = []
             for _ in range(5 if host_memory else 1):
                 begun = time.perf_counter()
-                await instance.call("run", 1 << 20, 0)
+                await instance.call("run", len(data), 0)
                 spent.append(time.perf_counter() - begun)
             times[name] = min(spent)
             if host_memory:
-                assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 << 10
+                assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2 << 10
             instance.close()
     assert times["in place"] * 20 < times["values"]

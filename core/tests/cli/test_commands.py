@@ -166,8 +166,8 @@ def test_inspect(cli: Cli) -> None:
         "run   func  1\n"
         "\n"
         "needs wasm proposals: component-model-implements\n"
-        "runs, by default, with: bytes through memory, twins for bytes, bytes in place, lazy tables, "
-        "kept memories, instances made ahead\n"
+        "runs, by default, with: bytes through memory, twins for bytes, bytes in place, arguments weighed, "
+        "lazy tables, kept memories, instances made ahead\n"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from wasmplex.bridge.bridging import Bridged, bridge
 from wasmplex.bridge.deciding import needing, required, wanted
 from wasmplex.bridge.errors import BridgeError
+from wasmplex.bridge.guarding import guarded
 from wasmplex.bridge.inplace import InPlaceBytes, in_place, locate
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session
@@ -23,6 +24,7 @@ __all__ = [
     "Session",
     "TransportName",
     "bridge",
+    "guarded",
     "in_place",
     "locate",
     "needing",

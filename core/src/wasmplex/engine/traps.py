@@ -9,14 +9,19 @@ from wasmplex.engine.accounts import HOST, OWN, Account
 from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["GENERATED", "host_trap", "innermost_cause", "no_memory", "too_much", "trap"]
+__all__ = [
+    "GENERATED", "TOO_MUCH", "host_trap", "innermost_cause", "no_memory", "too_much", "trap",
+]  # fmt: skip
 
 GENERATED: Final = "<wasmplex codec"
 """What the names begin with that tracebacks show as files of generated code."""
+TOO_MUCH: Final = "wasmplex-too-much"
+"""What the core module is called that refuses arguments of too many values."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
 _BUG = re.compile(r"(\d+: )?BUG: (?P<what>.*)")
 _FRAMES_SHOWN = 4
 _LIMITS = ("table limits", "resource limit exceeded")
+_PIECES: Final = "pass it in several calls, or as bytes"
 
 
 def trap(workload: str, function: str, message: str, refused: str = "") -> GuestError:
@@ -30,6 +35,11 @@ def trap(workload: str, function: str, message: str, refused: str = "") -> Guest
     if frames:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
         why = f"{cause}, in {shown}{' < ...' if len(frames) > _FRAMES_SHOWN else ''}"
+    if frames and frames[0].startswith(f"{TOO_MUCH}!") and cause.startswith("wasm `unreachable`"):
+        return LimitExceeded(
+            f"workload {workload!r}: the arguments of a call of the host are too many values",
+            where=function, why="what the guest passes is read before the host can say no", fix=_PIECES,
+        )  # fmt: skip
     if function == "instantiate" and any(text in message for text in _LIMITS):
         return too_much(workload, "limits.tables", why)
     if function == "instantiate" and not frames and "wasm trap" not in message:
