@@ -59,12 +59,16 @@ class Echo:
         return self.answer(x)
 
 
-async def call(instance: Any, value: Any) -> Any:
-    """Call ``echo``; return a function's result as the value it would be elsewhere."""
+async def call(instance: Any, value: Any, *, fallible: bool = False) -> Any:
+    """Call ``echo``; return a function's result as the value it would be elsewhere.
+
+    :param fallible: whether the function returns a ``result``
+    """
     try:
-        return await instance.call("echo", value)
+        back = await instance.call("echo", value)
     except Err as err:
         return err
+    return Ok(back) if fallible else back
 
 
 async def check(type: ValueType, samples: list[Any], *, whole: bool, suspend: bool) -> None:
@@ -72,9 +76,7 @@ async def check(type: ValueType, samples: list[Any], *, whole: bool, suspend: bo
     instance = await (await linked(type, echo.later if suspend else echo.answer, whole=whole)).instantiate()
     try:
         for sample in samples:
-            back = await call(instance, sample)
-            if whole and isinstance(type, ResultType) and not isinstance(back, Err):
-                back = Ok(back)
+            back = await call(instance, sample, fallible=whole and isinstance(type, ResultType))
             assert same(echo.seen, sample), f"the host saw {echo.seen!r}, not {sample!r}"
             assert same(back, sample), f"{back!r} came back, not {sample!r}"
     finally:
