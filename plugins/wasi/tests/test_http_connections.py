@@ -320,6 +320,45 @@ async def test_nothing_is_left_of_a_workload_whatever_it_was_doing() -> None:
         assert len(asyncio.all_tasks()) <= tasks
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK,
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/2",
+        b"",
+    ],
+)
+async def test_nothing_of_a_request_waits_for_a_garbage_collection(answer: bytes) -> None:
+    """Full ones are seldom: what they find would pile up until then."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            if answer != OK:
+                return
+
+    async with listening(serve) as port, client() as handler:
+        await fetch(handler, request(port))
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(3):
+                await fetch(handler, request(port))
+                await anyio.sleep(0.01)
+            gc.collect()
+            left = [type(it) for it in gc.garbage if type(it).__module__.startswith("host_plugin_wasi")]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left == []
+
+
 def descriptors() -> int:
     gc.collect()
     return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -8,9 +8,14 @@ from typing import Any
 
 import anyio
 import pytest
+from host_plugin_wasi.http.errors import HttpError
 from host_plugin_wasi.http.incoming import IncomingBody
 from host_plugin_wasi.http.messages import RequestOptions
+from host_plugin_wasi.http.outbound import outbound
 from host_plugin_wasi.http.outgoing import OutgoingBody
+from host_plugin_wasi.http.transport import Transport
+from host_plugin_wasi.http.upload import Upload
+from host_plugin_wasi.http_settings import OutgoingSettings
 from host_plugin_wasi.packages import PROVIDERS
 from origins import OK, answering, listening, recording
 from outgoing import client, fetch, once, read, request, response, write
@@ -46,16 +51,18 @@ async def posted(
 async def test_a_body_waits_for_the_servers_word_and_then_leaves_without_it(streamed: bool) -> None:
     """RFC 9110 section 10.1.1: not for ever. The head has left meanwhile, and nothing of the body."""
     seen: list[bytes] = []
+    now = asyncio.get_running_loop().time
+    begun, came = now(), 0.0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await reader.read(1)
-        seen.append(head + await reader.readuntil(b"body" if not streamed else b"0\r\n\r\n"))
+        nonlocal came
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        first = await reader.read(1)
+        came = now()
+        seen.append(first + await reader.readuntil(b"ody" if not streamed else b"0\r\n\r\n"))
         writer.write(OK)
 
-    async with listening(serve) as port, client(expect_timeout=0.2) as handler:
+    async with listening(serve) as port, client(expect_timeout=0.1) as handler:
         if not streamed:
             assert await posted(port, handler, EXPECT) == (200, b"ok")
         else:
@@ -66,7 +73,9 @@ async def test_a_body_waits_for_the_servers_word_and_then_leaves_without_it(stre
             await write(body, b"body")
             OutgoingBody.finish(body, None)
             assert (await response(future)).status() == 200
+    assert came - begun >= 0.1
     assert b"Expect: 100-Continue\r\n" in seen[0]
+    assert b"body" in seen[1]
 
 
 async def test_a_body_leaves_at_the_servers_word() -> None:
@@ -114,6 +123,29 @@ async def test_another_expectation_is_the_servers_business() -> None:
 
 
 # ---------------------------------------------------------------- both at once
+
+
+@pytest.mark.parametrize("pieces", [(b"a", b"bc", b"d"), (b"ab",), ()])
+async def test_no_more_and_no_less_leaves_than_was_said_whoever_wrote_it(pieces: tuple[bytes, ...]) -> None:
+    """The guest's side of a body has made sure of that; here it is the next request that is at stake."""
+    async with recording() as origin:
+        transport = Transport(OutgoingSettings())
+        try:
+            made = request(origin.port, "/first", ("content-length", b"3"), method="post")
+            made.body()
+            checked = outbound(made)
+            upload = Upload(checked, lambda _: None)
+            sending = asyncio.ensure_future(transport.send(checked, upload, RequestOptions()))
+            await until(lambda: origin.connections and origin.connections[0])
+            for piece in pieces:
+                upload.write(piece)
+            upload.finish()
+            with pytest.raises(HttpError) as error:
+                await sending
+            assert error.value.code.tag == "HTTP-request-body-size"
+            assert origin.requests == []
+        finally:
+            await transport.close()
 
 
 async def test_an_answer_before_the_end_of_the_request_does_not_end_it() -> None:

@@ -101,8 +101,12 @@ class OutgoingHandler:
                 request.body_taken.fail(error)
             raise
         finally:
-            if (task := current_task()) is not None:  # who sees the response may send the next at once
-                self._tasks.discard(task)
+            self._over(current_task())
+
+    def _over(self, task: Task[Any] | None) -> None:
+        """Count a request no longer. At once: who sees its response may send the next."""
+        if task is not None:
+            self._tasks.discard(task)
 
     async def _load(self) -> Transport:
         """Import the client library, in a thread: it takes a while, and most workloads never need it."""

@@ -33,7 +33,7 @@ class Connection(asyncio.Protocol):
         self.news = Signal()
         self.heard = False
         self.idle_since = 0.0
-        self.on_closed: Callable[[], None] = lambda: None
+        self.on_closed: Callable[[], None] = _nothing
         self.closed = False
         self._transport: Any = None  # of uvloop or asyncio: neither knows the other's classes
         self._pieces: deque[bytes] = deque()
@@ -85,7 +85,8 @@ class Connection(asyncio.Protocol):
         self._poll = None
         self.news.notify()
         self._room.notify()
-        self.on_closed()
+        on_closed, self.on_closed = self.on_closed, _nothing
+        on_closed()
 
     def pause_writing(self) -> None:
         """Have `drained` wait."""
@@ -128,15 +129,15 @@ class Connection(asyncio.Protocol):
         """Whether something came that nobody has taken."""
         return bool(self._pieces)
 
-    def take(self, most: int) -> bytes | None:
-        """Return a piece of what has come, ``b""`` at the proper end, None if there is nothing yet.
+    @property
+    def failure(self) -> HttpError | None:
+        """Why nothing more comes, if everything that came has been taken, and it is not the proper end."""
+        return failure(self._error) if self._error is not None and not self._pieces else None
 
-        :raises HttpError: if there will be nothing more, and it is not the proper end
-        """
+    def take(self, most: int) -> bytes | None:
+        """Return a piece of what has come, ``b""`` at the proper end, None for nothing; see `failure`."""
         if not self._pieces:
-            if self._error is not None:
-                raise failure(self._error)
-            return b"" if self._ended else None
+            return b"" if self._ended and self._error is None else None
         piece = self._pieces.popleft()
         if len(piece) > most:
             self._pieces.appendleft(piece[most:])
@@ -190,6 +191,10 @@ class Connection(asyncio.Protocol):
         """Close it at once, whatever is under way."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _was_closed_properly(tls: Any) -> bool:

@@ -43,6 +43,14 @@ class HttpError(Exception):
         self.code = code
         self.message = message or code.tag
 
+    def fresh(self) -> HttpError:
+        """Return the same error, not raised yet.
+
+        What has been raised refers to the frames that it went through, and they to whoever keeps it: such
+        circles are found by garbage collections alone, and full ones are seldom.
+        """
+        return type(self)(self.code, self.message)
+
 
 class LimitReached(HttpError):
     """There may be no more of something; the message names the key that says how many."""

@@ -117,7 +117,7 @@ class Exchange:
             self._connection.write(last_chunk(upload.trailers))
         elif sent != length:
             upload.error = HttpError(Variant("HTTP-request-body-size", sent), "not what content-length says")
-            raise upload.error
+            raise upload.error.fresh()
 
     def _give_up(self, upload: Upload, error: HttpError) -> None:
         """Let no server take half a body for a whole one. What it has answered by then may still be read."""
@@ -150,19 +150,18 @@ class Exchange:
         try:
             self._ready = self._feed(rest)
         except HttpError as error:
-            self._error = error  # for whoever reads the body
+            self._error = error.fresh()  # for whoever reads the body
         return head
 
     def _take_of_head(self) -> bytes | None:
         if self._error is not None:
-            raise self._error
-        try:
-            data = self._connection.take(_PIECE)
-        except HttpError as error:
-            raise error if self._connection.heard else Unheard(error.code, error.message) from None
+            raise self._error.fresh()
+        kind = HttpError if self._connection.heard else Unheard
+        data = self._connection.take(_PIECE)
         if data == b"":
-            kind = HttpError if self._connection.heard else Unheard
             raise kind(_TERMINATED, "the server closed the connection before its response")
+        if data is None and (failed := self._connection.failure) is not None:
+            raise kind(failed.code, failed.message)
         return data
 
     async def read(self) -> bytes:
@@ -186,8 +185,10 @@ class Exchange:
     def _next(self) -> bytes | None:
         while not self._parser.done:
             if self._error is not None:
-                raise self._error
+                raise self._error.fresh()
             data = self._connection.take(_PIECE)
+            if data is None and (failed := self._connection.failure) is not None:
+                raise failed.fresh()
             if data is None:
                 return None
             if piece := self._feed(data):
@@ -206,9 +207,8 @@ class Exchange:
         try:
             await self._connection.more(until)
         except TimeoutError:
-            error = HttpError(Variant("connection-read-timeout"), why)
-            self.fail(error)
-            raise error from None
+            self.fail(HttpError(Variant("connection-read-timeout"), why))
+            raise HttpError(Variant("connection-read-timeout"), why) from None
 
     def trailers(self) -> Headers | None:
         """Return the trailers, after the end."""
@@ -224,7 +224,7 @@ class Exchange:
 
     def fail(self, error: HttpError) -> None:
         """End it with an error for whoever reads or writes."""
-        self._error = self._error or error
+        self._error = self._error or error.fresh()
         on_failure, self.on_failure = self.on_failure, None
         if on_failure is not None:
             on_failure(error)

@@ -102,7 +102,7 @@ class _Reader:
         try:
             piece = self.source.read_nowait()
         except HttpError as error:
-            self.error = error
+            self.error = error.fresh()
             return True
         if piece is None:
             return False
@@ -160,7 +160,7 @@ class _Reader:
         try:
             self._got(await self.source.read())
         except HttpError as error:
-            self.error = error
+            self.error = error.fresh()
 
     def close(self) -> None:
         """Read no more."""

@@ -92,7 +92,7 @@ class OutgoingBody:
 
     def fail(self, error: HttpError) -> None:
         """Have the guest's next write fail: nobody takes it any more."""
-        self.error = error
+        self.error = error.fresh()
         if self._changed is not None:
             self._changed.notify()
 

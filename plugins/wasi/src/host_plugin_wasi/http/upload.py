@@ -63,7 +63,7 @@ class Upload:
         self._fail(HttpError(internal("the guest gave up the body of its request")))
 
     def _fail(self, error: HttpError) -> None:
-        self.error = error
+        self.error = error.fresh()
         self.changed.notify()
 
     # ------------------------------------------------------------ the sender's side
@@ -74,7 +74,7 @@ class Upload:
         :raises HttpError: if there will be no end
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.fresh()
         if not self._finished or self.trailers:
             return None
         return b"".join(self._pieces)
@@ -85,7 +85,7 @@ class Upload:
         :raises HttpError: if there will be no end
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.fresh()
         if not self._pieces:
             return b"" if self._finished else None
         pieces, self._pieces, self._size = self._pieces, [], 0
