@@ -456,6 +456,36 @@ async def test_bodies_stream_through_in_both_directions_while_they_are_made() ->
         assert await client.rest() == b"0\r\n\r\n"
 
 
+async def test_very_many_very_small_chunks_let_others_have_their_turn() -> None:
+    turns = 0
+    begun = anyio.Event()
+
+    async def count(_: Any, exchange: HttpExchange) -> None:
+        begun.set()
+        size = 0
+        while piece := await exchange.read():
+            size += len(piece)
+        exchange.start(200, [])
+        exchange.write(b"%d in %d turns" % (size, turns))
+        exchange.finish()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with serving(bind(count)) as port, connected(port) as client, anyio.create_task_group() as tasks:
+        await client.send(get("/", "transfer-encoding: chunked", method="POST"))
+        await begun.wait()
+        tasks.start_soon(others)
+        await client.send(chunked(b"x") * 40_000 + b"0\r\n\r\n")
+        size, _, turns_meanwhile = (await client.response()).body.decode().partition(" in ")
+        tasks.cancel_scope.cancel()
+    assert size == "40000"
+    assert int(turns_meanwhile.split()[0]) > 30
+
+
 async def test_trailers_go_in_and_out() -> None:
     async with serving(bind(echo)) as port:
         raw = get("/", "transfer-encoding: chunked", method="POST")

@@ -132,6 +132,8 @@ class Connection(asyncio.Protocol):
             while (parser := self._parser) is not None and (event := parser.next_event()) is not None:
                 if isinstance(event, Head):
                     self._start(Cycle(self, event))
+                    if not event.length:
+                        break  # the next request has to wait
                 elif isinstance(event, bytes):
                     self._on_piece(event)
                     if parser.behind and self._parser is parser:

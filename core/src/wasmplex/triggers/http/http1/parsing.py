@@ -59,9 +59,10 @@ class RequestParser:
     @property
     def waiting(self) -> bool:
         """Say whether there is something behind a request that has come whole."""
-        if self._over:
-            self._incoming.skip_empty_lines()
-        return self._over and len(self._incoming) > 0
+        if not self._over or not len(self._incoming):
+            return False
+        self._incoming.skip_empty_lines()
+        return len(self._incoming) > 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
