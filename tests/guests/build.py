@@ -76,6 +76,7 @@ GUESTS = {
     "command": Guest("command", "0.2.3"),
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvfour": Guest("kv-four", "0.2.12", HERE / "wit" / "kvfour.wit"),
+    "kvpairs": Guest("kv-pairs", "0.2.12", HERE / "wit" / "kvpairs.wit"),
     "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
     "hostile": Guest("hostile", "0.2.12", HOSTILE),
     "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from host_plugin_memory import MemoryProvider, MemorySettings
-from host_plugin_memory.store import MAX_UNTOLD, MemoryBackend, MemoryBucket
+from host_plugin_memory.store import MemoryBackend, MemoryBucket
+from host_plugin_memory.watching import MAX_UNTOLD
 from wasmplex.capabilities.keyvalue import Change, QuotaExceeded, StoreUnavailable
 from wasmplex.plugin import OpenContext
 
@@ -56,6 +59,31 @@ async def test_lru_drops_what_was_used_longest_ago() -> None:
     assert "3 keys" in repr(backend)
 
 
+@pytest.mark.parametrize("use", ["get", "set", "current", "increment"])
+async def test_whatever_uses_an_entry_keeps_it(use: str) -> None:
+    _, bucket = await opened(max_entries=3, eviction="lru")
+    for name in "abc":
+        await bucket.set(name, b"1")
+    uses: dict[str, Callable[[], Awaitable[object]]] = {
+        "get": lambda: bucket.get("a"),
+        "set": lambda: bucket.set("a", b"2"),  # of the same size: the cache has nothing to count
+        "current": lambda: bucket.current("a"),
+        "increment": lambda: bucket.increment("a", 1),
+    }
+    await uses[use]()
+    await bucket.set("d", b"1")
+    assert await keys(bucket) == ["a", "c", "d"]
+
+
+async def test_looking_whether_an_entry_exists_does_not_use_it() -> None:
+    _, bucket = await opened(max_entries=2, eviction="lru")
+    await bucket.set("a", b"1")
+    await bucket.set("b", b"1")
+    assert await bucket.exists("a")
+    await bucket.set("c", b"1")
+    assert await keys(bucket) == ["b", "c"]
+
+
 async def test_lru_makes_room_by_size_and_never_evicts_what_it_replaces() -> None:
     _, bucket = await opened(max_size="4KiB", eviction="lru")
     for name in "abc":
@@ -80,7 +108,7 @@ async def test_expiry_is_exact_and_leaves_nothing_behind() -> None:
     assert await keys(bucket) == []
     assert await backend.has_bucket("shop/cache", "b") is False
     assert len(backend.cache) == 0
-    assert backend._order == {}
+    assert backend._filled == {}
 
 
 async def test_expired_entries_make_room() -> None:
@@ -117,7 +145,7 @@ async def test_a_watcher_is_told_what_expires_and_what_is_evicted() -> None:
         Change("expires", b""), Change("old", b""), Change("expires", None), Change("new", b""),
         Change("old", None), Change("newest", b""),
     ]  # fmt: skip
-    assert backend._watchers == {}
+    assert [content.watchers for content in backend._filled.values()] == [[]]
 
 
 async def test_a_watcher_that_is_too_slow_is_told_so() -> None:
@@ -137,3 +165,58 @@ async def test_closing_ends_a_watch() -> None:
         await backend.close()
         with pytest.raises(StoreUnavailable, match="closed"):
             await anext(changes)
+
+
+async def test_values_of_the_same_size_are_new_versions_and_told() -> None:
+    _, bucket = await opened()
+    await bucket.set("k", b"1")
+    before = await bucket.current("k")
+    await bucket.set("k", b"2")
+    after = await bucket.current("k")
+    assert before is not None
+    assert after is not None
+    assert (after.value, after.version == before.version) == (b"2", False)
+    async with bucket.watch() as changes:
+        await bucket.set("k", b"3")
+        assert await anext(changes) == Change("k", b"3")
+
+
+async def test_what_is_written_over_does_not_expire() -> None:
+    backend, bucket = await opened()
+    now = 0
+    backend.clock = lambda: now
+    await bucket.set("k", b"1", ttl_ms=5)
+    await bucket.set("k", b"2")
+    await bucket.set("again", b"1", ttl_ms=5)
+    await bucket.delete("again")
+    await bucket.set("again", b"2")
+    await bucket.set("longer", b"1", ttl_ms=5)
+    await bucket.set("longer", b"2", ttl_ms=9)
+    now = 5
+    await bucket.set("other", b"")
+    assert await bucket.get_many(["k", "again", "longer"]) == [b"2", b"2", b"2"]
+    now = 9
+    await bucket.set("k", b"3")
+    assert await keys(bucket) == ["again", "k", "other"]
+    assert not backend.expiry
+
+
+async def test_expiry_that_does_not_count_any_more_is_forgotten() -> None:
+    backend, bucket = await opened()
+    for number in range(10_000):
+        await bucket.set("k", b"%d" % number, ttl_ms=2**53)
+    assert len(backend.expiry._heap) < 200
+
+
+async def test_a_bucket_without_keys_takes_no_memory() -> None:
+    backend, bucket = await opened()
+    await bucket.set("k", b"1")
+    await bucket.delete("k")
+    for number in range(1000):
+        await backend.open_bucket("n", f"b{number}")
+    gc.collect()
+    assert backend._filled == {}
+    assert [*backend._known] == [("shop/cache", "b")]
+    again = await backend.open_bucket("shop/cache", "b")
+    await again.set("k", b"2")
+    assert await bucket.get("k") == b"2"

@@ -23,8 +23,8 @@ Before: TypeAlias = Callable[[str, tuple[Any, ...]], Awaitable[None]]
 
 _PASSED_ON = frozenset({"close"})
 """Operations that nobody is asked about: a double must not keep a host from ending."""
-_OWN = frozenset({"circuit"})
-"""Attributes that the host sets: each proxy has its own."""
+_OWN = frozenset({"circuit", "never_waits", "plain"})
+"""Attributes that are not passed on: what the host sets, and what leads past the proxy."""
 
 
 def proxy(inner: C, before: Before) -> C:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,11 +27,23 @@ def other(text: str) -> Err[Variant]:
     return Err(Variant("other", text))
 
 
-@pytest.fixture
-async def backend() -> AsyncIterator[KeyValueBackend]:
+@pytest.fixture(params=["plain", "waits"])
+async def backend(request: pytest.FixtureRequest) -> AsyncIterator[KeyValueBackend]:
     opened = await MemoryProvider().open(MemorySettings(), OpenContext(Path()))
+    assert opened.never_waits
+    opened.never_waits = request.param == "plain"
     yield opened
     await opened.close()
+
+
+def awaited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function to await, whether `function` is one or not."""
+
+    async def call(*args: Any) -> Any:
+        result = function(*args)
+        return await result if isawaitable(result) else result
+
+    return call
 
 
 @pytest.fixture
@@ -51,7 +64,7 @@ async def serve(backend: KeyValueBackend) -> AsyncIterator[Serve]:
                     namespace=f"shop/{label or ''}",
                 )
             )
-            return cast(Functions, served)
+            return {name: awaited(cast(Callable[..., Any], function)) for name, function in served.items()}
 
         yield serve
 

@@ -1,22 +1,21 @@
-"""The store: one bounded cache for all buckets, and the order of each bucket's keys.
+"""The store: a dictionary for each bucket, and one bounded cache that counts what is in all of them.
 
-No operation awaits anything, so each is atomic on the event loop. Inside a mutation the cache's clock stands
-still (``with self.cache.timer``): what expires is then removed by `Store.expire` alone, which tells the
-order of keys, and never by the cache on the side.
+No operation awaits anything, so each is atomic on the event loop.
+
+Reading asks the bucket's dictionary alone. The cache is told of each entry and its size: it knows when the
+store is full and, where that is wanted, which entry was used least recently. A value that is replaced by one
+of the same size changes nothing that it counts.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, islice, takewhile
-from typing import NamedTuple, TypeAlias
+from weakref import WeakValueDictionary
 
-import anyio
-from cachetools import Cache, TLRUCache
-from sortedcontainers import SortedList
+from cachetools import Cache, LRUCache
 from wasmplex.capabilities.keyvalue import (
     S64_MIN,
     Bucket,
@@ -27,64 +26,40 @@ from wasmplex.capabilities.keyvalue import (
     PreconditionFailed,
     QuotaExceeded,
     Stale,
-    StoreUnavailable,
     Swapped,
     next_count,
 )
 
 from host_plugin_memory import MemorySettings
+from host_plugin_memory.content import NEVER, Content, Expiry, Item, Place, Scope
+from host_plugin_memory.watching import Watcher
 
 __all__ = ["MemoryBackend"]
 
 ENTRY_OVERHEAD = 512
 """Bytes that an entry takes besides its key and value; measured with CPython 3.11 and rounded down."""
 
-MAX_UNTOLD = 10_000
-"""Changes that wait for a watcher."""
-
-Scope: TypeAlias = tuple[str, str]
-"""Namespace and name of a bucket."""
-Place: TypeAlias = tuple[Scope, str]
-"""A bucket and a key in it."""
-
-
-class Item(NamedTuple):
-    """What is kept under a key; `expires` is the millisecond from which on it does not exist."""
-
-    value: bytes
-    version: int
-    expires: float
-    size: int
-
-
-class Entries(TLRUCache[Place, Item]):
-    """The cache. Its size and length count what has expired until `MemoryBackend.expire` removes it.
-
-    Those of `TLRUCache` look for expired entries each time, which here has been done already.
-    """
-
-    currsize = Cache.currsize
-    __len__ = Cache.__len__
-
 
 class MemoryBackend(KeyValueBackend):
     """All buckets of one open store."""
 
     clock: Callable[[], int]
+    never_waits = True
 
     def __init__(self, settings: MemorySettings, features: frozenset[str]) -> None:
         self.features = features
         self.clock = lambda: time.monotonic_ns() // 1_000_000
-        self.cache = Entries(
-            settings.max_size,
-            ttu=lambda place, item, now: item.expires,
-            timer=lambda: self.clock(),
-            getsizeof=lambda item: item.size,
-        )
+        self.keeps_use = settings.eviction == "lru"
+        """Whether it matters which entries are used."""
+        kind: type[Cache[Place, Item]] = LRUCache if self.keeps_use else Cache
+        self.cache = kind(settings.max_size, getsizeof=lambda item: item.size)
+        self.expiry = Expiry()
+        self.versions = count(1)
         self._settings = settings
-        self._order: dict[Scope, SortedList] = {}
-        self._watchers: dict[Scope, list[Watcher]] = {}
-        self._versions = count(1)
+        self._filled: dict[Scope, Content] = {}
+        """Buckets with a key, or with somebody who watches."""
+        self._known: WeakValueDictionary[Scope, Content] = WeakValueDictionary()
+        """Those, and the ones that somebody has open."""
 
     def __repr__(self) -> str:
         return f"memory: {len(self.cache)} keys, {self.cache.currsize} of {self._settings.max_size} bytes"
@@ -92,60 +67,80 @@ class MemoryBackend(KeyValueBackend):
     async def close(self) -> None:
         """Forget everything."""
         self.cache.clear()
-        self._order.clear()
-        for watchers in self._watchers.values():
-            for watcher in watchers:
+        self.expiry.clear()
+        for content in self._filled.values():
+            content.items.clear()
+            content.order.clear()
+            for watcher in content.watchers:
                 watcher.end()
+        self._filled.clear()
 
     async def open_bucket(self, namespace: str, name: str) -> MemoryBucket:
-        """Return the bucket; it takes no memory until a key is written."""
-        return MemoryBucket(self, (namespace, name))
+        """Return the bucket; it takes no memory until a key is written, but while it is open."""
+        return MemoryBucket(self, self._content((namespace, name)))
 
     async def has_bucket(self, namespace: str, name: str) -> bool:
         """Return whether the bucket holds any key."""
         self.expire()
-        return (namespace, name) in self._order
+        content = self._known.get((namespace, name))
+        return content is not None and bool(content.items)
 
-    def find(self, place: Place) -> Item | None:
-        """Return what exists at `place`."""
-        try:
-            return self.cache[place]
-        except KeyError:
+    def _content(self, scope: Scope) -> Content:
+        content = self._known.get(scope)
+        if content is None:
+            content = self._known[scope] = Content(scope)
+        return content
+
+    def find(self, content: Content, key: str) -> Item | None:
+        """Return what exists under a key, which counts as using it."""
+        item = content.items.get(key)
+        if item is None or (item.expires is not NEVER and item.expires <= self.clock()):
             return None
+        if self.keeps_use:
+            self.cache[item.place]  # it is the most recently used now
+        return item
 
-    def write(self, place: Place, value: bytes, expires: float = math.inf) -> None:
+    def write(self, content: Content, key: str, value: bytes, expires: float = NEVER) -> None:
         """Put a value, with a new version.
 
         :raises QuotaExceeded: if there is no room for it
         """
-        with self.cache.timer:
-            self.expire()
-            size = len(place[1].encode()) + len(value) + ENTRY_OVERHEAD
-            old = self.find(place)  # makes it the most recently used: it is not evicted for its successor
-            self._make_room(size, old)
-            if old is None:
-                self._order.setdefault(place[0], SortedList()).add(place[1])
-            self.cache[place] = Item(value, next(self._versions), expires, size)
-            self._tell(place[0], Change(place[1], value))
+        self.expire()
+        size = len(key.encode()) + len(value) + ENTRY_OVERHEAD
+        item = self.find(content, key)  # it is used: it is not evicted for its successor
+        self._make_room(size, item)
+        if item is None:
+            item = content.items[key] = Item((content, key), value, next(self.versions), NEVER, size)
+            content.order.add(key)
+            self._filled[content.scope] = content
+        else:
+            item.value, item.version, item.size = value, next(self.versions), size
+        self.cache[item.place] = item
+        if item.expires != expires:
+            item.expires = expires
+            if expires is not NEVER:
+                self.expiry.add(item)
+        if content.watchers:
+            content.tell(Change(key, value))
 
-    def remove(self, place: Place) -> None:
-        """Remove what may exist at `place`."""
-        with self.cache.timer:
-            self.expire()
-            if self.cache.pop(place, None) is not None:
-                self._forget(place)
+    def remove(self, content: Content, key: str) -> None:
+        """Remove what may exist under a key."""
+        self.expire()
+        if (item := content.items.get(key)) is not None:
+            del self.cache[item.place]
+            self._forget(item)
 
     def expire(self) -> None:
         """Remove what has expired."""
-        for place, _ in self.cache.expire():
-            self._forget(place)
+        if self.expiry and self.expiry.next <= (now := self.clock()):
+            for item in self.expiry.due(now):
+                del self.cache[item.place]
+                self._forget(item)
 
-    def keys(self, scope: Scope, prefix: str, after: str | None) -> Iterator[str]:
+    def keys(self, content: Content, prefix: str, after: str | None) -> Iterator[str]:
         """Return the keys of a bucket that start with `prefix`, in order, from the one after `after` on."""
         self.expire()
-        order = self._order.get(scope, ())
-        if order:
-            order = order.irange(prefix if after is None else after, inclusive=(after is None, True))
+        order = content.order.irange(prefix if after is None else after, inclusive=(after is None, True))
         return takewhile(lambda key: key.startswith(prefix), order)
 
     def _make_room(self, size: int, old: Item | None) -> None:
@@ -156,110 +151,125 @@ class MemoryBackend(KeyValueBackend):
             size -= old.size
         entries = 1 if old is None else 0
         while cache.currsize + size > limits.max_size or len(cache) + entries > limits.max_entries:
-            if limits.eviction == "none":
+            if not self.keeps_use:
                 raise QuotaExceeded("the store is full")
-            self._forget(cache.popitem()[0])
+            self._forget(cache.popitem()[1])
 
-    def _forget(self, place: Place) -> None:
-        scope, key = place
-        order = self._order[scope]
-        order.remove(key)
-        if not order:
-            del self._order[scope]
-        self._tell(scope, Change(key, None))
+    def _forget(self, item: Item) -> None:
+        content, key = item.place
+        del content.items[key]
+        content.order.remove(key)
+        self._let_go(content)
+        content.tell(Change(key, None))
 
-    def _tell(self, scope: Scope, change: Change) -> None:
-        for watcher in self._watchers.get(scope, ()):
-            watcher.tell(change)
+    def _let_go(self, content: Content) -> None:
+        if not content.items and not content.watchers:
+            self._filled.pop(content.scope, None)
 
     @asynccontextmanager
-    async def watch(self, scope: Scope) -> AsyncIterator[AsyncIterator[Change]]:
+    async def watch(self, content: Content) -> AsyncIterator[AsyncIterator[Change]]:
         """Return the changes of a bucket while the context lasts."""
         watcher = Watcher()
-        self._watchers.setdefault(scope, []).append(watcher)
+        content.watchers.append(watcher)
+        self._filled[content.scope] = content
         try:
             yield watcher
         finally:
-            self._watchers[scope].remove(watcher)
-            if not self._watchers[scope]:
-                del self._watchers[scope]
+            content.watchers.remove(watcher)
+            self._let_go(content)
             watcher.close()
 
 
-class Watcher(AsyncIterator[Change]):
-    """The changes of a bucket, for somebody who watches it."""
+class PlainMemory:
+    """The operations that guests make most often. See `wasmplex.capabilities.keyvalue.PlainBucket`."""
 
-    def __init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[Change](MAX_UNTOLD)
+    __slots__ = ("_content", "_items", "_store")
 
-    async def __anext__(self) -> Change:
-        try:
-            return await self._receive.receive()
-        except anyio.EndOfStream:
-            reason = f"the store was closed, or the watcher was {MAX_UNTOLD} changes late"
-            raise StoreUnavailable(reason) from None
+    def __init__(self, store: MemoryBackend, content: Content) -> None:
+        self._store = store
+        self._content = content
+        self._items = content.items
 
-    def tell(self, change: Change) -> None:
-        """Hand over a change; who is too slow for so many is told no more."""
-        try:
-            self._send.send_nowait(change)
-        except (anyio.WouldBlock, anyio.ClosedResourceError):
-            self.end()
+    def get(self, key: str) -> bytes | None:
+        item = self._items.get(key)
+        if item is None:
+            return None
+        store = self._store
+        if item.expires is not NEVER and item.expires <= store.clock():
+            return None
+        if store.keeps_use:
+            store.cache[item.place]  # it is the most recently used now
+        return item.value
 
-    def end(self) -> None:
-        """End the changes, once those handed over are told."""
-        self._send.close()
+    def exists(self, key: str) -> bool:
+        item = self._items.get(key)
+        return item is not None and (item.expires is NEVER or item.expires > self._store.clock())
 
-    def close(self) -> None:
-        """Release everything."""
-        self._send.close()
-        self._receive.close()
+    def set(self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False) -> None:
+        store = self._store
+        item = self._items.get(key)
+        if (
+            item is not None
+            and item.expires is NEVER
+            and len(item.value) == len(value)
+            and not self._content.watchers
+            and ttl_ms is None
+            and not if_not_exists
+        ):
+            # Nothing that is counted changes, and nobody is told.
+            if store.expiry:
+                store.expire()
+            if store.keeps_use:
+                store.cache[item.place]  # it is the most recently used now
+            item.value, item.version = value, next(store.versions)
+            return
+        if if_not_exists and self.exists(key):
+            raise PreconditionFailed("the key exists")
+        store.write(self._content, key, value, NEVER if ttl_ms is None else store.clock() + ttl_ms)
+
+    def delete(self, key: str) -> None:
+        self._store.remove(self._content, key)
 
 
 class MemoryBucket(Bucket):
     """One bucket."""
 
-    __slots__ = ("_scope", "_store")
+    plain: PlainMemory
 
-    def __init__(self, store: MemoryBackend, scope: Scope) -> None:
+    def __init__(self, store: MemoryBackend, content: Content) -> None:
         self._store = store
-        self._scope = scope
+        self._content = content
+        self.plain = PlainMemory(store, content)
 
     async def get(self, key: str) -> bytes | None:
-        try:
-            return self._store.cache[self._scope, key].value
-        except KeyError:
-            return None
+        return self.plain.get(key)
 
     async def exists(self, key: str) -> bool:
-        return (self._scope, key) in self._store.cache
+        return self.plain.exists(key)
 
     async def set(
         self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
     ) -> None:
-        place = self._scope, key
-        if if_not_exists and place in self._store.cache:
-            raise PreconditionFailed("the key exists")
-        self._store.write(place, value, math.inf if ttl_ms is None else self._store.clock() + ttl_ms)
+        self.plain.set(key, value, ttl_ms=ttl_ms, if_not_exists=if_not_exists)
 
     async def delete(self, key: str) -> None:
-        self._store.remove((self._scope, key))
+        self.plain.delete(key)
 
     async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
-        keys = list(islice(self._store.keys(self._scope, prefix, cursor), limit + 1))
+        keys = list(islice(self._store.keys(self._content, prefix, cursor), limit + 1))
         return Page(keys) if len(keys) <= limit else Page(keys[:limit], keys[limit - 1])
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        return self._store.watch(self._scope)
+        return self._store.watch(self._content)
 
     async def increment(self, key: str, delta: int, *, minimum: int = S64_MIN) -> int:
-        old = self._store.find((self._scope, key))
+        old = self._store.find(self._content, key)
         total = next_count(old.value if old else None, delta, minimum)
-        self._store.write((self._scope, key), b"%d" % total, old.expires if old else math.inf)
+        self._store.write(self._content, key, b"%d" % total, old.expires if old else NEVER)
         return total
 
     async def current(self, key: str) -> Entry | None:
-        item = self._store.find((self._scope, key))
+        item = self._store.find(self._content, key)
         return None if item is None else Entry(item.value, str(item.version))
 
     async def swap(
@@ -275,5 +285,5 @@ class MemoryBucket(Bucket):
             return Stale(entry)
         if require_value not in (None, entry.value):
             return Stale(entry)
-        self._store.write((self._scope, key), value)
+        self._store.write(self._content, key, value)
         return Swapped()

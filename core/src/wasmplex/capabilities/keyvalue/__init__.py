@@ -14,6 +14,7 @@ from wasmplex.capabilities.keyvalue.contract import (
     Entry,
     KeyValueBackend,
     Page,
+    PlainBucket,
     Stale,
     Swapped,
     next_count,
@@ -34,6 +35,6 @@ from wasmplex.capabilities.keyvalue.errors import (
 
 __all__ = [
     "CASES", "FEATURES", "S64_MAX", "S64_MIN", "AccessDenied", "Bucket", "Change", "Entry", "InvalidArgument",
-    "KeyValueBackend", "KeyValueError", "NoSuchStore", "Other", "Page", "PreconditionFailed",
+    "KeyValueBackend", "KeyValueError", "NoSuchStore", "Other", "Page", "PlainBucket", "PreconditionFailed",
     "QuotaExceeded", "Stale", "StoreUnavailable", "Swapped", "Timeout", "Unsupported", "next_count",
 ]  # fmt: skip

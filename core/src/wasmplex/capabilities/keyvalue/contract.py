@@ -12,14 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from wasmplex.capabilities.keyvalue.errors import InvalidArgument, Unsupported
 from wasmplex.plugins.contracts import Backend
 
 __all__ = [
-    "FEATURES", "S64_MAX", "S64_MIN", "Bucket", "Change", "Entry", "KeyValueBackend", "Page", "Stale",
-    "Swapped", "next_count",
+    "FEATURES", "S64_MAX", "S64_MIN", "Bucket", "Change", "Entry", "KeyValueBackend", "Page",
+    "PlainBucket", "Stale", "Swapped", "next_count",
 ]  # fmt: skip
 
 FEATURES = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
@@ -71,13 +71,34 @@ class Change(NamedTuple):
 # ---------------------------------------------------------------- the contract
 
 
+class PlainBucket(Protocol):
+    """The operations of a `Bucket` that guests make most often, as functions that return their result."""
+
+    def get(self, key: str) -> bytes | None:
+        """See `Bucket.get`."""
+
+    def set(self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False) -> None:
+        """See `Bucket.set`."""
+
+    def delete(self, key: str) -> None:
+        """See `Bucket.delete`."""
+
+    def exists(self, key: str) -> bool:
+        """See `Bucket.exists`."""
+
+
 class Bucket(ABC):
     """One bucket, open. Holds nothing that must be closed; closing the backend ends it.
 
     Keys are any UTF-8 text of at most 1 KiB, the empty string included. A key whose time to live has
     passed does not exist for any operation. Every operation is atomic but the ``*_many`` ones, may be
     cancelled at any await, and raises a `KeyValueError` for what a guest should be told.
+
+    :ivar plain: the same without coroutines, for the buckets of a backend that `never waits
+        <KeyValueBackend.never_waits>`; None for all others
     """
+
+    plain: PlainBucket | None = None
 
     @abstractmethod
     async def get(self, key: str) -> bytes | None:
@@ -173,9 +194,13 @@ class KeyValueBackend(Backend):
     :ivar features: which of `FEATURES` it honours: its provider's, or fewer where the server lacks some
     :ivar clock: milliseconds now, for a backend that computes expiry itself: it calls ``self.clock()``
         whenever it needs the time, and tests replace it. None if a server keeps the time
+    :ivar never_waits: whether no operation of its buckets ever waits for anything, as where all is in the
+        memory of the process. Guests then call `Bucket.plain`, which each of the buckets has to have:
+        a call without a coroutine and a deadline costs a third
     """
 
     capability = "keyvalue"
+    never_waits: bool = False
     features: frozenset[str] = frozenset()
     clock: Callable[[], int] | None = None
 

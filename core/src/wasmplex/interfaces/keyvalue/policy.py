@@ -23,6 +23,7 @@ from wasmplex.capabilities.keyvalue import (
     KeyValueBackend,
     NoSuchStore,
     Page,
+    PlainBucket,
     QuotaExceeded,
     Stale,
     Swapped,
@@ -106,6 +107,12 @@ class GuardedStore:
             request.plugin,
         )
 
+    def check_size(self, value: bytes) -> None:
+        """Refuse a value that is larger than the binding allows."""
+        limit = self.settings.max_value
+        if len(value) > limit:
+            raise QuotaExceeded(f"a value of {len(value)} bytes is over the limit of {limit}")
+
     @operation("open", "store")
     async def open(self, identifier: str) -> GuardedBucket:
         """Open a bucket that the binding grants.
@@ -125,13 +132,17 @@ class GuardedStore:
 class GuardedBucket:
     """A bucket as guests hold it: the operations of `Bucket`, checked, timed, errors in the dialect."""
 
-    __slots__ = ("bucket", "guard", "name", "store")
+    __slots__ = ("bucket", "guard", "name", "plain", "store")
+    plain: PlainBucket
+    """That of `bucket`, if the backend never waits."""
 
     def __init__(self, store: GuardedStore, name: str, bucket: Bucket) -> None:
         self.store = store
         self.name = name
         self.bucket = bucket
         self.guard = store.guard
+        if bucket.plain is not None:
+            self.plain = bucket.plain
 
     @operation("get", "store", returns=bytes | None)
     def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
@@ -249,6 +260,4 @@ class GuardedBucket:
 
     def _check_item(self, item: tuple[str, bytes]) -> None:
         check_name(item[0])
-        limit = self.store.settings.max_value
-        if len(item[1]) > limit:
-            raise QuotaExceeded(f"a value of {len(item[1])} bytes is over the limit of {limit}")
+        self.store.check_size(item[1])

@@ -9,6 +9,7 @@ from typing import Any
 
 from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.component.shape import InstanceType
+from wasmplex.interfaces.keyvalue.plain import plain_methods
 from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
 from wasmplex.interfaces.keyvalue.watch import Watcher
 from wasmplex.plugins.contracts import (
@@ -71,13 +72,16 @@ class _Bound(BoundInterfaces):
         return {"store": self._store, "atomics": self._atomics, "batch": self._batch}[request.name](request)
 
     def _store(self, request: ImportRequest) -> HostFunctions:
+        store = GuardedStore.bind(request, self._workload, refused)
         return {
-            "open": GuardedStore.bind(request, self._workload, refused).open,
+            "open": store.open,
             "[method]bucket.get": GuardedBucket.get,
             "[method]bucket.set": GuardedBucket.set,
             "[method]bucket.delete": GuardedBucket.delete,
             "[method]bucket.exists": GuardedBucket.exists,
             "[method]bucket.list-keys": self._list_keys,
+            # A bucket of this import comes from this store: the draft gives each import a type of its own.
+            **plain_methods(store),
         }
 
     def _atomics(self, request: ImportRequest) -> HostFunctions:
