@@ -1,6 +1,6 @@
 """The policy for a store that never waits: functions made for one binding, which return their results.
 
-What `wasmplex.interfaces.policy` decides for each call is decided once here. There is nothing to cancel at a
+What `wasmplex.policy` decides for each call is decided once here. There is nothing to cancel at a
 deadline and no server that could be down, so no coroutine is made.
 """
 
@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore
 from wasmplex.interfaces.keyvalue.rules import check_name
-from wasmplex.interfaces.names import MAX_NAME
 from wasmplex.plugins.contracts import HostFunctions
+from wasmplex.policy.names import MAX_NAME
 
 __all__ = ["plain_methods"]
 
