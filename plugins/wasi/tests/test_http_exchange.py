@@ -381,6 +381,19 @@ async def test_a_time_of_nothing_is_over_at_once() -> None:
             )
 
 
+async def test_nobody_waits_for_room_in_a_body_whose_request_did_not_leave() -> None:
+    async with client("example.com") as handler:
+        made = request(80, method="post")
+        body = made.body()
+        stream = body.write_stream()
+        with pytest.raises(Err) as denied:
+            handler.handle(made, None)
+        assert denied.value.value == Variant("HTTP-request-denied")
+        with pytest.raises(Err) as error:
+            stream.check_write()
+        assert error.value.value.value.code_of("http") == Variant("HTTP-request-denied")
+
+
 # ---------------------------------------------------------------- what is logged
 
 

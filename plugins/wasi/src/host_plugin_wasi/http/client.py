@@ -65,7 +65,7 @@ class OutgoingHandler:
             checked = self._check(request)
             upload = self._upload(request, checked)
         except HttpError as error:
-            report(request.authority(), error)
+            _failed(request, error)
             raise Err(error.code) from None
         sending = self._send(request, checked, upload, options or RequestOptions())
         task = get_running_loop().create_task(sending)
@@ -96,9 +96,7 @@ class OutgoingHandler:
             transport = self._transport or await self._load()
             return await transport.send(checked, upload, options)
         except HttpError as error:
-            report(request.authority(), error)
-            if request.body_taken is not None:
-                request.body_taken.fail(error)
+            _failed(request, error)
             raise
         finally:
             self._over(current_task())
@@ -114,6 +112,13 @@ class OutgoingHandler:
         if self._transport is None:
             self._transport = module.Transport(self._settings)
         return self._transport
+
+
+def _failed(request: OutgoingRequest, error: HttpError) -> None:
+    """Tell everybody who has to know: the log, and whoever still writes the body."""
+    report(request.authority(), error)
+    if request.body_taken is not None:
+        request.body_taken.fail(error)
 
 
 class FutureIncomingResponse:

@@ -31,6 +31,7 @@ _RESOLVER = {
     getattr(socket, "EAI_NODATA", None): "NXDOMAIN",
     socket.EAI_AGAIN: "SERVFAIL",
 }
+_VERSIONS = frozenset({"SSLV3", "TLSV1", "TLSV13"})
 _ALERTS = {alert.name.removeprefix("ALERT_DESCRIPTION_"): alert.value for alert in ssl.AlertDescription}
 _ALERTS |= {"CERTIFICATE_REQUIRED": 116, "NO_APPLICATION_PROTOCOL": 120}
 """The alerts of RFC 8446 section 6 by the names that OpenSSL gives them."""
@@ -57,13 +58,13 @@ def failure(error: Exception) -> HttpError:
 def _tls_failure(error: ssl.SSLError) -> HttpError:
     """Tell an alert of the server's from everything else that TLS may trip over."""
     reason = error.reason or ""
-    _, _, name = reason.partition("ALERT_")
-    name = name or reason.partition("_")[2]
-    for known, number in _ALERTS.items():
-        if name == known and reason.startswith(("SSLV3_", "TLSV1_", "TLSV13_")):
-            payload = {"alert-id": number, "alert-message": known.lower()}
-            return HttpError(Variant("TLS-alert-received", payload), f"the server says {known.lower()}")
-    return HttpError(Variant("TLS-protocol-error"), reason)
+    version, _, name = reason.partition("_")
+    name = name.removeprefix("ALERT_")
+    if version not in _VERSIONS or name not in _ALERTS:
+        return HttpError(Variant("TLS-protocol-error"), reason)
+    text = name.lower()
+    payload = {"alert-id": _ALERTS[name], "alert-message": text}
+    return HttpError(Variant("TLS-alert-received", payload), f"the server says {text}")
 
 
 def unresolved(error: socket.gaierror) -> HttpError:

@@ -48,6 +48,7 @@ class Pool:
         :param fresh: take none that was used before
         :raises HttpError: if there is none
         """
+        waited = False
         while not self._closed:
             if not fresh and (connection := self._idle_to(origin)) is not None:
                 connection.lend()
@@ -57,7 +58,8 @@ class Pool:
                 connection.lend()
                 return connection, False
             self._close_longest_idle()
-            await self._wait(until)
+            await self._wait(until, ahead=waited)
+            waited = True
         raise HttpError(Variant("connection-terminated"), "the workload is being closed")
 
     def give(self, origin: Origin, connection: Connection, *, reusable: bool) -> None:
@@ -146,10 +148,16 @@ class Pool:
 
     # ------------------------------------------------------------ waiting
 
-    async def _wait(self, until: float) -> None:
-        """Wait until a connection is free, or one may be opened."""
+    async def _wait(self, until: float, *, ahead: bool) -> None:
+        """Wait until a connection is free, or one may be opened.
+
+        :param ahead: before all others: somebody else was quicker when it was this one's turn
+        """
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if ahead:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             async with asyncio.timeout_at(until):
                 await turn
