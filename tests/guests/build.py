@@ -57,6 +57,8 @@ class Guest:
         wasmcloud = [ROOT / "wit" / "wasmcloud" / "keyvalue.wit"]
         if self.wit == WASMCLOUD:
             return wasmcloud
+        if self.wit == COUNTING:
+            return []
         if self.wit == HOSTILE:
             return [*WASI_WIT, *wasmcloud]
         return WASI_WIT if self.wit.stem == "worlds" else [*WASI_WIT, *OTHER_WIT]
@@ -66,6 +68,7 @@ SHAPES = HERE / "wit" / "shapes.wit"
 FORWARD = HERE / "wit" / "forward.wit"
 WASMCLOUD = HERE / "wit" / "wasmcloud.wit"
 HOSTILE = HERE / "wit" / "hostile.wit"
+COUNTING = HERE / "wit" / "counting.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -78,6 +81,7 @@ GUESTS = {
     "kvfour": Guest("kv-four", "0.2.12", HERE / "wit" / "kvfour.wit"),
     "kvpairs": Guest("kv-pairs", "0.2.12", HERE / "wit" / "kvpairs.wit"),
     "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
+    "counting": Guest("counting", wit=COUNTING),
     "hostile": Guest("hostile", "0.2.12", HOSTILE),
     "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),
     "kvforward": Guest("kv-forward", wit=FORWARD),

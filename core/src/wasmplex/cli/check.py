@@ -115,6 +115,8 @@ def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
             {
                 "trigger": route.name,
                 "export": route.export.name,
+                "backend": route.backend.selector if route.backend else "",
+                "through": route.source.import_.name if route.source else "",
                 "plugin": route.plugin.requirement,
                 "where": str(route.where),
             }
@@ -129,7 +131,8 @@ def _echo(assembly: Assembly) -> None:
         if rows := planned.plan.rows():
             echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), rows)
         for route in planned.plan.triggers:
-            echo(f"trigger {route.name} calls {route.export.name}")
+            source = f", {route.messages}" if route.messages else ""
+            echo(f"trigger {route.name} calls {route.export.name}{source}")
         if not planned.plan.triggers:
             echo("no trigger: nothing but `wasmplex invoke` calls it")
         echo()

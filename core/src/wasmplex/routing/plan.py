@@ -127,6 +127,13 @@ class TriggerRoute:
     source: Route | None = None
     namespace: str = ""
 
+    @property
+    def messages(self) -> str:
+        """Say where its messages come from, in words; empty for one that no backend is concerned with."""
+        if self.source is not None:
+            return f"through {self.source.import_.name}"
+        return f"from backend {self.backend.selector}" if self.backend else ""
+
 
 class RouteRow(NamedTuple):
     """One line of the routing table; every cell is text, none holds a secret."""

@@ -6,7 +6,7 @@ import, the interface, the policy and the backend.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -49,6 +49,19 @@ class Guest:
         except Err as error:
             raise self._driver.refusal(error.value) from error
 
+    async def stream(self, function: str, *args: Any) -> AsyncIterator[Any]:
+        """Call an export that returns a stream, and yield its chunks; the instance is kept until then.
+
+        :raises Refused: if it returned the err case of its result
+        """
+        async with self._host.workload(self._workload).instance() as instance:
+            try:
+                chunks = await instance.call(f"{self._driver.exports}/{function}", *args)
+            except Err as error:
+                raise self._driver.refusal(error.value) from error
+            async for chunk in chunks:
+                yield chunk
+
 
 class GuestDriver(Driver[B]):
     """Base of the drivers that go through a guest.
@@ -58,6 +71,7 @@ class GuestDriver(Driver[B]):
     :cvar labels: the labels under which it imports it; None for an import without
     :cvar exports: the WIT package whose interfaces it exports
     :cvar transport: how bytes cross to and from it, ``auto``, ``strings`` or ``memory``
+    :cvar plugins: who serves its imports, where no installed plugin does
     """
 
     guest = True
@@ -66,6 +80,7 @@ class GuestDriver(Driver[B]):
     labels: ClassVar[tuple[str | None, ...]] = (None,)
     exports: ClassVar[str] = "tests:guests"
     transport: ClassVar[str] = "auto"
+    plugins: ClassVar[Sequence[object]] = ()
 
     def __init__(self, backend: B) -> None:
         super().__init__(backend)
@@ -104,7 +119,7 @@ class GuestDriver(Driver[B]):
 
     async def _run(self, config: HostConfig, provider: _Opened, *, task_status: TaskStatus[Host]) -> None:
         """Keep a host open in a task of its own: whoever asks for a guest need not be there at its end."""
-        async with Host(config, plugins=[plugin(provider)], environ={}) as host:
+        async with Host(config, plugins=[plugin(provider), *self.plugins], environ={}) as host:
             task_status.started(host)
             await anyio.sleep_forever()
 
