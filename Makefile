@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js test test-all check bench faults oracle
+.PHONY: help setup demo demo-js test test-all check bench faults oracle soak
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,6 +53,11 @@ check: $(STAMP)  ## lint, format, types, import rules
 
 faults: $(STAMP)  ## kill, pause and fill real servers for minutes; prints what was lost (nothing) and for how long
 	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py
+
+MINUTES ?= 10
+WORKERS ?= 1
+soak: $(STAMP)  ## a host under traffic, reloaded every minute, for MINUTES=10; fails if it loses a request or grows
+	@PYTHONPATH=tests $(BIN)/python -m soak --minutes $(MINUTES) --workers $(WORKERS)
 
 bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in .build/bench
 	@mkdir -p .build/bench; missed=""; \

@@ -1,0 +1,1 @@
+"""A host under traffic for minutes; see `soak.__main__`."""
