@@ -132,9 +132,9 @@ async def test_no_more_and_no_less_leaves_than_was_said_whoever_wrote_it(pieces:
         transport = Transport(OutgoingSettings())
         try:
             made = request(origin.port, "/first", ("content-length", b"3"), method="post")
-            made.body()
+            body = made.body()
             checked = outbound(made)
-            upload = Upload(checked, lambda _: None)
+            upload = Upload(checked, body)
             sending = asyncio.ensure_future(transport.send(checked, upload, RequestOptions()))
             await until(lambda: origin.connections and origin.connections[0])
             for piece in pieces:

@@ -80,5 +80,8 @@ def normal_host(text: str) -> str:
     if _NUMERIC.fullmatch(labels[-1]):
         if text.endswith("."):
             raise ValueError("an address has no dot at its end")
-        return str(IPv4Address(host))
+        try:
+            return str(IPv4Address(host))
+        except AddressValueError as error:
+            raise ValueError("not an IPv4 address") from error
     return host

@@ -85,7 +85,7 @@ class OutgoingHandler:
         body = request.body_taken
         if body is None:
             return None
-        upload = Upload(checked, body.fail)
+        upload = Upload(checked, body)
         body.send_to(upload)
         return upload
 

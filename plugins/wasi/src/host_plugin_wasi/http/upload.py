@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from host_plugin_wasi.http.errors import HttpError, internal
 from host_plugin_wasi.http.outbound import Outbound, Trailers, sendable_trailers
+from host_plugin_wasi.http.outgoing import OutgoingBody
 from host_plugin_wasi.io import Signal
 
 __all__ = ["Upload"]
@@ -16,19 +17,19 @@ _ROOM = 64 * 1024
 class Upload:
     """A `BodySink` on one side; on the other, whoever sends what was written.
 
-    :param on_failure: told why nobody takes the rest of the body
+    :param body: what the guest writes to; it is told why nobody takes the rest
     :ivar trailers: what comes after the body
     :ivar changed: notified when `take`, `finished` or `error` may say something new
     :ivar error: why the body has no end
     """
 
-    def __init__(self, request: Outbound, on_failure: Callable[[HttpError], None]) -> None:
-        self.fail = on_failure
+    def __init__(self, request: Outbound, body: OutgoingBody) -> None:
         self.trailers: Trailers = ()
         self.changed = Signal()
         self.error: HttpError | None = None
         self.on_room: Callable[[], None] | None = None
         self._request = request
+        self._body = body
         self._pieces: list[bytes] = []
         self._size = 0
         self._finished = False
@@ -60,13 +61,17 @@ class Upload:
 
     def abandon(self) -> None:
         """Have the request fail."""
-        self._fail(HttpError(internal("the guest gave up the body of its request")))
+        self._fail(self._body.error or HttpError(internal("the guest gave up the body of its request")))
 
     def _fail(self, error: HttpError) -> None:
         self.error = error.fresh()
         self.changed.notify()
 
     # ------------------------------------------------------------ the sender's side
+
+    def fail(self, error: HttpError) -> None:
+        """Take nothing more."""
+        self._body.fail(error)
 
     def whole(self) -> bytes | None:
         """Return the body if it is all there and nothing follows it, else None.
