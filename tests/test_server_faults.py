@@ -128,7 +128,8 @@ async def test_what_is_known_to_be_down_is_not_asked(subject: Any, server: Any, 
             await bucket.set("k", b"v")
             proxy.accepting = False
             proxy.reset()
-            circuit = bucket.circuit
+            circuit = bucket.guard.circuit
+            assert circuit is not None
             with anyio.fail_after(10):
                 while not circuit.is_open:
                     assert await case_of(bucket.get("k")) == "store-unavailable"
