@@ -130,7 +130,8 @@ def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_everything(home: Path)
 
 
 GREETING = """\
-import os, subprocess, sys
+import atexit, os, subprocess, sys
+atexit.register(print, "good-bye")
 print("hello from", __name__)
 os.write(1, b"hello from C\\n")
 subprocess.run(["echo", "hello from a child"])
@@ -162,6 +163,7 @@ def test_what_is_for_programs_is_not_for_plugins_to_print(process: Cli, home: Pa
     (home / "host.toml").write_text('plugins = ["./noisy.py"]\n' + text)
     ended = process(*args)
     json.loads(ended.out)
+    assert "good-bye" in ended.err
     for greeting in ("hello from wasmplex_plugin", "hello from C", "hello from a child", "from a hook"):
         assert greeting in ended.err
     assert ("opened" in ended.err) is (args[0] == "doctor" or "--connect" in args)

@@ -163,20 +163,33 @@ async def test_entry_that_cannot_be_removed_does_no_harm(wasm: bytes, cache: Pat
 def test_read_only_file_system(wasm: bytes, cache: Path, tmp_path: Path, filled: bool) -> None:
     guest = tmp_path / "guest.wasm"
     guest.write_bytes(wasm)
-    command = [sys.executable, "-c", COMPILE, str(guest), str(cache)]
     if filled:
-        subprocess.run(command, check=True, timeout=60)
-    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 99; shift; exec "$@"'
-    inside = ["unshare", "-rm", "sh", "-c", mount, "sh", str(cache), *command]
+        subprocess.run([sys.executable, "-c", COMPILE, guest, cache], check=True, timeout=60)
+    told, warned = in_mount("mount --bind $1 $1 && mount -o remount,ro,bind $1", cache, COMPILE, guest)
+    assert told == ["looking", *(() if filled else ["compiling"]), str(len(wasm))]
+    assert warned.count("compiled code cannot be kept") == (not filled)
+
+
+def in_mount(mount: str, cache: Path, code: str, guest: Path) -> tuple[list[str], str]:
+    """Run code where something is mounted at the cache, for it alone; return its words and its errors."""
+    script = mount.replace("$1", '"$1"') + ' || exit 99; exec "$2" -c "$3" "$4" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(cache), sys.executable, code, str(guest)]
     try:
-        ended = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
         pytest.skip("unshare(1) is not installed")
-    if ended.returncode in (1, 99) and "unshare" in ended.stderr + "mount" * (ended.returncode == 99):
+    if ended.returncode == 99 or ended.stderr.startswith("unshare"):
         pytest.skip(f"no file system can be mounted here: {ended.stderr}")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split() == ["looking", *(() if filled else ["compiling"]), str(len(wasm))]
-    assert ended.stderr.count("compiled code cannot be kept") == (not filled)
+    return ended.stdout.split(), ended.stderr
+
+
+def test_file_system_whose_files_may_not_be_run(wasm: bytes, cache: Path, tmp_path: Path) -> None:
+    guest = tmp_path / "guest.wasm"
+    guest.write_bytes(wasm)
+    twice = f"for _ in range(2):\n exec({COMPILE!r})"
+    told, _ = in_mount("mount -t tmpfs -o noexec,mode=700 none $1", cache, twice, guest)
+    assert told == ["looking", "compiling", str(len(wasm)), "looking", str(len(wasm))]
 
 
 @pytest.mark.parametrize("at", ["\0", "a" * 300])

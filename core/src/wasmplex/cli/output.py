@@ -141,8 +141,8 @@ def encodable(text: str) -> bool:
 def claimed(*, for_good: bool = False) -> Iterator[None]:
     """Keep standard output for `echo`; what others print goes to standard error.
 
-    :param for_good: for the rest of the process, but for `sys.stdout`: libraries in C have buffers of their
-        own, and write them when it ends
+    :param for_good: for the rest of a process that is the host's own: libraries in C have buffers that are
+        written when it ends, and others say good-bye then
     """
     if _claimed:
         yield
@@ -150,11 +150,12 @@ def claimed(*, for_good: bool = False) -> Iterator[None]:
     ours, raw = sys.stdout, getattr(sys.stdout, "buffer", None)
     _claimed.append(ours)
     sys.stdout = sys.stderr
-    moved = isinstance(raw, Output) and raw.move()
+    own = raw if isinstance(raw, Output) and raw.move() else None
     try:
         yield
     finally:
-        sys.stdout = ours
-        _claimed.clear()
-        if isinstance(raw, Output) and moved and not for_good:
-            raw.move_back()
+        if own is None or not for_good:
+            sys.stdout = ours
+            _claimed.clear()
+        if own is not None and not for_good:
+            own.move_back()

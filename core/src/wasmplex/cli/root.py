@@ -94,7 +94,8 @@ def _candidates(ctx: click.Context) -> dict[str, Candidate]:
 
 def _own(candidate: Candidate) -> click.Command:
     module, _, attribute = candidate.value.partition(":")
-    command: Any = getattr(import_module(module), attribute)
+    with claimed():  # models are made, with which pydantic imports plugins of its own
+        command: Any = getattr(import_module(module), attribute)
     assert isinstance(command, click.Command)  # noqa: S101  our own metadata
     return command
 

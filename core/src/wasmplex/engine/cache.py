@@ -74,7 +74,7 @@ class CodeCache:
         try:
             if path.name.split(".")[-2] != _sha256(path) or not _ours(path.stat()):
                 return None
-            component = Component.deserialize_file(engine, str(path))
+            component = _deserialized(engine, path)
         except (OSError, wasmtime.WasmtimeError):
             return None
         with contextlib.suppress(OSError):  # where it cannot be noted that it was used
@@ -178,6 +178,14 @@ def _lock(file: int) -> bool:
         else:
             break
     return waited
+
+
+def _deserialized(engine: wasmtime.Engine, path: Path) -> Component:
+    """Return what is in a file, mapped if the file system lets its files be run (``noexec``), else copied."""
+    try:
+        return Component.deserialize_file(engine, str(path))
+    except wasmtime.WasmtimeError:
+        return Component.deserialize(engine, path.read_bytes())
 
 
 def _stem(name: str) -> str:
