@@ -38,6 +38,18 @@ class Case:
     quick: bool = field(default=False, kw_only=True)
 
 
+def _told(
+    name: str,
+    key: str,
+    backend: Literal["memory", "silent redis"] = "silent redis",
+    *,
+    quick: bool = False,
+) -> Case:
+    """Return a case of a guest that is told what to do by a change of a bucket: its function may wait."""
+    limits = 'memory = "64MiB", bytes_in_flight = "8MiB"'
+    return Case(name, f"/{key};", "hostilekv", limits, (64 + 8) * MIB, backend=backend, quick=quick)
+
+
 CASES = (
     # the processor
     Case("spin", "/spin", quick=True),
@@ -59,5 +71,18 @@ CASES = (
     # memory
     Case("memory", "/grow?stay=300", quick=True),
     Case("memory filled", "/fill?n=12&m=1000"),
+    Case("many memories", "/", "memories", quick=True),
+    Case("many tables", "/", "tables", quick=True),
+    Case("garbage-collected heap", "/", "heap"),
+    # async calls
+    _told("calls left behind", "gets;n=1000000", quick=True),
+    _told("large calls left behind", "sets;n=2000;m=1000000"),
+    _told("resources left behind", "opens;n=100000"),
+    _told("calls for ever", "floods"),
+    _told("large answers", "answers;n=2000;m=1000000", "memory"),
+    _told("calls for ever, answered", "floods", "memory"),
+    _told("sets for ever", "floodsets", "memory"),
+    _told("calls in turn for ever", "calls", "memory"),
+    _told("changes that tell of themselves", "echoes;n=2", "memory"),
 )
 BY_NAME = {case.name: case for case in CASES}

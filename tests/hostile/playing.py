@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ __all__ = ["Outcome", "play"]
 MIB = 2**20
 QUIET_SECONDS, SETTLE_SECONDS = 1.5, 10.0
 EVERY = 0.004
+_CONNECTIONS = 64
+"""What a backend may keep open."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,12 @@ def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> O
     :param seconds: for how long
     """
     with contextlib.ExitStack() as stack:
-        config = _config(case, instances, folder, stack)
+        config, silence = _config(case, instances, folder, stack)
         host = stack.enter_context(running(config))
         address = urlsplit(host.url)
         at = (address.hostname or "", address.port or 0)
         _request(at, "evil", "/")
+        silence()
         quiet = stack.enter_context(_probing(at))
         time.sleep(QUIET_SECONDS)
         quiet.stop()
@@ -84,21 +88,26 @@ def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> O
         served = _attack(at, case, instances, seconds)
         probe.stop()
         peak = _peak(host)
-        after, left = _settled(host, before, first)
+        after, left = _settled(host, before, first + (_CONNECTIONS if case.backend else 0))
         return Outcome(
             case, instances, quiet.quantile(0.99), probe.quantile(0.99), probe.quantile(1), probe.refused,
             served, before, peak, after, left,
         )  # fmt: skip
 
 
-def _config(case: Case, instances: int, folder: Path, stack: contextlib.ExitStack) -> Path:
-    backend = []
+def _config(
+    case: Case, instances: int, folder: Path, stack: contextlib.ExitStack
+) -> tuple[Path, Callable[[], object]]:
+    """Write a configuration; return it, and what makes its backend fall silent."""
+    backend: list[str] = []
+    silence: Callable[[], object] = int
     if case.backend == "memory":
         backend = ['backend = "memory"']
     elif case.backend == "silent redis":
         from wasmplex.testing.servers import RedisServer
 
         server = stack.enter_context(RedisServer())
+        silence = server.pause
         backend = ['backend = "redis"', f'url = "{server.url}"', 'timeout = "60s"']
     file = folder / "host.toml"
     file.write_text(
@@ -113,13 +122,28 @@ def _config(case: Case, instances: int, folder: Path, stack: contextlib.ExitStac
                 f'component = "{_component(case.guest, folder)}"',
                 f'limits = {{ timeout = "{case.timeout}s", {case.limits} }}',
                 f"instances = {{ max = {instances}, queue = {instances}, reuse = {case.reuse} }}",
-                'trigger.http = { path = "/", host = "evil" }',
+                *(_TOLD if case.backend else ['trigger.http = { path = "/", host = "evil" }']),
                 *case.own,
                 *(['[workload.evil.default."wasmcloud:keyvalue"]', *backend] if backend else []),
             ]
         )
     )
-    return file
+    return file, silence
+
+
+_TOLD = f"""trigger.watch = {{ bucket = "kv", label = "watched", max_in_flight = 64 }}
+[workload.evil.import.watched]
+backend = "memory"
+namespace = "told"
+[workload.teller]
+component = "{guests.path("kvhttp")}"
+trigger.http = {{ path = "/", host = "evil" }}
+[workload.teller.import.cache]
+backend = "memory"
+namespace = "told"
+[workload.teller.import.store]
+backend = "memory"
+""".splitlines()
 
 
 def _component(name: str, folder: Path) -> Path:
@@ -152,11 +176,15 @@ def _attack(at: tuple[str, int], case: Case, instances: int, seconds: float) -> 
     """Have so many hostile guests at work for so long; return how often they answered what."""
     until = time.perf_counter() + seconds
     served: dict[int, int] = {}
-    counting = threading.Lock()
+    counting, numbers = threading.Lock(), itertools.count()
 
     def attack() -> None:
         while time.perf_counter() < until:
-            status = _request(at, "evil", case.path)
+            if case.backend:  # the answer says only that the guest has been told
+                status = _request(at, "evil", f"{case.path}c={next(numbers)};?n=5")
+                time.sleep(case.timeout + 0.05)
+            else:
+                status = _request(at, "evil", case.path)
             with counting:
                 served[status] = served.get(status, 0) + 1
 

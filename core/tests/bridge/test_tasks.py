@@ -8,18 +8,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from wasmplex.bridge.inflight import InFlight
 from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.tasks import CallTask, Driver
+from wasmplex.engine.accounts import Account, MemoryBudget
+from wasmplex.plugins.limits import Limits
 
 pytestmark = pytest.mark.anyio
 
 RECORD, NUMBER, STREAM_READ = 64, 7, 2
 
 
+def flight() -> InFlight:
+    account = Account(MemoryBudget().tenant(), 1)
+    return InFlight("shop", Limits(), account)
+
+
 def books() -> Any:
     """Return what tasks ask of a session."""
     session = SimpleNamespace(
-        tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
+        flight=flight(), tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
         pulse=SimpleNamespace(beat=lambda: None, busy=lambda: None, rests=lambda side: True),
     )  # fmt: skip
     session.driver = Driver(session)  # type: ignore[arg-type]
@@ -28,7 +36,7 @@ def books() -> Any:
 
 def call(session: Any, future: asyncio.Future[Any]) -> CallTask:
     served: Any = SimpleNamespace(codec=SimpleNamespace(function=SimpleNamespace(number=NUMBER)))
-    session.tasks[RECORD] = task = CallTask(session, served, RECORD, future)  # type: ignore[arg-type]
+    session.tasks[RECORD] = task = CallTask(session, served, RECORD, future, 0)  # type: ignore[arg-type]
     return task
 
 

@@ -1,8 +1,6 @@
 // Takes more than its share, in one way for each path: of the processor, of handles, of memory. ?n= and ?m= say how
-// often. `hostilekv.c` does the same to async functions, with the first part of this.
-#ifndef ARENA
+// often.
 #define ARENA (1 << 20)
-#endif
 #include "http.h"
 
 IMPORT("wasi:clocks/monotonic-clock@" WASI, "subscribe-duration") u32 clock_after(u64 nanoseconds);
@@ -52,7 +50,6 @@ static void serve(u32 request, u32 param, const way *ways, u32 count) {
     hello(&x);
 }
 
-#ifndef HOSTILE_KV
 
 IMPORT("wasi:clocks/monotonic-clock@" WASI, "now") u64 clock_now(void);
 IMPORT("wasi:cli/stdout@" WASI, "get-stdout") u32 get_stdout(void);
@@ -186,4 +183,3 @@ static const way ways[] = {
 };
 
 EXPORT(HANDLE) void handle(u32 request, u32 param) { serve(request, param, ways, sizeof ways / sizeof *ways); }
-#endif

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wasmplex.bridge.elements import Elements
+from wasmplex.bridge.inflight import weight
 from wasmplex.bridge.protocol import Op
 from wasmplex.logs import get_logger
 from wasmplex.streams import IncomingStream
@@ -49,6 +50,7 @@ class Flow:
         self._copy = Op.COPY_ONE if single else Op.COPY
         self._joined = False
         self.done = False
+        session.table.check(len(session.flows) + 1)
         session.flows[handle] = self
 
     def order(self, op: Op, builtin: int) -> int:
@@ -141,10 +143,15 @@ class Outflow(Flow):
 
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
-        self._rest = self.elements.checked(chunk)
-        self._sent = asyncio.get_running_loop().create_future()
-        self.session.script(self._write())
-        return await self._sent
+        chunks, size = self.session.pulse.chunks, weight(chunk)
+        await chunks.hold(size)
+        try:
+            self._rest = self.elements.checked(chunk)
+            self._sent = asyncio.get_running_loop().create_future()
+            self.session.script(self._write())
+            return await self._sent
+        finally:
+            chunks.taken(size)
 
     def _write(self) -> Script:
         while not self.done and self._rest is not None and len(self._rest):

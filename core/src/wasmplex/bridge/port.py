@@ -26,7 +26,7 @@ _GROW = struct.Struct("<II8x")
 
 def pulse_of(instance: Any) -> Pulse:
     """Return the pulse of an instance, shared by its adapters."""
-    found: Pulse = instance.state.setdefault(Pulse, Pulse())
+    found: Pulse = instance.state.get(Pulse) or instance.state.setdefault(Pulse, Pulse(instance.limits))
     return found
 
 
@@ -106,7 +106,8 @@ class _Port(_Common):
         found: Session | None = instance.state.get(self._key)
         if found is None:
             pulse = pulse_of(instance)
-            instance.state[self._key] = found = Session(pulse, self._kinds, self._served, instance)
+            found = Session(pulse, self._kinds, self._served, instance)
+            instance.state[self._key] = found
             show_memories(found, instance, self._transport, self._name)
             if self._name == "below":
                 pulse.maker = found

@@ -14,6 +14,7 @@ from typing import Any
 
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
+from wasmplex.bridge.inflight import InFlight
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.side import Pulse, Side, align16
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
@@ -45,6 +46,7 @@ class Session(Side):
         self.leaving: set[int] = set()
         """Records of tasks that were told that they are cancelled, and will ask once more."""
         self.driver = Driver(self)
+        self.flight = InFlight(instance.workload, instance.limits, instance.account)
         self.running = 0
         """Coroutines under way on the guest's behalf."""
         self._kept: tuple[Any, ...] = ()
@@ -130,16 +132,22 @@ class Session(Side):
 
     def _submit(self, number: int, record: int, block: bytes) -> bytes | bytearray:
         served = self._functions[number]
-        base = align16(ARENA + len(block))
+        size = len(block)
+        base = align16(ARENA + size)
+        self.flight.check(size)
         if served.codec.takes:
-            return self._taking(served, block, base, lambda args, at: self._start(served, record, args, at))
-        return self._start(served, record, served.codec.read(block, ARENA, self.handles), base)
+            return self._taking(
+                served, block, base, lambda args, at: self._start(served, record, args, at, size)
+            )
+        return self._start(served, record, served.codec.read(block, ARENA, self.handles), base, size)
 
-    def _start(self, served: Served, record: int, args: tuple[Any, ...], base: int) -> bytes | bytearray:
+    def _start(
+        self, served: Served, record: int, args: tuple[Any, ...], base: int, size: int
+    ) -> bytes | bytearray:
         task = spawn(self._run(served, args))
         if task.done():
             return self._write(served, task.result(), base)
-        self.tasks[record] = CallTask(self, served, record, task)
+        self.tasks[record] = CallTask(self, served, record, task, size)
         return _PENDING
 
     def take(self, record: int) -> bytes | bytearray:
@@ -215,6 +223,7 @@ class Session(Side):
             task.cancel()
         self.tasks.clear()
         self.ready.clear()
+        self.flight.release()
 
 
 class _Handles:

@@ -16,10 +16,12 @@ from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
+from wasmplex.bridge.inflight import Chunks
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.protocol import HEADER, STREAM_HEAP, Event, First, Op
 from wasmplex.engine.resources import HostObjects
 from wasmplex.errors import GuestError, Trap, WasmplexError
+from wasmplex.plugins.limits import Limits
 from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["Actor", "Memory", "Pulse", "Side", "Then", "align16"]
@@ -55,9 +57,14 @@ class Memory(Protocol):
 
 
 class Pulse:
-    """Ends the suspension of an instance's store when Python has something for it."""
+    """Ends the suspension of an instance's store when Python has something for it.
 
-    def __init__(self) -> None:
+    :param limits: what the instance may take
+    :ivar chunks: what is on its way to it in streams and futures
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.chunks = Chunks(limits.bytes_in_flight)
         self.sides: list[Side] = []
         self.maker: Side | None = None
         """The side of the adapter that makes streams and futures for the others."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wasmplex.bridge.functions import Served
 from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.side import Actor
+from wasmplex.errors import LimitReached
 
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
@@ -28,9 +29,11 @@ def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 class CallTask:
     """An async function that the guest has called and that has not finished at once."""
 
-    __slots__ = ("future", "owed", "record", "served", "session", "sleeping")
+    __slots__ = ("cost", "future", "owed", "record", "served", "session", "sleeping")
 
-    def __init__(self, session: Session, served: Served, record: int, future: asyncio.Task[Any]) -> None:
+    def __init__(
+        self, session: Session, served: Served, record: int, future: asyncio.Task[Any], size: int
+    ) -> None:
         self.session = session
         self.served = served
         self.record = record
@@ -38,15 +41,27 @@ class CallTask:
         self.sleeping = False
         self.owed = True
         session.running += 1
+        self.cost = session.flight.begin(size)
         future.add_done_callback(self._done)
 
     def _done(self, future: asyncio.Task[Any]) -> None:
-        self.session.running -= 1
-        if self.session.tasks.get(self.record) is self:
-            self.session.ready.append(self.record)
-            self.session.pulse.beat()
-        else:
-            self._give_up()
+        session = self.session
+        session.running -= 1
+        if session.tasks.get(self.record) is self:
+            self._weigh(future)
+            session.ready.append(self.record)
+            session.pulse.beat()
+            return
+        session.flight.end(self.cost)
+        self._give_up()
+
+    def _weigh(self, future: asyncio.Task[Any]) -> None:
+        """Reckon with the result as it is, until the guest takes it."""
+        failed = future.cancelled() or future.exception() is not None
+        try:
+            self.cost = self.session.flight.finished(self.cost, None if failed else future.result())
+        except LimitReached as error:
+            self.session.pulse.fail(error)
 
     def take(self) -> Any:
         """Return the result, which is the guest's from now on."""
@@ -75,6 +90,7 @@ class CallTask:
         session = self.session
         if event == Event.RETURNED:
             del session.tasks[self.record]
+            session.flight.end(self.cost)
             return Op.EXIT
         if event == Event.CANCELLED:
             self._forget()

@@ -18,6 +18,7 @@ from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import StoreState, take_error
 from wasmplex.engine.traps import host_trap, no_memory, trap
 from wasmplex.errors import GuestError, Trap
+from wasmplex.plugins.limits import Limits
 from wasmplex.threads import OwnThread
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Instance:
     def workload(self) -> str:
         """Name of the workload it belongs to."""
         return self._linked.workload
+
+    @property
+    def limits(self) -> Limits:
+        """What it may take."""
+        return self._linked.limits
 
     @property
     def account(self) -> Account:

@@ -95,6 +95,14 @@ class HostObjects:
         counts[key] = counts.get(key, 0) + 1
         return rep
 
+    def check(self, others: int) -> None:
+        """Find out whether there may be as many handles that are no objects of the host: of streams, futures.
+
+        :raises wasmplex.errors.LimitReached: if there are more, together with those that are
+        """
+        if (held := len(self.entries) + others) > self._most:
+            raise LimitReached(self.workload, "handles", f"it holds {held} resources and streams of the host")
+
     def _vacant(self) -> int:
         entries, rep = self.entries, self._next
         if len(entries) * 2 > self._last:

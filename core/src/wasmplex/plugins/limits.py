@@ -31,10 +31,11 @@ class Limits(Settings):
     handles: Count = 10_000
     """Resources of the host that one instance may hold at once; it traps when it is handed one more."""
     calls_in_flight: Count = 1_000
-    """Async host calls that one instance may have under way; further ones wait until one of them returns."""
+    """Async host calls that one instance may have under way at once; it traps when it begins one more."""
     bytes_in_flight: Annotated[Size, AfterValidator(positive)] = 64 * 2**20
-    """Bytes that the host holds for one instance: the arguments of async calls under way, and results and
-    streams that it has not taken yet. Calls beyond wait; one that needs more than all of it traps."""
+    """Bytes that the host holds for one instance: arguments of async calls under way, results that it has not
+    taken, and 8 KiB for each call; it traps when there are more. As many may be on their way in streams; what
+    feeds these waits."""
     host_calls_per_second: Count = 1_000_000
     """Host calls that one instance may make in a second; one that makes more is slowed down to it."""
     log_bytes_per_second: Annotated[Size, AfterValidator(positive)] = 2**20
