@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def backend(self) -> int:
-        """Resident bytes that the backend may have: what it has sent, a MiB a connection, and nobody answers."""
+        """Resident bytes that the backend may have: what was sent and not answered, a MiB a connection."""
         return _CONNECTIONS * MIB if self.case.backend == "silent redis" else 0
 
 
