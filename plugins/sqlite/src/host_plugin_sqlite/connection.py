@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
+from asyncio import CancelledError
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+import aiosqlite
 import anyio
 from wasmplex.capabilities.keyvalue import StoreUnavailable
 
@@ -24,22 +22,17 @@ Parameters = dict[str, Any] | list[Any] | tuple[Any, ...]
 Rows = list[tuple[Any, ...]]
 
 
-_Work: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]]"
-
-
 class Connection:
-    """Runs functions that take a `sqlite3.Connection`, one after the other, all in one thread.
+    """Runs functions that take a `sqlite3.Connection`, one after the other, in aiosqlite's thread.
 
-    A function that was begun goes on when whoever waits for it is cancelled; one that was not never begins.
-    Make one with `open`.
+    What belongs together, as looking at the file and committing do, is one function: aiosqlite's own methods
+    are one statement each. A function that was begun goes on when whoever waits for it is cancelled; one that
+    was not never begins. Make one with `open`.
     """
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._work: SimpleQueue[_Work | None] = SimpleQueue()
-        self._connection: sqlite3.Connection
+    def __init__(self, inner: aiosqlite.Connection) -> None:
+        self._inner = inner
         self._closed = False
-        Thread(target=_work_off, args=(self._work, self._loop), name="sqlite").start()
 
     @classmethod
     async def open(cls, path: Path, *, create: bool = False) -> Self:
@@ -48,14 +41,15 @@ class Connection:
         :param create: whether to make it if it is missing
         :raises sqlite3.Error: if it cannot be opened
         """
-        made = cls()
-        try:
-            with anyio.CancelScope(shield=True):  # it takes no lock; and a connection that is made is closed
-                made._connection = await made._submit(lambda: _connect(path, "rwc" if create else "rw"))
-        except BaseException:
-            made._end()
-            raise
-        return made
+        with anyio.CancelScope(shield=True):  # it takes no lock; and a connection that is made is closed
+            name = _name(path, "rwc" if create else "rw")
+            inner = aiosqlite.connect(name, timeout=STEP, isolation_level=None, uri=True)
+            try:
+                await inner
+            except BaseException:
+                await _ended(inner)
+                raise
+        return cls(inner)
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -64,15 +58,21 @@ class Connection:
 
         :raises StoreUnavailable: if this was closed
         """
-        connection = self._connection
-        return await self._submit(lambda: function(connection, *args, **kwargs))
-
-    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._work.put((future, work))
-        return future
+        wanted, connection = True, self._inner._conn  # noqa: SLF001  see pyproject.toml
+
+        def begin() -> T:
+            if not wanted:
+                raise CancelledError
+            return function(connection, *args, **kwargs)
+
+        try:
+            result: T = await self._inner._execute(begin)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        except CancelledError:
+            wanted = False
+            raise
+        return result
 
     async def close(self) -> None:
         """Close the connection once what was asked before is done. May be called again.
@@ -80,45 +80,22 @@ class Connection:
         :raises sqlite3.Error: what SQLite says to it
         """
         if not self._closed:
-            closing = self._submit(self._connection.close)
-            self._end()
+            self._closed = True
             with anyio.CancelScope(shield=True):
-                await closing
-
-    def _end(self) -> None:
-        self._closed = True
-        self._work.put(None)
-
-
-def _work_off(queue: SimpleQueue[_Work | None], loop: asyncio.AbstractEventLoop) -> None:
-    """Do what is asked until nothing will be; in the thread."""
-    while (asked := queue.get()) is not None:
-        future, work = asked
-        if future.cancelled():
-            continue
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as raised:  # noqa: BLE001  it belongs to whoever waits
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_answer, future, result, error)
-        del asked, future, work, result, error  # or they live until the next
+                try:
+                    await self._inner.close()
+                finally:
+                    await _ended(self._inner)
 
 
-def _answer(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _name(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    name = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(name, timeout=STEP, isolation_level=None, uri=True)
+async def _ended(inner: aiosqlite.Connection) -> None:
+    """Wait for the thread: what it has to say when the event loop is closed would be a traceback."""
+    while inner._thread.is_alive():  # noqa: ASYNC110, SLF001
+        await anyio.sleep(0.001)
 
 
 def fetch(connection: sqlite3.Connection, statement: str, parameters: Parameters = ()) -> Rows:
