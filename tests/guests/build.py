@@ -83,6 +83,7 @@ GUESTS = {
     "counting": Guest("counting", wit=COUNTING),
     "hostile": Guest("hostile", "0.2.12", HOSTILE),
     "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),
+    "hostilewasi": Guest("hostile", "0.2.12", HOSTILE),
     "kvforward": Guest("kv-forward", wit=FORWARD),
     "kvforward-labelled": Guest("kv-forward-labelled", wit=FORWARD),
     "kvwatch": Guest("kv-watch", wit=FORWARD),

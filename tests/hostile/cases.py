@@ -22,7 +22,8 @@ class Case:
     :ivar timeout: seconds that its calls may take
     :ivar backend: the key-value backend that it needs: none, one in memory, or a Redis that does not answer
     :ivar reuse: calls that an instance serves; with more than one it keeps what it holds meanwhile
-    :ivar own: more lines of its workload, as TOML
+    :ivar own: more lines of its workload, as TOML; ``FOLDER`` is a directory that has the files
+        `hostile.playing.furnished` makes
     :ivar quick: whether it belongs to the selection that tests play
     """
 
@@ -84,5 +85,40 @@ CASES = (
     _told("sets for ever", "floodsets", "memory"),
     _told("calls in turn for ever", "calls", "memory"),
     _told("changes that tell of themselves", "echoes;n=2", "memory"),
+)
+_WASI = (
+    # name, path, and what of its own: the rest is the same for all
+    ("zeroes", "/zeroes", False),
+    ("random bytes", "/randoms?n=1048576", True),
+    ("random bytes, many", "/randoms?n=16777216", False),
+    ("insecure random bytes", "/insecures?n=16777216", False),
+    ("file read whole", "/reads", False),
+    ("file streamed", "/streams", False),
+    ("file skipped", "/skips", False),
+    ("file spliced into the log", "/splices", False),
+    ("file of any size", "/sizes", False),
+    ("file synced", "/syncs", False),
+    ("more than a stream takes", "/writes?n=16777216", False),
+    ("file written at once", "/stores?n=16777216", False),
+    ("long path", "/paths?n=33554432", True),
+    ("winding path", "/winding?n=4096", False),
+    ("environment", "/environment", False),
+    ("log of lines", "/lines", False),
+    ("log without lines", "/line", False),
+    ("many entries", "/entries", False),
+    ("directories left open", "/listings?n=100000&stay=300", False),
+    ("files left open", "/files?n=100000&stay=300", True),
+    ("sockets left open", "/sockets?n=100000&stay=300", False),
+    ("names looked up", "/lookups", False),
+    ("datagrams", "/datagrams", False),
+)
+_GRANTED = (
+    'dirs = { "/data" = "FOLDER" }',
+    'network = "allow"',
+    f'env = {{ LONG = "{"x" * 10_000}" }}',
+)
+CASES += tuple(
+    Case(name, path, "hostilewasi", 'memory = "48MiB"', 48 * MIB, own=_GRANTED, quick=quick)
+    for name, path, quick in _WASI
 )
 BY_NAME = {case.name: case for case in CASES}

@@ -18,7 +18,7 @@ from serving import Running, running
 
 from hostile.cases import Case
 
-__all__ = ["Outcome", "play"]
+__all__ = ["Outcome", "furnished", "play"]
 
 MIB = 2**20
 QUIET_SECONDS, SETTLE_SECONDS = 1.5, 10.0
@@ -128,7 +128,7 @@ def _config(
                 f'limits = {{ timeout = "{case.timeout}s", {case.limits} }}',
                 f"instances = {{ max = {instances}, queue = {instances}, reuse = {case.reuse} }}",
                 *(_TOLD if case.backend else ['trigger.http = { path = "/", host = "evil" }']),
-                *case.own,
+                *(line.replace("FOLDER", str(furnished(folder))) for line in case.own),
                 *(['[workload.evil.default."wasmcloud:keyvalue"]', *backend] if backend else []),
             ]
         )
@@ -149,6 +149,18 @@ namespace = "told"
 [workload.teller.import.store]
 backend = "memory"
 """.splitlines()
+
+
+def furnished(folder: Path) -> Path:
+    """Return a directory with what cases read: a file of 64 MiB, and a directory of 20,000 entries."""
+    made = folder / "data"
+    if not made.exists():
+        (made / "many").mkdir(parents=True)
+        for number in range(20_000):
+            (made / "many" / f"entry-{number}").touch()
+        with (made / "big").open("wb") as file:
+            file.truncate(64 * MIB)
+    return made
 
 
 def _component(name: str, folder: Path) -> Path:
