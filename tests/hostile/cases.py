@@ -51,7 +51,7 @@ def _told(
     return Case(name, f"/{key};", "hostilekv", limits, (64 + 8) * MIB, backend=backend, quick=quick)
 
 
-CASES = (
+CASES: tuple[Case, ...] = (
     # the processor
     Case("spin", "/spin", quick=True),
     Case("brief", "/brief?n=2"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,56 @@ async def test_a_batch_attempts_every_item_and_raises_the_first_error() -> None:
     assert attempted == ["good", "full", "gone", "good", "gone", "full", "good"]
     assert await Broken().get_many(["a", "b", "a"]) == [b"a", b"b", b"a"]
     assert await Broken().exists("k") is True
+
+
+class Counted(Bucket):
+    """Says how many keys it was asked for at once, and has the same under each."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+        self.asked: list[int] = []
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        self.asked.append(len(keys))
+        return [None if key.startswith("missing") else self.value for key in keys]
+
+    async def get(self, key: str) -> bytes | None:
+        raise NotImplementedError
+
+    async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
+        raise NotImplementedError
+
+    async def set(
+        self, key: str, value: bytes, *, ttl_ms: int | None = None, if_not_exists: bool = False
+    ) -> None:
+        raise NotImplementedError
+
+    async def delete(self, key: str) -> None:
+        raise NotImplementedError
+
+
+async def test_a_batch_is_no_more_than_a_guest_can_take(backend: KeyValueBackend) -> None:
+    keys = [f"k{number}" for number in range(1000)]
+    large = Counted(bytes(2**18))
+    bucket = GuardedBucket(guarded(backend), "b", large)
+    assert await bucket.get_many(keys[:64]) == [(key, large.value) for key in keys[:64]]
+    large.asked.clear()
+    for asked in (keys, ["k"] * 65, [*keys[:64], "k0"]):
+        with pytest.raises(Told) as told:
+            await bucket.get_many(asked)
+        assert isinstance(told.value.error, QuotaExceeded)
+    assert sum(large.asked) < 200, "no more was fetched when it was too much"
+    assert await bucket.get_many(["missing"] * 1000) == [None] * 1000
+
+
+async def test_small_values_are_asked_for_in_few_parts_and_each_key_once(backend: KeyValueBackend) -> None:
+    keys = [f"k{number}" for number in range(200)]
+    small = Counted(b"v")
+    bucket = GuardedBucket(guarded(backend), "b", small)
+    assert await bucket.get_many([*keys, *keys]) == [(key, b"v") for key in (*keys, *keys)]
+    assert small.asked == [64, 64, 64, 8]
+    one = GuardedBucket(guarded(backend, max_value="64MiB"), "b", Counted(bytes(2**25)))
+    assert len(await one.get_many(["a", "b"])) == 2
 
 
 async def test_undeclared_features_are_refused_before_the_backend_is_asked(

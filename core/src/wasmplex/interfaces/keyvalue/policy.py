@@ -6,7 +6,8 @@ They differ in how an error looks to the guest, which is the one thing they brin
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ from wasmplex.capabilities.keyvalue import (
 )
 from wasmplex.errors import PluginError
 from wasmplex.interfaces.keyvalue.rules import (
+    MAX_ANSWER,
+    MAX_ASKED,
     MAX_PAGE,
     MAX_TTL_MS,
     MAX_VALUE,
@@ -228,8 +231,26 @@ class GuardedBucket:
         check_batch(keys)
         for key in keys:
             check_name(key)
-        pairs = zip(keys, await self.bucket.get_many(keys), strict=True)
-        return [None if value is None else (key, value) for key, value in pairs]
+        found = await self._found(Counter(keys))
+        return [None if (value := found[key]) is None else (key, value) for key in keys]
+
+    async def _found(self, counts: Mapping[str, int]) -> dict[str, bytes | None]:
+        """Return what is under some keys, asked for a part at a time: nobody knows how much it is.
+
+        :param counts: how often each key was named
+        :raises QuotaExceeded: if the values are too much together, each as often as its key was named
+        """
+        found: dict[str, bytes | None] = {}
+        largest = self.store.settings.max_value
+        left, keys = max(MAX_ANSWER, largest), list(counts)
+        step = max(MAX_ASKED // largest, 1)
+        for start in range(0, len(keys), step):
+            part = keys[start : start + step]
+            found.update(zip(part, await self.bucket.get_many(part), strict=True))
+            left -= sum(len(found[key] or b"") * counts[key] for key in part)
+            if left < 0:
+                raise QuotaExceeded("the values of a batch are too much together; ask for fewer at once")
+        return found
 
     @operation("set-many", "batch")
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:

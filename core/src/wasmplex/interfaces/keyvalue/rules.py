@@ -9,7 +9,8 @@ from wasmplex.capabilities.keyvalue import InvalidArgument, KeyValueError, Quota
 from wasmplex.policy.names import MAX_NAME, too_long
 
 __all__ = [
-    "MAX_BATCH", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "check_batch", "check_name", "sift",
+    "MAX_ANSWER", "MAX_ASKED", "MAX_BATCH", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "check_batch",
+    "check_name", "sift",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -18,6 +19,10 @@ MAX_VALUE = 64 * 2**20
 """Bytes that ``max_value`` may be set to."""
 MAX_BATCH = 1000
 """Items in one batch."""
+MAX_ANSWER = 16 * 2**20
+"""Bytes that the values of one batch may have together, if a single one may not have more."""
+MAX_ASKED = 64 * 2**20
+"""Bytes that may be on their way from a backend for one batch."""
 MAX_PAGE = 1000
 """Keys in one page."""
 MAX_TTL_MS = 2**53
