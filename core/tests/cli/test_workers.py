@@ -114,9 +114,11 @@ class Crew:
 
 
 @contextmanager
-def crew(*args: str, count: int = 2) -> Iterator[Crew]:
+def crew(*args: str, count: int = 2, start_new_session: bool = False) -> Iterator[Crew]:
     command = [*PROGRAM, "run", "--workers", str(count), *args]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=start_new_session
+    ) as process:
         try:
             yield Crew(process)
         finally:
@@ -168,6 +170,22 @@ def test_what_is_under_way_is_finished() -> None:
         host.wait_for("stopping: ")
         while host.is_listening():  # nobody new is taken while the others are being served
             time.sleep(0.05)
+        for connection in connections:
+            connection.sendall(b"body")
+            assert b"".join(iter(lambda: connection.recv(1000), b"")).endswith(b"body\r\n0\r\n\r\n")  # noqa: B023
+        assert "ERROR" not in host.rest()
+        assert host.process.wait(timeout=40) == 0
+
+
+@pytest.mark.usefixtures("lab")
+def test_signals_to_the_process_and_to_its_group_are_one() -> None:
+    """As ``timeout`` sends them, and a terminal."""
+    with crew(start_new_session=True) as host, ExitStack() as stack:
+        connections = [stack.enter_context(host.begin()) for _ in range(4)]
+        host.process.send_signal(signal.SIGTERM)
+        os.killpg(host.process.pid, signal.SIGTERM)
+        host.wait_for("stopping: ")
+        time.sleep(0.3)
         for connection in connections:
             connection.sendall(b"body")
             assert b"".join(iter(lambda: connection.recv(1000), b"")).endswith(b"body\r\n0\r\n\r\n")  # noqa: B023
