@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from wasmplex.cli.logs import say
@@ -15,7 +16,7 @@ from wasmplex.cli.messages import finish
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["Orders", "leave"]
+__all__ = ["Orders", "awaited", "leave"]
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 _RELOAD = () if sys.platform == "win32" else (signal.SIGHUP,)
@@ -53,15 +54,16 @@ class Orders:
         self._scope = scope
         self._quiet = quiet
         self._on_kill = on_kill
-        self._terminals = [] if _is_ignored(_RELOAD) else [number for number in range(3) if os.isatty(number)]
 
     async def listen(self) -> None:
         """Wait for signals until cancelled."""
         import anyio
 
         with anyio.open_signal_receiver(*_STOP, *_RELOAD) as signals:
+            if _hung_up():
+                self._stop(*_RELOAD)
             async for number in signals:
-                if number in _STOP or self._hung_up():
+                if number in _STOP or _hung_up():
                     self._stop(number)
                 elif not self._quiet:
                     self.reload()
@@ -123,14 +125,32 @@ class Orders:
         time.sleep(_MOMENT)
         os._exit(128 + number)  # process 1 of a container is not ended by what it does not handle
 
-    def _hung_up(self) -> bool:
-        """Say whether a terminal that the process was started from is there no more."""
-        return any(not os.isatty(number) for number in self._terminals)
+
+@contextmanager
+def awaited() -> Iterator[None]:
+    """Ignore SIGHUP until `Orders.listen`: the configuration has not been read yet.
+
+    A process that ignores it already was started to outlive its terminal, by nohup(1) say.
+    """
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _RELOAD}
+    _terminals[:] = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            _terminals.clear()
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _is_ignored(signals: tuple[signal.Signals, ...]) -> bool:
-    """Say whether the process was started to ignore signals, by nohup(1) say, to outlive its terminal."""
-    return any(signal.getsignal(number) is signal.SIG_IGN for number in signals)
+_terminals: list[int] = []
+
+
+def _hung_up() -> bool:
+    """Say whether a terminal that the process was started from is there no more."""
+    return any(not os.isatty(descriptor) for descriptor in _terminals)
 
 
 def leave(code: int) -> NoReturn:

@@ -17,6 +17,7 @@ from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.messages import never_wait
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
+from wasmplex.cli.orders import awaited
 from wasmplex.cli.setup import Setup
 from wasmplex.errors import UsageError
 
@@ -54,6 +55,7 @@ __all__ = ["command"]
 @click.option("--dev", is_flag=True, help="Watch the event loop, and say which plugin blocks it.")
 @wasm_proposal
 @click.pass_context
+@awaited()
 def command(
     ctx: click.Context,
     host: Path,
