@@ -11,6 +11,7 @@ import anyio
 from wasmplex.bridge import BridgedInstance
 from wasmplex.bridge.kinds import ends, mentioned
 from wasmplex.component.shape import NamedType
+from wasmplex.engine import Instance
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.types import (
     Borrow,
@@ -67,7 +68,7 @@ class Echoing:
         self.echo, self.random, self.waits = echo, Random(seed), waits
         self.things: list[Thing] = []
         self.returned: list[tuple[Any, int]] = []
-        self.instance: BridgedInstance
+        self.instance: BridgedInstance | Instance
 
     # ------------------------------------------------------------ what the guest imports
 
