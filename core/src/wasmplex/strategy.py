@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
-from wasmplex.assembly import PlannedWorkload
 from wasmplex.component import lazytables
+
+if TYPE_CHECKING:  # `inspect` needs no engine
+    from wasmplex.assembly import PlannedWorkload
 
 __all__ = ["Strategy", "choose", "strategy"]
 
