@@ -47,7 +47,7 @@ async def running(
     """
     bridged = bridge(wasm, read(wasm), imports, assemble, want, TRANSPORT)
     assert bridged is not None
-    compiled = await engine.compile(bridged.wasm, read(bridged.wasm))
+    compiled = await engine.compile(bridged.wasm, read(bridged.wasm, composed=True))
     linked = engine.link(compiled, bridged.link(imports), "test")
     instance = BridgedInstance(await linked.instantiate(), bridged)
     try:

@@ -140,7 +140,7 @@ class _Direct:
         self._kinds = kinds
         self._context = context
         self._in_arena = answers_in_arena(function)
-        self._g = Source(borrowed="s.objects[{handle}]")
+        self._g = Source(borrowed="s.objects[{handle}]", handles="s")
         self._g.namespace.update(names)
 
     @property

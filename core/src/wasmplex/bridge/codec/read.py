@@ -13,6 +13,7 @@ from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
 from wasmplex.engine.bounds import NUMBERS, VALUES
+from wasmplex.engine.codec.branching import branch
 from wasmplex.values import Err, Ok, Some, Variant
 from wasmplex.wit.types import (
     Borrow,
@@ -31,6 +32,7 @@ from wasmplex.wit.types import (
     ValueType,
     VariantType,
 )
+from wasmplex.wit.walk import children
 
 __all__ = ["Kinds", "lift", "load", "nullable"]
 
@@ -92,6 +94,11 @@ def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
 
 def load(g: Source, type_: ValueType, offset: str, kinds: Kinds) -> str:
     """Emit code that reads a value at `offset` of the block and return the expression for it."""
+    if g.is_deep and children(type_):
+        inner, names = g.another(), f"m,base,{g.handles}"
+        with inner.block(f"def read({names},o):"):
+            inner.line(f"return {load(inner, type_, 'o', kinds)}")
+        return f"{g.constant(inner.function('read'))}({names},{offset})"
     slots: list[Slot] = []
     finish = _gather(g, type_, 0, slots, kinds)
     g.unpack(slots, "m", offset)
@@ -260,12 +267,13 @@ def _choose(g: Source, type_: ValueType, discriminant: str, read: Callable[[Valu
     """Emit an if-chain over the cases and return the variable that holds the value."""
     result = g.variable()
     payloads = cases(type_) or ()
-    for index, payload in enumerate(payloads):
-        last = index == len(payloads) - 1
-        header = "else:" if last and index else f"{'elif' if index else 'if'} {discriminant}=={index}:"
-        with g.block(header):
-            value = None if payload is None else read(payload)
-            g.line(f"{result}={_case(g, type_, index, value)}")
+
+    def emit(index: int) -> None:
+        payload = payloads[index]
+        value = None if payload is None else read(payload)
+        g.line(f"{result}={_case(g, type_, index, value)}")
+
+    branch(g.block, discriminant, range(len(payloads)), emit)
     return result
 
 

@@ -14,6 +14,7 @@ from wasmplex.engine.traps import GENERATED
 
 __all__ = ["Source", "flags_reader", "flags_writer"]
 
+_DEEP = 10
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
@@ -132,11 +133,15 @@ class Source:
     """Lines of a function being generated, with its constants.
 
     :param borrowed: the expression for the object of a borrowed handle, given ``kind`` and ``handle``
+    :param handles: the name of what is asked for handles
     :param even: whether strings and bytes have to be written to even addresses
     """
 
-    def __init__(self, borrowed: str = "h.borrow({kind},{handle})", *, even: bool = False) -> None:
+    def __init__(
+        self, borrowed: str = "h.borrow({kind},{handle})", handles: str = "h", *, even: bool = False
+    ) -> None:
         self.borrowed = borrowed
+        self.handles = handles
         self.even = even
         self.namespace: dict[str, Any] = dict(_RUNTIME)
         self._lines: list[str] = []
@@ -191,9 +196,17 @@ class Source:
 
     def another(self) -> Source:
         """Return a source with the same constants and none of the lines."""
-        made = Source(self.borrowed, even=self.even)
+        made = Source(self.borrowed, self.handles, even=self.even)
         made.namespace, made._count = self.namespace, self._count
         return made
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether what is emitted next had better stand in a function of its own.
+
+        Python takes no more than 20 blocks within each other, and counts the levels of indentation as well.
+        """
+        return self._depth > _DEEP
 
     @property
     def lines(self) -> Sequence[str]:

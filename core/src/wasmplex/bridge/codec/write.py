@@ -14,6 +14,7 @@ from wasmplex.bridge.codec.source import Source, flags_writer
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
+from wasmplex.engine.codec.branching import branch
 from wasmplex.values import Err, Ok, Some
 from wasmplex.wit.types import (
     Borrow,
@@ -32,6 +33,7 @@ from wasmplex.wit.types import (
     ValueType,
     VariantType,
 )
+from wasmplex.wit.walk import children
 
 __all__ = ["lower", "store"]
 
@@ -114,6 +116,12 @@ def _align(g: Source, alignment_: int) -> str:
 
 def store(g: Source, type_: ValueType, value: str, offset: str, kinds: Kinds) -> None:
     """Emit code that writes a value at `offset` of the block, whose bytes there are zero."""
+    if g.is_deep and children(type_):
+        inner, names = g.another(), f"b,base,{g.handles}"
+        with inner.block(f"def write({names},v,o):"):
+            store(inner, type_, "v", "o", kinds)
+        g.line(f"{g.constant(inner.function('write'))}({names},{value},{offset})")
+        return
     slots: list[Slot] = []
     later: list[Later] = []
     _scatter(g, type_, value, 0, offset, slots, later, kinds)
@@ -276,12 +284,8 @@ def _each_case(
     discriminant: str,
     write: Callable[[ValueType, int], None],
 ) -> None:
-    keyword = "if"
-    for index, payload in enumerate(payloads):
-        if payload is not None:
-            with g.block(f"{keyword} {discriminant}=={index}:"):
-                write(payload, index)
-            keyword = "elif"
+    found = {index: payload for index, payload in enumerate(payloads) if payload is not None}
+    branch(g.block, discriminant, list(found), lambda index: write(found[index], index))
 
 
 def _decide(g: Source, type_: ValueType, value: str) -> tuple[str, str]:

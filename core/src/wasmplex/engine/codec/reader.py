@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from wasmplex.engine.bounds import NUMBERS, VALUES
+from wasmplex.engine.codec.branching import branch
 from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, is_heavy
 from wasmplex.engine.codec.source import Source, index
 from wasmplex.engine.inplace import InPlace
@@ -214,11 +215,14 @@ def _emit_payload(
         if case.type is not None:
             groups.setdefault(case.type, []).append(case.name)
     table = {name.encode(): (name, i) for i, names in enumerate(groups.values()) for name in names}
-    name, branch = source.fresh(), source.fresh()
-    source.line(f"{name},{branch}={source.constant(table)}[{tag}]")
-    for i, payload_type in enumerate(groups):
-        with source.block(f"{'elif' if i else 'if'} {branch}=={i}:"):
-            source.line(f"{result}=new(Variant,({name},{emit_read(source, payload_type, payload)}))")
+    name, number = source.fresh(), source.fresh()
+    source.line(f"{name},{number}={source.constant(table)}[{tag}]")
+    types = list(groups)
+
+    def emit(i: int) -> None:
+        source.line(f"{result}=new(Variant,({name},{emit_read(source, types[i], payload)}))")
+
+    branch(source.block, number, range(len(types)), emit)
 
 
 @_emit.register

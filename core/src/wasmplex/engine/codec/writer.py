@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from wasmplex.engine.capi import KINDS
+from wasmplex.engine.codec.branching import branch
 from wasmplex.engine.codec.layout import ENTRY, MAP_ENTRY, NAME, VAL, fixed_words, is_heavy
 from wasmplex.engine.codec.source import Source, index, name_literal
 from wasmplex.engine.inplace import InPlace
@@ -262,13 +263,12 @@ def _(type: VariantType, source: Source, place: Place, value: str) -> None:
     for case in type.cases:
         groups.setdefault(case.type, []).append(case.name)
     table = {name: (*name_literal(name), i) for i, names in enumerate(groups.values()) for name in names}
-    payload, branch = source.fresh(), source.fresh()
+    payload, number = source.fresh(), source.fresh()
     tag = source.fresh()
     source.line(f"{tag},{payload}=as_tuple({value})")
-    source.line(f"U64[{place.at(1)}],U64[{place.at(2)}],{branch}={source.constant(table)}[{tag}]")
-    for i, case_type in enumerate(groups):
-        with source.block(f"{'elif' if i else 'if'} {branch}=={i}:"):
-            emit_side(source, case_type, place, 3, payload)
+    source.line(f"U64[{place.at(1)}],U64[{place.at(2)}],{number}={source.constant(table)}[{tag}]")
+    types = list(groups)
+    branch(source.block, number, range(len(types)), lambda i: emit_side(source, types[i], place, 3, payload))
     _emit_kind(source, place, "variant")
 
 
