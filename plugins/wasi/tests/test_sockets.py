@@ -555,11 +555,20 @@ async def test_lookup(net: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a\0b", "a..b", "x" * 300, "::ffff:127.0.0.1", "a/b", "[::1]"]
+    "name", ["", " ", "a b", "a\0b", "a..b", "x" * 300, "::ffff:127.0.0.1", "a/b", "[::1]", "ä." * 200]
 )
 async def test_what_is_no_name_is_refused(net: Any, name: str) -> None:
     with pytest.raises(Err) as caught:
         await net("ip-name-lookup#resolve-addresses", None, name)
+    assert caught.value.value == "invalid-argument"
+
+
+async def test_a_long_name_is_refused_before_it_is_looked_at(
+    net: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "_ascii", lambda name: 1 / 0)
+    with pytest.raises(Err) as caught:
+        await net("ip-name-lookup#resolve-addresses", None, "ä." * 1_000_000)
     assert caught.value.value == "invalid-argument"
 
 

@@ -19,6 +19,8 @@ __all__ = ["AddressStream", "Resolver"]
 _THREADS = 4
 _PENDING = 64
 """Lookups of one workload that may be under way or wait for a thread."""
+_MAX_NAME = 253
+"""Characters of a name, RFC 1035 2.3.4. What is longer is refused before it costs anything to look at."""
 
 
 class Resolver:
@@ -34,6 +36,8 @@ class Resolver:
         :raises Err: ``invalid-argument`` if it is no name, ``temporary-resolver-failure`` if too many
             lookups are under way
         """
+        if len(name) > _MAX_NAME:
+            raise Err("invalid-argument")
         loop = get_running_loop()
         addresses: Future[list[str]]
         if literal := _literal(name):
