@@ -177,9 +177,11 @@ static void fill(exchange *x) {
     done(x);
 }
 
+#ifndef HOSTILE_PARTS  // hostilewasi.c takes what is above, and has ways of its own
 static const way ways[] = {
     WAY(spin), WAY(brief), WAY(calls), WAY(polls), WAY(readies), WAY(naps), WAY(choirs), WAY(lists), WAY(recurse),
     WAY(handles), WAY(fields), WAY(pollables), WAY(clones), WAY(churn), WAY(grow), WAY(fill),
 };
 
 EXPORT(HANDLE) void handle(u32 request, u32 param) { serve(request, param, ways, sizeof ways / sizeof *ways); }
+#endif

@@ -1,7 +1,7 @@
 // Takes more than its share by WASI, in one way for each path, with the first part of `hostile.c`. A directory is
 // granted that has `big`, a file of some mebibytes, and `many`, a directory of many entries.
 #define ARENA (40 << 20)
-#define HOSTILE_KV
+#define HOSTILE_PARTS
 #include "hostile.c"
 
 #define CLI "wasi:cli/"
