@@ -48,8 +48,9 @@ def _unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``WASMPLEX_TEST_OPTIMIZE=0``, run every guest of this process as ``optimize = false`` does."""
     if os.environ.get("WASMPLEX_TEST_OPTIMIZE") == "0":
         from wasmplex import strategy, workload
+        from wasmplex.assembly import PlannedWorkload
 
-        def plain(planned: strategy.PlannedWorkload, engine: strategy.EngineSettings) -> strategy.Strategy:
+        def plain(planned: PlannedWorkload, engine: strategy.EngineSettings) -> strategy.Strategy:
             return strategy.strategy(replace(planned, optimize=False), engine)
 
         monkeypatch.setattr(workload, "strategy", plain)
