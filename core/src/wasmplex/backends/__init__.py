@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from wasmplex.backends.pool import BackendPool, PoolStatistics, ProviderStatistics
+from wasmplex.backends.pool import BackendPool
+from wasmplex.backends.statistics import PoolStatistics, ProviderStatistics
 
 __all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]

@@ -18,13 +18,14 @@ from contextlib import ExitStack, asynccontextmanager, nullcontext
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.backends.health import Voice, watch_over
 from wasmplex.backends.rereading import Reread, Rereading
+from wasmplex.backends.statistics import Counts, PoolStatistics
 from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
@@ -32,40 +33,12 @@ from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
 from wasmplex.redaction import KNOWN, Redactor, secrets_in
 from wasmplex.settings import Settings
 
-__all__ = ["BackendPool", "PoolStatistics", "ProviderStatistics"]
+__all__ = ["BackendPool"]
 
 logger = get_logger("wasmplex.backends")
 
 _GRACE = 1.0
 """Seconds that a closing backend is waited for after it was told to give up."""
-
-
-class ProviderStatistics(NamedTuple):
-    """How the backends of one provider fared."""
-
-    #: backends that are open now
-    open: int
-    #: bindings that hold one of them
-    bindings: int
-    #: backends opened since the start
-    opened: int
-    #: times that a binding was given a backend which was open, or being opened, already
-    shared: int
-    #: attempts to open one that failed
-    failed: int
-    #: backends closed since the start
-    closed: int
-    #: backends that are open, and whose server is known to be down
-    down: int = 0
-    #: times that a server was found to be down
-    outages: int = 0
-
-
-class PoolStatistics(NamedTuple):
-    """How the pool fares: the sums, and the same for each provider by name."""
-
-    total: ProviderStatistics
-    providers: dict[str, ProviderStatistics]
 
 
 class _Entry:
@@ -148,7 +121,7 @@ class BackendPool:
         self._idle_ttl = idle_ttl
         self._max_idle = max_idle
         self._entries: list[_Entry] = []
-        self._counts: dict[str, dict[str, int]] = {}
+        self._counts = Counts()
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -181,10 +154,7 @@ class BackendPool:
 
     def statistics(self) -> PoolStatistics:
         """Return how many backends are open and what happened so far."""
-        names = {*self._counts, *(entry.provider.name for entry in self._entries)}
-        providers = {name: self._provider_statistics(name) for name in sorted(names)}
-        sums = (sum(column) for column in zip(*providers.values(), strict=True))
-        return PoolStatistics(ProviderStatistics(*sums) if providers else _NOTHING, providers)
+        return self._counts.statistics(self._entries)
 
     @asynccontextmanager
     async def lease(
@@ -238,7 +208,7 @@ class BackendPool:
                 await entry.gone.wait()
                 continue
             else:
-                self._count(entry, "shared")
+                self._counts.add(entry, "shared")
             entry.bindings += 1
             entry.idle_since = inf
             return entry
@@ -301,8 +271,7 @@ class BackendPool:
                 entry.failure = _cannot(entry, "it was cancelled")
             entry.ending = True
             self._entries.remove(entry)
-            for _ in range(entry.circuit.opened):
-                self._count(entry, "outages")
+            self._counts.add(entry, "outages", entry.circuit.opened)
             entry.ready.set()
             entry.gone.set()
 
@@ -334,7 +303,7 @@ class BackendPool:
         entry.scope.deadline = inf
         entry.backend = backend
         backend.circuit = entry.circuit
-        self._count(entry, "opened")
+        self._counts.add(entry, "opened")
         entry.ready.set()
         return True
 
@@ -352,7 +321,7 @@ class BackendPool:
                 await self._shut(entry, backend)
         finally:
             if published:
-                self._count(entry, "closed")
+                self._counts.add(entry, "closed")
 
     async def _shut(self, entry: _Entry, backend: Backend) -> None:
         name = entry.provider.name
@@ -370,28 +339,8 @@ class BackendPool:
         self._fail(entry, _cannot(entry, why, "check that its server is up and its address is right"))
 
     def _fail(self, entry: _Entry, failure: tuple[Diagnostic, ...]) -> None:
-        self._count(entry, "failed")
+        self._counts.add(entry, "failed")
         entry.failure = failure
-
-    # ------------------------------------------------------------ counting
-
-    def _count(self, entry: _Entry, event: str) -> None:
-        counts = self._counts.setdefault(entry.provider.name, {})
-        counts[event] = counts.get(event, 0) + 1
-
-    def _provider_statistics(self, name: str) -> ProviderStatistics:
-        counts = self._counts.get(name, {})
-        entries = [entry for entry in self._entries if entry.provider.name == name]
-        return ProviderStatistics(
-            open=sum(entry.backend is not None for entry in entries),
-            bindings=sum(entry.bindings for entry in entries),
-            down=sum(entry.circuit.is_open for entry in entries),
-            outages=counts.get("outages", 0) + sum(entry.circuit.opened for entry in entries),
-            **{event: counts.get(event, 0) for event in ("opened", "shared", "failed", "closed")},
-        )
-
-
-_NOTHING = ProviderStatistics(0, 0, 0, 0, 0, 0)
 
 
 async def _watched(entry: _Entry, backend: Backend) -> None:
