@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wasmplex.bridge.custody import Custody, keeper_types
+from wasmplex.bridge.elsewhere import end_name
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.exports import CALL, HOST_EXPORTS, ExportAdapter
-from wasmplex.bridge.imports import TYPES, ImportAdapter, end_name
+from wasmplex.bridge.imports import TYPES, ImportAdapter
 from wasmplex.bridge.kinds import functions_of, mentioned
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.shapes import shaped

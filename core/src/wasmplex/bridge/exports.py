@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.custody import Custody
-from wasmplex.bridge.imports import elsewhere_imports
+from wasmplex.bridge.elsewhere import elsewhere_imports
 from wasmplex.bridge.kinds import End, Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.parts import Parts, host_instance

@@ -18,6 +18,7 @@ from typing import Literal
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.direct import DIRECT, answers_in_arena, is_direct
+from wasmplex.bridge.elsewhere import elsewhere_imports, maker, maker_core
 from wasmplex.bridge.kinds import End, Function, KindTable, lifts
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, host_instance
@@ -25,17 +26,14 @@ from wasmplex.bridge.protocol import HEADER, MORE, RESULT, SLOTS, TO
 from wasmplex.bridge.transport import CALL_MARKS, Transport
 from wasmplex.bridge.wat import BagScope, ImportScope, Scope
 from wasmplex.wit.types import (
-    Primitive,
     Resource,
     ResultType,
-    StreamType,
     TupleType,
     ValueType,
 )
 
 __all__ = [
-    "ASIDE", "BELOW", "TYPES", "ImportAdapter", "Role", "Wanted", "elsewhere_imports", "end_name",
-    "import_adapter",
+    "ASIDE", "BELOW", "TYPES", "ImportAdapter", "Role", "Wanted", "import_adapter",
 ]  # fmt: skip
 
 TYPES = "types"
@@ -130,7 +128,7 @@ def import_adapter(
     imported = elsewhere_imports(kinds, wanted.elsewhere, scope)
     builtins = Builtins.of(kinds, scope, wanted.elsewhere)
     lifted = [_lifted(function, scope) for function in functions]
-    made = [_maker(end, kinds, scope) for end in wanted.makes]
+    made = [maker(end, kinds, scope) for end in wanted.makes]
     returns = "\n".join(_task_return_canon(f, scope) for f in functions if f.type.is_async)
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
     direct = frozenset(f.number for f in functions if is_direct(f, kinds, transport.name, tasks=tasks))
@@ -146,7 +144,7 @@ def import_adapter(
             "(func $nothing (param i32) unreachable)",
             "(func $deliver (param i32 i32) unreachable)",
             *_kept_core(kept),
-            *(_maker_core(end, kinds, builtins) for end in wanted.makes),
+            *(maker_core(end, kinds, builtins) for end in wanted.makes),
         ],
         bare={f"direct{number}": f"{DIRECT}{number}" for number in sorted(direct)},
         defines=bool(keeps),
@@ -223,53 +221,6 @@ def _keeper(number: int) -> str:
         lines.append(f"(func ${name}{number} {types[name]} (canon lift (core func {core})))")
         lines.append(f'(export "{name}{number}" (func ${name}{number}))')
     return "\n".join(lines)
-
-
-def end_name(end: End, kinds: KindTable) -> str:
-    """Return what a stream or future type is called in the names of functions that make it."""
-    if isinstance(end, StreamType):
-        return f"stream{kinds.stream(end)}"
-    return f"future{kinds.future(end)}"
-
-
-def elsewhere_imports(kinds: KindTable, ends: Collection[End], scope: Scope) -> list[str]:
-    """Return the imports of an adapter: resources, and functions that deal with handles for it."""
-    lines = []
-    for number, resource in enumerate(kinds.resources):
-        custody, name = kinds.custody(resource), scope.resources[resource.id]
-        if custody is not Custody.DEFINED:
-            lines.append(f'(import "r{number}" (type {name} (sub resource)))')
-        if custody.elsewhere:
-            lines += [
-                f'(import "{name}{number}" (func ${name}{number} {type_}))'
-                for name, type_ in keeper_types(name).items()
-            ]
-    for end in ends:
-        name, type_ = f"make_{end_name(end, kinds)}", _maker_type(end, scope)
-        lines += [*scope.take(), f'(import "{name.replace("_", "-")}" (func ${name} {type_}))']
-    return lines
-
-
-def _maker_type(end: End, scope: Scope) -> str:
-    ends = scope.ref(TupleType((end, Primitive("u32"))))
-    return f"(result {ends})"
-
-
-def _maker(end: End, kinds: KindTable, scope: Scope) -> str:
-    """Export the function that makes a stream or future for other adapters.
-
-    It returns the readable end, and what the writable one is called here.
-    """
-    name = f"make_{end_name(end, kinds)}"
-    lift = f'(canon lift (core func $machine "{name}") (memory $mem))'
-    return f"""(func ${name} {_maker_type(end, scope)} {lift})
-(export "{name.replace("_", "-")}" (func ${name}))"""
-
-
-def _maker_core(end: End, kinds: KindTable, builtins: Builtins) -> str:
-    first = builtins.stream[kinds.stream(end)] if isinstance(end, StreamType) else (
-        builtins.future[kinds.future(end)])  # fmt: skip
-    return f'(func (export "make_{end_name(end, kinds)}") (result i32) (call $made (i32.const {first})))'
 
 
 # ---------------------------------------------------------------- one function
