@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 from host_plugin_memory import MemoryProvider, MemorySettings
-from wasmplex.errors import BackendError, UsageError, WasmplexError
+from wasmplex.errors import BackendError, PluginError, UsageError, WasmplexError
 from wasmplex.host import Host
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +103,52 @@ async def test_without_a_trigger_serve_waits_for_stop(tmp_path: Path) -> None:
         tasks.start_soon(serve)
         await started.wait()
         stop.set()
+
+
+TICK = """
+import sys
+from wasmplex.plugin import ExportAdapter, Trigger, hookimpl
+
+class Tick(Trigger):
+    name = "tick"
+    def start(self, bindings, settings, sockets):
+        {body}
+
+class Adapter(ExportAdapter):
+    trigger = "tick"
+    interface = "wasi:http/incoming-handler@0.2.12"
+    def adapt(self, export):
+        async def handler(): pass
+        return handler
+
+@hookimpl
+def wasmplex_triggers(): return [Tick()]
+@hookimpl
+def wasmplex_export_adapters(): return [Adapter()]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("raise LookupError('no clock')", r"its method start\(\) raised LookupError: no clock"),
+        ("sys.exit(3)", r"its method start\(\) raised SystemExit: 3"),
+        ("pass", r"its method start\(\) returned a value of type NoneType, not a RunningTrigger"),
+        ("return Tick", r"its method start\(\) returned a value of type ABCMeta, not a RunningTrigger"),
+    ],
+)
+async def test_a_trigger_that_cannot_be_started_is_named_with_its_plugin(
+    tmp_path: Path, body: str, why: str
+) -> None:
+    (tmp_path / "ticking.py").write_text(TICK.format(body=body))
+    text = (
+        f"plugins = ['./ticking.py']\n[workload.w]\ncomponent = '{GUESTS}/hello.wasm'\ntrigger.tick = {{}}\n"
+    )
+    async with Host.from_config(write(tmp_path, text)) as host:
+        with pytest.raises(PluginError, match=why) as raised:
+            await host.serve(anyio.Event())
+    assert "trigger 'tick' cannot be started" in str(raised.value)
+    assert "ticking.py" in str(raised.value)
 
 
 class Counted(MemoryProvider):

@@ -22,7 +22,7 @@ from wasmplex.backends import PoolStatistics as BackendStatistics
 from wasmplex.backends.probing import Probed, probe
 from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings, MemoryBudget
-from wasmplex.errors import Trap, UsageError, WasmplexError, nearest
+from wasmplex.errors import PluginError, Trap, UsageError, WasmplexError, nearest
 from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.registry import Registry
@@ -283,14 +283,32 @@ class Host:
     ) -> Mapping[str, Any]:
         assert self._assembly is not None  # noqa: S101  serve() is called inside the context
         settings = self._assembly.triggers[name]
-        running = self._triggers[name].start(self._bindings[name], settings, sockets)
-        self._running[name] = running
+        self._running[name] = running = self._made(self._triggers[name], name, settings, sockets)
 
         async def run(*, task_status: anyio.abc.TaskStatus[Mapping[str, Any]]) -> None:
             await running.serve(task_status=task_status)
 
         report: Mapping[str, Any] = await tasks.start(run, name=f"trigger {name}")
         return report
+
+    def _made(
+        self, trigger: Trigger, name: str, settings: Any, sockets: Sequence[socket.socket]
+    ) -> RunningTrigger:
+        """Have a trigger make what runs, whatever it does instead."""
+        what, where = f"trigger {name!r} cannot be started", str(self.registry.origin(trigger))
+        try:
+            running: object = trigger.start(self._bindings[name], settings, sockets)
+        except WasmplexError:
+            raise
+        except (Exception, SystemExit) as error:
+            why = f"its method start() raised {type(error).__name__}: {error}"
+            raise PluginError(what, where=where, why=why) from error
+        if not isinstance(running, RunningTrigger):
+            why = (
+                f"its method start() returned a value of type {type(running).__name__}, not a RunningTrigger"
+            )
+            raise PluginError(what, where=where, why=why)
+        return running
 
     async def _relieve(self, stop: anyio.Event) -> None:
         """Have the triggers leave what is new to others, and return when they have, or `stop` is set."""
