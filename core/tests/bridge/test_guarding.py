@@ -88,7 +88,7 @@ def each(type_: ValueType) -> int:
 def weight(type_: ValueType, value: Any) -> int:
     """What the data that a value points at weigh."""
     if type_ == STRING:
-        return len(value.encode()) >> 4
+        return len(value.encode()) >> 5
     if isinstance(type_, ListType) and type_.length is None:
         inner = 0 if isinstance(value, bytes) else sum(weight(type_.element, item) for item in value)
         return len(value) * each(type_.element) + inner
@@ -109,17 +109,30 @@ def weight(type_: ValueType, value: Any) -> int:
     return 0
 
 
-@st.composite
-def weighed(draw: st.DrawFn) -> tuple[FuncType, list[Any]]:
-    params = draw(st.lists(types(6), min_size=1, max_size=5))
-    return function(*params), [draw(values(param)) for param in params]
+PAIR = TupleType((STRING, U64))
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None, phases=PHASES)
-@given(weighed())
-async def test_what_is_too_much_by_one_is_refused(made: tuple[FuncType, list[Any]]) -> None:
-    type_, args = made
-    total = sum(weight(param.type, value) for param, value in zip(type_.params, args, strict=True))
+@pytest.mark.parametrize(
+    ("type_", "value", "expected"),
+    [
+        (STRING, "a" * 31, 0),
+        (STRING, "a" * 32, 1),
+        (STRING, "\u20ac" * 21, 1),
+        (STRING, "\u20ac" * 22, 2),
+        (U8S, bytes(5), 5),
+        (ListType(STRING), ["", "a" * 31, "a" * 32], 3 * 4 + 1),
+        (ListType(PAIR), [("a" * 64, 1)] * 2, 2 * (1 + 4 + 1) + 2 * 2),
+        (Option(ListType(Option(STRING))), [None, "a" * 95], 2 * (1 + 4) + 2),
+        (TupleType((PAIR,) * 6), (("a" * 33, 0),) * 6, 6),
+    ],
+)
+async def test_what_things_weigh(type_: ValueType, value: Any, expected: int) -> None:
+    assert weight(type_, value) == expected
+    await weighs(function(type_), [value], expected)
+
+
+async def weighs(type_: FuncType, args: list[Any], total: int) -> None:
+    """Check that arguments are taken if so much is allowed, and refused if it is one less."""
     host, most = Host(), weighing.MOST
     try:
         weighing.MOST = total  # type: ignore[misc]
@@ -133,6 +146,20 @@ async def test_what_is_too_much_by_one_is_refused(made: tuple[FuncType, list[Any
     finally:
         weighing.MOST = most  # type: ignore[misc]
     assert host.given == [tuple(args)]
+
+
+@st.composite
+def weighed(draw: st.DrawFn) -> tuple[FuncType, list[Any]]:
+    params = draw(st.lists(types(6), min_size=1, max_size=5))
+    return function(*params), [draw(values(param)) for param in params]
+
+
+@settings(max_examples=4 * EXAMPLES, deadline=None, phases=PHASES)
+@given(weighed())
+async def test_what_is_too_much_by_one_is_refused(made: tuple[FuncType, list[Any]]) -> None:
+    type_, args = made
+    total = sum(weight(param.type, value) for param, value in zip(type_.params, args, strict=True))
+    await weighs(type_, args, total)
 
 
 # ---------------------------------------------------------------- guests that do as they like
@@ -170,6 +197,16 @@ async def test_too_much_is_refused_before_it_costs_memory(type_: ValueType, size
     assert host.given == []
 
 
+async def test_a_product_too_large_for_32_bits_is_too_much() -> None:
+    """So many values that their number begins anew: 1 + 128 * 128 in each of 2^18."""
+    wide = ListType(TupleType((TupleType((Primitive("u8"),) * 127),) * 128))
+    host = Host()
+    async with calling({"f": function(wide)}, host.answer) as guest_:
+        with pytest.raises(LimitExceeded, match="too many values"):
+            await guest_.raw("f", [struct.pack("<I", HEAP), struct.pack("<I", 1 << 18)])
+    assert host.given == []
+
+
 @settings(max_examples=2 * EXAMPLES, deadline=None, phases=PHASES)
 @given(st.lists(types(6), min_size=1, max_size=4), st.integers(0, 1 << 30).map(Random))
 async def test_wild_pointers_are_traps_of_the_guest(params: list[ValueType], wild: Random) -> None:
@@ -201,6 +238,43 @@ async def test_a_guest_is_interrupted_while_it_is_weighed() -> None:
         await task
     assert turns > 0
     assert len(host.given[0][0]) == count
+
+
+# ---------------------------------------------------------------- text in other encodings
+
+
+ENCODED = """(component
+  (import "in" (instance $in (export "f" (func (param "s" (list string))))))
+  (core module $Libc (memory (export "memory") 200))
+  (core instance $libc (instantiate $Libc))
+  (alias export $in "f" (func $f))
+  (core func $f (canon lower (func $f) (memory (core memory $libc "memory")) string-encoding={encoding}))
+  (core module $Main (import "h" "f" (func $f (param i32 i32)))
+    (import "h" "memory" (memory 1))
+    (func (export "run") (param i32)
+      (i32.store (i32.const 12) (local.get 0))
+      (i32.store (i32.const 8) (i32.const 16))
+      (call $f (i32.const 8) (i32.const 1))))
+  (core instance $main (instantiate $Main (with "h"
+    (instance (export "f" (func $f)) (export "memory" (memory $libc "memory"))))))
+  (func (export "run") (param "n" u32) (canon lift (core func $main "run"))))"""
+UTF16_TAG = 1 << 31
+
+
+@pytest.mark.parametrize(
+    ("encoding", "tag", "unit"),
+    [("utf8", 0, 1), ("utf16", 0, 2), ("latin1+utf16", 0, 1), ("latin1+utf16", UTF16_TAG, 2)],
+)
+async def test_text_weighs_its_bytes_in_the_encoding_of_the_guest(encoding: str, tag: int, unit: int) -> None:
+    sizes: list[int] = []
+    wasm = guarded(assemble(ENCODED.format(encoding=encoding)), ["in"], assemble)
+    most = ((weighing.MOST - 4) * 32 + 31) // unit
+    async with running(wasm, {"in": {"f": lambda texts: sizes.append(len(texts[0]))}}) as instance:
+        for length in (0, 1, most):
+            await instance.call("run", length | tag)
+        with pytest.raises(LimitExceeded, match="too many values"):
+            await instance.call("run", most + 1 | tag)
+    assert sizes == [0, 1, most]
 
 
 # ---------------------------------------------------------------- which functions

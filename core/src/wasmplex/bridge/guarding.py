@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from wasmplex.bridge.choosing import MEMORY, option_index
-from wasmplex.bridge.weighing import weighed, weighing_module
+from wasmplex.bridge.weighing import Encoding, weighed, weighing_module
 from wasmplex.component import read
 from wasmplex.component.binary import Budget, Cursor
 from wasmplex.component.draft import CORE_FUNC, CORE_INSTANCE, AnySort, Draft, Insertion, Lowered
@@ -27,7 +27,8 @@ __all__ = ["guarded"]
 
 _WASI: Final = "wasi:"
 _COMPONENT: Final = 4
-_SYNCHRONOUS: Final = frozenset((0x00, 0x01, 0x02, MEMORY, 0x04))
+_ENCODINGS: Final[dict[int, Encoding]] = {0x00: "utf8", 0x01: "utf16", 0x02: "latin1+utf16"}
+_SYNCHRONOUS: Final = frozenset((*_ENCODINGS, MEMORY, 0x04))
 """The canonical options of a function that is lowered as a synchronous one."""
 _CORE_MEMORY: Final = CORE_SORTS[0x02]
 _STEPS: Final = 1_000_000
@@ -114,6 +115,10 @@ def _memory(lowered: Lowered) -> int | None:
     return option_index(kinds[MEMORY])
 
 
+def _encoding(lowered: Lowered) -> Encoding:
+    return next((_ENCODINGS[option[0]] for option in lowered.options if option[0] in _ENCODINGS), "utf8")
+
+
 def _inserted(
     draft: Draft,
     section: int,
@@ -140,7 +145,7 @@ def _inserted(
         ]
         front = instance + 2 * number + 1
         taken = [b"\0\0\1" + leb(front) + text(str(n)) for n in range(len(group))]
-        code = assemble(weighing_module([type_ for _, type_ in group]))
+        code = assemble(weighing_module([(type_, _encoding(lowered)) for lowered, type_ in group]))
         data += as_section(1, code) + as_section(2, vec(made)) + as_section(6, vec(taken))
         instead |= {lowered.core: core + len(instead) + n for n, (lowered, _) in enumerate(group)}
     added = Counter[AnySort]()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from wasmplex.bridge.kinds import points
 from wasmplex.bridge.layout import (
@@ -29,7 +29,10 @@ from wasmplex.engine.bounds import VALUES
 from wasmplex.engine.traps import TOO_MUCH
 from wasmplex.wit.types import FuncType, ListType, MapType, Primitive, TupleType, ValueType
 
-__all__ = ["MOST", "core_type", "weighed", "weighing_module"]
+__all__ = ["MOST", "Encoding", "core_type", "weighed", "weighing_module"]
+
+Encoding: TypeAlias = Literal["utf8", "utf16", "latin1+utf16"]
+"""How the strings of a lowered function lie in memory: the canonical option ``string-encoding``."""
 
 MOST: Final = VALUES
 """How many values the arguments of one call may be: 50 ns and 80 bytes each. Text is one for 32 bytes."""
@@ -37,6 +40,15 @@ _SHIFT: Final = 5
 """Bytes of text that are one value, as a power of two."""
 _HEAVY: Final = 3
 """What a string, a list or a handle counts on top of one value."""
+_TEXT: Final[dict[Encoding, str]] = {
+    "utf8": f"(i32.shr_u {{count}} (i32.const {_SHIFT}))",
+    "utf16": f"(i32.shr_u {{count}} (i32.const {_SHIFT - 1}))",
+    "latin1+utf16": f"""(i32.shr_u
+      (select (i32.shl {{count}} (i32.const 1)) {{count}} (i32.lt_s {{count}} (i32.const 0)))
+      (i32.const {_SHIFT}))""",
+}
+"""What a string weighs by its count of code units; the highest bit of one in latin1+utf16 says that they are of
+two bytes (CanonicalABI.md, "Loading", ``utf16_tag``)."""
 _LOADS: Final = {1: "i32.load8_u", 2: "i32.load16_u", 4: "i32.load"}
 
 
@@ -54,16 +66,16 @@ def core_type(type_: FuncType) -> tuple[tuple[Core, ...], tuple[Core, ...]]:
     return ((*params, "i32"), ()) if len(result) > 1 else (params, result)
 
 
-def weighing_module(functions: Sequence[FuncType]) -> str:
+def weighing_module(functions: Sequence[tuple[FuncType, Encoding]]) -> str:
     """Return the core module with a function in front of each of some functions.
 
     It imports them as ``call0`` and so on, and the memory, from ``h``; it exports ``0`` and so on.
     """
     imports = []
-    for number, type_ in enumerate(functions):
+    for number, (type_, _) in enumerate(functions):
         params, results = core_type(type_)
         imports.append(f'(import "h" "call{number}" (func $call{number} {_signature(params, results)}))')
-    bodies = "\n".join(_front(number, type_) for number, type_ in enumerate(functions))
+    bodies = "\n".join(_front(number, *function) for number, function in enumerate(functions))
     return f"""(module ${TOO_MUCH} {" ".join(imports)} (import "h" "memory" (memory 0))
 (func $take (param $left i32) (param $some i32) (result i32)
   (if (i32.gt_u (local.get $some) (local.get $left)) (then (call $too_much)))
@@ -76,9 +88,9 @@ def _signature(params: Sequence[Core], results: Sequence[Core]) -> str:
     return f"(param {' '.join(params)}) (result {' '.join(results)})"
 
 
-def _front(number: int, type_: FuncType) -> str:
+def _front(number: int, type_: FuncType, encoding: Encoding) -> str:
     params, results = core_type(type_)
-    weighing = _Weighing()
+    weighing = _Weighing(encoding)
     types = [param.type for param in type_.params]
     if sum(len(flatten(type_)) for type_ in types) > MAX_FLAT_PARAMS:
         body = [*weighing.stored(TupleType(tuple(types)), "(local.get 0)", 0)]
@@ -99,7 +111,8 @@ def _front(number: int, type_: FuncType) -> str:
 class _Weighing:
     """Makes the instructions for one function."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: Encoding) -> None:
+        self._text = _TEXT[encoding]
         self.names: list[str] = []
         self._numbers = itertools.count()
 
@@ -152,15 +165,14 @@ class _Weighing:
     def _out_of_line(self, type_: ValueType, at: str, count: str) -> Iterator[str]:
         """Yield the instructions for a string or list."""
         if type_ == Primitive("string"):
-            yield _take(f"(i32.shr_u {count} (i32.const {_SHIFT}))")
+            yield _take(self._text.format(count=count))
             return
         element = _element(type_)
-        # A count whose product would overflow is too much by itself.
         left, each = self._local(), _values(element)
         yield f"(local.set ${left} {count})"
-        yield _take(f"(local.get ${left})")
-        if each > 1:
-            yield _take(f"(i32.mul (local.get ${left}) (i32.const {each - 1}))")
+        # The product must not overflow; a count above this is too much in any case.
+        yield f"(if (i32.gt_u (local.get ${left}) (i32.const {MOST // each})) (then (call $too_much)))"
+        yield _take(f"(i32.mul (local.get ${left}) (i32.const {each}))")
         if not points(element):
             return
         place = self._local()
