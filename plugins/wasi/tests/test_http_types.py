@@ -209,6 +209,30 @@ async def test_outgoing_request_refuses_what_is_not(types: Call, setter: str, va
         await types(f"[method]outgoing-request.set-{setter}", request, value)
 
 
+@pytest.mark.parametrize(
+    ("setter", "text", "most"),
+    [
+        ("method", "a", 1024),
+        ("scheme", "a", 1024),
+        ("authority", "a", 1024),
+        ("path-with-query", "/", SIZE_LIMIT),
+    ],
+)
+async def test_outgoing_requests_cannot_fill_the_hosts_memory(
+    types: Call, setter: str, text: str, most: int
+) -> None:
+    def value(length: int) -> Any:
+        return Variant("other", text * length) if setter in {"method", "scheme"} else text * length
+
+    request = await types("[constructor]outgoing-request", await types("[constructor]fields"))
+    await types(f"[method]outgoing-request.set-{setter}", request, value(most))
+    for length in (most + 1, 8 << 20):
+        with pytest.raises(Err) as error:
+            await types(f"[method]outgoing-request.set-{setter}", request, value(length))
+        assert error.value.value is None
+        assert await types(f"[method]outgoing-request.{setter}", request) == value(most)
+
+
 @pytest.mark.parametrize("status", [0, 99, 100, 199, 600, 65535])
 async def test_status_that_is_none(types: Call, status: int) -> None:
     response = await types("[constructor]outgoing-response", await types("[constructor]fields"))

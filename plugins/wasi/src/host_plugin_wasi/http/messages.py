@@ -7,7 +7,7 @@ import re
 from wasmplex.capabilities.http import Headers, HttpExchange
 from wasmplex.plugin import Err, Variant
 
-from host_plugin_wasi.http.fields import TOKEN, Fields
+from host_plugin_wasi.http.fields import SIZE_LIMIT, TOKEN, Fields
 from host_plugin_wasi.http.incoming import BodySource, IncomingBody, RequestBody
 from host_plugin_wasi.http.outgoing import OutgoingBody
 
@@ -20,6 +20,8 @@ _METHODS = {
     for name in ("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch")
 }
 _SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
+_MAX_WORD = 1024
+"""Characters of a method, scheme or authority. It is the host's memory, and no such thing is that long."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _PATH = re.compile(r"(?:[/?][\x21\x22\x24-\x7e]*|\*)?")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
@@ -128,9 +130,9 @@ class OutgoingRequest:
         return self._method
 
     def set_method(self, method: Variant) -> None:
-        """Set the method; refused if it is no token."""
-        if method.tag == "other" and TOKEN.fullmatch(method.value) is None:
-            raise Err
+        """Set the method; refused if it is no token, or longer than `_MAX_WORD`."""
+        if method.tag == "other":
+            _check(method.value, TOKEN, _MAX_WORD)
         self._method = method
 
     def path_with_query(self) -> str | None:
@@ -138,9 +140,9 @@ class OutgoingRequest:
         return self._path
 
     def set_path_with_query(self, path_with_query: str | None) -> None:
-        """Set path and query; refused if they are not that."""
-        if path_with_query is not None and _PATH.fullmatch(path_with_query) is None:
-            raise Err
+        """Set path and query; refused if they are not that, or longer than fields may be: `SIZE_LIMIT`."""
+        if path_with_query is not None:
+            _check(path_with_query, _PATH, SIZE_LIMIT)
         self._path = path_with_query
 
     def scheme(self) -> Variant | None:
@@ -148,9 +150,9 @@ class OutgoingRequest:
         return self._scheme
 
     def set_scheme(self, scheme: Variant | None) -> None:
-        """Set the scheme; refused if it is none."""
-        if scheme is not None and scheme.tag == "other" and _SCHEME.fullmatch(scheme.value) is None:
-            raise Err
+        """Set the scheme; refused if it is none, or longer than `_MAX_WORD`."""
+        if scheme is not None and scheme.tag == "other":
+            _check(scheme.value, _SCHEME, _MAX_WORD)
         self._scheme = scheme
 
     def authority(self) -> str | None:
@@ -158,10 +160,10 @@ class OutgoingRequest:
         return self._authority
 
     def set_authority(self, authority: str | None) -> None:
-        """Set host and port; refused if they are not that, or have a user name in front."""
+        """Set host and port; refused if not that, with a user name in front, or longer than `_MAX_WORD`."""
         if authority is not None:
-            match = _AUTHORITY.fullmatch(authority)
-            if match is None or int(match["port"] or 0) > 65535:
+            match = _check(authority, _AUTHORITY, _MAX_WORD)
+            if int(match["port"] or 0) > 65535:
                 raise Err
         self._authority = authority
 
@@ -183,6 +185,14 @@ class OutgoingRequest:
         if self._scheme is None:
             return "https"
         return str(self._scheme.value if self._scheme.tag == "other" else self._scheme.tag).lower()
+
+
+def _check(text: str, form: re.Pattern[str], most: int) -> re.Match[str]:
+    """Return the match of a text that is kept; raises the error of a ``result`` if it is none or too long."""
+    match = form.fullmatch(text) if len(text) <= most else None
+    if match is None:
+        raise Err
+    return match
 
 
 class RequestOptions:
