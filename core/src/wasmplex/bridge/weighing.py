@@ -47,8 +47,8 @@ _TEXT: Final[dict[Encoding, str]] = {
       (select (i32.shl {{count}} (i32.const 1)) {{count}} (i32.lt_s {{count}} (i32.const 0)))
       (i32.const {_SHIFT}))""",
 }
-"""What a string weighs by its count of code units; the highest bit of one in latin1+utf16 says that they are of
-two bytes (CanonicalABI.md, "Loading", ``utf16_tag``)."""
+"""What a string weighs by its count of code units. In latin1+utf16 its highest bit says that they
+are of two bytes (CanonicalABI.md, "Loading", ``utf16_tag``)."""
 _LOADS: Final = {1: "i32.load8_u", 2: "i32.load16_u", 4: "i32.load"}
 
 
