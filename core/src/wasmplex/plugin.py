@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from wasmplex.blocking import Threads
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.errors import BackendError, ConfigError, Diagnostic, FailureError, GuestExit
 from wasmplex.escaping import Escaped, escape
@@ -52,7 +53,7 @@ __all__ = [
     "HostFunctions", "Import", "ImportRequest", "IncomingStream", "InstanceType",
     "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend",
     "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
-    "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Through",
+    "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Threads", "Through",
     "Trigger", "TriggerBinding", "TriggerSource", "Variant", "Workload", "WorkloadContext",
     "channel", "escape", "get_logger", "hookimpl", "methods", "operation", "stream", "wit_package",
 ]  # fmt: skip

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_plugin_wasi import threads as module
 from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.filesystem.handles import Handle
-from host_plugin_wasi.threads import Threads
-from wasmplex.plugin import Err, Grants, Limits
+from wasmplex import blocking as module
+from wasmplex.plugin import Err, Grants, Limits, Threads
 
 Bound = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -118,7 +117,7 @@ async def test_what_an_abandoned_call_opened_is_closed() -> None:
 def test_a_hung_thread_does_not_keep_the_process() -> None:
     program = (
         "import asyncio, threading\n"
-        "from host_plugin_wasi.threads import Threads\n"
+        "from wasmplex.blocking import Threads\n"
         "async def main():\n"
         "    try:\n"
         "        await asyncio.wait_for(Threads('t').run(threading.Event().wait), 0.05)\n"

@@ -7,9 +7,7 @@ import os
 import resource
 from threading import Lock
 
-from wasmplex.plugin import WorkloadContext
-
-from host_plugin_wasi.threads import Threads
+from wasmplex.plugin import Threads, WorkloadContext
 
 __all__ = ["Allowance"]
 

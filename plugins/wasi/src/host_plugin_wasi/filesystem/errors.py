@@ -6,10 +6,9 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from wasmplex.plugin import Err, Variant
+from wasmplex.plugin import Err, Threads, Variant
 
 from host_plugin_wasi.io import failed
-from host_plugin_wasi.threads import Threads
 
 __all__ = ["DOMAIN", "code", "off_loop", "off_loop_stream", "stream_error"]
 

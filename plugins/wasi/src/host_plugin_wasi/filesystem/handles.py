@@ -9,8 +9,9 @@ from threading import Lock
 from types import TracebackType
 from typing import Any
 
+from wasmplex.plugin import Threads
+
 from host_plugin_wasi.allowance import Allowance
-from host_plugin_wasi.threads import Threads
 
 __all__ = ["Handle"]
 

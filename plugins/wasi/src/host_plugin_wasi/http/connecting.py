@@ -8,14 +8,13 @@ import ssl
 from functools import cache
 
 from aiohappyeyeballs import AddrInfoType, start_connection
-from wasmplex.plugin import Variant
+from wasmplex.plugin import Threads, Variant
 
 from host_plugin_wasi.http.authority import Authority, Origin
 from host_plugin_wasi.http.connection import Connection
 from host_plugin_wasi.http.errors import HttpError
 from host_plugin_wasi.http.failures import failure, unresolved
 from host_plugin_wasi.http_settings import OutgoingSettings
-from host_plugin_wasi.threads import Threads
 
 __all__ = ["Connector"]
 

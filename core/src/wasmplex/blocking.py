@@ -1,6 +1,6 @@
-"""Threads for system calls that block, a few for each workload.
+"""Threads for system calls that block, a few for each workload or backend.
 
-A call on a file system that has gone away blocks its thread for ever. So the threads of one workload are
+A call on a file system that has gone away blocks its thread for ever. So the threads of one owner are
 counted, and its calls wait for one of them, not those of others; a call that is given up leaves its thread to
 the system and ends at its deadline; and the threads are daemons, or the process could not end.
 (`anyio.to_thread` and `concurrent.futures` have neither the second with a count that stays right, nor the
@@ -22,7 +22,7 @@ __all__ = ["MOST", "Threads"]
 T = TypeVar("T")
 
 MOST = 8
-"""Threads of one workload."""
+"""Threads of one owner, unless it says otherwise."""
 
 _IDLE = 10.0
 """Seconds after which a thread that has had nothing to do ends."""
