@@ -718,6 +718,33 @@ def test_an_export_adapter_is_found_for_the_export(site: Site) -> None:
     assert registry.export_adapter("http", Shape((), ())) is None
 
 
+TRIGGER = """
+    from wasmplex.plugin import ExportAdapter, Trigger, hookimpl
+    class Tail(Trigger):
+        name = "tail"
+        def start(self, bindings, settings, sockets): ...
+    class Lines(ExportAdapter):
+        trigger, interface = "tail", "acme:lines/handler@1.0.0"
+        def adapt(self, export): ...
+    @hookimpl
+    def wasmplex_triggers(): return [Tail()]
+    @hookimpl
+    def wasmplex_export_adapters(): return [Lines()]
+"""
+
+
+def test_a_triggers_own_plugin_need_not_name_the_packages_of_its_adapters(site: Site) -> None:
+    site.module("host_plugin_tail", TRIGGER)
+    site.distribution("host-plugin-tail", {"wasmplex.triggers": {"tail": "host_plugin_tail"}})
+    registry = site.registry()
+    handler = Export("acme:lines/handler@1.0.0", InstanceType())
+    found = registry.export_adapter("tail", Shape((), (handler,)))
+    assert found is not None
+    assert found[1] is handler
+    assert [adapter.interface for adapter in registry.export_adapters("tail")] == [handler.name]
+    assert registry.export_adapters("tail", "acme:other") == ()
+
+
 class Geo(InterfaceProvider):
     package = "acme:geo"
     version = "1.0.0"

@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 _NAME = re.compile(r"(?!.{33})[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _LEFT_OUT = {"__pycache__", ".venv", ".hypothesis", "dist", "variants"}
-_VARIANTS = {"keyvalue": ".", "interface": "variants/interface"}
+_VARIANTS = {"keyvalue": ".", "interface": "variants/interface", "trigger": "variants/trigger"}
 """What a plugin may be, and where its template stands."""
 
 
@@ -36,7 +36,7 @@ def command() -> None:
 )
 @click.argument("name")
 @click.option("--capability", type=click.Choice(list(_VARIANTS)), default="keyvalue", show_default=True,
-              help="A backend for key-value, or a WIT interface of your own.")  # fmt: skip
+              help="A backend for key-value, a WIT interface of your own, or a trigger.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
               help="The directory to make it in, by default the current one.")  # fmt: skip
 def plugin_command(name: str, capability: str, into: Path) -> None:

@@ -130,8 +130,8 @@ class Registry:
         :raises PluginError: if nobody does because a plugin that offers it is unusable
         """
         return self._from_all(
-            Group.INTERFACES,
-            package,
+            self._offering(Group.INTERFACES, package),
+            f"{Group.INTERFACES.noun} {package!r}",
             lambda entry: [i for i in entry.contribution.interfaces if i.package == package],
         )
 
@@ -180,9 +180,10 @@ class Registry:
                 return adapter, export
         return None
 
-    def export_adapters(self, trigger: str, package: str) -> tuple[ExportAdapter, ...]:
-        """Return the adapters of a trigger for exports of a WIT package.
+    def export_adapters(self, trigger: str, package: str = "") -> tuple[ExportAdapter, ...]:
+        """Return the adapters of a trigger: those of its own plugin, and of those that offer a WIT package.
 
+        :param package: which exports they are for; if empty, whatever the trigger's own plugin has
         :raises PluginError: if there is none because a plugin that offers the package is unusable
         """
 
@@ -190,10 +191,13 @@ class Registry:
             return [
                 adapter
                 for adapter in entry.contribution.export_adapters
-                if adapter.trigger == trigger and InterfaceId.parse(adapter.interface).package_name == package
+                if adapter.trigger == trigger
+                and package in ("", InterfaceId.parse(adapter.interface).package_name)
             ]
 
-        return self._from_all(Group.INTERFACES, package, adapters)
+        offering = self._offering(Group.TRIGGERS, trigger)
+        offering += [e for e in self._offering(Group.INTERFACES, package) if e not in offering]
+        return self._from_all(offering, f"{Group.INTERFACES.noun} {package!r}", adapters)
 
     def commands(self) -> Mapping[str, Callable[[], click.Command]]:
         """Return the commands by name, each as a function that imports and returns it.
@@ -315,18 +319,18 @@ class Registry:
         )
 
     def _from_all(
-        self, group: Group, name: str, pieces: Callable[[PluginEntry], Iterable[T]]
+        self, entries: Iterable[PluginEntry], what: str, pieces: Callable[[PluginEntry], Iterable[T]]
     ) -> tuple[T, ...]:
-        """Return pieces of every usable plugin that offers a name; an error only if that leaves none."""
+        """Return pieces of every usable plugin that offers something; an error only if that leaves none."""
         found: list[T] = []
         failed: list[PluginEntry] = []
-        for entry in self._offering(group, name):
+        for entry in entries:
             if self._load(entry):
                 found += pieces(entry)
             else:
                 failed.append(entry)
         if failed and not found:
-            raise failed[0].error(f"{group.noun} {name!r} cannot be used")
+            raise failed[0].error(f"{what} cannot be used")
         return tuple(found)
 
     def _single(self, pieces: Sequence[T], version: Callable[[T], str], what: str) -> T | None:

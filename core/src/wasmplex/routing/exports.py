@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wasmplex.component.shape import Export, Shape
+from wasmplex.component.shape import Shape
 from wasmplex.config import validate
 from wasmplex.config.document import quoted
 from wasmplex.config.model import Table
@@ -137,16 +137,12 @@ def _nothing_to_call(name: str, shape: Shape, registry: Registry, where: str) ->
 
 
 def _drivable(trigger: str, registry: Registry) -> list[str]:
-    """Return the interfaces that a trigger can call, as far as its name leads to their package."""
+    """Return the interfaces that a trigger can call: its plugin's, and those of packages with its name."""
     found: set[str] = set()
-    for package in registry.names(Group.INTERFACES):
-        if package.rpartition(":")[2] != trigger:
-            continue
+    packages = [name for name in registry.names(Group.INTERFACES) if name.rpartition(":")[2] == trigger]
+    for package in ("", *packages):
         try:
             found |= {adapter.interface for adapter in registry.export_adapters(trigger, package)}
         except PluginError:  # it is only for a hint
             continue
     return sorted(found)
-
-
-_ = Export
