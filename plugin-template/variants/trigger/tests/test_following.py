@@ -43,8 +43,8 @@ async def serving(config: Path) -> AsyncIterator[None]:
 
 
 async def logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    while text not in caplog.text:
-        await anyio.sleep(0.01)  # noqa: ASYNC110  the log tells nobody
+    while text not in caplog.text:  # noqa: ASYNC110  the log tells nobody
+        await anyio.sleep(0.01)
 
 
 async def test_each_line_is_told(configured: Path, caplog: pytest.LogCaptureFixture) -> None:
