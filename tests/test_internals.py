@@ -1,7 +1,8 @@
-"""The pages in docs/internals name tests: each of them is there."""
+"""ARCHITECTURE.md names modules, the pages in docs/internals name tests: each of them is there."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -35,3 +36,25 @@ def test_every_rule_of_the_client_has_a_test() -> None:
     rules = [row for row in rows if not row.startswith("| case |")]
     assert len(rules) > 40
     assert [row for row in rules if not NAMED.search(row)] == []
+
+
+HOUSE = ROOT / "core/src/wasmplex"
+MAP = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_every_module_at_the_top_is_on_the_map() -> None:
+    there = {path.name + "/" * path.is_dir() for path in HOUSE.iterdir() if not path.name.startswith("_")}
+    assert sorted(name for name in there - {"py.typed"} if f"`{name}`" not in MAP) == []
+
+
+def test_every_place_on_the_map_is_there() -> None:
+    named = re.findall(r"`([a-z0-9_/-]+(?:/|\.py|/[a-z0-9_]+))`", MAP)
+    assert len(named) > 40
+    bases = (ROOT, HOUSE, *HOUSE.iterdir())
+    assert [name for name in named if not any((base / name).exists() for base in bases)] == []
+
+
+def test_every_package_says_what_it_is() -> None:
+    said = {path: ast.get_docstring(ast.parse(path.read_text())) for path in HOUSE.rglob("__init__.py")}
+    assert len(said) > 20
+    assert [path for path, text in said.items() if text is None or len(text.split()) < 3] == []
