@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from wasmplex.cli.output import claimed
+from wasmplex.errors import UsageError, nearest
 
 __all__ = ["Command", "Group"]
 
@@ -27,6 +28,14 @@ class _Own(click.Command):
         self.examples = tuple(examples)
         if self.callback is not None and self.prints:
             self.callback = _alone(self.callback)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an error says which command they were for."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples; a long line is the reader's to wrap, so that it can be copied."""
@@ -57,3 +66,34 @@ class Group(_Own, click.Group):
     """A group of commands with examples."""
 
     command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; without any, show the help of a group that does nothing by itself."""
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            click.echo(ctx.get_help() + self.first_step(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def first_step(self) -> str:
+        """Return what to add to the help of somebody who typed nothing more."""
+        return ""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is asked for.
+
+        :raises wasmplex.errors.UsageError: if there is none of that name
+        """
+        if args and not args[0].startswith("-") and args[0] not in (known := self.list_commands(ctx)):
+            raise self.unknown(ctx, args[0], known)
+        return super().resolve_command(ctx, args)
+
+    def unknown(self, ctx: click.Context, name: str, known: Sequence[str]) -> UsageError:
+        """Return the error for a command that there is not."""
+        guess = nearest(name, known)
+        return UsageError(
+            f"there is no command {name!r}",
+            why="" if guess.startswith("did you") else f"there are {', '.join(known)}",
+            fix=guess if guess.startswith("did you") else f"{ctx.command_path} --help",
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import click
 
 from wasmplex.cli.logs import say_problem
+from wasmplex.cli.usage import usage_diagnostic
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
@@ -56,9 +57,7 @@ def _diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
     if isinstance(error, WasmplexError):
         return error.diagnostics
     assert isinstance(error, click.ClickException)  # noqa: S101  see Failure.of
-    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "wasmplex"
-    what = error.format_message().rstrip(".")
-    return (Diagnostic(what[:1].lower() + what[1:], fix=f"{path} --help"),)
+    return (usage_diagnostic(error),)
 
 
 def _internal(error: BaseException) -> Diagnostic:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from wasmplex.cli.command import Command, Group
+from wasmplex.cli.options import registry
 from wasmplex.cli.output import echo
 from wasmplex.errors import UsageError
 
@@ -39,7 +40,8 @@ def command() -> None:
               help="A backend for key-value, a WIT interface of your own, or a trigger.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
               help="The directory to make it in, by default the current one.")  # fmt: skip
-def plugin_command(name: str, capability: str, into: Path) -> None:
+@click.pass_context
+def plugin_command(ctx: click.Context, name: str, capability: str, into: Path) -> None:
     """Make a plugin: the folder host-plugin-NAME, installable, with tests that pass.
 
     NAME is what a configuration will write: backend = "NAME", or the namespace of your WIT package.
@@ -48,6 +50,7 @@ def plugin_command(name: str, capability: str, into: Path) -> None:
     target = into / f"host-plugin-{_check(name)}"
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", fix="choose another name, or another --into")
+    _require_free(ctx, name)
     template = _template() / _VARIANTS[capability]
     made = 0
     for source in _files(template):
@@ -80,6 +83,18 @@ def _check(name: str) -> str:
         fix = f"wasmplex new plugin {name.removeprefix('host-plugin-')}" if "-" in name else ""
         raise UsageError(f"{name!r} is no name for a plugin", fix=fix or f"wasmplex new plugin my-{name}")
     return name
+
+
+def _require_free(ctx: click.Context, name: str) -> None:
+    """Refuse the name of a plugin that is installed."""
+    for status in registry(ctx).status(load=False):
+        if name in {found for names in (status.offers or {}).values() for found in names}:
+            installed = f"{status.identity.distribution} is installed"
+            raise UsageError(
+                f"there is a plugin {name!r} already",
+                why=f"{installed}, and a configuration could not tell them apart",
+                fix=f"wasmplex new plugin my-{name}",
+            )
 
 
 def _template() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from wasmplex.cli.command import Group as CommandGroup
 from wasmplex.cli.options import as_json, registry
 from wasmplex.cli.output import echo, echo_lines
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
-from wasmplex.errors import PluginError, nearest
+from wasmplex.errors import PluginError, UsageError, nearest
 from wasmplex.plugins.identity import Group
 
 if TYPE_CHECKING:
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+class _Plugins(CommandGroup):
+    """Knows that somebody who names a plugin wants to be shown it."""
+
+    def unknown(self, ctx: click.Context, name: str, known: Sequence[str]) -> UsageError:
+        """Return the error for a command that there is not."""
+        if any(name in _names(status) for status in registry(ctx).status(load=False)):
+            return UsageError(f"there is no command {name!r}", fix=f"wasmplex plugins show {name}")
+        return super().unknown(ctx, name, known)
+
+
 @click.group(
     "plugins",
-    cls=CommandGroup,
+    cls=_Plugins,
     examples=[
         "wasmplex plugins",
         "wasmplex plugins show redis",

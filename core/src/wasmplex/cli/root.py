@@ -12,7 +12,7 @@ from wasmplex import __version__
 from wasmplex.cli.command import Group
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.output import claimed
-from wasmplex.errors import PluginError, nearest
+from wasmplex.errors import PluginError
 from wasmplex.escaping import escape
 from wasmplex.logs import get_logger
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
@@ -51,17 +51,6 @@ class _Root(Group):
         if candidate is None:
             return None
         return _own(candidate) if candidate.builtin else _of_plugin(cmd_name, ctx)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is asked for.
-
-        :raises click.UsageError: if there is none of that name
-        """
-        if args and not args[0].startswith("-") and args[0] not in (known := _candidates(ctx)):
-            raise click.UsageError(f"there is no command {args[0]!r}; {nearest(args[0], known)}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands; a plugin's is described by where it comes from, not imported."""

@@ -1,0 +1,57 @@
+"""What somebody types who has just installed it, and the slips that everybody makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+
+@pytest.mark.parametrize("args", [[], ["new"]])
+def test_a_command_that_needs_another_shows_its_help(cli: Cli, args: list[str]) -> None:
+    ended = cli(*args)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Usage: wasmplex")
+    assert "\\n" not in ended.err
+    assert "\nCommands:\n" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["run", "--workers"], "error: --workers needs a value\n  try: wasmplex run --help\n"),
+        (["run", "--workers", "x"], "error: --workers 'x' is not a whole number, 1 or more\n"),
+        (["run", "--workers", "0"], "error: --workers '0' is not a whole number, 1 or more\n"),
+        (
+            ["run", "--log-level", "loud"],
+            "error: --log-level 'loud' is none of debug, info, warning, error\n",
+        ),
+        (["run", "--lisen", "x"], "error: no such option '--lisen'; did you mean '--listen'?\n"),
+        (["check", "a", "b"], "error: 'b' is one argument too many\n  try: wasmplex check --help\n"),
+        (["explain", "."], "error: the argument LABEL is missing\n  try: wasmplex explain --help\n"),
+        (["label", "x.wasm", "a=b"], "error: the option --output is missing\n  try: wasmplex label --help\n"),
+        (["plugins", "sqlite"], "error: there is no command 'sqlite'\n  try: wasmplex plugins show sqlite\n"),
+        (["new", "plugni"], "error: there is no command 'plugni'\n  try: did you mean 'plugin'?\n"),
+        (["zzz"], "error: there is no command 'zzz'\n  because: there are run, check, explain,"),
+        (["chekc"], "error: there is no command 'chekc'\n  try: did you mean 'check'?\n"),
+    ],
+)
+def test_a_slip_is_answered_in_plain_words(cli: Cli, args: list[str], said: str) -> None:
+    ended = cli(*args)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(said), ended.err
+
+
+def test_a_plugin_is_not_given_the_name_of_another(cli: Cli, home: Path) -> None:
+    ended = cli("new", "plugin", "sqlite")
+    assert ended.code == 2
+    assert ended.err == (
+        "error: there is a plugin 'sqlite' already\n"
+        "  because: host-plugin-sqlite is installed, and a configuration could not tell them apart\n"
+        "  try: wasmplex new plugin my-sqlite\n"
+    )
+    assert not (home / "host-plugin-sqlite").exists()
