@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wasmplex.policy.guard import Dialect, Guard, Guarded, PolicySettings, Scope, operation, stream
+from wasmplex.policy.guard import Dialect, Guard, Guarded, PolicySettings, Scope, operation, steps, stream
 
-__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "stream"]
+__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream"]

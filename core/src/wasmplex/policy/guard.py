@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from types import UnionType
@@ -21,7 +22,7 @@ from wasmplex.plugins.circuit import Circuit
 from wasmplex.policy.deadline import within
 from wasmplex.settings import Duration, Settings
 
-__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "stream"]
+__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -232,6 +233,31 @@ def stream(
             finally:
                 if (close := getattr(pieces, "aclose", None)) is not None:
                     await close()
+
+        return guarded
+
+    return decorate
+
+
+def steps(
+    name: str, interface: str
+) -> Callable[
+    [Callable[Concatenate[G, P], AsyncIterator[Any]]], Callable[Concatenate[G, P], Coroutine[Any, Any, None]]
+]:
+    """Make a method that checks its arguments and returns an iterator into an operation of any length.
+
+    It is done when the iterator ends; each step has the idle deadline, as a piece of a `stream` has.
+    """
+
+    def decorate(
+        checked: Callable[Concatenate[G, P], AsyncIterator[Any]],
+    ) -> Callable[Concatenate[G, P], Coroutine[Any, Any, None]]:
+        streamed = stream(name, interface)(checked)
+
+        @functools.wraps(checked)
+        async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            async for _ in streamed(self, *args, **kwargs):
+                await sleep(0)  # steps that never wait would keep everybody else waiting
 
         return guarded
 

@@ -6,6 +6,7 @@ The kits need pytest and Hypothesis (``pip install wasmplex[testing]``); the dou
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.testing.clock import FakeClock
@@ -13,29 +14,31 @@ from wasmplex.testing.doubles import Delayed, Faulty, Hang, Recording, plugin
 from wasmplex.testing.loops import EVENT_LOOPS
 
 if TYPE_CHECKING:
+    from wasmplex.testing.blobstore import BlobStoreConformance
     from wasmplex.testing.hosting import HostFactory, WasmHost
     from wasmplex.testing.keyvalue import KeyValueConformance
 
 __all__ = [
-    "EVENT_LOOPS", "Delayed", "DelayedKeyValue", "FakeClock", "Faulty", "FaultyKeyValue", "Hang",
-    "HostFactory", "KeyValueConformance", "Recording", "WasmHost", "plugin",
+    "EVENT_LOOPS", "BlobStoreConformance", "Delayed", "DelayedKeyValue", "FakeClock", "Faulty",
+    "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "Recording", "WasmHost", "plugin",
 ]  # fmt: skip
 
 DelayedKeyValue, FaultyKeyValue = Delayed, Faulty
 """The names of 0.1.0, when doubles were for key-value alone."""
 
-_KEYVALUE = "wasmplex.testing.keyvalue"
+_KITS = {
+    "BlobStoreConformance": "wasmplex.testing.blobstore",
+    "KeyValueConformance": "wasmplex.testing.keyvalue",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "KeyValueConformance":  # imported late: it needs pytest
+    if (kit := _KITS.get(name)) is not None:  # imported late: they need pytest
         import pytest
 
-        if _KEYVALUE not in sys.modules:
-            pytest.register_assert_rewrite(_KEYVALUE)
-        from wasmplex.testing.keyvalue import KeyValueConformance
-
-        return KeyValueConformance
+        if kit not in sys.modules:
+            pytest.register_assert_rewrite(kit)
+        return getattr(import_module(kit), name)
     if name in ("HostFactory", "WasmHost"):  # imported late: they need the engine
         from wasmplex.testing import hosting
 

@@ -1,4 +1,4 @@
-"""Key-value in the memory of the host process."""
+"""Key-value and blob store in the memory of the host process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pydantic import Field
 from wasmplex.plugin import BackendProvider, OpenContext, Settings, Size, hookimpl
 
 if TYPE_CHECKING:
+    from host_plugin_memory.blobs import MemoryBlobBackend
     from host_plugin_memory.store import MemoryBackend
 
-__all__ = ["MemoryProvider", "MemorySettings"]
+__all__ = ["MemoryBlobProvider", "MemoryBlobSettings", "MemoryProvider", "MemorySettings"]
 
 
 class MemorySettings(Settings):
-    """The settings of a ``memory`` binding."""
+    """The settings of a ``memory`` binding for key-value."""
 
     max_size: Annotated[Size, Field(ge=1024)] = 64 * 2**20
     """What all entries together may take: keys, values and 512 bytes of book-keeping for each."""
@@ -45,7 +46,37 @@ class MemoryProvider(BackendProvider[MemorySettings]):
         return MemoryBackend(settings, self.features)
 
 
+class MemoryBlobSettings(Settings):
+    """The settings of a ``memory`` binding for a blob store."""
+
+    max_size: Annotated[Size, Field(ge=1024)] = 256 * 2**20
+    """What all objects together may take, those that are being written included, with 512 bytes of
+    book-keeping for each object and container."""
+    eviction: Literal["none", "lru"] = "none"
+    """What a write does when it is full: fail with quota-exceeded, or drop the least recently used."""
+    per_worker: bool = False
+    """Whether each worker of `run --workers` may have a store of its own, as suits what can be made again."""
+
+
+class MemoryBlobProvider(BackendProvider[MemoryBlobSettings]):
+    """Opens stores that live as long as the host process."""
+
+    name = "memory"
+    capability = "blobstore"
+    settings = MemoryBlobSettings
+    features = frozenset({"server-copy", "atomic-move", "stable-read"})
+    durability = "until the host process ends"
+    in_process = True
+    per_worker = "per_worker"
+
+    async def open(self, settings: MemoryBlobSettings, context: OpenContext) -> MemoryBlobBackend:
+        """Open an empty store."""
+        from host_plugin_memory.blobs import MemoryBlobBackend
+
+        return MemoryBlobBackend(settings, self.features)
+
+
 @hookimpl
 def wasmplex_backends() -> Iterable[BackendProvider[Any]]:
-    """Register the provider."""
-    return [MemoryProvider()]
+    """Register the providers."""
+    return [MemoryProvider(), MemoryBlobProvider()]

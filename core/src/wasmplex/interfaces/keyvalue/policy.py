@@ -39,10 +39,10 @@ from wasmplex.interfaces.keyvalue.rules import (
     MAX_VALUE,
     check_batch,
     check_name,
-    sift,
 )
 from wasmplex.plugins.contracts import ImportRequest
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation
+from wasmplex.policy.batches import sift
 from wasmplex.policy.cursors import seal, unseal
 from wasmplex.settings import Size
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from wasmplex.capabilities.keyvalue import InvalidArgument, KeyValueError, QuotaExceeded
+from wasmplex.capabilities.keyvalue import InvalidArgument, QuotaExceeded
 from wasmplex.policy.names import MAX_NAME, too_long
 
 __all__ = [
     "MAX_ANSWER", "MAX_ASKED", "MAX_BATCH", "MAX_PAGE", "MAX_TTL_MS", "MAX_VALUE", "check_batch",
-    "check_name", "sift",
+    "check_name",
 ]  # fmt: skip
-
-T = TypeVar("T")
 
 MAX_VALUE = 64 * 2**20
 """Bytes that ``max_value`` may be set to."""
@@ -39,17 +37,3 @@ def check_batch(items: Sequence[Any]) -> None:
     """Refuse a batch of more than `MAX_BATCH` items."""
     if len(items) > MAX_BATCH:
         raise QuotaExceeded(f"a batch of {len(items)} items is over the limit of {MAX_BATCH}")
-
-
-def sift(items: Sequence[T], check: Callable[[T], None]) -> tuple[list[T], KeyValueError | None]:
-    """Return the items that pass `check`, and the error of the first that does not."""
-    good: list[T] = []
-    first: KeyValueError | None = None
-    for item in items:
-        try:
-            check(item)
-        except KeyValueError as error:
-            first = first or error
-        else:
-            good.append(item)
-    return good, first

@@ -1,0 +1,1 @@
+"""The WIT packages of blob stores: ``wasmcloud:blobstore`` and ``wasi:blobstore``."""

@@ -1,0 +1,73 @@
+"""The conformance kit for blob-store backends.
+
+.. code-block:: python
+
+    from host_plugin_filesystem import FilesystemProvider
+    from wasmplex.testing import BlobStoreConformance
+
+    class TestFilesystem(BlobStoreConformance):
+        provider = FilesystemProvider()
+
+        @pytest.fixture
+        def settings(self):
+            return {"root": "blobs"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from wasmplex.capabilities.blobstore import FEATURES
+from wasmplex.testing.blobstore.container_tests import ContainerTests, GrantTests
+from wasmplex.testing.blobstore.driver import Bench, BlobStoreDriver, ContractDriver, Handle, Store
+from wasmplex.testing.blobstore.object_tests import ObjectTests, PlaceTests
+from wasmplex.testing.blobstore.transfer_tests import TransferTests
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, refused
+
+__all__ = [
+    "Bench", "BlobStoreConformance", "BlobStoreDriver", "ContractDriver", "Handle", "Refused", "Store",
+]  # fmt: skip
+
+
+class BlobStoreConformance(
+    ContainerTests, GrantTests, ObjectTests, PlaceTests, TransferTests, LifecycleTests, kit=True
+):
+    """Tests that a provider keeps the blob-store contract; subclass it once and set `provider`.
+
+    The fixture ``settings`` may be defined: it returns the binding's settings as they would stand in a
+    configuration file (default: none; relative paths start at ``tmp_path``).
+    """
+
+    pytestmark = pytest.mark.anyio
+
+    capability = "blobstore"
+    known_features = FEATURES
+    bench_type = Bench
+    contract_driver = ContractDriver
+    drivers: ClassVar[tuple[type[Driver[Any]], ...]] = (ContractDriver,)
+
+    async def exercise(self, bench: Bench) -> None:
+        """Write, read and list."""
+        container = await bench.container()
+        await container.put("k", b"v" * 300_000)
+        await container.get("k", 5, 10)
+        await container.abandon("k", b"w" * 300_000)
+        await container.names()
+
+    async def provoke(self, bench: Bench) -> Refused:
+        """Write an object over the limit."""
+        container = await bench.container(max_object=1)
+        error = await refused("quota-exceeded", container.put("k", b"22"))
+        assert "write-data" in error.text or not error.text  # an interface may have the case alone
+        return error
+
+    async def bind(self, bench: Bench) -> None:
+        """Bind a store."""
+        await bench.store()
+
+    def undeclared(self, bench: Bench) -> Mapping[str, Callable[[Any], Awaitable[Any]]]:
+        """Return nothing: no operation is for some backends only."""
+        return {}
