@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from itertools import count
 from typing import Any
 
@@ -143,6 +146,27 @@ async def test_the_first_step_may_be_taken_by_another_task() -> None:
 
     with pytest.raises(TimeoutError):
         await asyncio.create_task(rest())
+
+
+async def test_what_ends_it_is_not_kept_by_what_it_went_through() -> None:
+    class Thrown(asyncio.CancelledError):
+        pass
+
+    async def waiting() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    gc.disable()  # circles are to stay
+    try:
+        stepped = within(60, waiting())
+        stepped.send(None)
+        error = Thrown()
+        kept = weakref.ref(error)
+        with contextlib.suppress(Thrown):
+            stepped.throw(error)
+        del error, stepped
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 async def _as_coroutine(awaitable: Any) -> Any:

@@ -33,12 +33,18 @@ def within(seconds: float, operation: Coroutine[Any, Any, T]) -> Generator[Any, 
     try:
         return (yield from _drive(operation, expiry))  # type: ignore[no-any-return]
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if not expiry.expired or (task is not None and task.cancelling()):
+        if not expiry.expired or _is_cancelled():
             raise
         raise TimeoutError(f"no answer within {seconds:g} s") from None
     finally:
         timer.cancel()
+
+
+def _is_cancelled() -> bool:
+    # A function of its own: a task keeps what cancelled it, whose traceback keeps the frames and their
+    # variables. A task among those would be left to a garbage collection, and all that it holds.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Expiry:
@@ -78,5 +84,7 @@ def _drive(operation: Coroutine[Any, Any, Any], expiry: _Expiry) -> Generator[An
             expiry.awaited = operation.send(None) if error is None else operation.throw(error)
         except StopIteration as done:
             return done.value
+        finally:
+            error = None  # else it would keep, by its traceback, the frame that keeps it
         if expiry.due:
             expiry.deliver()

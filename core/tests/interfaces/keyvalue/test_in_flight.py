@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from host_plugin_memory import MemoryProvider
-from wasmplex.bridge import Session
+from wasmplex.bridge.side import Pulse
 from wasmplex.errors import LimitReached
 from wasmplex.host import Host
 from wasmplex.testing import Delayed, plugin
@@ -71,7 +73,7 @@ async def test_calls_that_have_returned_and_were_cancelled_make_room(config: Any
     async with host, host.workload("w").instance() as instance:
         for _ in range(5):
             assert await instance.call("cancelled", 20) == 20
-            flight = instance.state[Session, "below"].flight
+            flight = instance.state[Pulse].flight
             with anyio.fail_after(10):  # what a coroutine's end brings about happens in the loop's next turn
                 while flight.calls:  # noqa: ASYNC110  what is waited for is no event
                     await anyio.sleep(0.001)
@@ -111,3 +113,23 @@ async def test_a_result_that_is_too_large_ends_the_guest(config: Any) -> None:
         assert await host.call("roomy", "tests:guests/forward#get", "b", "k") == bytes(200_000)
         with pytest.raises(LimitReached, match=r"has not taken(.|\n)*bytes_in_flight of \[workload\.w\]"):
             await host.call("w", "tests:guests/forward#get", "b", "k")
+
+
+async def test_calls_that_were_cancelled_leave_nothing_to_the_garbage_collector(config: Any) -> None:
+    host = Host.from_config(config("calls_in_flight = 200"), plugins=[plugin(Counted(60))])
+    async with host:
+
+        async def exceed() -> None:
+            with pytest.raises(LimitReached):
+                await host.call("w", "gets", 300)
+            for _ in range(5):
+                await anyio.sleep(0.002)
+
+        gc.collect()
+        gc.disable()
+        try:
+            await exceed()
+            left = sum(isinstance(one, asyncio.Task) for one in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left < 50, "200 tasks are left that keep themselves, and all that their calls had"

@@ -28,6 +28,8 @@ def attentive(inner: Coroutine[Any, Any, T], on_wait: Callable[[], None]) -> Gen
             waiting = send(value) if error is None else throw(error)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            error = None  # else it would keep, by its traceback, the frame that keeps it
         if waiting is not None or gave_way:
             on_wait()
         gave_way = waiting is None
