@@ -27,8 +27,10 @@ def flight() -> InFlight:
 def books() -> Any:
     """Return what tasks ask of a session."""
     session = SimpleNamespace(
-        flight=flight(), tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
-        pulse=SimpleNamespace(beat=lambda: None, busy=lambda: None, rests=lambda side: True),
+        tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
+        pulse=SimpleNamespace(
+            flight=flight(), beat=lambda: None, busy=lambda: None, rests=lambda side: True
+        ),
     )  # fmt: skip
     session.driver = Driver(session)  # type: ignore[arg-type]
     return session

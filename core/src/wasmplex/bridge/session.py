@@ -14,7 +14,6 @@ from typing import Any
 
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
-from wasmplex.bridge.inflight import InFlight
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.side import Pulse, Side, align16
 from wasmplex.bridge.tasks import CallTask, Driver, spawn
@@ -46,7 +45,6 @@ class Session(Side):
         self.leaving: set[int] = set()
         """Records of tasks that were told that they are cancelled, and will ask once more."""
         self.driver = Driver(self)
-        self.flight = InFlight(instance.workload, instance.limits, instance.account)
         self.running = 0
         """Coroutines under way on the guest's behalf."""
         self._kept: tuple[Any, ...] = ()
@@ -134,7 +132,7 @@ class Session(Side):
         served = self._functions[number]
         size = len(block)
         base = align16(ARENA + size)
-        self.flight.check(size)
+        self.pulse.flight.check(size)
         if served.codec.takes:
             return self._taking(
                 served, block, base, lambda args, at: self._start(served, record, args, at, size)
@@ -223,7 +221,7 @@ class Session(Side):
             task.cancel()
         self.tasks.clear()
         self.ready.clear()
-        self.flight.release()
+        self.pulse.flight.release()
 
 
 class _Handles:

@@ -16,9 +16,10 @@ from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
-from wasmplex.bridge.inflight import Chunks
+from wasmplex.bridge.inflight import Chunks, InFlight
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.protocol import HEADER, STREAM_HEAP, Event, First, Op
+from wasmplex.engine.accounts import Account
 from wasmplex.engine.resources import HostObjects
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.plugins.limits import Limits
@@ -60,10 +61,13 @@ class Pulse:
     """Ends the suspension of an instance's store when Python has something for it.
 
     :param limits: what the instance may take
+    :param account: the books on its memory
+    :ivar flight: its async calls under way, by all its adapters
     :ivar chunks: what is on its way to it in streams and futures
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, workload: str, limits: Limits, account: Account) -> None:
+        self.flight = InFlight(workload, limits, account)
         self.chunks = Chunks(limits.bytes_in_flight)
         self.sides: list[Side] = []
         self.maker: Side | None = None

@@ -41,7 +41,7 @@ class CallTask:
         self.sleeping = False
         self.owed = True
         session.running += 1
-        self.cost = session.flight.begin(size)
+        self.cost = session.pulse.flight.begin(size)
         future.add_done_callback(self._done)
 
     def _done(self, future: asyncio.Task[Any]) -> None:
@@ -52,14 +52,14 @@ class CallTask:
             session.ready.append(self.record)
             session.pulse.beat()
             return
-        session.flight.end(self.cost)
+        session.pulse.flight.end(self.cost)
         self._give_up()
 
     def _weigh(self, future: asyncio.Task[Any]) -> None:
         """Reckon with the result as it is, until the guest takes it."""
         failed = future.cancelled() or future.exception() is not None
         try:
-            self.cost = self.session.flight.finished(self.cost, None if failed else future.result())
+            self.cost = self.session.pulse.flight.finished(self.cost, None if failed else future.result())
         except LimitReached as error:
             self.session.pulse.fail(error)
 
@@ -90,7 +90,7 @@ class CallTask:
         session = self.session
         if event == Event.RETURNED:
             del session.tasks[self.record]
-            session.flight.end(self.cost)
+            session.pulse.flight.end(self.cost)
             return Op.EXIT
         if event == Event.CANCELLED:
             self._forget()
