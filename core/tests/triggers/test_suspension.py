@@ -22,7 +22,7 @@ async def test_what_ends_it_is_not_kept_by_what_it_went_through() -> None:
 
     gc.disable()  # circles are to stay
     try:
-        stepped = attentive(waiting(), bool)
+        stepped = attentive(waiting(), lambda: None)
         stepped.send(None)
         error = Thrown()
         kept = weakref.ref(error)

@@ -16,17 +16,22 @@ from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Memory, Pulse, Side
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.engine.bare import BareFunction
+from wasmplex.engine.pace import Internal
 from wasmplex.engine.resources import HostObjects
 from wasmplex.plugins.contracts import HostFunction
 
 __all__ = ["export_port", "export_session", "keeper_port", "port", "pulse_of"]
 
+_CALLS = {"call", "call-wait", "submit"}
+"""The functions by which adapters pass on what a guest calls."""
 _GROW = struct.Struct("<II8x")
 
 
 def pulse_of(instance: Any) -> Pulse:
     """Return the pulse of an instance, shared by its adapters."""
-    found: Pulse = instance.state.get(Pulse) or instance.state.setdefault(Pulse, Pulse(instance.limits))
+    found: Pulse | None = instance.state.get(Pulse)
+    if found is None:
+        found = instance.state[Pulse] = Pulse(instance.workload, instance.limits, instance.account)
     return found
 
 
@@ -195,7 +200,8 @@ def _never(*args: Any) -> Any:
 def _complete(functions: dict[str, Callable[..., Any]], transport: Transport) -> dict[str, HostFunction]:
     """Add the functions of the common host instance that this kind of adapter never calls."""
     every = {name: functions.get(name, _never) for name in transport.functions}
-    return {name: HostFunction(function, context=True) for name, function in every.items()}
+    kinds = {name: HostFunction if name in _CALLS else Internal for name in every}
+    return {name: kinds[name](function, context=True) for name, function in every.items()}
 
 
 def _common(to: _Common, transport: Transport) -> dict[str, Callable[..., Any]]:
@@ -229,7 +235,7 @@ def keeper_port(count: int) -> dict[str, HostFunction]:
 
     functions = {"take": take, "peek": take, "give": give}
     return {
-        f"{name}{number}": HostFunction(function, context=True)
+        f"{name}{number}": Internal(function, context=True)
         for number in range(count)
         for name, function in functions.items()
     }

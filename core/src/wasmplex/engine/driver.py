@@ -77,10 +77,12 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
     :param poll: polls it
     :raises HostFailure: if a host function that had suspended the guest failed
     """
-    ticker, turns, share = state.ticker, state.turns, state.share
+    ticker, turns, share, pace = state.ticker, state.turns, state.share, state.pace
     stalls = slices = 0
     try:
         while True:
+            if pace is not None and (ahead := pace.ahead()) > 0:
+                await pace.wait(ahead)
             if slices or (ticker.ticks >= turns.until and not turns.begin()):
                 await turns.wait(share, computing=slices > 0)
             state.refresh_epoch()

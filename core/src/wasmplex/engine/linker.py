@@ -18,6 +18,7 @@ from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.inplace import Fill, InPlaceFunction
 from wasmplex.engine.instance import Instance
+from wasmplex.engine.pace import Internal, Pace
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
 from wasmplex.engine.traps import too_much
@@ -44,6 +45,7 @@ class Linked:
     :ivar locate: finds, among an instance's memories, that of the guest; None if nobody needs it
     :ivar share: its instances, as they share the event loop with those of others
     :ivar tenant: its instances, as they share memory with those of others
+    :ivar pace: how often its instances call the host, None if they may as often as they like
     """
 
     def __init__(self, compiled: Compiled, workload: str, limits: Limits, tenant: Tenant) -> None:
@@ -53,6 +55,8 @@ class Linked:
         self.locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None
         self.share = Share()
         self.tenant = tenant
+        rate = limits.host_calls_per_second
+        self.pace = None if rate is None else Pace(workload, rate)
         self._division = divide(compiled.shape.capacity, limits)
         self.linker: int = capi.linker_new(compiled.variant.engine)
         self._callbacks: list[Any] = []
@@ -94,6 +98,7 @@ class Linked:
         objects = HostObjects(self.workload, self.limits.handles)
         account = Account(self.tenant, division.memory)
         store = StoreState(compiled.variant, compiled.services, self.share, account, objects, bounds)
+        store.pace = self.pace
         store.elsewhere = elsewhere
         return Instance(self, store)
 
@@ -206,18 +211,20 @@ class _Importer:
                 served = {name: HostFunction(found.call, context=found.context)}
         if (function := self._served(name, type, served)) is None:
             return
+        pace = None if isinstance(function, Internal) else self._linked.pace
         if _is_async(function.call):
-            body = codec.async_import(full_name, type, function.call, function.context)
+            body = codec.async_import(full_name, type, function.call, function.context, pace)
             callback = self._linked.keep(capi.ASYNC_CALLBACK(body))
             error = capi.add_func_async(instance, text, len(text), callback, 0, 0)
         else:
-            body = codec.sync_import(full_name, type, function.call, function.context)
+            body = codec.sync_import(full_name, type, function.call, function.context, pace)
             callback = self._linked.keep(capi.sync_callback(body))
             error = capi.add_func(instance, text, len(text), callback, 0, 0)
         self._check(error, name)
 
     def _bare(self, instance: int, name: str, full_name: str, function: BareFunction) -> None:
-        body, text = self._linked.compiled.codec.bare_import(full_name, function), name.encode()
+        body = self._linked.compiled.codec.bare_import(full_name, function, self._linked.pace)
+        text = name.encode()
         if function.finish is None:
             callback = self._linked.keep(capi.sync_callback(body))
             error = capi.add_func(instance, text, len(text), callback, 0, 0)

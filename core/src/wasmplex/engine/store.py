@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wasmplex.engine.instance import Instance
+    from wasmplex.engine.pace import Pace
     from wasmplex.engine.variants import Variant
 
 __all__ = ["STATES", "StoreState", "fail", "take_error"]
@@ -53,14 +54,15 @@ class StoreState:
     :ivar task: who waits for the host function that has suspended the guest
     :ivar elsewhere: whether the store is freed in another thread if that has nothing else to do
     :ivar account: the books on its memory
+    :ivar pace: how often the guests of its workload call the host, None if nobody counts
     :ivar share: the guests of its workload, as they share the event loop with others
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
         "_block", "_instance", "_out", "_store", "_variant", "account", "bare", "closed", "ctx", "elsewhere",
-        "error", "flag", "loans", "look", "moved", "objects", "places", "polling", "services", "share",
-        "take", "task", "ticker", "turns", "waiting",
+        "error", "flag", "loans", "look", "moved", "objects", "pace", "places", "polling", "services",
+        "share", "take", "task", "ticker", "turns", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class StoreState:
         self.share = share
         self.account = account
         self.elsewhere = False
+        self.pace: Pace | None = None
         self._variant = variant
         self._store = capi.store_new(variant.engine, 0, 0)
         capi.store_limiter(self._store, _UNLIMITED, *bounds)

@@ -36,6 +36,9 @@ class Limits(Settings):
     """Bytes that the host holds for one instance: arguments of async calls under way, results that it has not
     taken, and 8 KiB for each call; it traps when there are more. As many may be on their way in streams; what
     feeds these waits."""
+    host_calls_per_second: Count | None = None
+    """Calls of the host that all instances of the workload may make in a second, and as many at once; then
+    they are held back, and who cannot be traps. As many as they like if absent."""
     log_bytes_per_second: Annotated[Size, AfterValidator(positive)] = 2**20
     """Bytes that all instances of the workload may write to the log in a second."""
     outgoing_requests: Count = 256

@@ -76,17 +76,21 @@ class Codec:
 
     # ------------------------------------------------------------ imports
 
-    def sync_import(self, name: str, type: FuncType, call: Callable[..., Any], context: bool) -> Any:
+    def sync_import(
+        self, name: str, type: FuncType, call: Callable[..., Any], context: bool, pace: Any = None
+    ) -> Any:
         """Return the body of a `capi.sync_callback` that serves an import with a ``def``.
 
         :param name: the import's full name, for error messages
         :param context: whether `call` takes the instance as first argument
+        :param pace: counts the calls; None if nobody asks how many there are
         """
         source = self._import_source(name, type, call)
         needed = 6 if type.result is not None else 4 if type.params else 2
         parameters = ",".join(SYNC_PARAMETERS[:needed])
         with source.block(f"def callback({parameters}):"), _kept(source, "return {}"):
             with source.block("try:"):
+                _emit_counting(source, pace)
                 arguments = _emit_arguments(source, type, context)
                 source.line(f"r=call({arguments})")
                 _emit_checked_result(source, type.result, "r")
@@ -95,7 +99,9 @@ class Codec:
             source.line("except BaseException as e: return fail(ctx,NAME,e)")
         return uninterrupted_entry(source.build("callback"))
 
-    def async_import(self, name: str, type: FuncType, call: Callable[..., Any], context: bool) -> Any:
+    def async_import(
+        self, name: str, type: FuncType, call: Callable[..., Any], context: bool, pace: Any = None
+    ) -> Any:
         """Return the body of a `capi.ASYNC_CALLBACK` that serves an import with an ``async def``.
 
         The coroutine is started at once. If it ends without waiting, so does the callback; else coroutine and
@@ -107,6 +113,7 @@ class Codec:
             source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
             with _kept(source, "U64[err>>3]={}; return"):
                 with source.block("try:"):
+                    _emit_counting(source, pace)
                     arguments = _emit_arguments(source, type, context, always_state=True)
                     source.line(f"co=call({arguments})")
                     _emit_first_step(source, type)
@@ -114,7 +121,7 @@ class Codec:
                 source.line("except BaseException as e: U64[err>>3]=fail(ctx,NAME,e); return")
         return uninterrupted_entry(source.build("callback"))
 
-    def bare_import(self, name: str, function: BareFunction) -> Any:
+    def bare_import(self, name: str, function: BareFunction, pace: Any = None) -> Any:
         """Return the body of a callback that serves an import of the type ``func()``.
 
         :return: for `capi.sync_callback`, or for `capi.ASYNC_CALLBACK` if the function may wait
@@ -125,9 +132,10 @@ class Codec:
             source.line("state.bare=begin(state.instance)")
             source.line("return state.bare")
         if function.finish is not None:
-            return _bare_async(source, function)
+            return _bare_async(source, function, pace)
         with source.block("def callback(data,ctx):"), _kept(source, "return {}"):
             with source.block("try:"):
+                _emit_counting(source, pace)
                 source.line("s=STATES[ctx].bare or begun(STATES[ctx])")
                 source.lines(function.lines)
                 source.line("return 0")
@@ -179,6 +187,14 @@ class Codec:
             _emit_lift(source, type.result)
         lower = source.build("lower")
         return ExportCodec(lower, source.namespace.get("lift"), count, result, result + VAL, used)
+
+
+def _emit_counting(source: Source, pace: Any) -> None:
+    """Emit the counting of a call, and the refusal of one too many."""
+    if pace is not None:
+        source.namespace["pace"] = pace
+        source.line("pace.calls+=1")
+        source.line("if pace.calls>pace.most: raise pace.refused()")
 
 
 def _emit_arguments(source: Source, type: FuncType, context: bool, *, always_state: bool = False) -> str:
@@ -277,7 +293,7 @@ def _emit_finish(source: Source, type: FuncType) -> None:
         _emit_checked_err(source, type.result, "r")
 
 
-def _bare_async(source: Source, function: BareFunction) -> Any:
+def _bare_async(source: Source, function: BareFunction, pace: Any) -> Any:
     """Return the body for a bare function that may wait; see `Codec.async_import`."""
     source.namespace.update(deliver=function.finish, deliver_err=function.fail)
     source.line("def finish(ctx,state,res,r): deliver(state.bare,r)")
@@ -289,6 +305,7 @@ def _bare_async(source: Source, function: BareFunction) -> Any:
         source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
         with _kept(source, "U64[err>>3]={}; return"):
             with source.block("try:"):
+                _emit_counting(source, pace)
                 source.line("state=STATES[ctx];s=state.bare or begun(state)")
                 source.lines(function.lines)
                 with source.block("try:"):
