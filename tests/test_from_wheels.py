@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import guests
@@ -49,6 +50,10 @@ def home(tmp_path: Path) -> Path:
     wheels = tmp_path / "wheels"
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels)]
     subprocess.run([*build, str(ROOT / "core"), str(ROOT / "plugins/wasi")], check=True, timeout=300)
+    for wheel in wheels.glob("wasmplex-*.whl"):
+        names = zipfile.ZipFile(wheel).namelist()
+        assert "wasmplex/wit/packages/wasi/keyvalue.wit" in names
+        assert "wasmplex/cli/template/pyproject.toml" in names
     home = tmp_path / "home"
     home.mkdir()
     (home / "shop.wasm").write_bytes(guests.component("kvhttp"))

@@ -53,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing that is wrong, in the four parts a reader needs; all but `what` may be empty."""
+    """One thing that is wrong, in the parts a reader needs; all but `what` may be empty."""
 
     what: str
     """One sentence without a full stop at its end."""
@@ -63,15 +63,19 @@ class Diagnostic:
     """The cause, in one line."""
     fix: str = ""
     """The line to type next."""
+    lines: tuple[str, ...] = ()
+    """What to write into a file, if that takes more than a line; `fix` says into which."""
 
     def render(self) -> str:
-        """Return at most four lines: the sentence, then `where`, `why` and `fix`, each labelled.
+        """Return at most four lines: the sentence, then `where`, `why` and `fix`, each labelled; and `lines`.
 
         The parts may quote what a client, a guest or a file says: they are escaped here.
         """
         parts = (("at", self.where), ("because", self.why), ("try", self.fix))
         tail = [f"  {label}: {escape(' '.join(text.split()))}" for label, text in parts if text]
-        return "\n".join([f"error: {escape(self.what)}", *tail])
+        return "\n".join(
+            [f"error: {escape(self.what)}", *tail, *(f"      {escape(line)}" for line in self.lines)]
+        )
 
 
 class WasmplexError(Exception):

@@ -180,7 +180,7 @@ class Redactor:
     def diagnostic(self, diagnostic: Diagnostic) -> Diagnostic:
         """Return a diagnostic with every part of it redacted."""
         parts = {part: self.text(getattr(diagnostic, part)) for part in ("what", "where", "why", "fix")}
-        return replace(diagnostic, **parts)
+        return replace(diagnostic, **parts, lines=tuple(map(self.text, diagnostic.lines)))
 
     @cached_property
     def _forms(self) -> frozenset[str]:

@@ -95,11 +95,14 @@ def test_a_label_without_a_binding_is_never_given_the_default(tmp_path: Path) ->
     )
 
 
-def test_a_misspelt_label_is_guessed_from_both_sides(tmp_path: Path) -> None:
-    rendered = refusal(tmp_path, CACHE, shape(labelled("cashe")))
-    assert "did you mean 'cache'?" in rendered
-    assert "did you mean 'cashe'?" in rendered
-    assert rendered.count("error:") == 2
+def test_a_misspelt_label_is_one_mistake(tmp_path: Path) -> None:
+    one(
+        tmp_path,
+        CACHE,
+        shape(labelled("cashe")),
+        'the component imports no label "cache"',
+        "did you mean 'cashe'?",
+    )
 
 
 def test_an_unlabelled_import_without_a_default(tmp_path: Path) -> None:
@@ -221,7 +224,23 @@ def test_a_package_nobody_offers(tmp_path: Path) -> None:
         shape(Import("acme:goe/lookup@1.0.0", plain())),
         "did you mean 'acme:geo'?",
     )
-    one(tmp_path, "", shape(Import("wasi:nn/graph@0.2.0", plain())), "pip install host-plugin-wasi")
+    one(tmp_path, "", shape(Import("wasi:sockets/tcp@0.2.0", plain())), "pip install host-plugin-wasi")
+    rendered = one(
+        tmp_path, "", shape(Import("wasi:nn/graph@0.2.0", plain())), "install a plugin that offers"
+    )
+    assert "host-plugin" not in rendered  # it would not help
+
+
+def test_what_many_imports_lack_is_said_once(tmp_path: Path) -> None:
+    names = ("wasi:sockets/tcp@0.2.0", "wasi:sockets/udp@0.2.0", "wasi:random/random@0.2.0")
+    several = shape(*(Import(name, plain()) for name in names))
+    one(
+        tmp_path,
+        "",
+        several,
+        "nobody serves 3 of the component's imports, those of wasi:random, wasi:sockets",
+        "pip install host-plugin-wasi",
+    )
 
 
 def test_an_interface_its_package_is_served_without(tmp_path: Path) -> None:

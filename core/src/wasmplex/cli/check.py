@@ -81,7 +81,8 @@ async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...]
 
 
 def _problem(diagnostic: Any) -> dict[str, str]:
-    return {part: getattr(diagnostic, part) for part in ("what", "where", "why", "fix")}
+    parts = {part: getattr(diagnostic, part) for part in ("what", "where", "why", "fix")}
+    return {**parts, "lines": "\n".join(diagnostic.lines)} if diagnostic.lines else parts
 
 
 # ------------------------------------------------------------ printing

@@ -77,6 +77,8 @@ def say(text: str) -> None:
 def say_problem(diagnostic: Diagnostic) -> bool:
     """Say what went wrong, if standard error is for programs; return whether it is."""
     more = {"where": diagnostic.where, "why": diagnostic.why, "fix": diagnostic.fix}
+    if diagnostic.lines:
+        more["lines"] = "\n".join(diagnostic.lines)
     return _as_record(logging.ERROR, diagnostic.what, **more)
 
 

@@ -15,6 +15,8 @@ from wasmplex.errors import Diagnostic, nearest
 __all__ = ["read_bindings"]
 
 _OWN = ("interface", "version", "interfaces", "backend", "from")
+_CONFIG = ("backend", "from")
+"""What an entry of ``host_interfaces`` has no key for: it stands in its ``config``."""
 _INDIRECT = {"configFrom": "config", "secretFrom": "config"}
 _WASMCLOUD_BACKENDS = {"in-memory": "memory"}
 
@@ -113,7 +115,7 @@ def _host_interface(reader: Reader, path: KeyPath) -> BindingConfig | None:
         table, values={**table.values, "config": {}} if isinstance(config, dict) else table.values
     )
     section = reader.section(entry, HostInterfaceSection)
-    backend = reader.section(_only(table.sub("config"), "backend"), BindingSection)
+    backend = reader.section(_only(table.sub("config"), *_CONFIG), BindingSection)
     if section is None or backend is None:
         return None
     return BindingConfig(
@@ -122,13 +124,13 @@ def _host_interface(reader: Reader, path: KeyPath) -> BindingConfig | None:
         version=section.version,
         interfaces=frozenset(section.interfaces) or None,
         backend=_WASMCLOUD_BACKENDS.get(backend.backend or "", backend.backend),
-        from_=None,
+        from_=backend.from_,
         settings=_settings(table),
     )
 
 
-def _only(table: Table, key: str) -> Table:
-    return replace(table, values={name: value for name, value in table.values.items() if name == key})
+def _only(table: Table, *keys: str) -> Table:
+    return replace(table, values={name: value for name, value in table.values.items() if name in keys})
 
 
 def _without_indirect(reader: Reader, path: KeyPath, table: Table) -> Table:
@@ -142,7 +144,7 @@ def _without_indirect(reader: Reader, path: KeyPath, table: Table) -> Table:
 
 
 def _settings(table: Table) -> Table:
-    """Return the entry's ``config`` without the backend, at the place of the entry."""
+    """Return the entry's ``config`` without what is the host's own, at the place of the entry."""
     config = table.sub("config")
-    values: Mapping[str, Any] = {key: value for key, value in config.values.items() if key != "backend"}
+    values: Mapping[str, Any] = {key: value for key, value in config.values.items() if key not in _CONFIG}
     return Table(values, table.location, {**table.locations, **config.locations})

@@ -13,7 +13,7 @@ from wasmplex.config.model import EnvRef, FileRef, KeyPath, Location, Table
 from wasmplex.errors import Diagnostic
 from wasmplex.escaping import escape
 
-__all__ = ["Document", "Parsed", "assignment", "header", "quoted", "show", "spell"]
+__all__ = ["Document", "Parsed", "assignment", "header", "quoted", "show", "spell", "table_lines"]
 
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _SHOWN = 60  # characters of a value that a message repeats
@@ -129,6 +129,17 @@ def header(path: KeyPath, file: str) -> str:
     if file.endswith((".yaml", ".yml")):
         return f"{spell(path[-1:])}:"
     return f"[{spell(path)}]" if all(isinstance(key, str) for key in path) else ""
+
+
+def table_lines(path: KeyPath, values: Mapping[str, str], file: str) -> list[str]:
+    """Return the lines of a table with texts in it; in YAML they are those below ``workload.NAME``."""
+    if not file.endswith((".yaml", ".yml")):
+        return [header(path, file), *(assignment(key, quoted(value), file) for key, value in values.items())]
+    keys = [*path[2:]]
+    lines = [f"{'  ' * depth}{header((key,), file)}" for depth, key in enumerate(keys)]
+    return lines + [
+        f"{'  ' * len(keys)}{assignment(key, quoted(value), file)}" for key, value in values.items()
+    ]
 
 
 def show(value: Any) -> str:

@@ -19,6 +19,7 @@ from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.identity import API_VERSION
 from wasmplex.plugins.limits import Limits
 from wasmplex.settings import Settings
+from wasmplex.wit.source import WitPackage
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import InstanceType, Shape
@@ -259,6 +260,10 @@ class InterfaceProvider(ABC):
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return the backend features that this import cannot do without."""
         return frozenset()
+
+    def wit(self) -> WitPackage | None:
+        """Return the package as WIT; imports are compared with it before anything runs. None without."""
+        return None
 
     @abstractmethod
     def bind(self, workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:

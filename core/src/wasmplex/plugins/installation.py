@@ -11,12 +11,15 @@ import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["Installation", "installation"]
+__all__ = ["Installation", "installation", "published"]
 
 _PIP_VERBS = {
     "install": "install",
@@ -111,6 +114,20 @@ def _requirements(receipt: Path, tool: str) -> tuple[str, ...]:
     except (OSError, ValueError, KeyError, TypeError):
         return ()
     return tuple(name for name in names if canonicalize_name(name) != canonicalize_name(tool))
+
+
+@cache
+def published() -> frozenset[str]:
+    """Return the plugins of the project, by what stands behind ``host-plugin-``: what the extras name.
+
+    No other name is offered for installation: anybody may have registered it.
+    """
+    try:
+        requirements = requires("wasmplex") or ()
+    except PackageNotFoundError:
+        return frozenset()
+    names = {Requirement(text).name for text in requirements}
+    return frozenset(name.removeprefix("host-plugin-") for name in names if name.startswith("host-plugin-"))
 
 
 def installation() -> Installation:

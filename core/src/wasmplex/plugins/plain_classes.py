@@ -189,6 +189,10 @@ class _PlainPackage(InterfaceProvider):
     def __repr__(self) -> str:
         return f"<wit_package {self.package}: {', '.join(sorted(self.interfaces))}>"
 
+    def wit(self) -> WitPackage | None:
+        """Return the text that the classes were compared with."""
+        return self._package
+
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
         """Make the objects of one workload, and close them at its end."""

@@ -15,11 +15,14 @@ from wasmplex.config.references import attempt
 from wasmplex.errors import ConfigError, Diagnostic, PluginError, WasmplexError
 from wasmplex.plugins.contracts import BackendProvider
 from wasmplex.plugins.identity import Group
+from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
 from wasmplex.plugins.triggers import OwnBackend, Source, Through, Trigger
 from wasmplex.routing.backing import back
+from wasmplex.routing.matching import interface_of
 from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
 from wasmplex.routing.sources import source_problems, through
+from wasmplex.routing.unserved import plugin_for
 from wasmplex.settings import Settings
 
 __all__ = ["Triggers"]
@@ -126,6 +129,13 @@ def _broken(route: TriggerRoute, error: BaseException) -> Diagnostic:
 
 def _nothing_to_call(name: str, shape: Shape, registry: Registry, where: str) -> Diagnostic:
     exports = ", ".join(export.name for export in shape.exports) or "nothing"
+    if ours := _missing_plugin(name, shape, registry):
+        return Diagnostic(
+            f"no plugin is installed that calls exports of {ours[0]} for the trigger {quoted(name)}",
+            where,
+            f"it exports {exports}",
+            installation().install(ours[1]),
+        )
     drivable = _drivable(name, registry)
     fix = f"export {' or '.join(drivable)}" if drivable else ""
     return Diagnostic(
@@ -134,6 +144,18 @@ def _nothing_to_call(name: str, shape: Shape, registry: Registry, where: str) ->
         f"it exports {exports}",
         fix or f"remove trigger.{name}",
     )
+
+
+def _missing_plugin(trigger: str, shape: Shape, registry: Registry) -> tuple[str, str] | None:
+    """Return the package of an export that a trigger could call, and the plugin of ours that is missing."""
+    installed = registry.names(Group.INTERFACES)
+    for export in shape.exports:
+        interface = interface_of(export)
+        if interface is None or interface.package != trigger or interface.package_name in installed:
+            continue
+        if plugin := plugin_for(interface.package_name):
+            return interface.package_name, plugin
+    return None
 
 
 def _drivable(trigger: str, registry: Registry) -> list[str]:

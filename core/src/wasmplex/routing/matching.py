@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import combinations
 
 from wasmplex.component.shape import Export, Import, InstanceType
@@ -20,7 +21,8 @@ class Matches:
     """Who belongs to whom, by the names of imports.
 
     :ivar bindings: the binding of each import that has one
-    :ivar mismatched: labelled imports whose binding is for something else; that has been reported
+    :ivar mismatched: labelled imports whose binding is for something else, or misspells the label; that has
+        been reported
     :ivar problems: everything that is wrong
     """
 
@@ -80,6 +82,7 @@ def match(imports: Iterable[Import], exports: Iterable[Export], bindings: Iterab
             used.update(id(binding) for binding in found)
     exported = [interface for export in exports if (interface := interface_of(export))]
     unused = [b for b in bindings if id(b) not in used and not _is_for_export(b, exported)]
+    matches.mismatched |= _misspelt(unused, imports, matches.bindings)
     matches.problems += [_unused(binding, imports) for binding in unused]
     return matches
 
@@ -220,6 +223,15 @@ def _unused(binding: BindingConfig, imports: list[Import]) -> Diagnostic:
         f"it imports it under the labels {', '.join(under)}" if under else "",
         guess if guess.startswith("did you") else "remove the binding",
     )
+
+
+def _misspelt(
+    unused: Iterable[BindingConfig], imports: Iterable[Import], bound: Mapping[str, BindingConfig]
+) -> set[str]:
+    """Return the labels that no binding serves because one that is for nothing has them misspelt."""
+    labels = [i.label for i in imports if i.label is not None]
+    meant = [close for b in unused if b.label for close in get_close_matches(b.label, labels, n=1)]
+    return {label for label in meant if label not in bound}
 
 
 def _remove(labels: list[str]) -> str:

@@ -16,6 +16,7 @@ from wasmplex.plugins.registry import Registry
 from wasmplex.routing.exports import Triggers
 from wasmplex.routing.features import check_features
 from wasmplex.routing.linkable import unlinkable
+from wasmplex.routing.lookalikes import stand_ins
 from wasmplex.routing.matching import match
 from wasmplex.routing.plan import Plan, Route
 from wasmplex.routing.relabelling import relabel
@@ -40,8 +41,10 @@ def plan(
     """
     base = Path(workload.location.file).parent if base is None else base
     relabelled = relabel(shape, workload.bindings, registry)
-    imports = [i for i in relabelled.shape.imports if i.name not in relabelled.broken]
-    bindings = [b for b in workload.bindings if b.label is None or b.label not in relabelled.broken]
+    forgotten = stand_ins(relabelled.shape, workload, registry)
+    reported = relabelled.broken | forgotten.names
+    imports = [i for i in relabelled.shape.imports if i.name not in reported]
+    bindings = [b for b in workload.bindings if b.label is None or b.label not in reported]
     matches = match(imports, shape.exports, bindings)
     server = Server(workload, registry, base, environ)
     routes: list[Route] = []
@@ -56,11 +59,12 @@ def plan(
     grants, grant_problems = _grants(workload, base, environ)
     problems = [
         *relabelled.problems,
+        *forgotten.problems,
         *matches.problems,
-        *server.problems,
+        *server.all_problems(),
         *unlinkable(relabelled.shape, workload),
         *check_features(routes),
-        *called.problems,
+        *server.without_causes(called.problems),
         *grant_problems,
     ]
     if problems:

@@ -17,10 +17,13 @@ from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
 from wasmplex.routing.backing import back
+from wasmplex.routing.lookalikes import lookalikes, wit_of
 from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.plan import BackendRoute, Route, RouteKind
 from wasmplex.routing.resources import has_only_methods, takes_only_resources
 from wasmplex.routing.settings import SplitSettings, split
+from wasmplex.routing.signatures import differences
+from wasmplex.routing.unserved import Unserved, plugin_for
 from wasmplex.wit.names import InterfaceId
 from wasmplex.wit.types import FuncType, Resource
 
@@ -47,6 +50,7 @@ class Server:
     base: Path
     environ: Mapping[str, str]
     problems: list[Diagnostic] = field(default_factory=list)
+    _unserved: Unserved = field(default_factory=Unserved)
     _bound: dict[tuple[int, int], _Bound | None] = field(default_factory=dict)
 
     def serve(self, import_: Import, binding: BindingConfig | None) -> Route | None:
@@ -67,6 +71,14 @@ class Server:
             return self._by_binding(import_, interface, provider, binding)
         return self._without_binding(import_, import_.type, interface, provider)
 
+    def all_problems(self) -> list[Diagnostic]:
+        """Return everything found wrong, a cause that several imports have in common said once."""
+        return [*self.problems, *self._unserved.problems()]
+
+    def without_causes(self, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """Return those of `problems` that what keeps imports from being served does not explain."""
+        return [problem for problem in problems if problem.fix not in self._unserved.remedies]
+
     # ------------------------------------------------------------ the three ways
 
     def _by_binding(
@@ -76,7 +88,7 @@ class Server:
         if granted is not None and interface.interface not in granted and not _is_home(import_):
             self.problems.append(_not_granted(import_, interface, binding))
         bound = self._bind(binding, interface.package_name, provider)
-        if bound is None:
+        if bound is None or not self._has_the_types(import_, interface, provider, binding):
             return None
         default = f"{self.workload.name}/{binding.label or interface.package_name}"
         return Route(
@@ -129,10 +141,11 @@ class Server:
         try:
             provider = self.registry.interface(interface.package_name, interface.version)
             if provider is None:
-                self.problems.append(self._not_served(import_, interface, where))
+                self._unserved.add(interface.package_name, self._not_served(import_, interface, where))
                 return None
         except PluginError as error:
-            self._report(error, where, f"import {import_.name} cannot be served: ")
+            for problem in _placed(error, where, f"import {import_.name} cannot be served: "):
+                self._unserved.add(interface.package_name, problem)
             return None
         if interface.interface in provider.interfaces:
             return provider
@@ -189,14 +202,26 @@ class Server:
         try:
             return self.registry.backend(binding.backend, capability)
         except PluginError as error:
-            self._report(error, str(binding.settings.where("backend")))
+            self.problems += _placed(error, str(binding.settings.where("backend")))
             return None
 
-    def _report(self, error: PluginError, where: str, prefix: str = "") -> None:
-        self.problems += [
-            Diagnostic(prefix + d.what, where, "; ".join(filter(None, (d.where, d.why))), d.fix)
-            for d in error.diagnostics
-        ]
+    def _has_the_types(
+        self, import_: Import, interface: InterfaceId, provider: InterfaceProvider, binding: BindingConfig
+    ) -> bool:
+        """Say whether an import has the functions that are served; report what differs."""
+        served = wit_of(provider, interface.interface)
+        assert isinstance(import_.type, InstanceType)  # noqa: S101  `serve` has looked
+        found = [] if served is None else differences(import_.type, served)
+        if not found:
+            return True
+        others = [] if binding.from_ is None else lookalikes(import_.type, self.registry)
+        file = self.workload.location.file
+        what = f"the import {binding.from_ or import_.name} is not {interface} as it is served"
+        why = "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+        fix = assignment("interface", quoted(others[0].interface), file) if others else ""
+        fix = fix or f"build the component against the WIT of {interface.package_name} that is served"
+        self.problems.append(Diagnostic(what, str(binding.settings.where("interface")), why, fix))
+        return False
 
     # ------------------------------------------------------------ messages
 
@@ -237,11 +262,10 @@ class Server:
             )
         names = self.registry.names(Group.INTERFACES)
         fix = f"install a plugin that offers {package} (its entry point is in the group wasmplex.interfaces)"
-        if interface.namespace == "wasi":
-            fix = installation().install("host-plugin-wasi")
-        if close := get_close_matches(
-            package, names, n=1, cutoff=0.8
-        ):  # packages of one namespace look alike
+        if package not in names and (ours := plugin_for(package)):
+            fix = installation().install(ours)
+        close = get_close_matches(package, [*{*names} - {package}], n=1, cutoff=0.8)  # namespaces look alike
+        if close:
             fix = f"did you mean {close[0]!r}?"
         return Diagnostic(
             f"nobody serves the import {import_.name}: no plugin offers {package}",
@@ -271,6 +295,13 @@ class Server:
             str(self.workload.location),
             fix="put it into an interface of a WIT package and import that",
         )
+
+
+def _placed(error: PluginError, where: str, prefix: str = "") -> list[Diagnostic]:
+    return [
+        Diagnostic(prefix + d.what, where, "; ".join(filter(None, (d.where, d.why))), d.fix)
+        for d in error.diagnostics
+    ]
 
 
 def _is_home(import_: Import) -> bool:

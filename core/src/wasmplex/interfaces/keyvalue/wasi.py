@@ -22,6 +22,8 @@ from wasmplex.plugins.contracts import (
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.plugins.triggers import ExportAdapter
 from wasmplex.values import Err, Variant
+from wasmplex.wit.served import served
+from wasmplex.wit.source import WitPackage
 
 __all__ = ["WasiKeyValue"]
 
@@ -118,6 +120,10 @@ class WasiKeyValue(InterfaceProvider):
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return ``increment`` for atomics; the rest is in every backend."""
         return frozenset({"increment"}) if interface == "atomics" else frozenset()
+
+    def wit(self) -> WitPackage | None:
+        """Return the text that comes with the host."""
+        return served(self.package)
 
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:

@@ -24,6 +24,8 @@ from wasmplex.plugins.contracts import (
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.plugins.triggers import ExportAdapter
 from wasmplex.values import Err, Variant
+from wasmplex.wit.served import served
+from wasmplex.wit.source import WitPackage
 
 __all__ = ["WasmcloudKeyValue"]
 
@@ -104,6 +106,10 @@ class WasmcloudKeyValue(InterfaceProvider):
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return what atomics and cas stand for; the options of ``set`` are looked at when it is called."""
         return {"atomics": frozenset({"increment"}), "cas": frozenset({"cas"})}.get(interface, frozenset())
+
+    def wit(self) -> WitPackage | None:
+        """Return the text that comes with the host."""
+        return served(self.package)
 
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
