@@ -98,7 +98,8 @@ def test_a_directory(home: Path) -> None:
     assert refused(home / "data") == (
         f'error: no configuration in the directory "{home / "data"}"\n'
         "  because: there is no host.toml, host.yaml or host.yml\n"
-        f"  try: wasmplex check {home / 'data' / 'FILE.toml'}"
+        f"  try: wasmplex new host COMPONENT.wasm --into {home / 'data'} writes one; "
+        "wasmplex run COMPONENT.wasm needs none"
     )
     (home / "data" / "host.yml").write_text("host: {name: x}")
     assert load(home / "data", {}).name == "x"

@@ -10,6 +10,7 @@ import click
 
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
+from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_table
@@ -49,10 +50,8 @@ def command(
     is wrong is reported at once. With --connect, everything is done that `run` does short of serving, and
     what was compiled is kept for it.
     """
-    from wasmplex.config import load
-
     try:
-        config = load(host)
+        config = load_host(host, registry(ctx))
         chosen = proposals(wasm_proposals)
         assembly = in_event_loop(_check, ctx, config, chosen, connect)
     except WasmplexError as error:

@@ -16,6 +16,7 @@ from wasmplex import __version__
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.failure import print_diagnostics
+from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, registry
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
@@ -51,8 +52,6 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     is one. All plugins are imported, all backends are opened and asked. Exit code 2: something is wrong with
     a plugin or the configuration; 1: a backend does not answer.
     """
-    from wasmplex.config import load
-
     plugins = registry(ctx)
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
@@ -62,7 +61,7 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     path = host or (Path() if beside else None)
     if path is not None:
         try:
-            strategies, probes = in_event_loop(_examine, load(path), plugins)
+            strategies, probes = in_event_loop(_examine, load_host(path, plugins, tell=False), plugins)
         except WasmplexError as error:
             broken += error.diagnostics
     statuses = plugins.status(load=True)

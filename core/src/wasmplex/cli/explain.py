@@ -10,6 +10,7 @@ import click
 
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
+from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, registry
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs
@@ -41,9 +42,8 @@ def command(ctx: click.Context, host: Path, label: str, as_json: bool) -> None:
     meant. Nothing is opened; secrets are shown as they are written in the configuration.
     """
     from wasmplex.assembly import assemble
-    from wasmplex.config import load
 
-    config = load(host)
+    config = load_host(host, registry(ctx), tell=False)
     assembly = in_event_loop(assemble, config, registry(ctx), os.environ)
     found = [_explain(planned, route) for planned, route in _matches(assembly, label)]
     if as_json:

@@ -13,6 +13,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.files import read_component
+from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
 from wasmplex.errors import Diagnostic, GuestExit, UsageError, nearest
@@ -55,9 +56,8 @@ def command(
     is 1 if the function returns an err.
     """
     from wasmplex.component import read
-    from wasmplex.config import load
 
-    config = load(host)
+    config = load_host(host, registry(ctx), tell=False)
     if workload not in config.workloads:
         raise UsageError(
             f"there is no workload {workload!r}", where=str(host), fix=nearest(workload, config.workloads)

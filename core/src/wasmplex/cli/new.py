@@ -1,4 +1,4 @@
-"""``wasmplex new plugin``: a plugin to start from, with tests that pass."""
+"""``wasmplex new``: a plugin to start from, with tests that pass; the configuration of a component."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 
 from wasmplex.cli.command import Command, Group
+from wasmplex.cli.files import write_file
+from wasmplex.cli.hostfile import draft_for
 from wasmplex.cli.options import registry
 from wasmplex.cli.output import echo
 from wasmplex.errors import UsageError
@@ -25,7 +27,7 @@ _VARIANTS = {"keyvalue": ".", "interface": "variants/interface", "trigger": "var
 """What a plugin may be, and where its template stands."""
 
 
-@click.group("new", cls=Group, examples=["wasmplex new plugin acme"])
+@click.group("new", cls=Group, examples=["wasmplex new host shop.wasm", "wasmplex new plugin acme"])
 def command() -> None:
     """Make something to start from."""
 
@@ -70,6 +72,32 @@ def plugin_command(ctx: click.Context, name: str, capability: str, into: Path) -
         f"{_python()} -m pytest",
     ):
         echo(f"  {line}")
+
+
+@command.command(
+    "host",
+    cls=Command,
+    examples=["wasmplex new host shop.wasm", "wasmplex new host build/shop.wasm --into deploy"],
+)
+@click.argument("component", type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
+              help="The directory to make it in, by default the current one.")  # fmt: skip
+@click.pass_context
+def host_command(ctx: click.Context, component: Path, into: Path) -> None:
+    """Write the host.toml that a component needs.
+
+    It has each import that needs a backend, on the backend memory where that will do, and the triggers that
+    can call the component.
+    """
+    target = into / "host.toml"
+    if os.path.lexists(target):
+        raise UsageError(f"{target} exists already", fix="choose another --into")
+    drafted = draft_for(component, os.path.relpath(component, into), registry(ctx))
+    write_file(target, drafted.text.encode())
+    echo(f"made {target}. Next:")
+    shown = shlex.quote(str(target))
+    for verb in ("check", *(["run"] if drafted.triggers else ())):
+        echo(f"  wasmplex {verb} {shown}")
 
 
 def _check(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +36,15 @@ class _Root(Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:  # click would take it for a reader that has gone, and say nothing
             raise ExceptionGroup("a connection was closed", [error]) from None
+
+    def first_step(self) -> str:
+        """Return what to type first, here."""
+        from wasmplex.config.source import a_component_in
+
+        if any(os.path.isfile(name) for name in ("host.toml", "host.yaml", "host.yml")):  # noqa: PTH113
+            return "\n\nBegin with:\n  wasmplex check"
+        component = escape(a_component_in(Path()))
+        return f"\n\nBegin with:\n  wasmplex run {component}\n  wasmplex new host {component}"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, the host's own first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ import click
 from wasmplex.cli.changes import Changes
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
+from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.logs import set_up_logging
 from wasmplex.cli.messages import never_wait
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
@@ -23,6 +25,7 @@ from wasmplex.errors import UsageError
 
 if TYPE_CHECKING:
     from wasmplex.config import HostConfig
+    from wasmplex.plugins.registry import Registry
 
 __all__ = ["command"]
 
@@ -32,6 +35,7 @@ __all__ = ["command"]
     cls=Command,
     examples=[
         "wasmplex run",
+        "wasmplex run shop.wasm",
         "wasmplex run host.toml --listen 0.0.0.0:80",
         "wasmplex run host.toml --workers 4",
         "wasmplex run host.toml --wasm-proposal threads,-gc",
@@ -71,10 +75,11 @@ def command(
 ) -> int:
     """Serve the workloads of a configuration.
 
-    HOST is a configuration file, or a directory with a host.toml in it; by default the current one. SIGTERM
-    or Ctrl-C stops taking new work and ends when what is under way has; a second one, a moment later, kills.
-    SIGHUP reads the configuration again and serves that, refusing nobody meanwhile; if it is wrong, that is
-    said, and the old one goes on.
+    HOST is a configuration file, or a directory with a host.toml in it; by default the current one. A
+    component is served with the configuration that it needs, its stores in memory. SIGTERM or Ctrl-C stops
+    taking new work and ends when what is under way has; a second one, a moment later, kills. SIGHUP reads the
+    configuration again and serves that, refusing nobody meanwhile; if it is wrong, that is said, and what was
+    served before goes on.
     """
     import anyio
 
@@ -89,7 +94,7 @@ def command(
         set_up_logging(log_level or config.log.level, format_=log_format or config.log.format, worker=number)
 
     setup = Setup(
-        load=partial(_load, host, listen),
+        load=partial(_load, host, listen, partial(registry, ctx), tell=worker is None),
         set_up_log=set_up_log,
         registry=partial(registry, ctx),
         wasm_proposals=proposals(wasm_proposals),
@@ -110,14 +115,12 @@ def command(
         return in_event_loop(serve, setup, worker)
 
 
-def _load(host: Path, listen: str | None) -> HostConfig:
+def _load(host: Path, listen: str | None, plugins: Callable[[], Registry], *, tell: bool) -> HostConfig:
     """Read the configuration.
 
-    :raises ConfigError: if it is wrong
+    :raises WasmplexError: if it is wrong
     """
-    from wasmplex.config import load
-
-    config = load(host)
+    config = load_host(host, plugins(), tell=tell, serve=True)
     return config if listen is None else _listening(config, listen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wasmplex.config.loading import load, unknown_triggers
+from wasmplex.config.loading import load, loads, unknown_triggers
 from wasmplex.config.model import (
     BackendsConfig,
     BindingConfig,
@@ -33,6 +33,7 @@ __all__ = [
     "Table",
     "WorkloadConfig",
     "load",
+    "loads",
     "redact",
     "resolve",
     "unknown_triggers",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wasmplex.config.bindings import read_bindings
-from wasmplex.config.document import assignment, quoted
+from wasmplex.config.document import Document, assignment, quoted
 from wasmplex.config.model import (
     BackendsConfig,
     EngineConfig,
@@ -37,7 +37,7 @@ from wasmplex.config.source import find, read
 from wasmplex.errors import ConfigError, Diagnostic, nearest
 from wasmplex.settings import Settings
 
-__all__ = ["load", "unknown_triggers"]
+__all__ = ["load", "loads", "unknown_triggers"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -57,6 +57,29 @@ def load(
     """
     file = find(Path(path))
     document, problems = read(file)
+    return _loaded(document, problems, file, environ, triggers)
+
+
+def loads(text: str, path: Path, *, name: str, environ: Mapping[str, str] = os.environ) -> HostConfig:
+    """Read the text of a TOML file that is nowhere on disk.
+
+    :param path: what it was made for; relative paths start in its directory
+    :param name: what messages call the file
+    :raises ConfigError: it says what it should not
+    """
+    from wasmplex.config import toml
+
+    parsed = toml.parse(text, name)
+    return _loaded(Document(name, parsed.values, parsed.lines), parsed.problems, path, environ, None)
+
+
+def _loaded(
+    document: Document,
+    problems: list[Diagnostic],
+    file: Path,
+    environ: Mapping[str, str],
+    triggers: Collection[str] | None,
+) -> HostConfig:
     reader = Reader(document, file.absolute().parent, environ)
     reader.problems += problems
     config = _host(reader, file)

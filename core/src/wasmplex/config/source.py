@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from wasmplex.config.document import Document, Parsed, quoted
 from wasmplex.errors import ConfigError, Diagnostic, nearest
 
-__all__ = ["find", "read"]
+__all__ = ["a_component_in", "find", "read"]
 
 _NAMES = ("host.toml", "host.yaml", "host.yml")
 _SUFFIXES = (".toml", ".yaml", ".yml")
@@ -31,7 +32,7 @@ def find(path: Path) -> Path:
         raise ConfigError(
             f"no configuration in the directory {quoted(str(path))}",
             why=f"there is no {', '.join(_NAMES[:-1])} or {_NAMES[-1]}",
-            fix=f"wasmplex check {path / 'FILE.toml'}",
+            fix=_first_step(path),
         )
     if len(found) > 1:
         raise ConfigError(
@@ -40,6 +41,22 @@ def find(path: Path) -> Path:
             fix=f"wasmplex check {path / found[0]}",
         )
     return path / found[0]
+
+
+def a_component_in(folder: Path) -> str:
+    """Return a component in a directory, as one writes it in a shell; ``COMPONENT.wasm`` if there is none."""
+    try:
+        names = sorted(item.name for item in folder.iterdir() if item.suffix == ".wasm")
+    except (OSError, ValueError):
+        names = []
+    return shlex.quote(str(folder / names[0])) if names else "COMPONENT.wasm"
+
+
+def _first_step(folder: Path) -> str:
+    """Return what to type where there is no configuration: a component is all that is needed to begin."""
+    component = a_component_in(folder)
+    into = "" if folder == Path() else f" --into {shlex.quote(str(folder))}"
+    return f"wasmplex new host {component}{into} writes one; wasmplex run {component} needs none"
 
 
 def read(path: Path) -> tuple[Document, list[Diagnostic]]:
@@ -67,7 +84,7 @@ def _parse(text: str, path: Path) -> Parsed:
                 f"{quoted(path.name)} is neither TOML nor YAML by its name",
                 where=str(path),
                 why=f"a configuration ends in {', '.join(_SUFFIXES)}",
-                fix=f"mv {path} {path.with_suffix('.toml') if suffix else f'{path}.toml'}",
+                fix=f"mv {path} {path.with_suffix('.toml') if suffix else f'{path}.toml'}" * path.is_file(),
             )
 
 
@@ -89,7 +106,7 @@ def _text(path: Path) -> str:
             f"{path} is not UTF-8 text",
             where=f"{path}:{line}",
             why=f"the byte 0x{data[error.start]:02x} at offset {error.start} does not belong there",
-            fix=f"iconv -f LATIN1 -t UTF-8 {path}",
+            fix="" if b"\0" in data else f"iconv -f LATIN1 -t UTF-8 {path}",
         ) from None
 
 

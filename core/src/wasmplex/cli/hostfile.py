@@ -1,0 +1,91 @@
+"""What the argument HOST means: a configuration, or a component, which is given one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wasmplex.cli.files import read_component
+from wasmplex.cli.logs import say
+from wasmplex.errors import UsageError
+
+if TYPE_CHECKING:
+    from wasmplex.config import HostConfig
+    from wasmplex.plugins.registry import Registry
+    from wasmplex.routing.drafting import Draft
+
+__all__ = ["draft_for", "is_component", "load_host"]
+
+_MAGIC = b"\0asm"
+
+
+def load_host(host: Path, registry: Registry, *, tell: bool = True, serve: bool = False) -> HostConfig:
+    """Read a configuration; a component gets the one that it needs, which is said.
+
+    :param tell: whether to say so
+    :param serve: whether something has to call it
+    :raises WasmplexError: if it cannot be read, or says what it should not
+    """
+    from wasmplex.config import load, loads
+
+    if not is_component(host):
+        return load(host)
+    drafted = draft_for(host, host.name, registry)
+    if serve and not drafted.triggers:
+        raise _never_called(host, drafted)
+    config = loads(drafted.text, host, name=f"the configuration made for {host.name}")
+    if tell:
+        _tell(host, drafted)
+    return config
+
+
+def is_component(path: Path) -> bool:
+    """Say whether a path is meant to be a component: by its name, or by how the file begins."""
+    if path.suffix.lower() == ".wasm":
+        return not path.is_dir()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def draft_for(path: Path, component: str, registry: Registry) -> Draft:
+    """Return the configuration that a component needs.
+
+    :param component: its path, as the configuration is to have it
+    :raises ComponentError: if it cannot be read, or is none
+    """
+    from dataclasses import replace
+
+    from wasmplex.component import read
+    from wasmplex.errors import ComponentError
+    from wasmplex.routing.drafting import draft
+
+    wasm = read_component(path)
+    try:
+        shape = read(wasm)
+    except ComponentError as error:
+        placed = [replace(d, where=", ".join(filter(None, (str(path), d.where)))) for d in error.diagnostics]
+        raise ComponentError(placed) from None
+    return draft(shape, component, registry)
+
+
+def _never_called(host: Path, drafted: Draft) -> UsageError:
+    function = next((name for name in drafted.exports if "/" not in name), None)
+    return UsageError(
+        f"nothing would ever call {host}",
+        why=f"no trigger calls what it exports: {', '.join(drafted.exports) or 'nothing'}",
+        fix=f"wasmplex invoke {host} {drafted.workload} {function}"
+        if function
+        else f"wasmplex new host {host}",
+    )
+
+
+def _tell(host: Path, drafted: Draft) -> None:
+    say(f"{host} has no configuration; it gets the one that `wasmplex new host {host}` writes:")
+    for line in drafted.text.splitlines():
+        say(f"  {line}".rstrip())
+    if kept := [label for label, backend in drafted.backends.items() if backend == "memory"]:
+        keep = "keeps" if len(kept) == 1 else "keep"
+        say(f"what {' and '.join(kept)} {keep} is in memory, and gone when this ends")
