@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 TABLES = [
     ("[host]", "wasmplex.config.sections:HostSection", ""),
     ("[log]", "wasmplex.config.sections:LogSection", "how `wasmplex run` logs on standard error"),
+    ("[admin]", "wasmplex.config.sections:AdminSection", "what `wasmplex run` tells of itself, and to whom"),
     ("[engine]", "wasmplex.config.sections:EngineSection", ""),
     ("[http]", "wasmplex.triggers.http.settings:HttpSettings", ""),
     ("[workload.NAME]", "wasmplex.config.sections:WorkloadSection", ""),

@@ -11,6 +11,8 @@ from wasmplex.assembly import PlannedWorkload
 from wasmplex.backends import BackendPool
 from wasmplex.errors import PluginError, WasmplexError
 from wasmplex.logs import get_logger
+from wasmplex.metering import metered
+from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import (
     Backend,
     BoundInterfaces,
@@ -42,8 +44,12 @@ class Served(NamedTuple):
     sources: list[TriggerSource | None]
 
 
-async def serve(planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack) -> Served:
+async def serve(
+    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack, figures: Figures | None = None
+) -> Served:
     """Open what a workload's imports and triggers need.
+
+    :param figures: where calls of what a backend serves are counted, if they are
 
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
@@ -59,7 +65,11 @@ async def serve(planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitSta
             continue
         if id(route.provider) not in bound:
             bound[id(route.provider)] = await stack.enter_async_context(_bound(route, context))
-        served[route.import_.name] = _served(route, bound[id(route.provider)], _backend(route, backends))
+        functions = _served(route, bound[id(route.provider)], _backend(route, backends))
+        if figures is not None and route.backend is not None:
+            label = route.import_.label or route.import_.interface or route.import_.name
+            functions = metered(functions, figures, planned.config.name, label)
+        served[route.import_.name] = functions
     return Served(served, [_source(route, backends, served) for route in planned.plan.triggers])
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,8 @@ from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings, MemoryBudget
 from wasmplex.errors import PluginError, Trap, UsageError, WasmplexError, nearest
 from wasmplex.logs import get_logger
+from wasmplex.metering import cause_of, of_backends, of_workloads
+from wasmplex.metrics import Family, Figures
 from wasmplex.plugins.blame import blamed, files_of_traceback
 from wasmplex.plugins.registry import Registry
 from wasmplex.plugins.triggers import RunningTrigger, Trigger, TriggerBinding
@@ -70,6 +73,8 @@ class Host:
     :param assembly: what `assemble` made of the configuration with this registry, if that has been done
     :param backends: where backends are opened, for hosts of one process that follow each other; it has been
         entered. None for a pool of its own
+    :param figures: where is counted what the workloads do, for hosts that follow each other. None for figures
+        of its own if the configuration has ``[admin]``, and for none otherwise
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Host:
         progress: Callable[[str, str], None] | None = None,
         assembly: Assembly | None = None,
         backends: BackendPool | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self.config = settings
         self.registry = registry or Registry()
@@ -96,6 +102,7 @@ class Host:
         self._stack = AsyncExitStack()
         self._thread = OwnThread()
         self._pool = self._shared = backends
+        self._figures = Figures() if figures is None and settings.admin is not None else figures
         self._planned = assembly
         self._assembly: Assembly | None = None
         self._bindings: dict[str, list[TriggerBinding]] = {}
@@ -143,7 +150,14 @@ class Host:
             pool.configure(idle_ttl=self.config.backends.idle_ttl, max_idle=self.config.backends.max_idle)
             for planned in assembly.workloads:
                 workload = await stack.enter_async_context(
-                    open_workload(planned, engine, pool, self._reporter(planned.config.name), self._on_error)
+                    open_workload(
+                        planned,
+                        engine,
+                        pool,
+                        self._reporter(planned.config.name),
+                        partial(self._on_error, planned.config.name),
+                        self._figures,
+                    )
                 )
                 self.workloads[workload.name] = workload
             self._bind_triggers(assembly)
@@ -164,8 +178,10 @@ class Host:
         self.workloads.clear()
         return await self._stack.__aexit__(kind, error, traceback)
 
-    def _on_error(self, error: BaseException) -> None:
-        """Say whose code it was that failed in a call, if it was a plugin's."""
+    def _on_error(self, workload: str, error: BaseException) -> None:
+        """Count what ended a call, and say whose code it was that failed in it, if it was a plugin's."""
+        if self._figures is not None and (kind := cause_of(error)):
+            self._figures.failures[workload, kind] += 1
         cause = error.__cause__ if isinstance(error, Trap) else None
         if cause is None or isinstance(cause, WasmplexError):
             return
@@ -187,7 +203,10 @@ class Host:
             for route, source in zip(planned.plan.triggers, workload.sources, strict=True):
                 self._triggers[route.name] = route.trigger
                 handler = route.adapter.adapt(route.export)
-                binding = TriggerBinding(workload, route.settings, handler, str(route.where), source)
+                report = None
+                if self._figures is not None:
+                    report = partial(self._figures.delivered, workload.name, route.name)
+                binding = TriggerBinding(workload, route.settings, handler, str(route.where), source, report)
                 self._bindings.setdefault(route.name, []).append(binding)
 
     # ------------------------------------------------------------ use
@@ -216,6 +235,12 @@ class Host:
     def statistics(self) -> BackendStatistics | None:
         """Return how the backends fare; None before the host was entered."""
         return None if self._pool is None else self._pool.statistics()
+
+    def metrics(self) -> list[Family]:
+        """Return what Prometheus may be told of this host: see `wasmplex.metrics`."""
+        counted = () if self._figures is None else self._figures.families()
+        backends = () if self._pool is None else of_backends(self._pool.statistics())
+        return [*counted, *of_workloads(self.workloads.values()), *backends]
 
     async def probe(self) -> list[Probed]:
         """Ask the backend of every binding whether it would answer now; see `wasmplex.backends.probing`."""

@@ -79,7 +79,7 @@ class InstancePool:
     :param queue: how many calls may wait for an instance; more are refused at once
     :param timeout: seconds that one call may take, the wait for an instance included
     :param name: the workload, for messages
-    :param on_error: told of whatever ends a call
+    :param on_error: told of whatever ends a call, or keeps it from beginning
     :param begin: begins to make a fresh instance, without holding up anybody; there are then up to `AHEAD` of
         them ready or on their way, if `maximum` allows it
     """
@@ -264,9 +264,9 @@ class InstancePool:
         self._encourage()
 
     def _tell(self, error: BaseException) -> None:
-        assert self.on_error is not None  # noqa: S101  the caller has looked
         try:
-            self.on_error(error)
+            if self.on_error is not None:
+                self.on_error(error)
         except Exception:
             log.exception("workload %s: what ended a call could not be reported", self.name)
 
@@ -336,10 +336,13 @@ class Loan:
         except BaseException as error:
             pool.deadlines.stop(scope)
             if scope.__exit__(type(error), error, error.__traceback__):
-                raise self._given_up() or LimitExceeded(
+                late = self._given_up() or LimitExceeded(
                     f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
                     fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
-                ) from None
+                )
+                pool._tell(late)  # noqa: SLF001
+                raise late from None
+            pool._tell(error)  # noqa: SLF001
             raise
         return self._instance
 
@@ -350,17 +353,19 @@ class Loan:
         traceback: TracebackType | None,
     ) -> bool | None:
         pool, scope = self._pool, self._scope
-        if error is not None and pool.on_error is not None:
+        if error is not None:
             pool._tell(error)  # noqa: SLF001
         if self._instance is not None:
             pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
         assert scope is not None  # noqa: S101  it was entered
         pool.deadlines.stop(scope)
         if scope.__exit__(kind, error, traceback) and error is not None:
-            raise self._given_up() or DeadlineExceeded(
+            late = self._given_up() or DeadlineExceeded(
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
                 fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
-            ) from None
+            )
+            pool._tell(late)  # noqa: SLF001
+            raise late from None
         return None
 
     def cancel(self) -> None:

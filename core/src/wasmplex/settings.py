@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib.metadata import distributions
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, create_model
 
@@ -19,8 +19,8 @@ from wasmplex.logs import get_logger
 from wasmplex.redaction import masked_url, without_credentials
 
 __all__ = [
-    "MAX_COUNT", "Count", "Duration", "SecretStr", "SecretUrl", "Settings", "Size", "parse_count",
-    "parse_duration", "parse_size", "positive",
+    "MAX_COUNT", "Address", "Count", "Duration", "SecretStr", "SecretUrl", "Settings", "Size",
+    "parse_address", "parse_count", "parse_duration", "parse_size", "positive",
 ]  # fmt: skip
 
 _NUMBER = re.compile(r"\s*(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>[A-Za-z]*)\s*")
@@ -31,6 +31,30 @@ _MAX_DURATION = 3650 * 86400.0  # what timers of event loops and databases can h
 MAX_COUNT = 1_000_000_000
 """The most that something counted may be."""
 _MAX_SIZE = 2**62  # what signed 64-bit lengths can hold, with room to add two of them
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> Address:
+    """Return the address in ``"127.0.0.1:80"``, ``"[::1]:80"``, ``"localhost:0"``; port 0 is any free one.
+
+    :raises ValueError: for anything else
+    """
+    if isinstance(value, Address):
+        return value
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not bracketed):
+        raise ValueError('not an address; write it like "127.0.0.1:8080", "0.0.0.0:80" or "[::1]:8080"')
+    return Address(host[1:-1] if bracketed else host, int(port))
 
 
 def parse_duration(value: Any) -> float:

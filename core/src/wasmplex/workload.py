@@ -35,6 +35,7 @@ from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
+from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.routing import Plan
 from wasmplex.strategy import Strategy, strategy
@@ -129,17 +130,19 @@ async def open_workload(
     pool: BackendPool,
     progress: Progress | None = None,
     on_error: Callable[[BaseException], None] | None = None,
+    figures: Figures | None = None,
 ) -> AsyncIterator[RunningWorkload]:
     """Open the backends of a workload, compile and link its component.
 
     :param on_error: told of whatever ends a call of the workload
+    :param figures: where calls of host functions are counted, if they are
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.ComponentError: if the component cannot be compiled
     :raises wasmplex.errors.LinkError: if an import cannot be served with the type it has
     :raises wasmplex.errors.PluginError: if a plugin does not do what its contract says
     """
     async with AsyncExitStack() as stack:
-        served = await serve(planned, pool, stack)
+        served = await serve(planned, pool, stack, figures)
         tenant = engine.memory.tenant()
         stack.callback(engine.memory.leave, tenant)
         with _located(planned):

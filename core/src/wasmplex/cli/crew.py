@@ -11,6 +11,7 @@ import anyio
 
 from wasmplex.cli.member import Member
 from wasmplex.logs import get_logger
+from wasmplex.metrics import Family, labelled, merged
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -126,6 +127,25 @@ class Crew:
                     return False
                 await self._pause(successor)
         return True
+
+    @property
+    def serves(self) -> bool:
+        """Whether one of them serves, and none has been told to stop."""
+        serving = any(member.serving.is_set() for member in self._current.values())
+        return serving and not self._stopping.is_set()
+
+    async def figures(self) -> list[Family]:
+        """Return the figures of every worker, each with its number as a label."""
+        found: list[Family] = []
+
+        async def ask(member: Member) -> None:
+            found.extend(labelled(await member.figures(), "worker", str(member.number)))
+
+        async with anyio.create_task_group() as tasks:
+            for member in [*self._members]:
+                if member.serving.is_set():
+                    tasks.start_soon(ask, member)
+        return merged(found)
 
     def kill(self) -> None:
         """End all workers at once."""

@@ -12,7 +12,10 @@ from wasmplex.errors import FailureError, UsageError
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
 
-__all__ = ["Addresses", "Taken"]
+__all__ = ["ADMIN", "Addresses", "Taken"]
+
+ADMIN = "[admin]"
+"""Whose sockets the process itself answers on; no trigger has such a name."""
 
 
 class Taken(NamedTuple):
@@ -28,7 +31,7 @@ class Taken(NamedTuple):
 class Addresses:
     """Keeps sockets while their addresses stay the same, whatever else of a configuration changes.
 
-    :ivar taken: what is listened on, by the name of its trigger
+    :ivar taken: what is listened on, by the name of its trigger, or `ADMIN`
     """
 
     def __init__(self) -> None:
@@ -46,7 +49,7 @@ class Addresses:
     async def take(self, assembly: Assembly) -> dict[str, Taken]:
         """Open what a configuration listens on and is not open yet; `keep` or `drop` are to follow.
 
-        :returns: the sockets of each trigger that shares them
+        :returns: the sockets of each trigger that shares them, and those of ``[admin]``
         :raises wasmplex.errors.UsageError: if an address cannot be taken
         """
         triggers = {
@@ -61,6 +64,7 @@ class Addresses:
                     found[name] = self.taken[name]
                 elif (sockets := await trigger.share(settings)) is not None:
                     found[name] = Taken(address, sockets)
+            await self._take_admin(assembly, found)
         except FailureError as error:
             self.drop(found)
             raise UsageError(error.diagnostics) from error
@@ -68,6 +72,17 @@ class Addresses:
             self.drop(found)
             raise
         return found
+
+    async def _take_admin(self, assembly: Assembly, found: dict[str, Taken]) -> None:
+        admin = assembly.config.admin
+        if admin is None or (address := admin.listen) is None:
+            return
+        if ADMIN in self.taken and self.taken[ADMIN].address == address:
+            found[ADMIN] = self.taken[ADMIN]
+            return
+        from wasmplex.triggers.http.http1.server import bind
+
+        found[ADMIN] = Taken(address, [await bind(address, "[admin] listen")])
 
     def keep(self, taken: Mapping[str, Taken]) -> None:
         """Close what is no longer listened on."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from wasmplex.cli.worker import RELIEVED, STARTING, STOP, Handover
+from wasmplex.cli.worker import FIGURES, RELIEVED, STARTING, STOP, Handover
 from wasmplex.logs import get_logger
+from wasmplex.metrics import Family
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -26,6 +27,8 @@ log = get_logger("wasmplex.workers")
 
 _GRACE = 5.0
 """Seconds that a process may take to end that was killed."""
+_ASKED = 2.0
+"""Seconds that a worker may take to tell its figures."""
 
 
 class Member:
@@ -49,6 +52,8 @@ class Member:
         self._hang_timeout = hang_timeout
         self._serving_since = inf
         self._settled = anyio.Event()
+        self._figures: list[Family] = []
+        self._told: anyio.Event | None = None
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid})"
@@ -116,6 +121,19 @@ class Member:
         """Have it end when it has finished what is under way, however long that takes: another one serves."""
         self._send(RELIEVED)
 
+    async def figures(self) -> list[Family]:
+        """Ask it for its figures; empty if it does not tell them in time. Who asks meanwhile waits along."""
+        told = self._told
+        if told is None:
+            told = self._told = anyio.Event()
+            self._figures = []
+            self._send(FIGURES)
+        with anyio.move_on_after(_ASKED):
+            await told.wait()
+        if self._told is told:
+            self._told = None
+        return self._figures
+
     def kill(self) -> None:
         """End it at once."""
         with suppress(ProcessLookupError):
@@ -157,12 +175,24 @@ class Member:
                 return
             *lines, said = (said + data).split(b"\n")
             for line in filter(None, lines):
-                self._serves(json.loads(line))
+                self._hear(line)
 
     def _patience(self) -> float:
         if not self._hang_timeout:
             return inf
         return self._hang_timeout if self.serving.is_set() else max(self._hang_timeout, STARTING)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:  # figures that it could not tell to the end
+            return
+        if isinstance(said, list):
+            self._serves(said)
+            return
+        self._figures = [Family.of_json(family) for family in said["figures"]]
+        if self._told is not None:
+            self._told.set()
 
     def _serves(self, addresses: list[str]) -> None:
         self.addresses = addresses

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
 
 from wasmplex.backends import BackendPool
+from wasmplex.cli.admin import Admin
 from wasmplex.cli.garbage import settle
-from wasmplex.cli.listening import Addresses, Taken
+from wasmplex.cli.listening import ADMIN, Addresses, Taken
 from wasmplex.cli.logs import say
 from wasmplex.cli.orders import Orders
 from wasmplex.cli.progress import compiling
@@ -23,6 +25,8 @@ from wasmplex.cli.reloading import refused
 from wasmplex.errors import BackendError, FailureError, GuestError, UsageError
 from wasmplex.host import Host, Part
 from wasmplex.logs import get_logger
+from wasmplex.metering import of_backends, of_workloads
+from wasmplex.metrics import Family, Figures, merged, of_build, of_process
 from wasmplex.watchdog import Watchdog, end_leaked_tasks
 
 if TYPE_CHECKING:
@@ -65,6 +69,12 @@ class _Serving:
         self._addresses = Addresses()
         self._owners: dict[str, PluginIdentity] = {}
         self._relieved = orders.relieved if worker is not None else anyio.Event()
+        self._admin = Admin(self._figures, lambda: orders.serving and not orders.stop.is_set())
+        self._counted = Figures()
+        self._running: list[Host] = []
+        self._pool: BackendPool | None = None
+        if worker is not None:
+            worker.collect = self._families
 
     async def run(self) -> None:
         """Serve until all hosts have ended."""
@@ -72,7 +82,7 @@ class _Serving:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._addresses)
             if self._worker is None:  # before anything is compiled, for what is taken is then said at once
-                self._addresses.keep(await self._addresses.take(planned.assembly))
+                self._keep(await self._addresses.take(planned.assembly))
             stack.push_async_callback(end_leaked_tasks, lambda: self._owners, asyncio.all_tasks())
             if self._worker is not None and self._worker.hang_timeout and not self._setup.dev:
                 await stack.enter_async_context(Watchdog(lambda: self._owners, self._worker.hang_timeout / 2))
@@ -108,10 +118,26 @@ class _Serving:
         except BaseException:
             self._addresses.drop(taken)
             raise
-        self._addresses.keep(taken)
+        self._keep(taken)
         self._relieved.set()
         self._relieved = relieved
         return host
+
+    def _keep(self, taken: Mapping[str, Taken]) -> None:
+        self._addresses.keep(taken)
+        self._admin.move(taken[ADMIN].sockets if ADMIN in taken else (), self._tasks)
+
+    # ------------------------------------------------------------ figures
+
+    async def _figures(self) -> list[Family]:
+        return self._families()
+
+    def _families(self) -> list[Family]:
+        """Return the figures of this process: those of all hosts in it together."""
+        workloads = [of_workloads(host.workloads.values()) for host in self._running]
+        backends = [] if self._pool is None else of_backends(self._pool.statistics())
+        counted = [*self._counted.families(), *merged(chain(*workloads)), *backends]
+        return [*counted, *of_process(), of_build()]
 
     # ------------------------------------------------------------ one host
 
@@ -168,10 +194,13 @@ class _Serving:
                 registry=registry,
                 assembly=assembly,
                 backends=self._pool,
+                figures=self._counted if assembly.config.admin is not None else None,
                 dev=self._setup.dev,
                 progress=progress,
             )
             await stack.enter_async_context(host)
+        self._running.append(host)
+        stack.callback(self._running.remove, host)
         self._owners |= registry.owners()
         return host
 
@@ -179,7 +208,9 @@ class _Serving:
         if self._worker is not None:
             return Part(self._worker.sockets, rest=self._worker.number == 1)
         sockets = {
-            name: [stack.enter_context(sock.dup()) for sock in one.sockets] for name, one in taken.items()
+            name: [stack.enter_context(sock.dup()) for sock in one.sockets]
+            for name, one in taken.items()
+            if name != ADMIN
         }
         return Part(sockets)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wasmplex.cli.listening import Addresses, Taken
+from wasmplex.cli.admin import Admin
+from wasmplex.cli.listening import ADMIN, Addresses, Taken
 from wasmplex.cli.logs import say
 from wasmplex.cli.orders import Orders
 from wasmplex.cli.reloading import refused
 from wasmplex.errors import Diagnostic, UsageError
+from wasmplex.metrics import Family, labelled, merged, of_build, of_process
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from wasmplex.assembly import Assembly
     from wasmplex.cli.crew import Crew
     from wasmplex.cli.setup import Setup
@@ -39,13 +43,16 @@ async def supervise(setup: Setup) -> int:
         with Addresses() as addresses:
             assembly, taken = await _read(setup, addresses, first=True)
             addresses.keep(taken)
+            admin = Admin(partial(_figures, crew), lambda: crew.serves)
+            move_admin = partial(_move, admin, addresses, tasks)
+            move_admin()
 
             def serving() -> None:
                 orders.serving = True
 
             def started() -> None:
                 say(_serves(assembly, crew))
-                keep_current = partial(_keep_current, setup, orders, addresses, crew)
+                keep_current = partial(_keep_current, setup, orders, addresses, crew, move_admin)
                 tasks.start_soon(orders.until_stopped, keep_current)
                 if setup.changes is not None:
                     tasks.start_soon(setup.changes.wait, orders.reload)
@@ -56,7 +63,19 @@ async def supervise(setup: Setup) -> int:
     return code
 
 
-async def _keep_current(setup: Setup, orders: Orders, addresses: Addresses, crew: Crew) -> None:
+async def _figures(crew: Crew) -> list[Family]:
+    own = labelled([*of_process(), of_build()], "worker", "parent")
+    return merged([*own, *await crew.figures()])
+
+
+def _move(admin: Admin, addresses: Addresses, tasks: TaskGroup) -> None:
+    taken = addresses.taken.get(ADMIN)
+    admin.move(() if taken is None else taken.sockets, tasks)
+
+
+async def _keep_current(
+    setup: Setup, orders: Orders, addresses: Addresses, crew: Crew, moved: Callable[[], None]
+) -> None:
     """Have new workers take over whenever the configuration is to be read again."""
     while True:
         await orders.wait_for_reload()
@@ -67,6 +86,7 @@ async def _keep_current(setup: Setup, orders: Orders, addresses: Addresses, crew
             continue
         if await crew.replace(_sockets(taken)):
             addresses.keep(taken)
+            moved()
             setup.set_up_log(assembly.config)
             say(f"reloaded: {_serves(assembly, crew)}")
         else:
@@ -85,7 +105,7 @@ async def _read(
     if separate := [*_separate_backends(assembly, setup.workers)]:
         raise UsageError(separate)
     taken = await addresses.take(assembly)
-    if not taken:
+    if not _sockets(taken):
         triggers = {route.name for planned in assembly.workloads for route in planned.plan.triggers}
         raise UsageError(
             f"nothing is served that workers could share: trigger {', '.join(sorted(triggers))}",
@@ -122,4 +142,4 @@ def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]
 
 
 def _sockets(taken: Mapping[str, Taken]) -> dict[str, Sequence[socket.socket]]:
-    return {name: one.sockets for name, one in taken.items()}
+    return {name: one.sockets for name, one in taken.items() if name != ADMIN}

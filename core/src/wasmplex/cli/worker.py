@@ -2,9 +2,9 @@
 
 The parent leaves a worker one environment variable with two kinds of file descriptors: the sockets that all
 workers listen on, and one end of a socket pair, the channel. On it the worker sends lines: an empty one now
-and then as long as its event loop turns, and one with its addresses when it serves. The parent sends a byte
-when the worker is to stop, or when another one has taken over. Its end without that means that the parent is
-gone, and the worker stops as well.
+and then as long as its event loop turns, one with its addresses when it serves, and one with its figures when
+it is asked. The parent sends a byte when the worker is to stop, when another one has taken over, or to ask.
+Its end without that means that the parent is gone, and the worker stops as well.
 
 A worker whose event loop stands still hears nothing of this. The parent, which misses its lines, kills it. If
 the parent is gone, a timer of the system does, which only a turning loop puts off: whatever holds the
@@ -19,7 +19,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,10 +30,11 @@ from wasmplex.logs import get_logger
 
 if TYPE_CHECKING:
     from wasmplex.cli.orders import Orders
+    from wasmplex.metrics import Family
 
-__all__ = ["RELIEVED", "STARTING", "STOP", "Handover", "Worker"]
+__all__ = ["FIGURES", "RELIEVED", "STARTING", "STOP", "Handover", "Worker"]
 
-STOP, RELIEVED = b"s", b"r"
+STOP, RELIEVED, FIGURES = b"s", b"r", b"f"
 """What a parent sends."""
 STARTING = 60.0
 """Seconds that the event loop may stand still before a worker serves: large components are linked on it."""
@@ -41,6 +42,8 @@ STARTING = 60.0
 _VARIABLE = "WASMPLEX_WORKER"
 _MARGIN = 1.25
 """How much longer than the parent the system's timer waits."""
+_TELLING = 5.0
+"""Seconds that the parent may take to read the figures; it has given up by then."""
 _ENDING = 20.0
 """Seconds that the process may take to end after its event loop has."""
 _PR_SET_PDEATHSIG = 1
@@ -87,6 +90,9 @@ class Worker:
             name: [self._adopt(number) for number in numbers] for name, numbers in handover.sockets.items()
         }
         """By the name of their trigger, what all workers listen on."""
+        self.collect: Callable[[], Sequence[Family]] = tuple
+        """Returns the figures of this process."""
+        self._telling = False
 
     @classmethod
     def of_environment(cls, environ: MutableMapping[str, str]) -> Self | None:
@@ -130,7 +136,8 @@ class Worker:
         import anyio
 
         while True:
-            self._send(b"\n")
+            if not self._telling:  # what is being sent shows it too
+                self._send(b"\n")
             self._die_in(self._patience * _MARGIN)
             await anyio.sleep(min(1.0, self.hang_timeout / 4) if self.hang_timeout else 60.0)
 
@@ -151,7 +158,24 @@ class Worker:
             if not said or STOP in said:
                 orders.ask()
                 return
-            orders.relieved.set()
+            if RELIEVED in said:
+                orders.relieved.set()
+            if FIGURES in said:
+                await self._tell_figures()
+
+    async def _tell_figures(self) -> None:
+        import anyio
+
+        families = [family.to_json() for family in self.collect()]
+        line = json.dumps({"figures": families}).encode() + b"\n"
+        self._telling = True
+        try:
+            with anyio.move_on_after(_TELLING), suppress(OSError):
+                while line:
+                    await anyio.wait_writable(self._channel)
+                    line = line[self._channel.send(line) :]
+        finally:
+            self._telling = False
 
     def _send(self, line: bytes) -> None:
         with suppress(OSError):  # the parent is gone, as `obey` finds out, or reads too little to need it

@@ -11,6 +11,7 @@ from typing import TypeVar
 from wasmplex.config.bindings import read_bindings
 from wasmplex.config.document import Document, assignment, quoted
 from wasmplex.config.model import (
+    AdminConfig,
     BackendsConfig,
     EngineConfig,
     EnvRef,
@@ -26,6 +27,7 @@ from wasmplex.config.reading import Reader
 from wasmplex.config.references import UNRESOLVED, describe
 from wasmplex.config.sections import (
     NESTED,
+    AdminSection,
     EngineSection,
     HostSection,
     LogSection,
@@ -41,7 +43,7 @@ __all__ = ["load", "loads", "unknown_triggers"]
 
 S = TypeVar("S", bound=Settings)
 
-_CORE = ("host", "engine", "log", "plugins", "workload")
+_CORE = ("host", "engine", "log", "admin", "plugins", "workload")
 
 
 def load(
@@ -103,6 +105,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
     host = _own(reader, ("host",), HostSection) or HostSection()
     engine = _own(reader, ("engine",), EngineSection) or EngineSection()
     log = _own(reader, ("log",), LogSection) or LogSection()
+    admin = _own(reader, ("admin",), AdminSection)
     return HostConfig(
         path=file.absolute(),
         name=host.name,
@@ -115,6 +118,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
         ),
         backends=BackendsConfig(idle_ttl=host.backend_idle_ttl, max_idle=host.backend_max_idle),
         log=LogConfig(format=log.format, level=log.level),
+        admin=None if admin is None else AdminConfig(admin.listen),
         plugins=_plugins(reader),
         triggers=_host_triggers(reader),
         workloads=_workloads(reader),

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from wasmplex.plugins.limits import Limits
+from wasmplex.settings import Address
 
 __all__ = [
-    "BackendsConfig", "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig", "InstancesConfig",
-    "KeyPath", "Location", "LogConfig", "Table", "WorkloadConfig",
+    "AdminConfig", "BackendsConfig", "BindingConfig", "EngineConfig", "EnvRef", "FileRef", "HostConfig",
+    "InstancesConfig", "KeyPath", "Location", "LogConfig", "Table", "WorkloadConfig",
 ]  # fmt: skip
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -161,6 +162,16 @@ class LogConfig:
     level: str = "info"
 
 
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """``[admin]``: what ``wasmplex run`` tells of itself.
+
+    :ivar listen: where; None for nowhere
+    """
+
+    listen: Address | None = None
+
+
 @dataclass(frozen=True)
 class WorkloadConfig:
     """``[workload.<name>]``.
@@ -194,6 +205,7 @@ class HostConfig:
 
     :ivar path: the file
     :ivar name: the host's name, for logs and metrics
+    :ivar admin: None if there is no such table; nothing is counted then
     :ivar memory: bytes that all instances may have together; None for what suits the machine
     :ivar plugins: one-file plugins beside the configuration
     :ivar triggers: host-wide tables of triggers, ``[http]``
@@ -205,6 +217,7 @@ class HostConfig:
     engine: EngineConfig = EngineConfig()
     backends: BackendsConfig = BackendsConfig()
     log: LogConfig = LogConfig()
+    admin: AdminConfig | None = None
     plugins: tuple[Path, ...] = ()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadConfig] = field(default_factory=dict)

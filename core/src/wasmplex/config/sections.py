@@ -9,11 +9,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from wasmplex.plugins.limits import Limits
-from wasmplex.settings import MAX_COUNT, Count, Duration, Settings, Size, parse_count, positive
+from wasmplex.settings import (
+    MAX_COUNT,
+    Address,
+    Count,
+    Duration,
+    Settings,
+    Size,
+    parse_address,
+    parse_count,
+    positive,
+)
 from wasmplex.wit.names import InterfaceId, SemVer, is_label
 
 __all__ = [
     "NESTED",
+    "AdminSection",
     "BindingSection",
     "EngineSection",
     "HostInterfaceSection",
@@ -197,6 +208,14 @@ class LogSection(_Section):
     """Lines on standard error: of text for people, or one JSON object each; `--log-format` goes before it."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged; `--log-level` goes before it."""
+
+
+class AdminSection(_Section):
+    """``[admin]``."""
+
+    listen: Annotated[Address, BeforeValidator(parse_address)] | None = None
+    """Where `/livez`, `/readyz` and `/metrics` are answered, `127.0.0.1:9090`. Nobody is asked who he is:
+    keep it to addresses that only your own machines reach. Nowhere if absent."""
 
 
 class PluginsSection(_Section):

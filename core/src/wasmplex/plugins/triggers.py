@@ -103,6 +103,8 @@ class TriggerBinding:
     :ivar handler: what the `ExportAdapter` for the workload's export returned
     :ivar where: where the table stands, for error messages
     :ivar source: what `Trigger.source` asked for, open; None if it asked for nothing
+    :ivar report: to be called when something has been delivered, with how it ended, in a word of which there
+        are few (``"200"``, ``"ack"``), and how many seconds it took; None if nobody counts
     """
 
     workload: Workload
@@ -110,6 +112,7 @@ class TriggerBinding:
     handler: Callable[..., Awaitable[Any]]
     where: str = ""
     source: TriggerSource | None = None
+    report: Callable[[str, float], None] | None = None
 
 
 class RunningTrigger(ABC):

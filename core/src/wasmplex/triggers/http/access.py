@@ -9,7 +9,7 @@ from wasmplex.logs import get_logger, log_text
 from wasmplex.triggers.http.exchange import Exchange
 from wasmplex.triggers.http.wire import Wire
 
-__all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access", "log_refusal"]
+__all__ = ["CLIENT_GONE", "GIVEN_UP", "log_access", "log_refusal", "status_of"]
 
 CLIENT_GONE = 499
 """The status that is logged when the client went away before anything of an answer left, as nginx has it."""
@@ -17,6 +17,13 @@ GIVEN_UP = 444
 """The status that is logged when the host gave a request up without an answer: it was told to stop."""
 
 _log = get_logger("wasmplex.http.access")
+
+
+def status_of(exchange: Exchange) -> int:
+    """Return the status of a request that is over: its answer's, or what stands for none."""
+    if exchange.started:
+        return exchange.status
+    return CLIENT_GONE if exchange.disconnected else GIVEN_UP
 
 
 def log_access(wire: Wire, exchange: Exchange, begun: float) -> None:
@@ -29,9 +36,7 @@ def log_access(wire: Wire, exchange: Exchange, begun: float) -> None:
     """
     took = (perf_counter() - begun) * 1e3
     client, method, path, complete = wire.client or "-", wire.method, exchange.path, exchange.complete
-    status, cut = exchange.status, "" if complete else " (cut off)"
-    if not exchange.started:
-        status, cut = CLIENT_GONE if exchange.disconnected else GIVEN_UP, ""
+    status, cut = status_of(exchange), "" if complete or not exchange.started else " (cut off)"
     log_text(
         _log, INFO, f"{client} {method} {path} {status}{cut} {took:.1f}ms",
         client=client, method=method, path=path, status=status,

@@ -14,7 +14,7 @@ from wasmplex.errors import DeadlineExceeded, GuestExit, LimitExceeded, Wasmplex
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Workload
 from wasmplex.plugins.triggers import TriggerBinding
-from wasmplex.triggers.http.access import log_access
+from wasmplex.triggers.http.access import log_access, status_of
 from wasmplex.triggers.http.asgi import AsgiWire, Receive, Scope, Send, answer_plainly
 from wasmplex.triggers.http.exchange import Exchange
 from wasmplex.triggers.http.refusal import Refused
@@ -25,7 +25,7 @@ from wasmplex.triggers.http.watch import DisconnectWatch
 from wasmplex.triggers.http.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["HttpApplication"]
 
@@ -40,6 +40,7 @@ class _Target(NamedTuple):
     workload: Workload
     handler: HttpHandler
     max_body: int
+    report: Callable[[str, float], None] | None
 
 
 class HttpApplication:
@@ -87,6 +88,8 @@ class HttpApplication:
                 finally:
                     if self._access_log:
                         log_access(wire, exchange, begun)
+                    if target is not None and target.report is not None:
+                        target.report(str(status_of(exchange)), perf_counter() - begun)
         finally:
             self._active -= 1
             if self._idle is not None and not self._active:
@@ -142,7 +145,7 @@ class HttpApplication:
 
 def _route(binding: TriggerBinding) -> Route[_Target]:
     workload, settings = binding.workload, binding.settings
-    target = _Target(workload, cast("HttpHandler", binding.handler), workload.max_body)
+    target = _Target(workload, cast("HttpHandler", binding.handler), workload.max_body, binding.report)
     return Route(settings.host, settings.path, target, workload.name, binding.where)
 
 

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from wasmplex.settings import Duration, Settings, Size
+from wasmplex.settings import Address, Duration, Settings, Size, parse_address
 from wasmplex.triggers.http.target import KEPT_SLASH, normal_host, normal_path
 
-__all__ = ["Address", "HttpSettings", "RouteSettings", "parse_address"]
+__all__ = ["HttpSettings", "RouteSettings"]
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 _HALF_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(value: object) -> Address:
-    """Return the address in ``"127.0.0.1:80"``, ``"[::1]:80"``, ``"localhost:0"``; port 0 is any free one.
-
-    :raises ValueError: for anything else
-    """
-    if isinstance(value, Address):
-        return value
-    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not bracketed):
-        raise ValueError('not an address; write it like "127.0.0.1:8080", "0.0.0.0:80" or "[::1]:8080"')
-    return Address(host[1:-1] if bracketed else host, int(port))
 
 
 def _path(value: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wasmplex.plugins.triggers import RunningTrigger, Trigger, TriggerBinding
-from wasmplex.triggers.http.settings import Address, HttpSettings, RouteSettings
+from wasmplex.settings import Address
+from wasmplex.triggers.http.settings import HttpSettings, RouteSettings
 
 if TYPE_CHECKING:
     import socket

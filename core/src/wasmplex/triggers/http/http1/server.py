@@ -13,9 +13,10 @@ from typing import Final
 import anyio
 
 from wasmplex.errors import FailureError
+from wasmplex.settings import Address
 from wasmplex.triggers.http.http1.connection import Connection
 from wasmplex.triggers.http.http1.shared import Member, Shared
-from wasmplex.triggers.http.settings import Address, HttpSettings
+from wasmplex.triggers.http.settings import HttpSettings
 from wasmplex.triggers.http.wire import Wire
 
 __all__ = ["HttpServer", "bind", "listen"]
@@ -32,10 +33,12 @@ _SWEEP: Final = 0.1
 """Seconds between two looks at all deadlines."""
 
 
-async def bind(address: Address) -> socket.socket:
+async def bind(address: Address, setting: str = "[http] listen") -> socket.socket:
     """Return a socket that has the address, port 0 being any free one, and does not listen yet.
 
     Until it does, whoever connects is refused: a check whether the host is up fails while it compiles.
+
+    :param setting: what names the address, for messages
 
     :raises wasmplex.errors.FailureError: if it cannot have it
     """
@@ -44,7 +47,7 @@ async def bind(address: Address) -> socket.socket:
         family, kind, protocol, _, where = found[0]
         return _bound(socket.socket(family, kind, protocol), where)
     except OSError as error:
-        raise _cannot_listen(address, error) from error
+        raise _cannot_listen(address, error, setting) from error
 
 
 def listen(sock: socket.socket, address: Address, backlog: int) -> None:
@@ -73,17 +76,17 @@ def _bound(sock: socket.socket, where: object) -> socket.socket:
     return sock
 
 
-def _cannot_listen(address: Address, error: OSError) -> FailureError:
+def _cannot_listen(address: Address, error: OSError, setting: str = "[http] listen") -> FailureError:
     elsewhere = Address(address.host, 8081 if address.port == 8080 else 8080)
     fixes = {
-        errno.EADDRINUSE: (f'stop what listens there, or set [http] listen = "{elsewhere}"'),
-        errno.EACCES: f'use a port from 1024 on: [http] listen = "{elsewhere}"',
-        errno.EADDRNOTAVAIL: f'use an address of this machine: [http] listen = "127.0.0.1:{address.port}"',
+        errno.EADDRINUSE: f'stop what listens there, or set {setting} = "{elsewhere}"',
+        errno.EACCES: f'use a port from 1024 on: {setting} = "{elsewhere}"',
+        errno.EADDRNOTAVAIL: f'use an address of this machine: {setting} = "127.0.0.1:{address.port}"',
     }
     name_unknown = isinstance(error, socket.gaierror)
     fix = fixes[errno.EADDRNOTAVAIL] if name_unknown else fixes.get(error.errno or 0, "")
     why = error.strerror or str(error)
-    return FailureError(f"cannot listen on {address}", where="[http] listen", why=why.lower(), fix=fix)
+    return FailureError(f"cannot listen on {address}", where=setting, why=why.lower(), fix=fix)
 
 
 class HttpServer:
