@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import wasmtime
 from fences import PAGES, ROOT, Fence, parameters
 from host_plugin_sqlite import statements
 from wasmplex.config import load
+from wasmplex.errors import PluginError
+from wasmplex.interfaces.blobstore.policy import BlobStoreSettings
 from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
 from wasmplex.plugins import Registry
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.validation import RESERVED_KEYS
+from wasmplex.settings import Settings
 from wasmplex.wit.source import parse
 
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
@@ -88,9 +92,20 @@ def _check_part(path: Path, parsed: Mapping[str, Any], text: str) -> None:
                 continue
             models = [provider.settings for provider in registry.interfaces(binding.package or "")]
             if binding.backend is not None:
-                models = [registry.backend(binding.backend, "keyvalue").settings, KeyValueSettings]
+                models = _models(registry, binding.backend)
             known = {*RESERVED_KEYS, *(field for model in models for field in model.model_fields)}
             assert {*binding.settings.values} <= known
+
+
+def _models(registry: Registry, backend: str) -> list[type[Settings]]:
+    """Return the settings of a binding with this backend, for any of its capabilities."""
+    models: list[type[Settings]] = []
+    policies: dict[str, type[Settings]] = {"keyvalue": KeyValueSettings, "blobstore": BlobStoreSettings}
+    for capability, policy in policies.items():
+        with suppress(PluginError):
+            models += [registry.backend(backend, capability).settings, policy]
+    assert models, f"no backend {backend}"
+    return models
 
 
 @pytest.mark.parametrize("fence", parameters("wit"))
