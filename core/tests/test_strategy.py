@@ -13,27 +13,25 @@ from wasmplex.strategy import choose, strategy
 
 pytestmark = pytest.mark.anyio
 
-SMALL, MEDIUM, LARGE = 1 << 16, 1 << 20, 1 << 24
 
-
-def test_bytes_go_through_memory_where_that_costs_instances_little() -> None:
-    assert choose(SMALL, {}).transport == "memory"
-    assert choose(MEDIUM, {}).transport == "strings"
-    assert choose(MEDIUM, {}, reuse=10).transport == "memory"
-    assert choose(LARGE, {}, reuse=10).transport == "strings"
-    assert choose(LARGE, {}, transport="memory").transport == "memory"
+def test_bytes_go_through_memory_unless_the_configuration_says_otherwise() -> None:
+    assert choose({}).transport == "memory"
+    assert choose({}, reuse=10).transport == "memory"
+    assert choose({}, optimize=False).transport == "strings"
+    assert choose({}, transport="strings").transport == "strings"
+    assert choose({}, transport="memory", optimize=False).transport == "memory"
 
 
 def test_what_makes_instances_quickly_is_for_those_that_serve_one_call() -> None:
-    once, often = choose(LARGE, {}), choose(LARGE, {}, reuse=10)
+    once, often = choose({}), choose({}, reuse=10)
     assert (once.lazy_tables, once.kept_memories, once.made_ahead) == (True, True, True)
     assert (often.lazy_tables, often.kept_memories, often.made_ahead) == (False, True, False)
-    assert not choose(LARGE, {"bulk-memory": False}).lazy_tables
-    assert not choose(LARGE, {"simd": False}).vectors
+    assert not choose({"bulk-memory": False}).lazy_tables
+    assert not choose({"simd": False}).vectors
 
 
 def test_nothing_is_left_where_it_is_switched_off() -> None:
-    plain = choose(SMALL, {}, optimize=False)
+    plain = choose({}, optimize=False)
     assert plain.describe() == "bytes through strings"
     assert not plain.bytes_bridged
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # `inspect` needs no engine
 
 __all__ = ["Strategy", "choose", "strategy"]
 
-_SMALL, _MEDIUM = 1 << 18, 1 << 22
 TransportName: TypeAlias = Literal["strings", "memory"]
 
 
@@ -78,7 +77,6 @@ def strategy(planned: PlannedWorkload, engine: EngineSettings) -> Strategy:
     config = planned.config
     optimize = planned.optimize if config.optimize is None else config.optimize
     return choose(
-        len(planned.wasm),
         engine.proposals,
         reuse=config.instances.reuse,
         transport=planned.transport,
@@ -87,7 +85,6 @@ def strategy(planned: PlannedWorkload, engine: EngineSettings) -> Strategy:
 
 
 def choose(
-    size: int,
     proposals: Mapping[str, bool],
     *,
     reuse: int = 1,
@@ -96,14 +93,16 @@ def choose(
 ) -> Strategy:
     """Decide how a component is run.
 
-    :param size: bytes of the component
     :param proposals: the wasm proposals that are switched on or off
     :param reuse: how many calls an instance serves
-    :param transport: as the configuration says
+    :param transport: as the configuration says; if that is ``auto``, bytes go through memory. The host has
+        all memories of a guest anyway, so that costs instances nothing, whatever their size
     """
     fresh = reuse == 1
     return Strategy(
-        transport=_transport(size, transport, reused=not fresh, optimize=optimize),
+        transport=cast(
+            TransportName, {"auto": "memory" if optimize else "strings"}.get(transport, transport)
+        ),
         vectors=proposals.get("simd", True),
         bytes_bridged=optimize,
         twins=optimize,
@@ -113,15 +112,3 @@ def choose(
         kept_memories=optimize,
         made_ahead=optimize and fresh,
     )
-
-
-def _transport(size: int, wanted: str, *, reused: bool, optimize: bool) -> TransportName:
-    """Return how bytes cross the bridge: as the configuration says, or by what it costs.
-
-    wasmtime cannot map memories that the host sees copy-on-write. For a guest of up to 256 KiB that is
-    nothing, for one of up to 4 MiB little if its instances are reused; an instance of a larger one takes
-    megabytes and milliseconds more, and an interpreter, which most of these have, gains little from it.
-    """
-    if wanted in ("strings", "memory"):
-        return cast(TransportName, wanted)
-    return "memory" if optimize and size <= (_MEDIUM if reused else _SMALL) else "strings"

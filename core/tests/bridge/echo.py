@@ -40,12 +40,14 @@ async def running(
     wasm: bytes,
     imports: Mapping[str, Mapping[str, Callable[..., Any]]],
     want: Callable[[Import], bool] = lambda item: True,
+    *,
+    vectors: bool = True,
 ) -> AsyncIterator[BridgedInstance]:
     """Run a component with everything that it imports served through the bridge.
 
     :param want: which imports are, if not all
     """
-    bridged = bridge(wasm, read(wasm), imports, assemble, want, TRANSPORT)
+    bridged = bridge(wasm, read(wasm), imports, assemble, want, TRANSPORT, vectors=vectors)
     assert bridged is not None
     compiled = await engine.compile(bridged.wasm, read(bridged.wasm, composed=True))
     linked = engine.link(compiled, bridged.link(imports), "test")

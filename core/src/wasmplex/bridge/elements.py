@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from wasmplex.bridge.codec import elements
 from wasmplex.bridge.kinds import KindTable, inner_types, lifts, points
@@ -11,10 +11,12 @@ from wasmplex.bridge.layout import size
 from wasmplex.wit.mismatch import ValueMismatch
 from wasmplex.wit.types import FutureType, Own, Primitive, StreamType, ValueType
 
-__all__ = ["CHUNK", "BufferMemory", "Elements"]
+__all__ = ["BufferMemory", "Elements"]
 
-CHUNK = 1 << 16
+_CHUNK: Final = 1 << 16
 """Bytes of a buffer; what one transfer moves at most, unless a single element is larger."""
+_MOST: Final = 1 << 18
+"""The same for bytes, where the other side has that many."""
 
 
 class Elements:
@@ -27,6 +29,7 @@ class Elements:
     :ivar points: whether elements have data out of line
     :ivar memory: which of the two stream memories they use
     :ivar room: how many are read at a time
+    :ivar most: how many are read at a time where more and more come, and written
     """
 
     def __init__(self, type_: ValueType | None, kinds: KindTable, heap: int, *, single: bool = False) -> None:
@@ -38,9 +41,10 @@ class Elements:
         self.points = points(type_)
         self.memory = int(self.points)
         self.heap = heap
-        self.room = max(1, CHUNK // self.size) if self.size else CHUNK
+        self.room = max(1, _CHUNK // self.size) if self.size else _CHUNK
         if self.points:
             self.room = max(1, 4096 // self.size)
+        self.most = _MOST if self.octets else 64 if self.points else self.room
         if type_ is not None and not self.octets:
             self._read, self._write = elements(type_, kinds)
 
@@ -52,7 +56,7 @@ class Elements:
         if self.octets:
             if not isinstance(chunk, (bytes, bytearray, memoryview)):
                 raise ValueMismatch("chunk", f"bytes are wanted, not {type(chunk).__name__}")
-            return memoryview(chunk).cast("B") if len(chunk) > CHUNK else bytes(chunk)
+            return memoryview(chunk).cast("B") if len(chunk) > _CHUNK else bytes(chunk)
         if isinstance(chunk, (str, bytes)) or not isinstance(chunk, Sequence):
             raise ValueMismatch("chunk", f"a list of elements is wanted, not {type(chunk).__name__}")
         return chunk
@@ -61,7 +65,7 @@ class Elements:
         """Return how many elements to move at once: one, if its handles might have to be taken back."""
         if self.gives:
             return 1
-        return min(len(rest), self.room if not self.points else 64)
+        return min(len(rest), self.most)
 
     def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray:
         """Return elements in memory layout for the address `base`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.inflight import weight
-from wasmplex.bridge.protocol import Op
+from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.logs import get_logger
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok
@@ -57,9 +57,9 @@ class Flow:
         """Return an order to call one of the flow's built-ins on its handle."""
         return op | (self._first + builtin) << 8 | self.handle << 32
 
-    def copy(self, builtin: int, count: int) -> Generator[int, tuple[int, int], int]:
+    def copy(self, builtin: int, at: int, count: int) -> Generator[int, tuple[int, int], int]:
         """Read or write; return the code, after the flow was joined to the driver's set if it is blocked."""
-        self.session.operands_next = self.buffer | count << 32
+        self.session.operands_next = at | count << 32
         code, _ = yield self.order(self._copy, builtin)
         if code == BLOCKED and not self._joined:
             self._joined = True
@@ -69,6 +69,7 @@ class Flow:
     def acquire(self, size: int) -> Script:
         """Get a buffer in stream memory."""
         memory = self.session.memories[self.elements.memory]
+        size += SLACK
         self.buffer = memory.take(size)
         if memory.grows(self.buffer + size):
             yield Op.GROW | self.elements.memory << 8 | (self.buffer + size) << 32
@@ -106,6 +107,9 @@ class Outflow(Flow):
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
         self._made: Made = []
+        self._laid = 0
+        """How many elements of the rest are in the buffer, from `_next` on."""
+        self._next = 0
         self._unread: Any = source
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
@@ -155,10 +159,12 @@ class Outflow(Flow):
 
     def _write(self) -> Script:
         while not self.done and self._rest is not None and len(self._rest):
-            count = self.elements.portion(self._rest)
-            if self.elements.size:
-                yield from self._put(self._rest[:count])
-            code = yield from self.copy(WRITE, count)
+            if not self._laid:
+                self._laid = count = self.elements.portion(self._rest)
+                if self.elements.size:
+                    yield from self._put(self._rest[:count])
+                self._next = self.buffer
+            code = yield from self.copy(WRITE, self._next, self._laid)
             if code == BLOCKED:
                 return
             yield from self._written(code)
@@ -176,14 +182,18 @@ class Outflow(Flow):
         yield from session.fill(elements.memory, self.buffer, data)
 
     def _written(self, code: int) -> Script:
-        self.release()
+        taken = code >> 4 if self._copy is Op.COPY else 1
+        self._laid -= taken
+        self._next += taken * self.elements.size
+        if not self._laid or code & 0xF == DROPPED:
+            self.release()
         made, self._made = self._made, []
         if code & 0xF == DROPPED:
             if self._copy is Op.COPY_ONE or not code >> 4:
                 yield from self.session.taken_back(made)
             yield from self._stop()
             return
-        self._rest = self._rest[code >> 4 if self._copy is Op.COPY else 1 :]
+        self._rest = self._rest[taken:]
         if self._copy is Op.COPY_ONE:
             yield from self.finish(DROP_WRITABLE)
         if not len(self._rest) and self._sent is not None and not self._sent.done():
@@ -235,6 +245,7 @@ class Inflow(Flow):
         self._wanted: asyncio.Future[Any] | None = None
         self._ended = False
         self._single = single
+        self._room = 1 if single else elements.room
 
     async def read(self) -> Any:
         """Return the next chunk (of a future: a list with its value), None at the end."""
@@ -265,11 +276,10 @@ class Inflow(Flow):
         if self.done:
             self._deliver(None)
             return
-        count = 1 if self._single else self.elements.room
-        yield from self.acquire(max(self.elements.size * count, 1))
+        yield from self.acquire(max(self.elements.size * self._room, 1))
         if self.elements.points:
             self.session.pointed_reads += 1
-        code = yield from self.copy(READ, count)
+        code = yield from self.copy(READ, self.buffer, self._room)
         if code != BLOCKED:
             yield from self._took(code)
 
@@ -286,6 +296,8 @@ class Inflow(Flow):
         if self._single and code & 0xF == DROPPED:
             count = 0
         chunk = None
+        if count == self._room and not self._single:
+            self._room = max(count, min(4 * count, self.elements.most))
         if count:
             yield from self._fetch(count)
             pieces, decode = self.session.emitted, self.elements.decode

@@ -54,12 +54,13 @@ def call_memory(maximum: int) -> str:
     return _MEMORY.replace("MAXIMUM", str(maximum))
 
 
-def stream_memory(name: str, heap: int, maximum: int) -> str:
+def stream_memory(name: str, heap: int, maximum: int, packing: str = "") -> str:
     """Return the module that holds the buffers of streams: chunks the host hands out, a heap above.
 
     :param name: prefix of the names it defines
     :param maximum: the maximum that it declares, in pages; the mark by which the host tells memories
     :param heap: address from which data that stream elements point to is put
+    :param packing: the functions by which chunks are packed, if they can be
     """
     return f"""
   (core module $StreamMemory_{name}
@@ -86,7 +87,7 @@ def stream_memory(name: str, heap: int, maximum: int) -> str:
       (global.set $heap (i32.add (local.get $at) (local.get $new)))
       (call $reserve (global.get $heap))
       (if (local.get $size) (then (memory.copy (local.get $at) (local.get $old) (local.get $size))))
-      (local.get $at)))
+      (local.get $at)){packing})
   (core instance ${name}memory (instantiate $StreamMemory_{name}))
   (alias core export ${name}memory "memory" (core memory ${name}mem))
   (alias core export ${name}memory "realloc" (core func ${name}realloc))"""
@@ -248,7 +249,8 @@ _TASKS = """
           (br $again))
           ;; fill
           (local.set $ends (call $operands (local.get $task)))
-          (call $fill (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends)))
+          (call $fill (local.get $index) (local.get $task) (i32.wrap_i64 (local.get $ends))
+            (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
           (br $again))
           ;; emit
           (local.set $ends (call $operands (local.get $task)))

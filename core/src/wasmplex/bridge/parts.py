@@ -37,6 +37,7 @@ _LOWER_OPTIONS = {
     "": "",
     "m": "(memory $mem) (realloc $realloc) string-encoding=latin1+utf16",
     "s": "(memory $smem) (realloc $srealloc) string-encoding=latin1+utf16",
+    "a": "(memory $smem) (realloc $srealloc)",
     "h": "(memory $hmem) (realloc $hrealloc) string-encoding=latin1+utf16",
 }
 
@@ -87,6 +88,8 @@ _STREAM_IMPORTS = """(import "s" "target" (global $starget (mut i32)))
 (import "sh" "target" (global $htarget (mut i32)))
 (import "sh" "reserve" (func $hreserve (param i32)))
 (import "sh" "heap" (global $hheap (mut i32)))"""
+_CHUNK_IMPORTS = """(import "s" "pack" (func $pack_chunk (param i32 i32) (result i32)))
+(import "s" "unpack" (func $unpack (param i32 i32)))"""
 
 
 def _signature(text: str) -> str:
@@ -124,7 +127,7 @@ class Parts:
         """The memories and the host's functions, lowered."""
         lines = [call_memory(self.marks.calls)]
         if self.tasks:
-            lines.append(stream_memory("s", STREAM_HEAP, self.marks.buffers))
+            lines.append(stream_memory("s", STREAM_HEAP, self.marks.buffers, self.transport.chunks))
             lines.append(stream_memory("h", STREAM_HEAP, self.marks.pointed))
         lines += [
             f'(core func ${name} (canon lower (func $host "{function}") {_LOWER_OPTIONS[memory]}))'
@@ -159,6 +162,7 @@ class Parts:
                 '(import "m" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))',
                 '(import "m" "reserve" (func $reserve (param i32)))',
                 _STREAM_IMPORTS if self.tasks else "",
+                _CHUNK_IMPORTS if self.tasks and self.transport.chunks else "",
                 '(import "d" "taking" (global $taking (mut i32)))' if self.defines else "",
                 *lines,
                 self.builtins.imports,

@@ -57,10 +57,10 @@ class _Common:
         return self.session(instance).operands_next
 
     def chunk(self, instance: Any, task: int) -> str:
-        return self.session(instance).chunk().decode("latin-1")
+        return self.session(instance).chunk()
 
     def emit(self, instance: Any, task: int, block: str) -> None:
-        self.session(instance).emitted.append(block.encode("latin-1"))
+        self.session(instance).emitted.append(unpacked(task, block))
 
     def emit_memory(self, instance: Any, task: int, which: int, at: int, size: int) -> None:
         side = self.session(instance)
@@ -113,7 +113,7 @@ class _Port(_Common):
             pulse = pulse_of(instance)
             found = Session(pulse, self._kinds, self._served, instance)
             instance.state[self._key] = found
-            show_memories(found, instance, self._transport, self._name)
+            prepare(found, instance, self._transport, self._name)
             if self._name == "below":
                 pulse.maker = found
         return found
@@ -169,7 +169,7 @@ class _ExportPort(_Common):
         if found is None:
             found = ExportSession(pulse_of(instance), self._kinds, instance.objects)
             instance.state[ExportSession] = found
-            show_memories(found, instance, self._transport, "above")
+            prepare(found, instance, self._transport, "above")
         return found
 
     def result(self, instance: Any, task: int, at: int, block: str) -> None:
@@ -180,13 +180,19 @@ class _ExportPort(_Common):
         side.result(at, side.calls.read(at, size))
 
 
-def show_memories(side: Side, instance: Any, transport: Transport, which: str) -> None:
-    """Let a session see its adapter's memories, told by the maxima that they declare."""
+def prepare(side: Side, instance: Any, transport: Transport, which: str) -> None:
+    """Tell a session how its blocks cross; let it see its adapter's memories, if that is how.
+
+    They are told by the maxima that they declare. The guest may have some that declare the same: it is made
+    after the adapters that it imports from, and before the one that calls it.
+    """
+    if transport.packs:
+        side.pack()
     if transport is not MEMORY:
         return
     marks = CALL_MARKS[which]
     found: dict[int, Memory] = {}
-    for memory in instance.memories:
+    for memory in instance.memories if which != "above" else reversed(instance.memories):
         found.setdefault(memory.maximum >> 16, memory)
     side.calls = found[marks.calls]
     if marks.buffers in found:

@@ -15,8 +15,9 @@ Memory of calls, of each adapter::
     RESULT      an answer without data out of line
     ARENA       arguments and results of the one core call that runs; empty between calls
 
-Two further memories are for streams: one for elements that are all in line, one for those that point at
-something, where what is pointed at begins at `STREAM_HEAP`, above the buffers.
+Two further memories are for streams: one for elements that are all in line, which has the digits of packed
+chunks at `DIGITS`, below the buffers, and one for those that point at something, where what is pointed at
+begins at `STREAM_HEAP`, above the buffers.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "ARENA", "ENDS", "HEADER", "MORE", "PACKED", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES", "ROOM",
-    "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event", "First", "Op", "fill",
+    "ARENA", "ASCII", "BUFFERS", "ENDS", "HEADER", "MORE", "PACKED", "PIECE", "POLLED", "RESULT", "RESULTS",
+    "RESULT_BYTES", "ROOM", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event", "First",
+    "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -52,6 +54,8 @@ class First(IntEnum):
 
 PACKED: Final = 1 << 31
 """Added to the number of a function or task: the block beside it is packed (`wasmplex.bridge.packing`)."""
+ASCII: Final = 1
+"""See `Op.FILL`. The engine copies ASCII as a whole, and all else byte by byte."""
 ROOM: Final = 1 << 16
 """Bytes that are free behind the arena for an answer that the host puts in place itself."""
 
@@ -69,6 +73,14 @@ RESULT: Final = 272
 RESULT_BYTES: Final = 512
 ARENA: Final = 1 << 20
 STREAM_HEAP: Final = 1 << 22
+PIECE: Final = 60 << 10
+"""Bytes of a buffer that cross at once as a string: room for the digits of more is had from the system, each
+time anew."""
+DIGITS: Final = 64
+SLACK: Final = 16
+"""Bytes behind a buffer that whoever fills it may overwrite."""
+BUFFERS: Final = DIGITS + 2 * PIECE + 64
+"""Where the buffers begin in the first memory of streams."""
 _TASK: Final = {"ASLEEP": 0, "SET": 4, "READER": 8, "WRITER": 12}
 """Fields of a task record: whether it sleeps (in a free record: the next free one), its waitable set, both
 ends of its wake stream."""
@@ -114,7 +126,8 @@ class Op(IntEnum):
     COPY_ONE = 11
     """The same for a future; `operands` tells the pointer."""
     FILL = 12
-    """Copy the host's chunk into stream memory `index`; `operands` tells where."""
+    """Copy the host's chunk into stream memory `index`; `operands` tells where, and of what it is made: 0 is
+    bytes, `ASCII` bytes none of which is above 127, and any more are so many digits to make bytes of."""
     EMIT = 13
     """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length.
 
@@ -137,9 +150,10 @@ class Op(IntEnum):
 # ---------------------------------------------------------------- in WAT
 
 _NAMES: Final = {
-    "ARENA": ARENA, "ENDS": ENDS, "HEADER": HEADER, "POLLED": POLLED, "RESULTS": RESULTS, "ROOM": ROOM,
-    "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP, "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO,
-    "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED, **_TASK,
+    "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "HEADER": HEADER, "POLLED": POLLED,
+    "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
+    "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED,
+    **_TASK,
     **{f"EVENT_{event.name}": event for event in Event}, **{f"FIRST_{first.name}": first for first in First},
 }  # fmt: skip
 _NAME: Final = re.compile(r"@(\w+)@")

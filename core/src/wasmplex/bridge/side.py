@@ -18,7 +18,8 @@ from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
 from wasmplex.bridge.inflight import Chunks, InFlight
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
-from wasmplex.bridge.protocol import HEADER, STREAM_HEAP, Event, First, Op
+from wasmplex.bridge.packing import packed_chunk
+from wasmplex.bridge.protocol import BUFFERS, HEADER, PIECE, STREAM_HEAP, Event, First, Op
 from wasmplex.engine.accounts import Account
 from wasmplex.engine.resources import HostObjects
 from wasmplex.errors import GuestError, Trap, WasmplexError
@@ -202,7 +203,9 @@ class Side:
         self.emitted: list[bytes] = []
         """What came out of stream memory since the last `Op.EMIT` was ordered."""
         self.pointed_reads = 0
-        self.chunk_next: bytes | bytearray = b""
+        self.chunk_next = ""
+        self.packs = False
+        """Whether chunks of streams cross as digits where that is faster."""
         self.calls: Memory
         """The memory of calls, where the host sees it."""
         self.kept_back: bytes | bytearray = b""
@@ -242,23 +245,37 @@ class Side:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.pulse.fail(error)
 
-    def chunk(self) -> bytes | bytearray:
-        """Return the bytes to put into a buffer of the guest's stream."""
-        data, self.chunk_next = self.chunk_next, b""
+    def pack(self) -> None:
+        """Have chunks cross as digits where that is faster, and leave room for these."""
+        self.packs = True
+        self.memories = (BufferMemory(BUFFERS, 1 << 30), self.memories[1])
+
+    def chunk(self) -> str:
+        """Return what to put into a buffer of the guest's stream, where the host does not see it."""
+        data, self.chunk_next = self.chunk_next, ""
         return data
 
     def fill(self, which: int, address: int, data: bytes | bytearray) -> Script:
         """Put bytes into a stream memory."""
         if self.buffers:
             self.buffers[which].write(address, data)
-        elif data:
-            self.chunk_next, self.operands_next = data, address
+            return
+        piece = PIECE if not which else len(data)
+        for start in range(0, len(data), piece):
+            part = data[start : start + piece]
+            self.chunk_next, ascii_ = packed_chunk(part, packs=self.packs and not which)
+            self.operands_next = address + start | ascii_ << 32
             yield Op.FILL | which << 8
 
     def fetch(self, which: int, address: int, size: int) -> Script:
         """Get bytes out of a stream memory into `emitted`; a size of -1 is up to the end of the heap."""
         if self.buffers and size >= 0:
             self.emitted.append(self.buffers[which].read(address, size))
+        elif size > PIECE and not which:
+            before, self.emitted = self.emitted, []
+            for start in range(0, size, PIECE):
+                yield from self.fetch(which, address + start, min(PIECE, size - start))
+            self.emitted = [*before, b"".join(self.emitted)]
         else:
             self.operands_next = address | (size & 0xFFFFFFFF) << 32
             yield Op.EMIT | which << 8

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from wasmplex.bridge.packing import AS_IT_IS, PACKING
+from wasmplex.bridge.packing import AS_IT_IS, CHUNKS_AS_THEY_ARE, PACKED_CHUNKS, PACKING
 
 __all__ = [
     "CALL_MARKS", "MEMORY", "PLAIN_STRINGS", "STRINGS", "Marks", "Transport", "TransportName",
@@ -62,9 +62,11 @@ class Transport:
 
     :ivar functions: what the host serves: parameters and result of each
     :ivar lowered: the core functions they are lowered to, by name: host function, signature, which memory
-        (``m`` the arena's, ``s`` and ``h`` those of streams, empty for none)
+        (``m`` the arena's, ``s`` and ``h`` those of streams, ``a`` that of ``s`` for what is ASCII, empty
+        for none)
     :ivar calls: core functions that pass blocks, for any adapter
     :ivar tasks: the same for an adapter with tasks
+    :ivar chunks: functions of the memory of streams whose elements are all in line, if it has its own
     :ivar packs: whether the adapter can unpack answers (`wasmplex.bridge.packing`)
     """
 
@@ -73,6 +75,7 @@ class Transport:
     lowered: dict[str, tuple[str, str, str]]
     calls: str
     tasks: str
+    chunks: str = ""
     packs: bool = False
 
     def wanted(self, *, tasks: bool) -> dict[str, tuple[str, str, str]]:
@@ -91,7 +94,7 @@ _LOWERED_SAME = {
 }
 
 
-def _strings(packing: str, *, packs: bool) -> Transport:
+def _strings(packing: str, chunks: str, *, packs: bool) -> Transport:
     return Transport(
         "strings",
         {
@@ -112,6 +115,7 @@ def _strings(packing: str, *, packs: bool) -> Transport:
             "h_resume": ("resume", "i32 i32 i32", "m"),
             "h_take": ("take", "i32 i32", "m"),
             "h_chunk_s": ("chunk", "i32 i32", "s"),
+            "h_ascii_s": ("chunk", "i32 i32", "a"),
             "h_chunk_h": ("chunk", "i32 i32", "h"),
             "h_emit_s": ("emit", "i32 i32 i32", "s"),
             "h_emit_h": ("emit", "i32 i32 i32", "h"),
@@ -120,6 +124,7 @@ def _strings(packing: str, *, packs: bool) -> Transport:
         },
         packing + _STRING_CALLS,
         _STRING_TASKS,
+        chunks,
         packs=packs,
     )
 
@@ -162,20 +167,30 @@ _STRING_TASKS = """
         (then (call $h_result (i32.or (local.get $task) (i32.const @PACKED@)) (local.get $at)
           (global.get $top) (i32.shl (local.get $size) (i32.const 1))))
         (else (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))))
-    (func $fill (param $which i32) (param $task i32) (param $at i32)
-      (if (local.get $which)
-        (then (global.set $htarget (local.get $at))
-          (call $h_chunk_h (local.get $task) (i32.const @RESULTS@)) (global.set $htarget (i32.const 0)))
-        (else (global.set $starget (local.get $at))
-          (call $h_chunk_s (local.get $task) (i32.const @RESULTS@)) (global.set $starget (i32.const 0)))))
+    (func $fill (param $which i32) (param $task i32) (param $at i32) (param $ascii i32)
+      (if (local.get $which) (then
+        (global.set $htarget (local.get $at))
+        (call $h_chunk_h (local.get $task) (i32.const @RESULTS@)) (global.set $htarget (i32.const 0))
+        (return)))
+      (global.set $starget (select (i32.const @DIGITS@) (local.get $at)
+        (i32.gt_u (local.get $ascii) (i32.const @ASCII@))))
+      (if (local.get $ascii)
+        (then (call $h_ascii_s (local.get $task) (i32.const @RESULTS@)))
+        (else (call $h_chunk_s (local.get $task) (i32.const @RESULTS@))))
+      (global.set $starget (i32.const 0))
+      (if (i32.gt_u (local.get $ascii) (i32.const @ASCII@))
+        (then (call $unpack (local.get $at) (local.get $ascii)))))
     (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
-      (if (local.get $which)
-        (then (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)))
+      (if (local.get $which) (then
+        (call $h_emit_h (local.get $task) (local.get $at) (local.get $size)) (return)))
+      (if (call $pack_chunk (local.get $at) (local.get $size))
+        (then (call $h_emit_s (i32.or (local.get $task) (i32.const @PACKED@)) (i32.const @DIGITS@)
+          (i32.shl (local.get $size) (i32.const 1))))
         (else (call $h_emit_s (local.get $task) (local.get $at) (local.get $size)))))
     """
 
-STRINGS: Final = _strings(PACKING, packs=True)
-PLAIN_STRINGS: Final = _strings(AS_IT_IS, packs=False)
+STRINGS: Final = _strings(PACKING, PACKED_CHUNKS, packs=True)
+PLAIN_STRINGS: Final = _strings(AS_IT_IS, CHUNKS_AS_THEY_ARE, packs=False)
 """The same for engines whose vectors are switched off."""
 
 MEMORY: Final = Transport(
@@ -246,7 +261,7 @@ MEMORY: Final = Transport(
       (call $placed (local.get $to) (call $h_take (local.get $task) (local.get $to))))
     (func $put_result (param $task i32) (param $at i32) (param $size i32)
       (call $h_result (local.get $task) (local.get $at) (local.get $size)))
-    (func $fill (param $which i32) (param $task i32) (param $at i32) unreachable)
+    (func $fill (param $which i32) (param $task i32) (param $at i32) (param $ascii i32) unreachable)
     (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
       (call $h_emit (local.get $task) (local.get $which) (local.get $at) (local.get $size)))
     """,

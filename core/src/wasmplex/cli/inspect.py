@@ -54,7 +54,7 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
     else:
         from wasmplex.strategy import choose
 
-        _echo_tables(shape, choose(len(wasm), {}))
+        _echo_tables(shape, choose({}))
 
 
 def _echo_tables(shape: Shape, strategy: Strategy) -> None:

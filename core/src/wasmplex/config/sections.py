@@ -194,8 +194,8 @@ class EngineSection(_Section):
     cache: Text | None = None
     """Directory of compiled components, relative to this file; `wasmplex` in the user's cache if absent."""
     transport: Literal["auto", "strings", "memory"] = "auto"
-    """How bytes get into guests: through their memory, which is faster for bytes, or as strings, which makes
-    instances of large components faster; `auto` decides for each component."""
+    """How bytes get into guests: through memory that the host sees, or as strings, which is slower and there
+    to find out whether a fault is the host's. `auto` is memory, unless `optimize = false`."""
     optimize: bool = True
     """Whether components are changed in memory to be faster. `false` runs them as they are, to find out
     whether a fault is theirs or the host's."""
