@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
-from wasmplex.cli.table import echo_json, echo_table
+from wasmplex.cli.table import echo_folded, echo_json, echo_table
 from wasmplex.errors import BackendError, WasmplexError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
     from wasmplex.config import HostConfig
+    from wasmplex.routing.plan import RouteRow
 
 __all__ = ["command"]
 
@@ -125,11 +127,39 @@ def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
     }
 
 
+def _without_binding(rows: Iterable[RouteRow]) -> list[str]:
+    """Return a line for each plugin that serves imports without being told how."""
+    served: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        served.setdefault((row.served_by, row.plugin), []).append(row.import_)
+    return [
+        f"without a binding: {', '.join(names) if len(names) < _MANY else _counted(names)}; "
+        + _SERVED_BY.get(by, f"served by {plugin}")
+        for (by, plugin), names in served.items()
+    ]
+
+
+_MANY = 4
+_SERVED_BY = {
+    "types": "types alone, there is nothing to serve",
+    "resource": "served by the backend that each resource came from",
+}
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Return how many interfaces of which packages these are."""
+    packages = dict.fromkeys(name.partition("/")[0] for name in names)
+    return f"{len(names)} interfaces of {', '.join(packages)}"
+
+
 def _echo(assembly: Assembly) -> None:
     for planned in assembly.workloads:
         echo(f"workload {planned.config.name}: {planned.config.component}")
-        if rows := planned.plan.rows():
-            echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), rows)
+        rows = planned.plan.rows()
+        if bound := [row for row in rows if row.where]:
+            echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), bound)
+        for text in _without_binding(row for row in rows if not row.where):
+            echo_folded(text)
         for route in planned.plan.triggers:
             source = f", {route.messages}" if route.messages else ""
             echo(f"trigger {route.name} calls {route.export.name}{source}")

@@ -11,7 +11,7 @@ from wasmplex.cli.command import Command
 from wasmplex.cli.files import read_component
 from wasmplex.cli.options import as_json
 from wasmplex.cli.output import echo, echo_lines
-from wasmplex.cli.table import echo_json, echo_table
+from wasmplex.cli.table import echo_folded, echo_json, echo_table
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import Shape
@@ -77,8 +77,8 @@ def _echo_tables(shape: Shape, strategy: Strategy) -> None:
                 ],
             )
         echo()
-    echo(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
-    echo(f"runs, by default, with: {strategy.describe()}")
+    echo_folded(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
+    echo_folded(f"runs, by default, with: {strategy.describe()}")
     for section in shape.unknown_sections:
         echo(f"skipped: unknown section {section.id}, {section.size} bytes at {section.offset}")
 

@@ -24,10 +24,11 @@ from wasmplex.escaping import escape
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Output", "OutputError", "claimed", "echo", "echo_lines", "echo_safe", "encodable"]
+__all__ = ["Output", "OutputError", "claimed", "columns", "echo", "echo_lines", "echo_safe", "encodable"]
 
 
 _USUAL, _ERROR = 1, 2
+_DIGITS = 6
 
 
 class OutputError(FailureError):
@@ -126,6 +127,21 @@ def echo_safe(text: str) -> None:
     :raises OutputError: if that fails
     """
     click.echo(text, file=_ours())
+
+
+def columns() -> int | None:
+    """Return how many characters a line of standard output may have; None if any number will do.
+
+    ``COLUMNS`` says so, or the terminal; what is no terminal has room.
+    """
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and len(said) < _DIGITS and int(said) > 0:
+        return int(said)
+    ours = _ours()
+    try:
+        return os.get_terminal_size(ours.fileno()).columns or None if ours.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def encodable(text: str) -> bool:

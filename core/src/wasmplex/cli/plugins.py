@@ -10,7 +10,7 @@ import click
 from wasmplex.cli.command import Group as CommandGroup
 from wasmplex.cli.options import as_json, registry
 from wasmplex.cli.output import echo, echo_lines
-from wasmplex.cli.table import echo_json, echo_pairs, echo_table
+from wasmplex.cli.table import echo_folded, echo_json, echo_pairs, echo_table
 from wasmplex.errors import PluginError, UsageError, nearest
 from wasmplex.plugins.identity import Group
 
@@ -183,6 +183,6 @@ def _show(status: PluginStatus, *, traceback: bool) -> None:
         ]
     )
     for line in status.provides:
-        echo(f"  {line}")
+        echo_folded(f"  {line}", 4)
     if traceback and status.detail:
         echo_lines(status.detail)
