@@ -29,6 +29,8 @@ TABLES = [
     ("instances", "wasmplex.config.sections:Instances", "in a workload",
      "wasmplex.config.model:InstancesConfig"),
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),
+    ("trigger.messaging", "wasmplex.triggers.messaging.settings:MessagingTriggerSettings",
+     "in a workload, a table or a list of them; with `backend`, that backend's keys as well"),
     ("trigger.watch", "wasmplex.triggers.watch.trigger:WatchSettings", "in a workload"),
     ("[workload.NAME.import.LABEL]", "wasmplex.config.sections:BindingSection",
      'and `[workload.NAME.default."namespace:package"]`; its interface and its backend add their keys'),
@@ -36,6 +38,7 @@ TABLES = [
     ('[workload.NAME.default."wasi:http"]', "host_plugin_wasi.http_settings:OutgoingSettings",
      "host-plugin-wasi; and `import.LABEL` of an `outgoing-handler` with a label"),
     ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
+    ("a messaging binding", "wasmplex.interfaces.messaging.policy:MessagingSettings", "besides those above"),
 ]  # fmt: skip
 HEAD = """\
 # Configuration

@@ -56,6 +56,9 @@ class Guest:
         wasmcloud = [ROOT / "wit" / "wasmcloud" / "keyvalue.wit"]
         if self.wit == WASMCLOUD:
             return wasmcloud
+        if self.wit == MESSAGING:
+            messaging = [ROOT / "wit" / "wasmcloud" / name for name in ("messaging.wit", "messaging-0.2.wit")]
+            return [*WASI_WIT, *wasmcloud, *messaging]
         if self.wit == COUNTING:
             return []
         if self.wit == HOSTILE:
@@ -68,6 +71,7 @@ FORWARD = HERE / "wit" / "forward.wit"
 WASMCLOUD = HERE / "wit" / "wasmcloud.wit"
 HOSTILE = HERE / "wit" / "hostile.wit"
 COUNTING = HERE / "wit" / "counting.wit"
+MESSAGING = HERE / "wit" / "messaging.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -81,6 +85,13 @@ GUESTS = {
     "kvpairs": Guest("kv-pairs", "0.2.12", HERE / "wit" / "kvpairs.wit"),
     "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
     "counting": Guest("counting", wit=COUNTING),
+    "courier": Guest("courier", "0.2.12", MESSAGING),
+    "courier-old": Guest("courier-old", "0.2.12", MESSAGING),
+    "handler": Guest("handler", "0.2.12", MESSAGING),
+    "handler-old": Guest("handler-old", "0.2.12", MESSAGING),
+    "handler-both": Guest("handler-both", "0.2.12", MESSAGING),
+    "sink": Guest("sink", "0.2.12", MESSAGING),
+    "sink-old": Guest("sink-old", "0.2.12", MESSAGING),
     "hostile": Guest("hostile", "0.2.12", HOSTILE),
     "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),
     "hostilewasi": Guest("hostile", "0.2.12", HOSTILE),
@@ -183,7 +194,8 @@ def wit(guest: Guest) -> Path:
     (folder / "deps").mkdir(parents=True)
     for source in [guest.wit, *guest.deps]:
         target = folder if source == guest.wit else folder / "deps"
-        (target / source.name).write_text(source.read_text().replace("@0.2.12", f"@{guest.wasi}"))
+        name = source.name if source == guest.wit else f"{source.parent.name}-{source.name}"
+        (target / name).write_text(source.read_text().replace("@0.2.12", f"@{guest.wasi}"))
     return folder
 
 

@@ -105,6 +105,7 @@ def _assemble(
         except WasmplexError as error:
             attempt_all(error)
     triggers, found = _trigger_settings(config, workloads, environ)
+    problems += _conflicts(workloads)
     if problems := list(dict.fromkeys([*problems, *found])):
         raise UsageError(problems)
     return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
@@ -141,6 +142,16 @@ def _read_file(workload: WorkloadConfig) -> bytes:
             why=(error.strerror or str(error)).lower(),
             fix="build it, or correct the path; it starts at the configuration file",
         ) from None
+
+
+def _conflicts(workloads: list[PlannedWorkload]) -> list[Diagnostic]:
+    """Return what is wrong between the tables of one trigger in several workloads."""
+    routes = [(w.config.name, route) for w in workloads for route in w.plan.triggers]
+    found: list[Diagnostic] = []
+    for trigger in {id(route.trigger): route.trigger for _, route in routes}.values():
+        uses = [route.use(name) for name, route in routes if route.trigger is trigger]
+        found += trigger.conflicts(uses)
+    return found
 
 
 def _trigger_settings(

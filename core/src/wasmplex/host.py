@@ -352,9 +352,11 @@ class Host:
     async def drain(self) -> None:
         """Take nothing new and return when all calls have ended. The caller brings the deadline."""
         self._thread.require("the host")
-        async with anyio.create_task_group() as tasks:
-            for running in self._running.values():
-                tasks.start_soon(running.drain)
+        for last in (False, True):
+            async with anyio.create_task_group() as tasks:
+                for running in self._running.values():
+                    if running.drains_last is last:
+                        tasks.start_soon(running.drain)
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():
                 tasks.start_soon(workload.drain)

@@ -40,6 +40,7 @@ from wasmplex.plugins.triggers import (
     Trigger,
     TriggerBinding,
     TriggerSource,
+    TriggerUse,
 )
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation, stream
 from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
@@ -54,6 +55,6 @@ __all__ = [
     "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend",
     "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
     "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Threads", "Through",
-    "Trigger", "TriggerBinding", "TriggerSource", "Variant", "Workload", "WorkloadContext",
+    "Trigger", "TriggerBinding", "TriggerSource", "TriggerUse", "Variant", "Workload", "WorkloadContext",
     "channel", "escape", "get_logger", "hookimpl", "methods", "operation", "stream", "wit_package",
 ]  # fmt: skip

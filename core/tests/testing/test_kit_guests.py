@@ -10,6 +10,12 @@ import pytest
 BUILT = Path(__file__).parents[3] / "tests" / "guests" / "built"
 
 
+@pytest.mark.parametrize(("kind", "guest"), [("messaging", "courier"), ("messaging-old", "courier-old")])
+def test_guests_of_the_messaging_kit_are_the_built_ones(kind: str, guest: str) -> None:
+    bundled = files("wasmplex.testing") / "guests" / f"{kind}.wasm"
+    assert bundled.read_bytes() == (BUILT / f"{guest}.wasm").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", ["", "-labelled"])
 @pytest.mark.parametrize(("kind", "guest"), [("keyvalue", "kvforward"), ("keyvalue-async", "kvaforward")])
 def test_guests_of_the_kit_are_the_built_ones(kind: str, guest: str, suffix: str) -> None:

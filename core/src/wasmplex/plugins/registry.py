@@ -163,13 +163,16 @@ class Registry:
     def export_adapter(self, trigger: str, shape: Shape) -> tuple[ExportAdapter, Export] | None:
         """Return who can turn the events of a trigger into calls of the component, and of which export.
 
-        The first export, in the component's order, that an adapter can drive wins.
+        The first export, in the component's order, that an adapter can drive wins, or the one of the same
+        interface with a higher version.
 
         :raises PluginError: if two distributions can drive it, or none because a plugin is unusable
         """
+        found: tuple[ExportAdapter, Export] | None = None
+        best: InterfaceId | None = None
         for export in shape.exports:
             wanted = InterfaceId.try_parse(export.implements or export.name)
-            if wanted is None:
+            if wanted is None or (best is not None and not _newer(wanted, best)):
                 continue
             adapters = [
                 adapter
@@ -178,8 +181,8 @@ class Registry:
             ]
             what = f"export {wanted} for trigger {trigger}"
             if adapter := self._single(adapters, lambda a: a.interface.partition("@")[2], what):
-                return adapter, export
-        return None
+                found, best = (adapter, export), wanted
+        return found
 
     def export_adapters(self, trigger: str, package: str = "") -> tuple[ExportAdapter, ...]:
         """Return the adapters of a trigger: those of its own plugin, and of those that offer a WIT package.
@@ -365,6 +368,13 @@ class Registry:
                 continue
             if any(name in other.offers.get(group, ()) for other in self._added if other.in_process):
                 raise PluginError(f"{group.noun} {name!r} was added twice", where=str(entry.identity))
+
+
+def _newer(one: InterfaceId, other: InterfaceId) -> bool:
+    """Say whether it is the same interface in a higher version."""
+    if (one.package_name, one.interface) != (other.package_name, other.interface):
+        return False
+    return SemVer.parse(one.version or "0") > SemVer.parse(other.version or "0")
 
 
 def _object_name(plugin: object) -> str:

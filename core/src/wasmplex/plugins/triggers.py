@@ -8,7 +8,7 @@ like any other. It holds nothing that runs: `Trigger.start` makes a `RunningTrig
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from wasmplex.component.shape import Export
+    from wasmplex.errors import Diagnostic
 
 __all__ = [
     "ExportAdapter", "OwnBackend", "RunningTrigger", "Source", "Through", "Trigger", "TriggerBinding",
-    "TriggerSource",
+    "TriggerSource", "TriggerUse",
 ]  # fmt: skip
 
 
@@ -68,9 +69,11 @@ class OwnBackend:
     """Messages come from the backend that the trigger's own table names, as a binding would.
 
     :ivar features: what the backend has to declare
+    :ivar otherwise: where they come from if the table names none; without it, one has to be named
     """
 
     features: frozenset[str] = frozenset()
+    otherwise: Through | None = None
 
 
 Source: TypeAlias = Through | OwnBackend
@@ -96,6 +99,26 @@ class TriggerSource:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerUse:
+    """One table of a trigger in a configuration, planned.
+
+    :ivar workload: the workload's name
+    :ivar settings: the table, validated by `Trigger.settings`
+    :ivar where: where it stands
+    :ivar backend: equal for tables whose messages come from one backend; None if they come from none
+    :ivar namespace: where the backend has them
+    :ivar features: what the backend declares
+    """
+
+    workload: str
+    settings: Any
+    where: str
+    backend: object = None
+    namespace: str = ""
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerBinding:
     """One workload's use of a trigger: one table of ``trigger.<name>``.
 
@@ -116,7 +139,12 @@ class TriggerBinding:
 
 
 class RunningTrigger(ABC):
-    """The triggers of one kind in one host, from `serve` to the end. Made by `Trigger.start`."""
+    """The triggers of one kind in one host, from `serve` to the end. Made by `Trigger.start`.
+
+    :cvar drains_last: whether what others still do may give it work: it is drained after them
+    """
+
+    drains_last: ClassVar[bool] = False
 
     @abstractmethod
     async def serve(self, *, task_status: TaskStatus[Mapping[str, Any]]) -> None:
@@ -169,6 +197,10 @@ class Trigger(ABC):
         :raises wasmplex.errors.ConfigError: if the table makes no sense
         """
         return None
+
+    def conflicts(self, uses: Sequence[TriggerUse]) -> Iterable[Diagnostic]:
+        """Return what is wrong between the tables of all workloads of a configuration."""
+        return ()
 
     @abstractmethod
     def start(

@@ -27,7 +27,7 @@ from wasmplex.settings import Settings
 
 __all__ = ["Triggers"]
 
-_BACKEND = "backend"
+_BACKEND, _NAMESPACE = "backend", "namespace"
 
 
 @dataclass
@@ -108,12 +108,17 @@ class Triggers:
             self.problems.append(_broken(route, error))
             return None
         source_route = None
+        if isinstance(source, OwnBackend) and route.backend is None and source.otherwise is not None:
+            source = source.otherwise
         if isinstance(source, Through):
             source_route = through(source, route, table, self.shape, self.routes, self.problems)
             if source_route is None:
                 return None
         self.problems += source_problems(source, route, source_route, table)
-        namespace = f"{self.workload}/{route.name}" if isinstance(source, OwnBackend) else ""
+        namespace = ""
+        if isinstance(source, OwnBackend):
+            asked = table.values.get(_NAMESPACE)
+            namespace = asked if isinstance(asked, str) else f"{self.workload}/{route.name}"
         return replace(route, source=source_route, namespace=namespace)
 
 

@@ -17,7 +17,7 @@ from wasmplex.plugins.contracts import (
     InterfaceProvider,
 )
 from wasmplex.plugins.identity import PluginIdentity
-from wasmplex.plugins.triggers import ExportAdapter, Trigger
+from wasmplex.plugins.triggers import ExportAdapter, Trigger, TriggerUse
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,6 +126,16 @@ class TriggerRoute:
     backend: BackendRoute | None = None
     source: Route | None = None
     namespace: str = ""
+
+    def use(self, workload: str) -> TriggerUse:
+        """Return it as its trigger sees it."""
+        backend = self.source.backend if self.source is not None else self.backend
+        where = str(self.where)
+        if backend is None:
+            return TriggerUse(workload, self.settings, where)
+        namespace = self.namespace if self.source is None else self.source.namespace
+        identity, features = (backend.selector, backend.settings), backend.provider.features
+        return TriggerUse(workload, self.settings, where, identity, namespace, features)
 
     @property
     def messages(self) -> str:

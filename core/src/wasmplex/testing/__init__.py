@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from wasmplex.testing.blobstore import BlobStoreConformance
     from wasmplex.testing.hosting import HostFactory, WasmHost
     from wasmplex.testing.keyvalue import KeyValueConformance
+    from wasmplex.testing.messaging import MessagingConformance
 
 __all__ = [
     "EVENT_LOOPS", "BlobStoreConformance", "Delayed", "DelayedKeyValue", "FakeClock", "Faulty",
-    "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "Recording", "WasmHost", "plugin",
+    "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "MessagingConformance", "Recording",
+    "WasmHost", "plugin",
 ]  # fmt: skip
 
 DelayedKeyValue, FaultyKeyValue = Delayed, Faulty
@@ -29,6 +31,7 @@ DelayedKeyValue, FaultyKeyValue = Delayed, Faulty
 _KITS = {
     "BlobStoreConformance": "wasmplex.testing.blobstore",
     "KeyValueConformance": "wasmplex.testing.keyvalue",
+    "MessagingConformance": "wasmplex.testing.messaging",
 }
 
 

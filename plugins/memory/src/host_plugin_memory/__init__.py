@@ -1,4 +1,4 @@
-"""Key-value and blob store in the memory of the host process."""
+"""Key-value, blob store and messaging in the memory of the host process."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
-from wasmplex.plugin import BackendProvider, OpenContext, Settings, Size, hookimpl
+from wasmplex.plugin import BackendProvider, Duration, OpenContext, Settings, Size, hookimpl
 
 if TYPE_CHECKING:
     from host_plugin_memory.blobs import MemoryBlobBackend
+    from host_plugin_memory.broker import MemoryBroker
     from host_plugin_memory.store import MemoryBackend
 
-__all__ = ["MemoryBlobProvider", "MemoryBlobSettings", "MemoryProvider", "MemorySettings"]
+__all__ = [
+    "MemoryBlobProvider", "MemoryBlobSettings", "MemoryMessagingProvider", "MemoryMessagingSettings",
+    "MemoryProvider", "MemorySettings",
+]  # fmt: skip
 
 
 class MemorySettings(Settings):
@@ -76,7 +80,40 @@ class MemoryBlobProvider(BackendProvider[MemoryBlobSettings]):
         return MemoryBlobBackend(settings, self.features)
 
 
+class MemoryMessagingSettings(Settings):
+    """The settings of a ``memory`` binding of messaging."""
+
+    max_size: Annotated[Size, Field(ge=1024)] = 8 * 2**20
+    """What all messages together may take that have not been handled: bodies and 256 bytes for each."""
+    max_messages: Annotated[int, Field(ge=1)] = 10_000
+    """How many messages there may be that have not been handled."""
+    full_wait: Annotated[Duration, Field(ge=0)] = 2.0
+    """How long a publisher waits for room in a full broker; then publishing fails with quota-exceeded."""
+    per_worker: bool = False
+    """Whether each worker of `run --workers` may have a broker of its own: messages stay in their worker."""
+
+
+class MemoryMessagingProvider(BackendProvider[MemoryMessagingSettings]):
+    """Opens brokers that live as long as the host process."""
+
+    name = "memory"
+    capability = "messaging"
+    settings = MemoryMessagingSettings
+    features = frozenset(
+        {"dead-letters", "delayed-retry", "durable", "namespaces", "queue-groups", "request"}
+    )
+    durability = "until the host process ends"
+    in_process = True
+    per_worker = "per_worker"
+
+    async def open(self, settings: MemoryMessagingSettings, context: OpenContext) -> MemoryBroker:
+        """Open a broker without messages."""
+        from host_plugin_memory.broker import MemoryBroker
+
+        return MemoryBroker(settings, self.features)
+
+
 @hookimpl
 def wasmplex_backends() -> Iterable[BackendProvider[Any]]:
     """Register the providers."""
-    return [MemoryProvider(), MemoryBlobProvider()]
+    return [MemoryProvider(), MemoryBlobProvider(), MemoryMessagingProvider()]

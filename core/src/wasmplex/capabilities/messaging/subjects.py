@@ -1,0 +1,73 @@
+"""The grammar of subjects: that of NATS, whatever the backend.
+
+A subject is one token or more, with dots between: ``orders.new``. In a pattern the token ``*`` stands for any
+one token, and ``>``, as the last one, for one or more. See https://docs.nats.io/nats-concepts/subjects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from wasmplex.capabilities.messaging.errors import SubjectInvalid
+
+__all__ = ["MAX_SUBJECT", "check_pattern", "check_subject", "covers", "matcher"]
+
+MAX_SUBJECT = 1024
+"""Bytes of UTF-8 in a subject."""
+
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def check_subject(subject: str) -> str:
+    """Return a subject that a message may have.
+
+    :raises SubjectInvalid: if it is none, or holds a wildcard
+    """
+    _check(subject, "subject")
+    if ("*" in subject or ">" in subject) and not {"*", ">"}.isdisjoint(subject.split(".")):
+        raise SubjectInvalid("a message goes to one subject: it has no wildcard")
+    return subject
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern of subjects, which may be a plain one.
+
+    :raises SubjectInvalid: if it is none
+    """
+    _check(pattern, "pattern")
+    if ">" in pattern.split(".")[:-1]:
+        raise SubjectInvalid("the wildcard > is not the last token of the pattern")
+    return pattern
+
+
+def _check(text: str, what: str) -> None:
+    if _FORBIDDEN.search(text):
+        raise SubjectInvalid(f"the {what} has a space or a control character in it")
+    if not text:
+        raise SubjectInvalid(f"the {what} is empty")
+    if text[0] == "." or text[-1] == "." or ".." in text:
+        raise SubjectInvalid(f"a token of the {what} is empty")
+    if len(text) > MAX_SUBJECT // 4 and len(text.encode()) > MAX_SUBJECT:
+        raise SubjectInvalid(f"the {what} is over {MAX_SUBJECT} bytes")
+
+
+def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return what matches, as a whole, the subjects of any of the patterns: for ``fullmatch``."""
+    return re.compile("|".join(_expression(pattern) for pattern in patterns))
+
+
+def _expression(pattern: str) -> str:
+    tokens = {"*": r"[^.]+", ">": r".+"}
+    return r"\.".join(tokens.get(token) or re.escape(token) for token in pattern.split("."))
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Say whether every subject of the pattern `other` is one of `pattern`."""
+    ours, theirs = pattern.split("."), other.split(".")
+    for place, own in enumerate(ours):
+        if own == ">":
+            return len(theirs) > place
+        if place >= len(theirs) or (theirs[place] != own and (own != "*" or theirs[place] == ">")):
+            return False
+    return len(ours) == len(theirs)

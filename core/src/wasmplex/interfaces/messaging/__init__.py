@@ -1,0 +1,1 @@
+"""``wasmcloud:messaging`` from any message broker."""

@@ -1,0 +1,81 @@
+"""The conformance kit for message brokers.
+
+.. code-block:: python
+
+    from host_plugin_nats import NatsMessagingProvider
+    from wasmplex.testing import MessagingConformance
+
+    class TestNats(MessagingConformance):
+        provider = NatsMessagingProvider()
+
+        @pytest.fixture
+        def settings(self, nats_url):
+            return {"url": nats_url}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+
+from wasmplex.capabilities.messaging import FEATURES, Message, Unsupported
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, refused
+from wasmplex.testing.messaging.delivery_tests import DeliveryTests, DurableTests
+from wasmplex.testing.messaging.driver import Bench, ContractDriver, Inbox, MessagingDriver, Sender
+from wasmplex.testing.messaging.guests import GuestDriver, OldGuestDriver
+from wasmplex.testing.messaging.sending_tests import SendingTests
+
+__all__ = [
+    "Bench", "ContractDriver", "GuestDriver", "Inbox", "MessagingConformance", "MessagingDriver",
+    "OldGuestDriver", "Sender",
+]  # fmt: skip
+
+
+class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleTests, kit=True):
+    """Tests that a provider keeps the messaging contract; subclass it once and set `provider`.
+
+    One fixture may be defined: ``settings`` returns the binding's settings as they would stand in a
+    configuration file (default: none).
+    """
+
+    pytestmark = pytest.mark.anyio
+
+    capability = "messaging"
+    known_features = FEATURES
+    bench_type = Bench
+    contract_driver = ContractDriver
+    drivers: ClassVar[tuple[type[Driver[Any]], ...]] = (ContractDriver, GuestDriver, OldGuestDriver)
+
+    async def exercise(self, bench: Bench) -> None:
+        """Send a message and receive it."""
+        sender = await bench.sender()
+        async with bench.subscribed("a") as inbox:
+            await sender.publish(bench.subject("a"), b"1")
+            await inbox.take()
+
+    async def provoke(self, bench: Bench) -> Refused:
+        """Send a body over the limit."""
+        sender = await bench.sender(max_body=1)
+        error = await refused("message-too-large", sender.publish(bench.subject("a"), b"22"))
+        assert "publish" in error.text or not error.text  # an interface may have the case alone
+        return error
+
+    async def bind(self, bench: Bench) -> None:
+        """Bind a sender."""
+        await bench.sender()
+
+    def undeclared(self, bench: Bench) -> Mapping[str, Callable[[Any], Awaitable[Any]]]:
+        """Return what only backends with a feature may do."""
+        backend, place, subject = bench.backend, bench.namespace, bench.subject("a")
+        return {
+            "request": partial(_is_refused, lambda: backend.request(place, Message(subject, b""), 0.1)),
+            "dead-letters": partial(_is_refused, lambda: backend.keep(place, Message(subject, b""))),
+        }
+
+
+async def _is_refused(operation: Callable[[], Awaitable[Any]], bench: Bench) -> None:
+    with pytest.raises(Unsupported):
+        await operation()

@@ -1,0 +1,114 @@
+"""What becomes of a message after a delivery, and what a dead letter says. Decides, and does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import NamedTuple
+
+from wasmplex.capabilities.messaging import Delivery, Message
+from wasmplex.capabilities.messaging.handling import HandlerRejected
+from wasmplex.escaping import escape
+from wasmplex.redaction import KNOWN
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+
+__all__ = ["HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "resent"]
+
+HEADER = "Wasmplex-"
+"""What the headers of dead letters begin with."""
+
+_SHOWN = 500
+"""Characters of an error's text that a dead letter has."""
+
+
+class Fate(Enum):
+    """What becomes of a message."""
+
+    DONE = auto()
+    AGAIN = auto()
+    DEAD = auto()
+
+
+class Verdict(NamedTuple):
+    """The fate of a message.
+
+    :ivar after: seconds until it is delivered again
+    :ivar reason: why it is a dead letter, in a word
+    """
+
+    fate: Fate
+    after: float = 0.0
+    reason: str = ""
+
+
+_DONE = Verdict(Fate.DONE)
+
+
+def before(delivery: Delivery, settings: MessagingTriggerSettings) -> Verdict | None:
+    """Judge a message that the component is not to be called with; None if it is.
+
+    A message that was delivered too often without any outcome may be what ends the host.
+    """
+    if delivery.tries > settings.max_deliver:
+        return Verdict(Fate.DEAD, reason="max-deliver")
+    if len(delivery.message.body) > settings.max_body:
+        return Verdict(Fate.DEAD, reason="message-too-large")
+    return None
+
+
+def judge(error: Exception | None, tries: int, settings: MessagingTriggerSettings) -> Verdict:
+    """Judge a message by what its handling raised; None if it was handled."""
+    if error is None:
+        return _DONE
+    if isinstance(error, HandlerRejected):
+        return Verdict(Fate.DEAD, reason="rejected")
+    if tries >= settings.max_deliver:
+        return Verdict(Fate.DEAD, reason="max-deliver")
+    return Verdict(Fate.AGAIN, backoff(tries, settings))
+
+
+def backoff(tries: int, settings: MessagingTriggerSettings) -> float:
+    """Return the seconds until a message is delivered again, after so many tries."""
+    doublings = min(tries - 1, 32)
+    return float(min(settings.backoff * 2**doublings, settings.max_backoff))
+
+
+def dead_letter(
+    delivery: Delivery, subject: str, workload: str, reason: str, error: BaseException | None
+) -> Message:
+    """Return the message as it goes to the dead letters, with headers that say what happened to it."""
+    message = delivery.message
+    first_seen = datetime.fromtimestamp(delivery.first_seen, UTC).isoformat(timespec="milliseconds")
+    said = {
+        "Workload": workload,
+        "Reason": reason,
+        "Subject": message.subject,
+        "Tries": str(delivery.tries),
+        "First-Seen": first_seen.replace("+00:00", "Z"),
+        "Error": _one_line(error),
+        "Reply-To": message.reply_to or "",
+    }
+    headers = {f"{HEADER}{name}": value for name, value in said.items() if value}
+    return Message(subject, message.body, None, {**(message.headers or {}), **headers})
+
+
+def resent(letter: Message) -> Message:
+    """Return the message that a dead letter was.
+
+    :raises ValueError: if it does not say where it was sent
+    """
+    headers: Mapping[str, str] = letter.headers or {}
+    subject = headers.get(f"{HEADER}Subject")
+    if not subject:
+        raise ValueError(f"the header {HEADER}Subject is missing")
+    own = {name: value for name, value in headers.items() if not name.startswith(HEADER)}
+    return Message(subject, letter.body, headers.get(f"{HEADER}Reply-To"), own or None)
+
+
+def _one_line(error: BaseException | None) -> str:
+    """Return an error's text, safe for a header: printable, in a line, without secrets."""
+    if error is None:
+        return ""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return escape(KNOWN.text(text))[:_SHOWN].encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,132 @@
+"""The trigger ``messaging`` as the host knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from wasmplex.errors import Diagnostic
+from wasmplex.logs import get_logger
+from wasmplex.plugins.triggers import (
+    OwnBackend,
+    RunningTrigger,
+    Source,
+    Through,
+    Trigger,
+    TriggerBinding,
+    TriggerUse,
+)
+from wasmplex.triggers.messaging.intake import Intake
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+
+if TYPE_CHECKING:
+    import socket
+
+    from anyio.abc import TaskStatus
+
+    from wasmplex.component.shape import Export
+
+__all__ = ["MessagingTrigger", "RunningMessaging"]
+
+logger = get_logger("wasmplex.messaging")
+
+CONSUMER = "wasmcloud:messaging/consumer"
+HANDLER = "wasmcloud:messaging/handler"
+
+
+class MessagingTrigger(Trigger):
+    """Calls ``handle-message`` of components, at least once a message."""
+
+    name = "messaging"
+    settings = MessagingTriggerSettings
+    capability = "messaging"
+
+    def source(self, settings: MessagingTriggerSettings, export: Export) -> Source:
+        """Take messages from the backend that the table names, or from the one behind an import."""
+        needed = frozenset(
+            feature
+            for feature, asked in {
+                "durable": settings.durable,
+                "history": settings.start == "first",
+                "queue-groups": not settings.broadcast,
+            }.items()
+            if asked
+        )
+        through = Through(CONSUMER, settings.through, needed, key="through")
+        return OwnBackend(needed, otherwise=through) if settings.through is None else through
+
+    def conflicts(self, uses: Sequence[TriggerUse]) -> Iterator[Diagnostic]:
+        """Report a durable name that two tables claim: one would get what is the other's."""
+        for number, use in enumerate(uses):
+            first = next((other for other in uses[:number] if _claims(other) == _claims(use)), None)
+            if first is not None and (name := _durable(use)) is not None:
+                yield Diagnostic(
+                    f"workloads {first.workload} and {use.workload} claim the durable name {name!r}",
+                    use.where,
+                    f"{first.where} has it, and a durable subscription is of one table",
+                    'durable = "another-name"',
+                )
+
+    def start(
+        self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]
+    ) -> RunningMessaging:
+        """Return what serves the subscriptions of one host."""
+        return RunningMessaging(bindings)
+
+    async def share(self, settings: Any) -> Sequence[socket.socket]:
+        """Return nothing to share: the broker divides the messages between the workers."""
+        return ()
+
+
+class RunningMessaging(RunningTrigger):
+    """The subscriptions of one host."""
+
+    drains_last = True
+
+    def __init__(self, bindings: Sequence[TriggerBinding]) -> None:
+        self._bindings = bindings
+        self.intakes: list[Intake] = []
+
+    async def serve(self, *, task_status: TaskStatus[Mapping[str, Any]]) -> None:
+        """Serve until cancelled or drained; ready when the broker has confirmed every subscription.
+
+        :raises wasmplex.errors.ConfigError: if one can never be had as the configuration has it
+        :raises wasmplex.errors.FailureError: if one cannot be had now
+        """
+        async with anyio.create_task_group() as tasks:
+            for binding in self._bindings:
+                _tell_of_two(binding)
+                handle = await binding.handler(binding)
+                intake = Intake(binding, handle)
+                self.intakes.append(intake)
+                await tasks.start(intake.run)
+            subjects = [subject for binding in self._bindings for subject in binding.settings.subjects]
+            task_status.started({"subjects": subjects})
+
+    async def drain(self) -> None:
+        """Take no new messages and return when those taken have an outcome."""
+        for intake in self.intakes:
+            intake.stop()
+        for intake in self.intakes:
+            await intake.finish()
+
+
+def _durable(use: TriggerUse) -> str | None:
+    found: str | None = use.settings.subscription(use.workload).durable
+    return found
+
+
+def _claims(use: TriggerUse) -> tuple[object, ...]:
+    """Return what no two tables may have in common."""
+    return use.backend, use.namespace if "namespaces" in use.features else None, _durable(use)
+
+
+def _tell_of_two(binding: TriggerBinding) -> None:
+    """Say which export is called where a component has several."""
+    exports = [e.name for e in binding.workload.shape.exports if e.name.partition("@")[0] == HANDLER]
+    if len(exports) > 1:
+        logger.warning(
+            "workload %s exports %s: the newest is called", binding.workload.name, " and ".join(exports)
+        )

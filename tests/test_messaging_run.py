@@ -1,0 +1,116 @@
+"""Messages in `wasmplex run` as users type it: an HTTP guest publishes, handlers of both versions consume."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import guests
+import pytest
+from serving import Running, running
+
+HOST = """
+[http]
+listen = "127.0.0.1:0"
+
+[workload.shop]
+component = "{old}"
+trigger.http = {{ path = "/" }}
+default."wasi:keyvalue" = {{ backend = "memory", namespace = "seen" }}
+import.orders = {{ {broker}{namespace} }}
+import.audit = {{ {broker} }}
+trigger.messaging = {{ through = "orders", subjects = ["{root}.shop.>"] }}
+
+[workload.store]
+component = "{new}"
+default."wasmcloud:keyvalue" = {{ backend = "memory", namespace = "seen" }}
+import.audit = {{ {broker} }}
+[[workload.store.trigger.messaging]]
+{table}
+subjects = ["{root}.store.*"]
+backoff = "50ms"
+max_deliver = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("host")
+    config = folder / "host.toml"
+    config.write_text(
+        HOST.format(
+            old=guests.path("handler-old"),
+            new=guests.path("handler"),
+            broker='backend = "memory"',
+            namespace=', namespace = "orders"',
+            root="orders",
+            table='backend = "memory"\nnamespace = "orders"',
+        )
+    )
+    with running(config) as host:
+        assert host.url
+        yield host
+
+
+def ask(host: Running, path: str) -> str:
+    with urlopen(host.url.rstrip("/") + path, timeout=30) as response:
+        return str(response.read().decode().removesuffix("\n"))
+
+
+def until(expected: str, asked: Callable[[], str]) -> None:
+    deadline = time.monotonic() + 20
+    while (found := asked()) != expected and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found == expected
+
+
+@pytest.mark.parametrize("subject", ["orders.shop.new", "orders.store.new"])
+def test_a_handler_consumes_what_an_http_guest_publishes(host: Running, subject: str) -> None:
+    body = subject.replace(".", "-")
+    assert ask(host, f"/publish/{subject}/{body}?n=50") == "ok"
+    for number in range(50):
+        until("1", lambda number=number: ask(host, f"/seen/{body}{number}"))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("subject", ["orders.shop.ask", "orders.store.ask"])
+def test_a_request_is_answered_through_another_label(host: Running, subject: str) -> None:
+    assert ask(host, f"/request/{subject}/hello") == "hello"
+
+
+def test_a_message_that_is_not_handled_is_delivered_again(host: Running) -> None:
+    assert ask(host, "/publish/orders.store.new/retry-this") == "ok"
+    until("3", lambda: ask(host, "/seen/retry-this"))
+    assert ask(host, "/publish/orders.store.new/reject-this") == "ok"
+    until("1", lambda: ask(host, "/seen/reject-this"))
+    given_up = r"a message to orders\.store\.new is given up after (\d) deliveries \((\S+)\)"
+    until("[('3', 'max-deliver'), ('1', 'rejected')]", lambda: str(re.findall(given_up, host.log())))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/publish/orders..new/x", "subject-invalid"),
+        ("/publish/orders.*/x", "subject-invalid"),
+        ("/publish/$JS.API.INFO/x", "access-denied"),
+        ("/request/nobody.listens/x", "broker-unavailable"),
+    ],
+)
+def test_what_is_refused(host: Running, path: str, said: str) -> None:
+    assert ask(host, path).startswith(f"{said}: ")
+
+
+def test_draining_handles_what_was_published(tmp_path: Path) -> None:
+    config = tmp_path / "host.toml"
+    config.write_text(
+        HOST.format(
+            old=guests.path("handler-old"), new=guests.path("handler"), broker='backend = "memory"',
+            namespace=', namespace = "orders"', root="orders",
+            table='backend = "memory"\nnamespace = "orders"',
+        )
+    )  # fmt: skip
+    with running(config) as host:
+        assert ask(host, "/publish/orders.store.new/work1-?n=200") == "ok"
+        host.process.terminate()
+        assert host.process.wait(40) == 0
+        assert "orders.store.*: 200 handled, 0 retried, 0 dead letters, 0 lost" in host.log()
