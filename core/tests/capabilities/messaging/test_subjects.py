@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wasmplex.capabilities.messaging import SubjectInvalid
 from wasmplex.capabilities.messaging.subjects import check_pattern, check_subject, covers, matcher
 
-tokens = st.text("ab*>", min_size=1, max_size=2)
+tokens = st.sampled_from(["a", "b", "ab", "*", ">"])
 texts = st.lists(tokens, min_size=1, max_size=4).map(".".join)
 WILDCARDS = {"*", ">"}
 
@@ -36,6 +36,14 @@ def test_what_a_pattern_matches(pattern: str, subject: str) -> None:
         return
     found = matcher([check_pattern(pattern)]).fullmatch(check_subject(subject))
     assert bool(found) == matches(pattern, subject)
+
+
+@pytest.mark.parametrize("text", ["a*", "*a.b", "a.b>", "**"])
+def test_a_wildcard_is_a_token_of_its_own(text: str) -> None:
+    with pytest.raises(SubjectInvalid):
+        check_pattern(text)
+    with pytest.raises(SubjectInvalid):
+        check_subject(text)
 
 
 @given(texts, texts, texts)

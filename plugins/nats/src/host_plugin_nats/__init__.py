@@ -1,4 +1,4 @@
-"""Key-value on NATS JetStream."""
+"""Key-value on NATS JetStream, and messaging on NATS, with JetStream where it is to be durable."""
 
 from __future__ import annotations
 
@@ -20,26 +20,19 @@ from wasmplex.plugin import (
 )
 
 if TYPE_CHECKING:
+    from host_plugin_nats.broker import NatsBroker
     from host_plugin_nats.store import NatsBackend
 
-__all__ = ["NatsProvider", "NatsSettings"]
+__all__ = [
+    "NatsConnection", "NatsMessagingProvider", "NatsMessagingSettings", "NatsProvider", "NatsSettings",
+]  # fmt: skip
 
 
-class NatsSettings(Settings):
-    """The settings of a ``nats`` binding."""
+class NatsConnection(Settings):
+    """How a server is reached, whatever for."""
 
     url: SecretUrl = SecretUrl("nats://127.0.0.1:4222")
     """``nats://`` or ``tls://``, several with commas between; may hold user and password, or a token."""
-    bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] = "wasmplex"
-    """The JetStream key-value bucket that holds all buckets of guests, as prefixes of its keys."""
-    create: bool = True
-    """Whether to make it if it is missing."""
-    replicas: Annotated[int, Field(ge=1, le=5)] = 1
-    """Servers that keep a copy, when it is made."""
-    storage: Literal["file", "memory"] = "file"
-    """Where they keep it, when it is made."""
-    max_bytes: Annotated[Size, Field(ge=1)] | None = None
-    """What it may take, when it is made."""
     domain: Annotated[str, Field(pattern=r"^[^\s.*>$]+$")] | None = None
     """The JetStream domain."""
     user: str | None = None
@@ -75,6 +68,21 @@ class NatsSettings(Settings):
         return url
 
 
+class NatsSettings(NatsConnection):
+    """The settings of a ``nats`` binding."""
+
+    bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] = "wasmplex"
+    """The JetStream key-value bucket that holds all buckets of guests, as prefixes of its keys."""
+    create: bool = True
+    """Whether to make it if it is missing."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Servers that keep a copy, when it is made."""
+    storage: Literal["file", "memory"] = "file"
+    """Where they keep it, when it is made."""
+    max_bytes: Annotated[Size, Field(ge=1)] | None = None
+    """What it may take, when it is made."""
+
+
 class NatsProvider(BackendProvider[NatsSettings]):
     """Opens stores on NATS servers."""
 
@@ -94,7 +102,41 @@ class NatsProvider(BackendProvider[NatsSettings]):
         return await NatsBackend.open(settings, context, self.features)
 
 
+class NatsMessagingSettings(NatsConnection):
+    """The settings of a ``nats`` binding of messaging."""
+
+    stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] | None = None
+    """The JetStream stream of durable subscriptions; found by their subjects if absent, else made."""
+    create: bool = True
+    """Whether to make streams that are missing."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Servers that keep a copy, when a stream is made."""
+    storage: Literal["file", "memory"] = "file"
+    """Where they keep it, when a stream is made."""
+    max_bytes: Annotated[Size, Field(ge=1)] | None = None
+    """What a stream may take, when it is made."""
+
+
+class NatsMessagingProvider(BackendProvider[NatsMessagingSettings]):
+    """Connects to NATS servers as brokers."""
+
+    name = "nats"
+    capability = "messaging"
+    settings = NatsMessagingSettings
+    features = frozenset({"dead-letters", "delayed-retry", "durable", "history", "queue-groups", "request"})
+    durability = "durable ones as JetStream keeps them: a crash of the server's process; else nothing"
+
+    async def open(self, settings: NatsMessagingSettings, context: OpenContext) -> NatsBroker:
+        """Connect.
+
+        :raises wasmplex.errors.BackendError: if the server cannot be reached, or refuses us
+        """
+        from host_plugin_nats.broker import NatsBroker
+
+        return await NatsBroker.open(settings, context, self.features)
+
+
 @hookimpl
 def wasmplex_backends() -> Iterable[BackendProvider[Any]]:
-    """Register the provider."""
-    return [NatsProvider()]
+    """Register the providers."""
+    return [NatsProvider(), NatsMessagingProvider()]

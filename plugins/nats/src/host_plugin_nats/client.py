@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-__all__ = ["bury", "on_end", "server_version"]
+__all__ = ["bury", "forget", "leave", "listen", "on_end", "pause", "resume", "server_version"]
 
 
 def server_version(client: Client) -> str:
@@ -34,6 +35,57 @@ def on_end(client: Client, ended: Callable[[], None]) -> None:
         ended()
     else:
         task.add_done_callback(done)
+
+
+class _Direct:
+    """Stands where a subscription has its queue, and has each message handled at once.
+
+    With the library's own, a task moves each message from the queue to its callback, and a full queue drops.
+    """
+
+    def __init__(self, handle: Callable[[Msg], None]) -> None:
+        self.put_nowait = handle
+
+
+async def listen(client: Client, subject: str, queue: str, handle: Callable[[Msg], None]) -> int:
+    """Subscribe, and have each message handled as soon as it has been read; return the number."""
+    subscription = await client.subscribe(subject, queue, pending_msgs_limit=0, pending_bytes_limit=0)
+    subscription._pending_queue = _Direct(handle)  # type: ignore[assignment]
+    return int(subscription._id)
+
+
+async def leave(client: Client, number: int) -> None:
+    """Unsubscribe; what is on the way is handled all the same until the caller has flushed."""
+    await client._send_unsubscribe(number)
+
+
+def forget(client: Client, numbers: Iterable[int]) -> None:
+    """Handle nothing any more that comes for some subscriptions."""
+    for number in numbers:
+        client._subs.pop(number, None)
+
+
+def pause(client: Client) -> None:
+    """Read nothing from the socket; and expect no answer to a ping meanwhile."""
+    client._pings_outstanding = 0
+    if (transport := _transport(client)) is not None:
+        transport.pause_reading()
+
+
+def resume(client: Client) -> None:
+    """Read again."""
+    client._pings_outstanding = 0
+    if (transport := _transport(client)) is not None:
+        transport.resume_reading()
+
+
+def _transport(client: Client) -> asyncio.Transport | None:
+    """Return the socket's transport; None for one that cannot be paused, a web socket's say."""
+    writer = getattr(client._transport, "_io_writer", None)
+    transport = getattr(writer, "transport", None)
+    if isinstance(transport, asyncio.Transport) and not transport.is_closing():
+        return transport
+    return None
 
 
 def bury(client: Client) -> None:

@@ -9,17 +9,17 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from wasmplex.plugin import BackendError
 
-from host_plugin_nats import NatsSettings
+from host_plugin_nats import NatsConnection
 
 __all__ = ["address", "options"]
 
 
-def address(settings: NatsSettings) -> str:
+def address(settings: NatsConnection) -> str:
     """Return where the servers are, without credentials."""
     return ",".join(_place(parts) for parts in _urls(settings))
 
 
-def _urls(settings: NatsSettings) -> list[SplitResult]:
+def _urls(settings: NatsConnection) -> list[SplitResult]:
     return [urlsplit(url.strip()) for url in settings.url.get_secret_value().split(",")]
 
 
@@ -28,7 +28,7 @@ def _place(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}:{parts.port or 4222}"
 
 
-def options(settings: NatsSettings, base: Path) -> dict[str, Any]:
+def options(settings: NatsConnection, base: Path) -> dict[str, Any]:
     """Return the options of ``nats.connect`` that depend on the settings.
 
     Credentials are taken out of the URLs: the library's messages quote those.
@@ -53,7 +53,7 @@ def options(settings: NatsSettings, base: Path) -> dict[str, Any]:
     return found
 
 
-def _credentials(settings: NatsSettings, parts: SplitResult) -> dict[str, str]:
+def _credentials(settings: NatsConnection, parts: SplitResult) -> dict[str, str]:
     token = settings.token.get_secret_value() if settings.token else None
     user = settings.user or (unquote(parts.username) if parts.username else None)
     password = settings.password.get_secret_value() if settings.password else None
@@ -66,7 +66,7 @@ def _credentials(settings: NatsSettings, parts: SplitResult) -> dict[str, str]:
     return {} if user is None else {"user": user, "password": password or ""}
 
 
-def _tls(settings: NatsSettings, base: Path) -> ssl.SSLContext:
+def _tls(settings: NatsConnection, base: Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(
             cafile=base / settings.tls_ca_file if settings.tls_ca_file else None
@@ -76,7 +76,7 @@ def _tls(settings: NatsSettings, base: Path) -> ssl.SSLContext:
             context.load_cert_chain(base / settings.tls_cert_file, key)
     except (OSError, ssl.SSLError) as error:
         why = error.strerror or type(error).__name__
-        raise BackendError("the TLS files of the NATS store cannot be used", why=why) from error
+        raise BackendError("the TLS files of the NATS connection cannot be used", why=why) from error
     if not settings.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

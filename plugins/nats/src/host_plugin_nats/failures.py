@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wasmplex.capabilities.errors import ErrorCases
 from wasmplex.capabilities.keyvalue import (
+    CASES,
     AccessDenied,
     KeyValueError,
     Other,
     QuotaExceeded,
     StoreUnavailable,
-    Timeout,
 )
 from wasmplex.plugin import BackendError
 
-__all__ = ["WRONG_SEQUENCE", "ApiError", "api_failed", "opening_failed"]
+__all__ = ["FULL", "NO_STREAM", "UNREADY", "WRONG_SEQUENCE", "ApiError", "api_failed", "opening_failed"]
 
 WRONG_SEQUENCE = {10071, 10164}
 """What a publish is answered whose expected sequence is not the last one."""
 NO_STREAM = 10059
-_FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
+FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
-_AWAY = {10003, 10008, 10009, 10074, 10076}
+UNREADY = {10003, 10008, 10009, 10074, 10076}
 
 
 class ApiError(Exception):
@@ -39,21 +40,31 @@ class ApiError(Exception):
 def api_failed(error: ApiError) -> KeyValueError:
     """Return what the guest is told."""
     text = str(error)
-    if error.code in _FULL or "maximum" in text or "no space left" in text or "resources" in text:
+    if error.code in FULL or "maximum" in text or "no space left" in text or "resources" in text:
         return QuotaExceeded("the server's store is full")
     if error.code in _DENIED:
         return AccessDenied("the account has no JetStream")
-    if error.code in _AWAY or error.code == NO_STREAM:
+    if error.code in UNREADY or error.code == NO_STREAM:
         return StoreUnavailable("JetStream is not ready")
     return Other(f"JetStream reports error {error.code}")
 
 
-def opening_failed(error: Exception, address: str) -> BackendError:
-    """Return what the operator is told."""
-    what = f"cannot open the NATS store at {address}"
-    match error:
-        case AccessDenied():
-            return BackendError(what, why=str(error), fix="check user, password, token or creds")
-        case StoreUnavailable() | Timeout():
-            return BackendError(what, why=str(error), fix="check that the server runs, with JetStream (-js)")
+def opening_failed(
+    error: Exception,
+    address: str,
+    what: str = "store",
+    cases: ErrorCases = CASES,
+    needs: str = ", with JetStream (-js)",
+) -> BackendError:
+    """Return what the operator is told.
+
+    :param what: what could not be opened
+    :param cases: the errors of its capability
+    :param needs: what its server needs
+    """
+    what = f"cannot open the NATS {what} at {address}"
+    if isinstance(error, cases.denied):
+        return BackendError(what, why=str(error), fix="check user, password, token or creds")
+    if isinstance(error, (cases.unavailable, cases.timeout)):
+        return BackendError(what, why=str(error), fix=f"check that the server runs{needs}")
     return BackendError(what, why=str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -18,10 +18,11 @@ import anyio
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from wasmplex.capabilities.keyvalue import AccessDenied, KeyValueError, QuotaExceeded, StoreUnavailable
+from wasmplex.capabilities.errors import CapabilityError, ErrorCases
+from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.client import bury, on_end, server_version
+from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version
 
 __all__ = ["Inbox", "Link"]
 
@@ -30,8 +31,8 @@ logger = get_logger("wasmplex.backends.nats")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
 _CLOSING = 0.5
+_LONGEST_FLUSH = 5  # those who flush bring deadlines of their own
 
-Lost = StoreUnavailable
 Headers = Mapping[str, str]
 
 
@@ -40,19 +41,30 @@ class Inbox:
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        self._messages: asyncio.Queue[Msg | KeyValueError] = asyncio.Queue()
+        self._messages: asyncio.Queue[Msg | CapabilityError] = asyncio.Queue()
 
-    def put(self, message: Msg | KeyValueError) -> None:
+    def put(self, message: Msg | CapabilityError) -> None:
         """Add a message, or the error that ends them."""
         self._messages.put_nowait(message)
+
+    def next_nowait(self) -> Msg | None:
+        """Return the next message; None if there is none yet."""
+        try:
+            message = self._messages.get_nowait()
+        except asyncio.QueueEmpty:
+            return None
+        if isinstance(message, CapabilityError):
+            self._messages.put_nowait(message)
+            return None
+        return message
 
     async def next(self) -> Msg:
         """Return the next message.
 
-        :raises StoreUnavailable: if the connection was lost
+        :raises wasmplex.capabilities.errors.CapabilityError: if the connection was lost
         """
         message = await self._messages.get()
-        if isinstance(message, KeyValueError):
+        if isinstance(message, CapabilityError):
             self._messages.put_nowait(message)
             raise message
         return message
@@ -64,6 +76,7 @@ class Link:
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
     :param renew: returns the options of now, for a server that refuses the old ones
+    :param cases: the errors of the capability that it is for; the methods raise those
     """
 
     def __init__(
@@ -71,10 +84,12 @@ class Link:
         options: Mapping[str, Any],
         prepare: Callable[[], Awaitable[None]],
         renew: Callable[[], Awaitable[Mapping[str, Any]]],
+        cases: ErrorCases = CASES,
     ) -> None:
         self._options = options
         self._prepare = prepare
         self._renew = renew
+        self._cases = cases
         self._client: Client | None = None
         self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._inboxes: set[Inbox] = set()
@@ -103,7 +118,7 @@ class Link:
     async def open(self) -> None:
         """Connect.
 
-        :raises wasmplex.capabilities.keyvalue.KeyValueError: typed, if that is not possible
+        :raises wasmplex.capabilities.errors.CapabilityError: typed, if that is not possible
         """
         try:
             await self._connect()
@@ -122,7 +137,7 @@ class Link:
             if client is not None:
                 with anyio.move_on_after(_CLOSING):
                     await client.close()
-            self._lost(client, "the store is closed")
+            self._lost(client, "it is closed")
             await anyio.lowlevel.checkpoint()  # what was cancelled ends
 
     async def wait_up(self) -> None:
@@ -134,8 +149,8 @@ class Link:
     async def request(self, subject: str, payload: bytes = b"", headers: Headers | None = None) -> Msg:
         """Publish, and return the first answer. The caller brings the deadline.
 
-        :raises StoreUnavailable: if there is no connection, it is lost, or nobody answers there
-        :raises QuotaExceeded: if the message is longer than the server takes
+        :raises wasmplex.capabilities.errors.CapabilityError: `ErrorCases.unavailable` if there is no
+            connection, or it is lost; `ErrorCases.exceeded` if the message is longer than the server takes
         """
         token, answer = await self.send(subject, payload, headers)
         try:
@@ -162,35 +177,75 @@ class Link:
         """Want no answer any more."""
         self._answers.pop(token, None)
 
-    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+    async def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: Headers | None = None
+    ) -> None:
         """Publish, and wait for nothing."""
-        await self._publish(self._usable(), subject, payload, reply, None)
+        await self._publish(self._usable(), subject, payload, reply, headers)
+
+    async def flush(self) -> None:
+        """Return when the server has processed all that was sent before. The caller brings the deadline."""
+        try:
+            await self._usable().flush(_LONGEST_FLUSH)
+        except (errors.Error, OSError) as error:
+            raise self._cases.unavailable("the connection is lost") from error
+
+    async def listen(self, subject: str, queue: str, handle: Callable[[Msg], None]) -> int:
+        """Have each message of a subject handled; lasts until `leave`, or until the connection is lost.
+
+        :param queue: the group whose members share the messages; empty for none
+        """
+        try:
+            return await listen(self._usable(), subject, queue, handle)
+        except (errors.Error, OSError) as error:
+            raise self._cases.unavailable("the connection is lost") from error
+
+    async def leave(self, numbers: Iterable[int], *, flush: bool = True) -> None:
+        """Undo `listen`.
+
+        :param flush: whether what the server has sent before is handled when this returns
+        """
+        client = self._client
+        if client is not None and client.is_connected:
+            with suppress(errors.Error, OSError):
+                for number in numbers:
+                    await leave(client, number)
+                if flush:
+                    await client.flush(_LONGEST_FLUSH)
+                forget(client, numbers)
+
+    def pause(self) -> None:
+        """Read nothing from the server: it keeps what it has to send, as long as it can."""
+        if self._client is not None:
+            pause(self._client)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._client is not None:
+            resume(self._client)
 
     @asynccontextmanager
-    async def inbox(self) -> AsyncIterator[Inbox]:
-        """Return an inbox with a subject of its own."""
+    async def inbox(self, *, flush: bool = False) -> AsyncIterator[Inbox]:
+        """Return an inbox with a subject of its own.
+
+        :param flush: whether all that was sent there before it is left is in it afterwards
+        """
         client = self._usable()
         inbox = Inbox(client.new_inbox())
-
-        async def put(message: Msg) -> None:
-            inbox.put(message)
-
-        subscription = await client.subscribe(
-            inbox.subject, cb=put, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        number = await self.listen(inbox.subject, "", inbox.put)
         self._inboxes.add(inbox)
         try:
             yield inbox
         finally:
+            with anyio.CancelScope(shield=True):
+                await self.leave([number], flush=flush)
             self._inboxes.discard(inbox)
-            with suppress(errors.Error, OSError), anyio.CancelScope(shield=True):
-                await subscription.unsubscribe()
 
     def _usable(self) -> Client:
         if self._client is None or not self._client.is_connected:
             if self._denied:
-                raise AccessDenied("the server refuses the credentials")
-            raise Lost("the connection is lost" if not self._closed else "the store is closed")
+                raise self._cases.denied("the server refuses the credentials")
+            raise self._cases.unavailable("the connection is lost" if not self._closed else "it is closed")
         return self._client
 
     async def _publish(
@@ -201,11 +256,11 @@ class Link:
         except errors.MaxPayloadError:
             raise self.too_long() from None
         except (errors.Error, OSError) as error:
-            raise Lost("the connection is lost") from error
+            raise self._cases.unavailable("the connection is lost") from error
 
-    def too_long(self) -> QuotaExceeded:
+    def too_long(self) -> CapabilityError:
         """Return the error for a message over the server's limit."""
-        return QuotaExceeded(f"the server takes messages of at most {self.max_payload} bytes")
+        return self._cases.exceeded(f"the server takes messages of at most {self.max_payload} bytes")
 
     # ------------------------------------------------------------ connecting
 
@@ -254,19 +309,19 @@ class Link:
             await client.close()
         bury(client)
 
-    def _refusal(self, reasons: list[Exception]) -> KeyValueError:
+    def _refusal(self, reasons: list[Exception]) -> CapabilityError:
         text = " ".join(str(reason) for reason in reasons).lower()
         if (
             any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
             or "authorization" in text
         ):
             self._denied = True
-            return AccessDenied("the server refuses the credentials")
+            return self._cases.denied("the server refuses the credentials")
         causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
         cause = causes[-1] if causes else reasons[0]
         if isinstance(cause, OSError) and cause.strerror:
-            return Lost(cause.strerror)
-        return Lost(str(cause) or type(cause).__name__)
+            return self._cases.unavailable(cause.strerror)
+        return self._cases.unavailable(str(cause) or type(cause).__name__)
 
     def _lost(self, client: Client | None, why: str) -> None:
         if client is not self._client:
@@ -275,7 +330,7 @@ class Link:
         self._up.clear()
         if client is not None:
             bury(client)
-        error = Lost(why)
+        error = self._cases.unavailable(why)
         answers, self._answers = self._answers, {}
         for _, answer in answers.values():
             _fail(answer, error)
@@ -293,7 +348,7 @@ class Link:
                 if self._denied:
                     self._options = await self._renew()
                 await self._connect()
-            except KeyValueError as error:
+            except CapabilityError as error:
                 logger.debug("nats: still no connection: %s", error)
             except Exception as error:  # noqa: BLE001  whatever it is, the next attempt may succeed
                 logger.warning("nats: cannot use the new connection: %s", type(error).__name__)
@@ -313,7 +368,7 @@ class Link:
             return
         for subject, answer in self._answers.values():
             if f'"{subject.lower()}"' in text:
-                _fail(answer, AccessDenied("the user lacks a permission"))
+                _fail(answer, self._cases.denied("the user lacks a permission"))
 
 
 _NOBODY: tuple[str, asyncio.Future[Msg] | None] = ("", None)

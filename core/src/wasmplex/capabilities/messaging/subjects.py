@@ -1,7 +1,7 @@
 """The grammar of subjects: that of NATS, whatever the backend.
 
 A subject is one token or more, with dots between: ``orders.new``. In a pattern the token ``*`` stands for any
-one token, and ``>``, as the last one, for one or more. See https://docs.nats.io/nats-concepts/subjects.
+one token, and ``>``, as the last one, for one or more; both stand nowhere else. See https://docs.nats.io/nats-concepts/subjects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def check_subject(subject: str) -> str:
     :raises SubjectInvalid: if it is none, or holds a wildcard
     """
     _check(subject, "subject")
-    if ("*" in subject or ">" in subject) and not {"*", ">"}.isdisjoint(subject.split(".")):
+    if "*" in subject or ">" in subject:
         raise SubjectInvalid("a message goes to one subject: it has no wildcard")
     return subject
 
@@ -36,7 +36,10 @@ def check_pattern(pattern: str) -> str:
     :raises SubjectInvalid: if it is none
     """
     _check(pattern, "pattern")
-    if ">" in pattern.split(".")[:-1]:
+    tokens = pattern.split(".")
+    if any(len(token) > 1 and ("*" in token or ">" in token) for token in tokens):
+        raise SubjectInvalid("a wildcard is a token of its own")
+    if ">" in tokens[:-1]:
         raise SubjectInvalid("the wildcard > is not the last token of the pattern")
     return pattern
 

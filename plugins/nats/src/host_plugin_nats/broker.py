@@ -1,0 +1,223 @@
+"""NATS as a broker: core NATS, and JetStream where a stream keeps the messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from nats.aio.msg import Msg
+from wasmplex.capabilities.messaging import (
+    CASES,
+    BrokerUnavailable,
+    Deliveries,
+    Kept,
+    Message,
+    MessageTooLarge,
+    MessagingBackend,
+    MessagingError,
+    NoReply,
+    NoResponders,
+    Subscription,
+    Timeout,
+    Unsupported,
+)
+from wasmplex.plugin import ConfigError, OpenContext, get_logger
+
+from host_plugin_nats import NatsMessagingSettings
+from host_plugin_nats.connecting import address, options
+from host_plugin_nats.core import core
+from host_plugin_nats.durable import durable
+from host_plugin_nats.failures import ApiError, opening_failed
+from host_plugin_nats.headers import REPLY_TO, message_of
+from host_plugin_nats.jetstream import JetStream, failed, parsed
+from host_plugin_nats.link import Link
+
+__all__ = ["NatsBroker"]
+
+logger = get_logger("wasmplex.backends.nats")
+
+_JETSTREAM = frozenset({"dead-letters", "delayed-retry", "durable", "history"})
+
+
+class NatsBroker(MessagingBackend):
+    """One open connection, for all bindings with equal settings."""
+
+    def __init__(
+        self, settings: NatsMessagingSettings, context: OpenContext, features: frozenset[str]
+    ) -> None:
+        self.address = address(settings)
+        self._all_features = features
+        self._settings = settings
+        self._context = context
+        self._link = self._connection(self._prepare)
+        self._jetstream = JetStream(self._link, settings)
+
+    def __repr__(self) -> str:
+        return f"nats: {self.address}, {'up' if self._link.is_up else 'down'}"
+
+    @property
+    def features(self) -> frozenset[str]:  # type: ignore[override]
+        """What the server can do: without JetStream nothing is durable."""
+        return self._all_features if self._jetstream.there else self._all_features - _JETSTREAM
+
+    @classmethod
+    async def open(
+        cls, settings: NatsMessagingSettings, context: OpenContext, features: frozenset[str]
+    ) -> NatsBroker:
+        """Connect; everything is closed again if that fails."""
+        broker = cls(settings, context, features)
+        try:
+            async with asyncio.timeout(settings.timeout):
+                await broker._link.open()
+        except TimeoutError as error:
+            late = Timeout("no answer from the server")
+            raise opening_failed(late, broker.address, "broker", CASES, "") from error
+        except MessagingError as error:
+            raise opening_failed(error, broker.address, "broker", CASES, "") from error
+        return broker
+
+    def _connection(self, prepare: Callable[[], Awaitable[None]]) -> Link:
+        return Link(options(self._settings, self._context.base), prepare, self._renew, CASES)
+
+    async def _renew(self) -> Mapping[str, Any]:
+        """Return what the client library is told of the settings as they are now."""
+        return options(await self._context.settings_now(self._settings), self._context.base)
+
+    async def _prepare(self) -> None:
+        await self._jetstream.prepare()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+    async def probe(self) -> None:
+        """Ask the server whether it answers."""
+        async with asyncio.timeout(self._settings.timeout):
+            await self._link.flush()
+
+    # ------------------------------------------------------------ sending
+
+    async def publish(self, namespace: str, message: Message) -> None:
+        """Return when a stream has stored the message, or the server has read it where none keeps it."""
+        self._check_size(message)
+        if await self._jetstream.keeping(message.subject) is not None:
+            try:
+                await self._store(message)
+            except NoResponders:  # the stream is gone
+                self._jetstream.forget(message.subject)
+            else:
+                return
+        await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
+        await self._link.flush()
+
+    async def _store(self, message: Message) -> None:
+        headers = message.headers
+        if message.reply_to is not None:
+            headers = {**(headers or {}), REPLY_TO: message.reply_to}
+        answer = await self._link.request(message.subject, message.body, headers)
+        if _nobody(answer):
+            raise NoResponders("no stream keeps the subject any more")
+        try:
+            parsed(answer)
+        except ApiError as error:
+            raise failed(error) from error
+        except ValueError:
+            raise BrokerUnavailable("somebody else answers where a stream should") from None
+
+    async def request(self, namespace: str, message: Message, seconds: float) -> Message:
+        """Send a request and return the first answer."""
+        self._check_size(message)
+        try:
+            async with asyncio.timeout(seconds):
+                if await self._jetstream.keeping(message.subject) is None:
+                    answer = await self._link.request(message.subject, message.body, message.headers)
+                else:
+                    answer = await self._request_through_stream(message)
+        except TimeoutError:
+            raise NoReply(f"no answer within {seconds:g} s") from None
+        if _nobody(answer):
+            raise NoResponders("nobody listens to the subject")
+        return message_of(answer, answer.reply)
+
+    async def _request_through_stream(self, message: Message) -> Msg:
+        """Send a request that a stream keeps: its own acknowledgement is not the answer."""
+        async with self._link.inbox() as inbox:
+            headers = {**(message.headers or {}), REPLY_TO: inbox.subject}
+            await self._link.publish(message.subject, message.body, inbox.subject, headers)
+            while True:
+                answer = await inbox.next()
+                if not _is_stored(answer):
+                    return answer
+
+    def _check_size(self, message: Message) -> None:
+        size = len(message.body)
+        if message.headers or message.reply_to:
+            size += 64 + len(message.reply_to or "")
+            size += sum(len(name) + len(value) + 4 for name, value in (message.headers or {}).items())
+        if (most := self._link.max_payload) and size > most:
+            raise MessageTooLarge(f"the server takes messages of at most {most} bytes")
+
+    # ------------------------------------------------------------ receiving
+
+    def subscribe(
+        self, namespace: str, subscription: Subscription
+    ) -> AbstractAsyncContextManager[Deliveries]:
+        """Subscribe with a connection of its own, or as a durable consumer."""
+        if subscription.durable is None:
+            return core(self._listening, subscription)
+        return self._durable(subscription)
+
+    def _listening(self, subscribe: Callable[[], Awaitable[None]]) -> Link:
+        return self._connection(subscribe)
+
+    @asynccontextmanager
+    async def _durable(self, subscription: Subscription) -> AsyncIterator[Deliveries]:
+        if not self._jetstream.there:
+            raise ConfigError(
+                f"the server at {self.address} has no JetStream, which durable needs",
+                fix="start it with -js, or remove durable",
+            )
+        async with durable(self._link, self._jetstream, subscription) as deliveries:
+            yield deliveries
+
+    # ------------------------------------------------------------ keeping
+
+    async def keep(self, namespace: str, message: Message) -> None:
+        """Put a message into the stream of its subject, which is made if it is missing."""
+        if not self._jetstream.there:
+            raise Unsupported("dead-letters")
+        self._check_size(message)
+        await self._jetstream.dead_stream(message.subject)
+        await self._store(message)
+
+    async def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:
+        """Return what is kept under a subject."""
+        if not self._jetstream.there:
+            raise Unsupported("dead-letters")
+        stream = await self._jetstream.keeping(subject)
+        if stream is not None:
+            async for sequence, message in self._jetstream.messages(stream, subject):
+                yield Kept(str(sequence), message)
+
+    async def remove(self, namespace: str, subject: str, token: str) -> None:
+        """Remove a message from its stream."""
+        if (stream := await self._jetstream.keeping(subject)) is not None:
+            await self._jetstream.remove(stream, int(token))
+
+
+def _nobody(answer: Msg) -> bool:
+    return bool(answer.headers) and answer.headers.get("Status") == "503"  # type: ignore[union-attr]
+
+
+def _is_stored(answer: Msg) -> bool:
+    """Say whether an answer is a stream's, that it has stored the request."""
+    if answer.headers or not answer.data.startswith(b"{"):
+        return False
+    try:
+        found = json.loads(answer.data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"stream", "seq"} <= found.keys()

@@ -1,0 +1,230 @@
+"""A subscription of core NATS: the server sends each message once, to whoever is there.
+
+What is not handled is delivered again by this host. Where messages come faster than they are handled, nothing
+is read from the socket for a while: the server keeps them as long as it can, which is 64 MiB for a
+connection unless it is configured otherwise, and slows publishers down before that. So each subscription has
+a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from nats.aio.msg import Msg
+from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, Subscription
+from wasmplex.capabilities.messaging.subjects import covers, matcher
+from wasmplex.plugin import get_logger
+
+from host_plugin_nats.headers import message_of
+from host_plugin_nats.link import Link
+
+__all__ = ["core"]
+
+logger = get_logger("wasmplex.backends.nats")
+
+_MOST, _MOST_BYTES = 512, 4 * 2**20
+"""Messages, and their bytes, that may wait here; then nothing is read until half of them are handled."""
+_PATIENCE = 5.0
+"""Seconds after which a connection that is not read from is told that this is on purpose."""
+
+
+@asynccontextmanager
+async def core(
+    make: Callable[[Callable[[], Awaitable[None]]], Link], subscription: Subscription
+) -> AsyncIterator[CoreDeliveries]:
+    """Subscribe while the context lasts.
+
+    :param make: makes a connection that calls a function whenever it is there
+    """
+    deliveries = CoreDeliveries(subscription)
+    link = make(deliveries.subscribe)
+    deliveries.link = link
+    await link.open()
+    try:
+        yield deliveries
+    finally:
+        deliveries.close()
+        await link.close()
+
+
+class _CoreDelivery(Delivery):
+    __slots__ = ("_deliveries",)
+
+    def __init__(self, deliveries: CoreDeliveries, message: Message, tries: int, at: float) -> None:
+        super().__init__(message, tries, at)
+        self._deliveries = deliveries
+
+    async def ack(self) -> None:
+        self._deliveries.settled()
+
+    async def reject(self) -> None:
+        self._deliveries.settled()
+
+    async def retry(self, after: float) -> None:
+        self._deliveries.again(self, after)
+
+
+class CoreDeliveries(Deliveries):
+    """Messages as the server sends them, and those that are to be delivered again.
+
+    :ivar link: the connection
+    """
+
+    link: Link
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._patterns = _distinct(subscription.subjects)
+        self._group = subscription.queue_group or ""
+        self._ordered = subscription.ordered
+        self._earlier = [matcher(self._patterns[:n]) if n else None for n in range(len(self._patterns))]
+        self._ready: deque[_CoreDelivery] = deque()
+        self._later: dict[_CoreDelivery, asyncio.TimerHandle | None] = {}
+        self._size = 0
+        self._out = 0
+        self._asking: deque[asyncio.Future[None]] = deque()
+        self._numbers: list[int] = []
+        self._paused: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._left = False
+        self._loop = asyncio.get_running_loop()
+
+    async def subscribe(self) -> None:
+        """Subscribe on a new connection; when this returns, the server has confirmed it."""
+        link = self.link
+        self._numbers = [
+            await link.listen(pattern, self._group, partial(self._put, number))
+            for number, pattern in enumerate(self._patterns)
+        ]
+        await link.flush()
+
+    async def next(self) -> Delivery | None:
+        """See `Deliveries.next`."""
+        while not self._ready or (self._ordered and (self._out or self._later)):
+            if self._left and not self._ready and not self._later and not self._out:
+                return None
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._asking.append(turn)
+            try:
+                await turn
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+            finally:
+                if turn in self._asking:
+                    self._asking.remove(turn)
+        delivery = self._ready.popleft()
+        self._size -= len(delivery.message.body)
+        self._out += 1
+        if self._paused is not None and len(self._ready) <= _MOST // 2 and self._size <= _MOST_BYTES // 2:
+            self._resume()
+        return delivery
+
+    def stop(self) -> None:
+        """See `Deliveries.stop`: what the server has sent cannot be given back to it."""
+        if self._stopping is None:
+            self._stopping = self._loop.create_task(self._leave())
+
+    def close(self) -> None:
+        """Want nothing any more; what is lost by that is logged."""
+        if self._stopping is not None:
+            self._stopping.cancel()
+        if self._paused is not None:
+            self._paused.cancel()
+        for timer in self._later.values():
+            if timer is not None:
+                timer.cancel()
+        lost = len(self._ready) + len(self._later) + self._out
+        if lost:
+            logger.warning("nats: %d messages were lost: %s", lost, ", ".join(self._patterns))
+
+    # ------------------------------------------------------------ outcomes
+
+    def settled(self) -> None:
+        """Count an outcome that is final."""
+        self._out -= 1
+        if self._ordered:
+            self._wake()
+        elif self._left and not self._out:
+            self._wake_all()
+
+    def again(self, delivery: _CoreDelivery, after: float) -> None:
+        """Deliver a message again."""
+        self._out -= 1
+        repeated = _CoreDelivery(self, delivery.message, delivery.tries + 1, delivery.first_seen)
+        if self._stopping is not None or after <= 0:
+            self._later[repeated] = None
+            self._due(repeated)
+        else:
+            self._later[repeated] = self._loop.call_later(after, self._due, repeated)
+
+    def _due(self, delivery: _CoreDelivery) -> None:
+        if delivery in self._later:
+            timer = self._later.pop(delivery)
+            if timer is not None:
+                timer.cancel()
+            self._size += len(delivery.message.body)
+            if self._ordered:
+                self._ready.appendleft(delivery)
+            else:
+                self._ready.append(delivery)
+            self._wake()
+
+    # ------------------------------------------------------------ the server's side
+
+    def _put(self, number: int, message: Msg) -> None:
+        """Take a message that came for one of the patterns."""
+        earlier = self._earlier[number]
+        if earlier is not None and not self._group and earlier.fullmatch(message.subject):
+            return  # it came for an earlier pattern as well
+        self._ready.append(_CoreDelivery(self, message_of(message, message.reply), 1, time.time()))
+        self._size += len(message.data)
+        if self._asking:
+            self._wake()
+        if self._paused is None and (len(self._ready) > _MOST or self._size > _MOST_BYTES):
+            self._pause()
+
+    def _pause(self) -> None:
+        self.link.pause()
+        self._paused = self._loop.call_later(_PATIENCE, self._pause)
+
+    def _resume(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+            self.link.resume()
+
+    async def _leave(self) -> None:
+        """Unsubscribe, and take what the server has sent before."""
+        for delivery in list(self._later):
+            self._due(delivery)
+        try:
+            await self.link.leave(self._numbers)
+        finally:
+            self._left = True
+            self._wake_all()
+
+    def _wake(self) -> None:
+        while self._asking:
+            turn = self._asking.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._asking:
+            self._wake()
+
+
+def _distinct(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patterns without those that another one covers."""
+    kept: list[str] = []
+    for pattern in patterns:
+        if not any(covers(own, pattern) for own in kept):
+            kept = [own for own in kept if not covers(pattern, own)] + [pattern]
+    return tuple(kept)

@@ -1,0 +1,213 @@
+"""A durable subscription: messages that JetStream keeps until they have an outcome.
+
+Messages are pulled: no more than are being handled, and as many again that wait here, so that nobody has to
+wait for the server. What waits here too long belongs to the server again, and goes to somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from nats.aio.msg import Msg
+from wasmplex.capabilities.messaging import (
+    BrokerUnavailable,
+    Deliveries,
+    Delivery,
+    Message,
+    MessagingError,
+    Subscription,
+)
+from wasmplex.plugin import get_logger
+
+from host_plugin_nats.headers import message_of
+from host_plugin_nats.jetstream import JetStream
+from host_plugin_nats.link import Inbox, Link
+
+__all__ = ["durable"]
+
+logger = get_logger("wasmplex.backends.nats")
+
+_EXPIRES = 20.0
+"""Seconds that the server remembers that messages are wanted."""
+_FLUSH = 5.0
+
+
+@asynccontextmanager
+async def durable(
+    link: Link, jetstream: JetStream, subscription: Subscription
+) -> AsyncIterator[DurableDeliveries]:
+    """Subscribe while the context lasts; the stream and the consumer are made if they are missing."""
+    stream = await jetstream.stream_for(subscription)
+    name = await jetstream.consumer(stream, subscription)
+    place = f"{jetstream.api}.CONSUMER.MSG.NEXT.{stream}.{name}"
+    deliveries: DurableDeliveries | None = None
+    try:
+        # Left before anything is given back: the server would send it here again.
+        async with link.inbox(flush=True) as inbox:
+            deliveries = DurableDeliveries(link, place, inbox, subscription)
+            yield deliveries
+    finally:
+        if deliveries is not None:
+            with anyio.CancelScope(shield=True):
+                await deliveries.close()
+
+
+class _DurableDelivery(Delivery):
+    __slots__ = ("_deliveries", "reply_subject")
+    watched = True
+
+    def __init__(
+        self, deliveries: DurableDeliveries, message: Message, tries: int, at: float, reply: str
+    ) -> None:
+        super().__init__(message, tries, at)
+        self._deliveries = deliveries
+        self.reply_subject = reply
+
+    async def ack(self) -> None:
+        await self._settle(b"+ACK")
+
+    async def retry(self, after: float) -> None:
+        await self._settle(b'-NAK {"delay": %d}' % max(int(after * 10**9), 1))
+
+    async def reject(self) -> None:
+        await self._settle(b"+TERM")
+
+    async def in_progress(self) -> None:
+        await self._deliveries.tell(self.reply_subject, b"+WPI")
+
+    async def _settle(self, outcome: bytes) -> None:
+        self._deliveries.out.discard(self)
+        await self._deliveries.tell(self.reply_subject, outcome)
+
+
+class DurableDeliveries(Deliveries):
+    """A consumer that is pulled from.
+
+    :param next_subject: where to ask for messages
+    :ivar out: deliveries that have no outcome yet
+    """
+
+    def __init__(self, link: Link, next_subject: str, inbox: Inbox, subscription: Subscription) -> None:
+        self.out: set[_DurableDelivery] = set()
+        self._link = link
+        self._next_subject = next_subject
+        self._inbox = inbox
+        self._batch = max(subscription.max_in_flight, 1)
+        self._fresh = subscription.ack_wait
+        self._waiting: deque[tuple[float, Msg]] = deque()
+        self._wanted = 0
+        self._turn = asyncio.Lock()
+        self._stopped = False
+        self._reading = anyio.CancelScope()
+        self._loop = asyncio.get_running_loop()
+        self._asked = 0.0
+
+    async def tell(self, subject: str, what: bytes) -> None:
+        """Tell the server what became of a message, or is becoming of it."""
+        await self._link.publish(subject, what)
+
+    def stop(self) -> None:
+        """See `Deliveries.stop`."""
+        self._stopped = True
+        self._reading.cancel()
+
+    async def next(self) -> Delivery | None:
+        """See `Deliveries.next`."""
+        while not self._stopped:
+            if self._waiting:
+                at, message = self._waiting.popleft()
+                if (delivery := await self._taken(at, message)) is not None:
+                    return delivery
+                continue
+            async with self._turn:  # one of those who wait reads for all
+                if not self._waiting and not self._stopped:
+                    await self._read()
+        return None
+
+    async def close(self) -> None:
+        """Give back what has no outcome, so that somebody else gets it at once."""
+        self._stopped = True
+        while (message := self._inbox.next_nowait()) is not None:
+            if not (message.headers and "Status" in message.headers):
+                self._waiting.append((0.0, message))
+        replies = [message.reply for _, message in self._waiting]
+        replies += [delivery.reply_subject for delivery in self.out]
+        self._waiting.clear()
+        self.out.clear()
+        try:
+            for reply in replies:
+                await self.tell(reply, b"-NAK")
+            with anyio.move_on_after(_FLUSH):
+                await self._link.flush()
+        except MessagingError:
+            pass  # the server delivers them again when their time is up
+
+    # ------------------------------------------------------------ reading
+
+    async def _read(self) -> None:
+        """Ask for messages if few are on the way, and wait for something to come."""
+        await self._ask()
+        message = await self._next_message()
+        while message is not None:
+            self._sort(message)
+            message = self._inbox.next_nowait()
+
+    async def _ask(self) -> None:
+        now = self._loop.time()
+        if self._wanted and now - self._asked > _EXPIRES:
+            self._wanted = 0  # whatever was to say so is lost
+        if self._wanted >= self._batch:
+            return
+        count = 2 * self._batch - self._wanted
+        request: dict[str, Any] = {"batch": count, "expires": int(_EXPIRES * 0.9 * 10**9)}
+        await self._link.publish(self._next_subject, json.dumps(request).encode(), self._inbox.subject)
+        self._wanted += count
+        self._asked = now
+
+    async def _next_message(self) -> Msg | None:
+        """Return the next message; None when stopped, or after a while."""
+        with anyio.move_on_after(_EXPIRES), anyio.CancelScope() as self._reading:
+            return await self._inbox.next()
+        return None
+
+    def _sort(self, message: Msg) -> None:
+        """Keep a message, or see that the server says that there are none."""
+        headers = message.headers
+        if headers and "Status" in headers:
+            status = headers["Status"]
+            if status in ("404", "408", "409", "503"):
+                pending = headers.get("Nats-Pending-Messages")
+                self._wanted = max(self._wanted - int(pending), 0) if pending else 0
+                if status == "503" or "Deleted" in (headers.get("Description") or ""):
+                    raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
+            return
+        self._wanted = max(self._wanted - 1, 0)
+        self._waiting.append((self._loop.time(), message))
+
+    async def _taken(self, at: float, message: Msg) -> _DurableDelivery | None:
+        age = self._loop.time() - at
+        if age > self._fresh * 0.9:
+            return None  # the server delivers it to somebody else
+        delivery = _delivery(self, message)
+        if age > self._fresh / 3:
+            await delivery.in_progress()
+        self.out.add(delivery)
+        return delivery
+
+
+def _delivery(deliveries: DurableDeliveries, message: Msg) -> _DurableDelivery:
+    """Read what the subject for the outcome says of a delivery: its number, and when it was stored.
+
+    ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<nanoseconds>.<pending>``, with
+    a domain and an account's hash before the stream in newer servers.
+    """
+    tokens = message.reply.split(".")
+    first = 4 if len(tokens) == 9 else 6
+    tries, stored = int(tokens[first]), int(tokens[first + 3]) / 10**9
+    return _DurableDelivery(deliveries, message_of(message, ""), tries, stored, message.reply)

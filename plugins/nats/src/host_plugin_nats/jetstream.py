@@ -1,0 +1,309 @@
+"""JetStream for messaging: which stream keeps a subject, durable consumers, what is kept in a stream."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64decode
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from nats.aio.msg import Msg
+from wasmplex.capabilities.messaging import (
+    AccessDenied,
+    BrokerUnavailable,
+    Message,
+    MessagingError,
+    Other,
+    QuotaExceeded,
+    Subscription,
+)
+from wasmplex.capabilities.messaging.subjects import covers
+from wasmplex.plugin import ConfigError
+
+from host_plugin_nats import NatsMessagingSettings
+from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError
+from host_plugin_nats.link import Link
+
+__all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
+
+OWNER = "wasmplex-workload"
+"""The metadata of a consumer that says whose it is."""
+DEAD_STREAM, DEAD_SUBJECTS = "wasmplex-dead", "wasmplex.dead."
+"""The stream that is made for dead letters, and what the subjects begin with that it keeps."""
+KNOWN = 10_000
+"""Subjects of which it is remembered which stream keeps them."""
+LIFETIME = 5.0
+"""Seconds that this is remembered."""
+_NO_CONSUMER = 10014
+_NO_MESSAGE = {10037, 10043, 10057}
+_OVERLAP = 10065
+_IN_FLIGHT = 20_000
+"""Messages of a consumer that may be without an outcome, those that wait for another delivery included."""
+
+
+class JetStream:
+    """JetStream behind one connection.
+
+    :ivar there: whether the account has it
+    """
+
+    def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
+        self.there = False
+        self._link = link
+        self._settings = settings
+        self._api = f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
+        self._keeping: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
+
+    @property
+    def api(self) -> str:
+        """What the subjects of its requests begin with."""
+        return self._api
+
+    async def prepare(self) -> None:
+        """Find out whether it is there; done with every new connection."""
+        self._keeping.clear()
+        try:
+            await self.ask("INFO")
+            self.there = True
+        except (ApiError, BrokerUnavailable):
+            self.there = False
+
+    async def ask(self, what: str, body: Any = None) -> Any:
+        """Send a request to the API and return the answer.
+
+        :raises ApiError: if it is an error
+        """
+        payload = b"" if body is None else json.dumps(body).encode()
+        return parsed(await self._link.request(f"{self._api}.{what}", payload))
+
+    # ------------------------------------------------------------ streams
+
+    async def keeping(self, subject: str) -> str | None:
+        """Return the stream that keeps the messages of a subject; None if there is none."""
+        if not self.there:
+            return None
+        found = self._keeping.get(subject)
+        now = time.monotonic()
+        if found is None or found[0] < now:
+            names = await self._overlapping(subject)
+            found = self._keeping[subject] = now + LIFETIME, names[0] if names else None
+            if len(self._keeping) > KNOWN:
+                self._keeping.popitem(last=False)
+        return found[1]
+
+    def forget(self, subject: str) -> None:
+        """Look again which stream keeps a subject."""
+        self._keeping.pop(subject, None)
+
+    async def _overlapping(self, pattern: str) -> list[str]:
+        try:
+            answer = await self.ask("STREAM.NAMES", {"subject": pattern})
+        except ApiError as error:
+            raise failed(error) from error
+        return list(answer.get("streams") or ())
+
+    async def stream_for(self, subscription: Subscription) -> str:
+        """Return the stream that keeps all subjects of a subscription; it is made if there is none.
+
+        :raises wasmplex.errors.ConfigError: if several keep them, or one keeps a part of them
+        """
+        wanted, name = subscription.subjects, self._settings.stream
+        if name is None:
+            names = sorted({name for pattern in wanted for name in await self._overlapping(pattern)})
+            if len(names) > 1:
+                raise ConfigError(
+                    f"the subjects {_listed(wanted)} are in several streams: {', '.join(names)}",
+                    why="a durable subscription is one consumer of one stream",
+                    fix="write a table of trigger.messaging for each of them",
+                )
+            name = names[0] if names else None
+        if name is not None and (config := await self._stream(name)) is not None:
+            kept = config.get("subjects") or []
+            lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
+            if lacking:
+                raise ConfigError(
+                    f"the stream {name} does not keep {_listed(lacking)}",
+                    why=f"it keeps {_listed(kept)}",
+                    fix=f"nats stream edit {name} --subjects {','.join([*kept, *lacking])}",
+                )
+            return name
+        return await self._made(name or f"wasmplex-{subscription.durable}", wanted, "interest")
+
+    async def dead_stream(self, subject: str) -> str:
+        """Return the stream that keeps a subject of dead letters; it is made if there is none."""
+        if (name := await self.keeping(subject)) is not None:
+            return name
+        self.forget(subject)
+        if subject.startswith(DEAD_SUBJECTS):
+            return await self._made(DEAD_STREAM, [f"{DEAD_SUBJECTS}>"], "limits")
+        suffix = "".join(character if character.isalnum() else "-" for character in subject)
+        return await self._made(f"{DEAD_STREAM}-{suffix}"[:200], [subject], "limits")
+
+    async def _stream(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            config: Mapping[str, Any] = (await self.ask(f"STREAM.INFO.{name}"))["config"]
+        except ApiError as error:
+            if error.code == NO_STREAM:
+                return None
+            raise failed(error) from error
+        return config
+
+    async def _made(self, name: str, subjects: Sequence[str], retention: str) -> str:
+        settings = self._settings
+        if not settings.create:
+            raise ConfigError(
+                f"no stream keeps {_listed(subjects)}",
+                why="create is false",
+                fix=f"nats stream add {name} --subjects {','.join(subjects)}",
+            )
+        config = {
+            "name": name,
+            "subjects": list(subjects),
+            "retention": retention,
+            "storage": settings.storage,
+            "num_replicas": settings.replicas,
+            "max_bytes": settings.max_bytes or -1,
+            "discard": "new",
+        }
+        try:
+            await self.ask(f"STREAM.CREATE.{name}", config)
+        except ApiError as error:
+            if error.code in UNREADY or error.code in FULL:
+                raise failed(error) from error
+            raise ConfigError(
+                f"the stream {name} cannot be made for {_listed(subjects)}",
+                why=str(error),
+                fix='stream = "..." names the one to use',
+            ) from error
+        return name
+
+    # ------------------------------------------------------------ consumers
+
+    async def consumer(self, stream: str, subscription: Subscription) -> str:
+        """Return the durable consumer of a subscription; it is made if there is none.
+
+        :raises wasmplex.errors.ConfigError: if it belongs to another workload
+        """
+        name, owner = subscription.durable or "", subscription.owner
+        found = await self._consumer(stream, name)
+        if found is not None:
+            theirs = (found.get("metadata") or {}).get(OWNER)
+            if theirs != owner:
+                whose = f"belongs to the workload {theirs!r}" if theirs else "was made by somebody else"
+                raise ConfigError(
+                    f"the durable subscription {name!r} of the stream {stream} {whose}",
+                    fix=f'durable = "{owner}", or: nats consumer rm {stream} {name}',
+                )
+        wanted = self._wanted(name, subscription)
+        config = {**(found or {"deliver_policy": _START[subscription.start]}), **wanted}
+        for key in ("filter_subject", "filter_subjects"):
+            if key not in wanted:
+                config.pop(key, None)
+        if found == config:
+            return name
+        try:
+            await self.ask(
+                f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": ""}
+            )
+        except ApiError as error:
+            if error.code in UNREADY or error.code in FULL:
+                raise failed(error) from error
+            raise ConfigError(
+                f"the durable subscription {name!r} of the stream {stream} cannot be made", why=str(error)
+            ) from error
+        return name
+
+    async def _consumer(self, stream: str, name: str) -> dict[str, Any] | None:
+        try:
+            config: dict[str, Any] = (await self.ask(f"CONSUMER.INFO.{stream}.{name}"))["config"]
+        except ApiError as error:
+            if error.code == _NO_CONSUMER:
+                return None
+            raise failed(error) from error
+        return config
+
+    def _wanted(self, name: str, subscription: Subscription) -> dict[str, Any]:
+        subjects = list(subscription.subjects)
+        filters = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
+        return {
+            "durable_name": name,
+            "name": name,
+            "ack_policy": "explicit",
+            "ack_wait": int(subscription.ack_wait * 10**9),
+            "max_deliver": -1,
+            "max_ack_pending": 1 if subscription.ordered else _IN_FLIGHT,
+            "metadata": {OWNER: subscription.owner},
+            **filters,
+        }
+
+    # ------------------------------------------------------------ what is kept
+
+    async def messages(self, stream: str, subject: str) -> AsyncIterator[tuple[int, Message]]:
+        """Return what a stream keeps under a subject, the oldest first."""
+        sequence = 0
+        while True:
+            wanted = {"seq": sequence + 1, "next_by_subj": subject}
+            try:
+                found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted))["message"]
+            except ApiError as error:
+                if error.code in _NO_MESSAGE:
+                    return
+                raise failed(error) from error
+            sequence = int(found["seq"])
+            headers = _headers(b64decode(found.get("hdrs", "")))
+            body = b64decode(found.get("data", ""))
+            yield sequence, Message(found["subject"], body, None, headers or None)
+
+    async def remove(self, stream: str, sequence: int) -> None:
+        """Remove a message from a stream, if it is there."""
+        try:
+            await self.ask(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
+        except ApiError as error:
+            if error.code not in _NO_MESSAGE:
+                raise failed(error) from error
+
+
+_START = {"new": "new", "first": "all"}
+
+
+def parsed(answer: Msg) -> Any:
+    """Return what JetStream answered.
+
+    :raises ApiError: if it is an error
+    :raises BrokerUnavailable: if there is no JetStream
+    """
+    if answer.headers and answer.headers.get("Status") == "503":
+        raise BrokerUnavailable("JetStream is not ready")
+    found = json.loads(answer.data or b"{}")
+    if error := found.get("error"):
+        raise ApiError(error)
+    return found
+
+
+def failed(error: ApiError) -> MessagingError:
+    """Return what an error of JetStream means to whoever sends or receives."""
+    text = str(error)
+    if error.code in FULL or "maximum" in text or "no space left" in text or "resources" in text:
+        return QuotaExceeded("the server's store is full")
+    if error.code in UNREADY or error.code == NO_STREAM:
+        return BrokerUnavailable("JetStream is not ready")
+    return AccessDenied("the account has no JetStream") if error.code in _DENIED else _other(error)
+
+
+_DENIED = {10035, 10039}
+
+
+def _other(error: ApiError) -> MessagingError:
+    return Other(f"JetStream reports error {error.code}")
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def _listed(subjects: Sequence[str]) -> str:
+    return ", ".join(subjects)
