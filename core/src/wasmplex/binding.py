@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from wasmplex.assembly import PlannedWorkload
@@ -70,7 +71,8 @@ async def serve(
             label = route.import_.label or route.import_.interface or route.import_.name
             functions = metered(functions, figures, planned.config.name, label)
         served[route.import_.name] = functions
-    return Served(served, [_source(route, backends, served) for route in planned.plan.triggers])
+    sources = [_source(route, backends, served) for route in planned.plan.triggers]
+    return Served(served, [source and replace(source, shared=context.shared) for source in sources])
 
 
 def _source(

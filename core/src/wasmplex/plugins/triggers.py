@@ -87,12 +87,14 @@ class TriggerSource:
     :ivar functions: what serves the import, if they come `Through` one: under its policy and grants
     :ivar namespace: where the backend keeps what is the workload's
     :ivar plugin: who brought the backend, for the log
+    :ivar shared: `WorkloadContext.shared`: what the providers keep that serve the workload's imports
     """
 
     backend: Backend
     functions: HostFunctions = field(default_factory=dict)
     namespace: str = ""
     plugin: str = ""
+    shared: Mapping[Any, Any] = field(default_factory=dict, repr=False)
 
 
 # ---------------------------------------------------------------- triggers

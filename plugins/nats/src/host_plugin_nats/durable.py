@@ -172,6 +172,8 @@ class DurableDeliveries(Deliveries):
 
     async def _next_message(self) -> Msg | None:
         """Return the next message; None when stopped, or after a while."""
+        if self._stopped:
+            return None
         with anyio.move_on_after(_EXPIRES), anyio.CancelScope() as self._reading:
             return await self._inbox.next()
         return None

@@ -7,13 +7,11 @@ component publishes the answer through whatever label it likes: it goes to where
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from wasmplex.capabilities.messaging import MessagingBackend
-from wasmplex.plugins.contracts import HostFunction, HostFunctions
 
-__all__ = ["Origin", "ReplyRoutes", "routes_of"]
+__all__ = ["Origin", "ReplyRoutes"]
 
 MAX_ROUTES = 10_000
 """Answers of one workload that are expected at once; the one longest expected is forgotten."""
@@ -44,14 +42,3 @@ class ReplyRoutes:
     def find(self, subject: str) -> Origin | None:
         """Return where an answer is expected; None for a subject that is none of an answer."""
         return self._routes.get(subject) if self._routes else None
-
-
-def routes_of(imports: Mapping[str, HostFunctions]) -> ReplyRoutes | None:
-    """Return those of the workload whose imports are given; None if it cannot publish anything."""
-    for functions in imports.values():
-        function = functions.get("publish")
-        call = function.call if isinstance(function, HostFunction) else function
-        routes = getattr(getattr(call, "__self__", None), "replies", None)
-        if isinstance(routes, ReplyRoutes):
-            return routes
-    return None

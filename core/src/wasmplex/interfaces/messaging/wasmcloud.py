@@ -13,7 +13,7 @@ from wasmplex.capabilities.messaging import Message, MessagingError
 from wasmplex.capabilities.messaging.handling import Handle, HandlerFailed, HandlerRejected, MessageHandler
 from wasmplex.component.shape import Export, InstanceType
 from wasmplex.interfaces.messaging.policy import GuardedBroker, MessagingSettings
-from wasmplex.interfaces.messaging.replies import Origin, ReplyRoutes, routes_of
+from wasmplex.interfaces.messaging.replies import Origin, ReplyRoutes
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     GuestInstance,
@@ -47,14 +47,10 @@ def _text(operation: str, error: MessagingError) -> Err[str]:
 
 
 class _Consumer:
-    """One import of ``consumer``.
-
-    :ivar replies: where answers of the workload go; those who call its exports add to it
-    """
+    """One import of ``consumer``."""
 
     def __init__(self, broker: GuardedBroker) -> None:
         self._broker = broker
-        self.replies = broker.replies
 
     async def publish(self, message: dict[str, Any]) -> None:
         body = message["body"]
@@ -135,13 +131,14 @@ class MessagingHandler(ExportAdapter):
         function = f"{export.name}#handle-message"
 
         async def bound(binding: TriggerBinding) -> Handle:
-            source, routes = binding.source, routes_of(binding.workload.imports)
+            source = binding.source
             assert source is not None  # noqa: S101  the trigger asks for one
+            replies: ReplyRoutes | None = source.shared.get(ReplyRoutes)
             origin = Origin(source.backend, source.namespace)  # type: ignore[arg-type]
 
             async def handle(instance: GuestInstance, message: Message) -> None:
-                if message.reply_to is not None and routes is not None:
-                    routes.expect(message.reply_to, origin)
+                if message.reply_to is not None and replies is not None:
+                    replies.expect(message.reply_to, origin)
                 try:
                     await instance.call(function, _record(message))
                 except Err as error:
