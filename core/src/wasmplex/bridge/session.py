@@ -217,8 +217,7 @@ class Session(Side):
     def close(self) -> None:
         """Cancel what runs. The tasks end in the loop's next turns."""
         super().close()
-        for task in list(self.tasks.values()):
-            task.cancel()
+        self.instance.leave([task.cancel for task in self.tasks.values()])
         self.tasks.clear()
         self.ready.clear()
         self.pulse.flight.release()

@@ -25,6 +25,7 @@ from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.images import KEPT, Image
+from wasmplex.engine.leaving import Cancelling
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.services import Services
 from wasmplex.engine.settings import EngineSettings, check_python
@@ -71,7 +72,7 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.memory = memory or MemoryBudget()
         ticker, sweeper = Ticker(), Sweeper() if report is None else Sweeper(report)
-        self.services = Services(ticker, Worker(), sweeper, Turns(ticker))
+        self.services = Services(ticker, Worker(), sweeper, Cancelling(), Turns(ticker))
         weakref.finalize(self, self.services.ticker.close)
         weakref.finalize(self, self.services.worker.close, wait=False)
         self._variants: dict[bool, Variant] = {}
@@ -93,6 +94,7 @@ class Engine:
 
     async def swept(self) -> None:
         """Wait until what ended instances held has been dropped."""
+        await self.services.cancelling.done()
         await self.services.sweeper.swept()
 
     # ------------------------------------------------------------ compile

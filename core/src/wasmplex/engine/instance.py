@@ -89,6 +89,13 @@ class Instance:
         """Have an object dropped that was to get a handle, and will get none. Never raises."""
         self._store.release(value)
 
+    def leave(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Have calls cancelled that are under way when it ends: soon, a few at a time.
+
+        :param calls: what cancels each
+        """
+        self._linked.leaving.add(calls)
+
     @property
     def memory_in_place(self) -> HostMemory:
         """The memory that holds the bytes which functions take and give in place."""

@@ -18,6 +18,7 @@ from wasmplex.engine.entry import uninterrupted_entry
 from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.inplace import Fill, InPlaceFunction
 from wasmplex.engine.instance import Instance
+from wasmplex.engine.leaving import Leaving
 from wasmplex.engine.pace import Internal, Pace
 from wasmplex.engine.resources import HostObjects
 from wasmplex.engine.store import STATES, StoreState, fail, take_error
@@ -45,6 +46,7 @@ class Linked:
     :ivar locate: finds, among an instance's memories, that of the guest; None if nobody needs it
     :ivar share: its instances, as they share the event loop with those of others
     :ivar tenant: its instances, as they share memory with those of others
+    :ivar leaving: what its ended instances have under way
     :ivar pace: how often its instances call the host, None if they may as often as they like
     """
 
@@ -55,6 +57,7 @@ class Linked:
         self.locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None
         self.share = Share()
         self.tenant = tenant
+        self.leaving = Leaving(compiled.services.cancelling, limits.calls_in_flight)
         rate = limits.host_calls_per_second
         self.pace = None if rate is None else Pace(workload, rate)
         self._division = divide(compiled.shape.capacity, limits)
@@ -78,6 +81,8 @@ class Linked:
         return await self._instantiate(elsewhere)  # now it is known how much memory to wait for
 
     async def _instantiate(self, elsewhere: bool) -> Instance:
+        if self.leaving:
+            await self.leaving.room()
         instance = self.prepare(elsewhere=elsewhere)
         try:
             await instance.start(self.limits.timeout * _PATIENCE)

@@ -35,6 +35,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._wanted = 0
         self._heard = self._loop.time()
         self._pushed: asyncio.Queue[Any] | None = None
 
@@ -65,7 +66,11 @@ class Wire(asyncio.Protocol):
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._transport.write(hiredis.pack_command(words))
         self._waiting.append(Waiting(answer, self._loop.time()))
-        reply = await answer
+        self._wanted += 1
+        try:
+            reply = await answer
+        finally:
+            self._wanted -= 1
         if isinstance(reply, hiredis.ReplyError):
             raise ResponseError(str(reply))
         return reply
@@ -83,7 +88,7 @@ class Wire(asyncio.Protocol):
         now = self._loop.time()
         if self._waiting and now - max(self._heard, self._waiting[0].sent) > patience:
             self.retired = True
-        if self.retired and all(waiting.answer.done() for waiting in self._waiting):
+        if self.retired and not self._wanted:
             self.abort()
 
     def abort(self) -> None:
