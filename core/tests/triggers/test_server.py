@@ -15,6 +15,7 @@ import pytest
 from wasmplex.capabilities.http import HttpExchange
 from wasmplex.errors import FailureError, Trap
 from wasmplex.triggers.http import HttpSettings, HttpTrigger
+from wasmplex.triggers.http.http1.connection import Connection
 
 from .loopback import Response, bind, chunked, connected, exchange, get, http, post, serving, unchunked
 
@@ -726,3 +727,19 @@ async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
             finally:
                 gc.enable()
             assert found < 30, f"{found} objects of {count} requests refer to each other"
+
+
+async def test_connections_leave_nothing_for_the_garbage_collector() -> None:
+    async with serving(bind(echo)) as port:
+        await exchange(port, post(b"body"))
+        for _ in range(10):
+            if not gc.collect():
+                break
+        gc.disable()
+        try:
+            for _ in range(30):
+                await exchange(port, post(b"body"))
+            left = sum(type(one) is Connection for one in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left < 5, f"{left} of 30 connections that have ended refer to themselves"

@@ -32,6 +32,7 @@ from wasmplex.engine.settings import EngineSettings, check_python
 from wasmplex.engine.sweeping import Report, Sweeper
 from wasmplex.engine.ticker import Ticker
 from wasmplex.engine.traps import innermost_cause
+from wasmplex.engine.trimming import Trimming
 from wasmplex.engine.turns import Turns
 from wasmplex.engine.variants import Variant, check, variant_key
 from wasmplex.engine.worker import Worker
@@ -72,7 +73,9 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.memory = memory or MemoryBudget()
         ticker, sweeper = Ticker(), Sweeper() if report is None else Sweeper(report)
-        self.services = Services(ticker, Worker(), sweeper, Cancelling(), Turns(ticker))
+        worker = Worker()
+        trimming = Trimming(worker)
+        self.services = Services(ticker, worker, sweeper, Cancelling(), trimming, Turns(ticker))
         weakref.finalize(self, self.services.ticker.close)
         weakref.finalize(self, self.services.worker.close, wait=False)
         self._variants: dict[bool, Variant] = {}

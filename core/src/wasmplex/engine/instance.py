@@ -33,6 +33,8 @@ __all__ = ["Instance", "Starting"]
 
 _INSTANCE_WORDS = 2
 _FUNC_WORDS = 4
+_OBJECTS = 25
+"""What a call under way is to the memory of the host."""
 
 
 class Instance:
@@ -94,6 +96,7 @@ class Instance:
 
         :param calls: what cancels each
         """
+        self._store.services.trimming.freed(len(calls) * _OBJECTS)
         self._linked.leaving.add(calls)
 
     @property

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from contextlib import suppress
 from ctypes import c_int, c_long, c_size_t, c_ulong, c_void_p
 from typing import Any, Final
 
-__all__ = ["PAGE", "copy", "discard", "forbid", "map_file", "permit", "release", "reserve"]
+__all__ = ["PAGE", "copy", "discard", "forbid", "map_file", "permit", "release", "reserve", "trim"]
 
 PAGE: Final = mmap.PAGESIZE
 _READ, _READ_WRITE = 1, 1 | 2
@@ -83,6 +84,12 @@ def release(at: int, size: int) -> None:
     _libc.munmap(at, size)
 
 
+def trim() -> None:
+    """Give what is free in the heap of the C library back to the system, where it can (glibc)."""
+    with suppress(AttributeError):
+        _libc.malloc_trim(0)
+
+
 def _mapped(address: int | None) -> int:
     if address is None or address == _FAILED:
         raise MemoryError
@@ -93,6 +100,7 @@ class _Libc:
     """The functions of the C library; bound when first used, for not every system has them."""
 
     _TYPES: Final[dict[str, tuple[Any, list[Any]]]] = {
+        "malloc_trim": (c_int, [c_size_t]),
         "madvise": (c_int, [c_size_t, c_size_t, c_int]),
         "mmap": (c_void_p, [c_void_p, c_size_t, c_int, c_int, c_int, c_long]),
         "mprotect": (c_int, [c_size_t, c_size_t, c_int]),

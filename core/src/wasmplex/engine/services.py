@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wasmplex.engine.leaving import Cancelling
 from wasmplex.engine.sweeping import Sweeper
 from wasmplex.engine.ticker import Ticker
+from wasmplex.engine.trimming import Trimming
 from wasmplex.engine.turns import Turns
 from wasmplex.engine.worker import Worker
 
@@ -21,6 +22,7 @@ class Services:
     :ivar worker: does long steps elsewhere
     :ivar sweeper: drops what ended instances have left behind
     :ivar cancelling: cancels what ended instances have under way
+    :ivar trimming: gives memory back to the system
     :ivar turns: decides which guests run, and when
     """
 
@@ -28,6 +30,7 @@ class Services:
     worker: Worker
     sweeper: Sweeper
     cancelling: Cancelling
+    trimming: Trimming
     turns: Turns
 
     def close(self) -> None:

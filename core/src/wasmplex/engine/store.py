@@ -135,8 +135,10 @@ class StoreState:
             return
         self.closed = True
         self.bare = self.places = None
+        self.account.memories = []  # each refers to its account
         del STATES[self.ctx]
         self._free()
+        self.services.trimming.freed(len(self.objects))
         self.services.sweeper.sweep(self.objects)
 
     def _free(self) -> None:

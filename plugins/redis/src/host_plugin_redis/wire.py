@@ -11,7 +11,11 @@ import hiredis
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
-__all__ = ["Wire"]
+__all__ = ["MOST", "Wire"]
+
+
+MOST = 1024
+"""Commands that may be under way: those that nobody waits for any more are kept until they are answered."""
 
 
 class Waiting(NamedTuple):
@@ -35,7 +39,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self._wanted = 0
+        self._full = False  # the transport takes no more now
+        self._wanted = 0  # answers that somebody waits for
         self._heard = self._loop.time()
         self._pushed: asyncio.Queue[Any] | None = None
 
@@ -59,13 +64,15 @@ class Wire(asyncio.Protocol):
         :raises redis.exceptions.ConnectionError: if the connection is lost
         :raises redis.exceptions.ResponseError: if the answer is an error
         """
-        if not self._writable.is_set():
+        while not self._writable.is_set():
             await self._writable.wait()
         if self._transport is None or self._transport.is_closing():
             raise Lost("the connection is lost")
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._transport.write(hiredis.pack_command(words))
         self._waiting.append(Waiting(answer, self._loop.time()))
+        if len(self._waiting) == MOST:
+            self._writable.clear()
         self._wanted += 1
         try:
             reply = await answer
@@ -131,6 +138,8 @@ class Wire(asyncio.Protocol):
                     self._pushed.put_nowait(reply)
                     continue
                 answer = waiting.popleft().answer
+                if len(waiting) == MOST // 2 and not self._full:
+                    self._writable.set()
                 if not answer.done():
                     answer.set_result(reply)
         except (hiredis.ProtocolError, IndexError):  # not Redis, or an answer that nobody asked for
@@ -138,11 +147,14 @@ class Wire(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let commands wait until the connection takes more."""
+        self._full = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
         """Let commands go on."""
-        self._writable.set()
+        self._full = False
+        if len(self._waiting) < MOST:
+            self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is under way."""

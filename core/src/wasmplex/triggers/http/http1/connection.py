@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._worker.end()
         if self._current is not None:
             self._current.disconnect()
+            self._current = None  # which refers to this connection: nobody has to look for such circles
         self._shared.closed(self)
 
     def eof_received(self) -> None:
