@@ -16,7 +16,7 @@ from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.side import Pulse, Side, align16
-from wasmplex.bridge.tasks import CallTask, Driver, spawn
+from wasmplex.bridge.tasks import EAGER, CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 
 __all__ = ["Session"]
@@ -146,6 +146,8 @@ class Session(Side):
         if task.done():
             return self._write(served, task.result(), base)
         self.tasks[record] = CallTask(self, served, record, task, size)
+        if not EAGER:
+            self.instance.note_start()
         return _PENDING
 
     def take(self, record: int) -> bytes | bytearray:

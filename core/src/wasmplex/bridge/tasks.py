@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.bridge.functions import Served
 from wasmplex.bridge.protocol import Event, Op
@@ -15,7 +15,10 @@ from wasmplex.errors import LimitReached
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
 
-__all__ = ["CallTask", "Driver", "spawn"]
+__all__ = ["EAGER", "CallTask", "Driver", "spawn"]
+
+EAGER: Final = sys.version_info >= (3, 12)
+"""Whether a task runs at once until it first waits."""
 
 
 def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
