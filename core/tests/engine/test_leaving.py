@@ -45,12 +45,13 @@ async def test_many_are_cancelled_in_turns_of_the_loop_those_of_all_workloads_in
 
 
 async def test_whoever_has_too_many_waits_with_the_next_instance() -> None:
+    cancelled: list[int] = []
     leaving = Leaving(Cancelling(), 100)
-    leaving.add([int for _ in range(100)])
+    leaving.add([partial(cancelled.append, n) for n in range(100)])
     with anyio.fail_after(1):
         await leaving.room()
     assert len(leaving) == 100, "so many are no reason to wait"
-    leaving.add([int for _ in range(1000)])
+    leaving.add([partial(cancelled.append, n) for n in range(1000)])
     with anyio.move_on_after(0):
         await leaving.room()
     assert len(leaving) > 100
