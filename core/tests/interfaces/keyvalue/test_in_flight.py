@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.bridge.side import Pulse
@@ -117,14 +118,18 @@ async def test_a_result_that_is_too_large_ends_the_guest(config: Any) -> None:
 
 
 async def test_calls_that_were_cancelled_leave_nothing_to_the_garbage_collector(config: Any) -> None:
-    host = Host.from_config(config("calls_in_flight = 200"), plugins=[plugin(Counted(60))])
+    counted = Counted(60)
+    host = Host.from_config(config("calls_in_flight = 200"), plugins=[plugin(counted)])
     async with host:
 
         async def exceed() -> None:
             with pytest.raises(LimitReached):
                 await host.call("w", "gets", 300)
+            with anyio.fail_after(10):
+                while counted.now:  # noqa: ASYNC110  what is waited for is no event
+                    await anyio.sleep(0.001)
             for _ in range(5):
-                await anyio.sleep(0.002)
+                await anyio.lowlevel.checkpoint()
 
         gc.collect()
         gc.disable()
