@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ import anyio
 import pytest
 import wasmplex
 from host_plugin_memory import MemoryProvider
+from wasmplex import errors
 from wasmplex.capabilities.keyvalue import StoreUnavailable
 from wasmplex.errors import UsageError
 from wasmplex.testing import Delayed, Faulty, HostFactory
@@ -117,3 +123,73 @@ def test_a_component_that_serves_http(wasm_host: HostFactory) -> None:
 def test_what_is_wrong_is_said_when_the_host_starts(wasm_host: HostFactory) -> None:
     with pytest.raises(UsageError, match="did you mean 'memory'"):
         wasm_host(FORWARD, kit="memroy")
+
+
+MOUNTED = """
+import fastapi
+import wasmplex
+
+wasm = wasmplex.asgi("host.toml")
+app = fastapi.FastAPI(lifespan=wasm.lifespan)
+app.mount("/wasm", wasm)
+
+@app.get("/running")
+async def running() -> list[str]:
+    return list(wasm.host.workloads)
+"""
+
+
+def test_mounted_in_fastapi(tmp_path: Path) -> None:
+    """The whole way: a framework that keeps lifespan to itself, a server, requests, SIGTERM."""
+    (tmp_path / "host.toml").write_text(HELLO.replace("{}", '{ path = "/hello" }'))
+    (tmp_path / "shop.py").write_text(MOUNTED)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "shop:app"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            assert _get(f"{url}/running") == '["hello"]'
+            assert _get(f"{url}/wasm/hello") == "hello, world\n", "the route is /hello"
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                _get(f"{url}/wasm/other")
+            server.terminate()
+            assert server.wait(20) in (0, -signal.SIGTERM)
+        finally:
+            server.kill()
+        assert server.stderr is not None
+        assert server.stderr.read() == ""
+
+
+def _get(url: str) -> str:
+    for _ in range(400):
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError:  # the server has not come up yet
+            time.sleep(0.05)
+    raise AssertionError(url)
+
+
+@pytest.mark.anyio
+async def test_mounted_without_its_lifespan_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "host.toml").write_text(HELLO)
+    app = wasmplex.asgi(tmp_path / "host.toml")
+    with pytest.raises(RuntimeError, match=r"lifespan=app\.lifespan"):
+        await app({"type": "http"}, None, None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="the host of workload 'hello' is not running"):
+        await app.host.call("hello", "run")
+    async with app.lifespan():
+        assert [*app.host.workloads] == ["hello"]
+    with pytest.raises(UsageError, match="is not running"):
+        await app.host.call("hello", "run")
+
+
+def test_every_exception_is_in_the_table() -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if isinstance(kind, type) and issubclass(kind, errors.WasmplexError):
+            assert f"\n| `{name}` |" in page or name == "WasmplexError", name

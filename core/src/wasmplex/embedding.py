@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ def asgi(config: Path | str | HostConfig, *, drain_timeout: float = 30.0, **opti
     """Return an ASGI application that serves the HTTP workloads of a configuration.
 
     The server has to support the lifespan protocol, as uvicorn, hypercorn and granian do: the host starts
-    and stops with it. ``[http]`` is not used, and no other trigger runs.
+    and stops with it. Mounted in another application, which keeps that protocol to itself, it has to be given
+    to that one: see `HostApplication.lifespan`. ``[http]`` is not used, and no other trigger runs.
 
     :param config: a configuration file, its directory, or what `wasmplex.config.load` returned
     :param drain_timeout: seconds that requests under way may take when the server stops
@@ -48,22 +51,38 @@ class HostApplication:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif self._app is None:
-            raise RuntimeError("the host is not running: the server did not send lifespan.startup")
+            raise RuntimeError(
+                "the host is not running: the server did not send lifespan.startup; if it is mounted in "
+                "another application, start that with lifespan=app.lifespan of what wasmplex.asgi() returned"
+            )
         else:
             await self._app(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Run the host: ``FastAPI(lifespan=wasm.lifespan)``, or ``async with wasm.lifespan()`` in your own.
+
+        On leaving, requests under way are answered first, for as long as `drain_timeout` says.
+
+        :param app: the application that this one is mounted in, which frameworks hand over; not looked at
+        :raises wasmplex.errors.WasmplexError: what kept the host from starting
+        """
+        async with self.host:
+            self._app = http_application(self.host.trigger_bindings("http"))
+            try:
+                yield
+                with anyio.move_on_after(self._drain_timeout):
+                    await self.host.drain()
+            finally:
+                self._app = None
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            async with self.host:
-                self._app = http_application(self.host.trigger_bindings("http"))
+            async with self.lifespan():
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-                with anyio.move_on_after(self._drain_timeout):
-                    await self.host.drain()
         except WasmplexError as error:
             await send({"type": "lifespan.startup.failed", "message": error.render()})
             return
-        finally:
-            self._app = None
         await send({"type": "lifespan.shutdown.complete"})

@@ -219,7 +219,11 @@ class Host:
         try:
             return self.workloads[name]
         except KeyError:
-            raise UsageError(f"there is no workload {name!r}", fix=nearest(name, self.workloads)) from None
+            if name in self.config.workloads:
+                what, fix = f"the host of workload {name!r} is not running", "async with host: ..."
+            else:
+                what, fix = f"there is no workload {name!r}", nearest(name, self.config.workloads)
+            raise UsageError(what, fix=fix) from None
 
     async def call(self, workload: str, export: str, *args: Any) -> Any:
         """Call an export of a workload; see `RunningWorkload.call`.
