@@ -168,7 +168,11 @@ class InstancePool:
     # A waiter is handed either an instance or a free place (None) to make one in; whoever hands it over has
     # already counted it, so that no newcomer can take it first.
 
-    async def _take(self) -> tuple[PooledInstance, int]:
+    async def take(self) -> tuple[PooledInstance, int]:
+        """Return an instance for one call, and how many it has served; for `Loan`.
+
+        :raises LimitExceeded: if too many wait already
+        """
         if self._closed:
             raise LimitExceeded(f"workload {self.name!r} is stopping and takes no new calls")
         self._lent += 1
@@ -263,7 +267,8 @@ class InstancePool:
             self._hand_on(lent)
         self._encourage()
 
-    def _tell(self, error: BaseException) -> None:
+    def tell(self, error: BaseException) -> None:
+        """Report what has ended a call; for `Loan`."""
         try:
             if self.on_error is not None:
                 self.on_error(error)
@@ -277,7 +282,8 @@ class InstancePool:
         except Exception:
             log.exception("workload %s: an instance could not be closed", self.name)
 
-    def _give_back(self, instance: PooledInstance, used: int) -> None:
+    def give_back(self, instance: PooledInstance, used: int) -> None:
+        """Note that a call has ended, and how many the instance has served with it; for `Loan`."""
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
             self._end(instance)
             self._hand_on(None)
@@ -312,12 +318,29 @@ def _scope_type() -> type[anyio.CancelScope]:
     return type(anyio.CancelScope())
 
 
+class Lender(Protocol):
+    """A pool, as a loan sees it."""
+
+    name: str
+    timeout: float
+    deadlines: Deadlines
+
+    async def take(self) -> tuple[PooledInstance, int]:
+        """Return an instance for one call, and how many it has served."""
+
+    def give_back(self, instance: PooledInstance, used: int) -> None:
+        """Note that the call has ended."""
+
+    def tell(self, error: BaseException) -> None:
+        """Report what has ended the call."""
+
+
 class Loan:
     """The context that `InstancePool.lend` returns; a class, for it is on the path of every call."""
 
     __slots__ = ("_cancelled", "_instance", "_pool", "_scope", "_used")
 
-    def __init__(self, pool: InstancePool) -> None:
+    def __init__(self, pool: Lender) -> None:
         self._pool = pool
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
@@ -332,7 +355,7 @@ class Loan:
         if self._cancelled:
             scope.cancel()
         try:
-            self._instance, self._used = await pool._take()  # noqa: SLF001  one class in two halves
+            self._instance, self._used = await pool.take()
         except BaseException as error:
             pool.deadlines.stop(scope)
             if scope.__exit__(type(error), error, error.__traceback__):
@@ -354,9 +377,9 @@ class Loan:
     ) -> bool | None:
         pool, scope = self._pool, self._scope
         if error is not None:
-            pool._tell(error)  # noqa: SLF001
+            pool.tell(error)
         if self._instance is not None:
-            pool._give_back(self._instance, self._used + 1)  # noqa: SLF001
+            pool.give_back(self._instance, self._used + 1)
         assert scope is not None  # noqa: S101  it was entered
         pool.deadlines.stop(scope)
         if scope.__exit__(kind, error, traceback) and error is not None:

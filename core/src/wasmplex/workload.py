@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 import anyio.to_thread
@@ -18,6 +18,7 @@ from wasmplex.bridge import (
     Bridged,
     BridgedInstance,
     InPlaceBytes,
+    SharedInstance,
     bridge,
     guarded,
     in_place,
@@ -38,11 +39,15 @@ from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolS
 from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.routing import Plan
+from wasmplex.sharing import SharedPool
 from wasmplex.strategy import Strategy, strategy
 from wasmplex.threads import OwnThread
 
 __all__ = ["RunningWorkload", "open_workload"]
 
+
+CONCURRENCY: Final = 16
+"""Calls that one instance is in at once where its interface allows that and nobody has said otherwise."""
 
 _Create: TypeAlias = Callable[[], Awaitable[PooledInstance]]
 
@@ -68,16 +73,7 @@ class RunningWorkload:
         self.max_body = config.limits.max_body
         self._thread = OwnThread()
         self._what = f"workload {config.name!r}"
-        self._pool = InstancePool(
-            create,
-            maximum=config.instances.max,
-            reuse=config.instances.reuse,
-            queue=config.instances.queue,
-            timeout=config.limits.timeout,
-            name=config.name,
-            on_error=on_error,
-            begin=begin,
-        )
+        self._pool = _pool(planned, create, begin, on_error)
 
     def __repr__(self) -> str:
         s = self._pool.statistics()
@@ -121,6 +117,36 @@ class RunningWorkload:
     async def settle(self) -> None:
         """Wait, after `close`, until nothing is being made any more."""
         await self._pool.settle()
+
+
+def _pool(
+    planned: PlannedWorkload,
+    create: _Create,
+    begin: Callable[[], Coming] | None,
+    on_error: Callable[[BaseException], None] | None,
+) -> InstancePool | SharedPool:
+    instances = planned.config.instances
+    if planned.plan.shares_instances:
+        return SharedPool(
+            cast("Callable[[], Awaitable[SharedInstance]]", create),
+            maximum=instances.max,
+            reuse=instances.reuse,
+            concurrency=instances.concurrency or CONCURRENCY,
+            queue=instances.queue,
+            timeout=planned.config.limits.timeout,
+            name=planned.config.name,
+            on_error=on_error,
+        )
+    return InstancePool(
+        create,
+        maximum=instances.max,
+        reuse=instances.reuse,
+        queue=instances.queue,
+        timeout=planned.config.limits.timeout,
+        name=planned.config.name,
+        on_error=on_error,
+        begin=begin,
+    )
 
 
 @asynccontextmanager
@@ -204,6 +230,8 @@ async def _link(
     compiled = await engine.compile(wasm, shape, progress, mapped=chosen.kept_memories, often=often)
     name, limits, finder = planned.config.name, planned.config.limits, locate if placed else None
     linked = engine.link(compiled, linked_imports, name, limits, tenant, finder)
+    if planned.plan.shares_instances and bridged is not None:
+        return partial(_bridged_instance, linked.instantiate, bridged, SharedInstance), None
     ahead = None
     if chosen.made_ahead and (bridged is None or bridged.start is None):
         ahead = await engine.ahead(linked)
@@ -211,7 +239,9 @@ async def _link(
     begin = None if ahead is None else ahead.begin
     if bridged is None:
         return make, begin
-    return partial(_bridged_instance, make, bridged), begin and partial(_BridgedComing, begin, bridged)
+    return partial(_bridged_instance, make, bridged, BridgedInstance), begin and partial(
+        _BridgedComing, begin, bridged
+    )
 
 
 class _BridgedComing:
@@ -255,8 +285,10 @@ def _fronted(
     return wasm, placed
 
 
-async def _bridged_instance(make: Callable[[], Awaitable[Instance]], bridged: Bridged) -> BridgedInstance:
-    instance = BridgedInstance(await make(), bridged)
+async def _bridged_instance(
+    make: Callable[[], Awaitable[Instance]], bridged: Bridged, kind: type[BridgedInstance]
+) -> BridgedInstance:
+    instance = kind(await make(), bridged)
     if bridged.start is not None:
         try:
             await instance.call(bridged.start)

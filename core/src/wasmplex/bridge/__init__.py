@@ -14,6 +14,7 @@ from wasmplex.bridge.guarding import guarded
 from wasmplex.bridge.inplace import InPlaceBytes, in_place, locate
 from wasmplex.bridge.instance import BridgedInstance
 from wasmplex.bridge.session import Session
+from wasmplex.bridge.shared import SharedInstance
 from wasmplex.bridge.transport import TransportName
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BridgedInstance",
     "InPlaceBytes",
     "Session",
+    "SharedInstance",
     "TransportName",
     "bridge",
     "guarded",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
@@ -56,13 +57,40 @@ def _codec(function: Function, kinds: KindTable) -> ExportCodec:
     )
 
 
+class Serving(Protocol):
+    """What is needed of the task that makes many calls."""
+
+    record: int
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether a call may begin."""
+
+    def step(self, event: int, a: int, b: int) -> int:
+        """Return what to do next."""
+
+
+class Entering(Protocol):
+    """What is needed of one of its calls."""
+
+    codec: ExportCodec
+    args: tuple[Any, ...]
+    lent: list[tuple[int, int, int]]
+    result: asyncio.Future[Any]
+
+
 class ExportSession(Side):
     """The host's state for the export adapter of one instance."""
 
     def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
         super().__init__(pulse, kinds, table)
         self.handles = _Handles(self)
-        self.actor = _CallActor(self)
+        self.calling = _CallActor(self)
+        self.serving: Serving | None = None
+        """The task that makes many calls, in an instance that is in several at once."""
+        self.delivering: Entering | None = None
+        self._arriving: tuple[int, bytes] = (0, b"")
+        self._block: bytes | bytearray = b""
         self._codec: ExportCodec | None = None
         self._result: asyncio.Future[Any] | None = None
         self._lent: list[tuple[int, int, int]] = []
@@ -72,25 +100,68 @@ class ExportSession(Side):
 
     def begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> tuple[bytes, asyncio.Future[Any]]:
         """Return the block to call the adapter with, and the future of the result."""
-        if len(args) != len(codec.function.type.params):
-            count = len(codec.function.type.params)
-            raise TypeError(f"{codec.function.path} takes {count} arguments, not {len(args)}")
-        block = bytes(self._arguments(codec, args if codec.function.type.params else None))
+        _count(codec, args)
+        block = bytes(self._arguments(codec, args, ARENA))
         self._codec = codec
         self._result = asyncio.get_running_loop().create_future()
-        self.actor.begin()
+        self.calling.begin()
         dropped, self._dropped = self._dropped, []
         if dropped:
             self.scripts.append(self._drop_handles(dropped))
         return block, self._result
 
-    def _arguments(self, codec: ExportCodec, value: Any) -> bytes | bytearray:
+    def _arguments(self, codec: ExportCodec, args: tuple[Any, ...], base: int) -> bytes | bytearray:
+        value = args if codec.function.type.params else None
         scan = self.scan()
-        block = codec.write(value, ARENA, scan)  # what does not fit is refused here, and stays the caller's
+        block = codec.write(value, base, scan)  # what does not fit is refused here, and stays the caller's
         if not scan.missing:
             scan.made(())
             return block
-        return self.lowering(scan, lambda handles, at: codec.write(value, at, handles), ARENA)
+        return self.lowering(scan, lambda handles, at: codec.write(value, at, handles), base)
+
+    # ------------------------------------------------------------ of an instance that is in several calls
+
+    def has_work(self) -> bool:
+        """Say whether there is anything for the adapter to do."""
+        return bool(self.scripts) or (self.serving is not None and self.serving.wants_turn)
+
+    def check(self, codec: ExportCodec, args: tuple[Any, ...]) -> None:
+        """Find out whether arguments fit.
+
+        :raises wasmplex.wit.mismatch.ValueMismatch: if not
+        """
+        _count(codec, args)
+        codec.write(args if codec.function.type.params else None, ARENA, self.scan())
+
+    def prepare(self, call: Entering, base: int) -> None:
+        """Write the arguments of a call that is about to be made, to be taken by the adapter."""
+        self._block = self._arguments(call.codec, call.args, base)
+        call.args = ()
+        call.lent, self._lent = self._lent, call.lent
+
+    def take(self) -> bytes | bytearray:
+        """Return what `prepare` has written."""
+        block, self._block = self._block, b""
+        return block
+
+    def settle(self, call: Entering) -> Script:
+        """Take back what was lent for a call, and give its result to whoever waits for it."""
+        self.delivering = None
+        at, block = self._arriving
+        if call.lent:
+            yield from self._take_back(call.lent)
+        codec = call.codec
+        if codec.takes:
+            values = yield from self.lifted(lambda handles: codec.read(block, at, handles))
+        else:
+            values = codec.read(block, at, self.handles)
+        _resolve(call.result, codec, values)
+
+    def give_up_arguments(self, call: Entering) -> None:
+        """Let go of what a call was to be given, and nobody wants any more."""
+        scan = self.scan()
+        call.codec.write(call.args if call.codec.function.type.params else None, ARENA, scan)
+        scan.give_up(self.table.forget)
 
     def note_lent(self, found: Lowered, handle: int, rep: int) -> None:
         """Remember to take back what is lent for the call."""
@@ -119,9 +190,12 @@ class ExportSession(Side):
 
     def result(self, at: int, block: bytes) -> None:
         """Take the result of the guest's function."""
+        if self.delivering is not None:
+            self._arriving = at, block
+            return
         codec = self._codec
         assert codec is not None  # noqa: S101  the adapter delivers what was begun
-        self.actor.delivered = True
+        self.calling.delivered = True
         if self._lent:
             lent, self._lent = self._lent, []
             self.scripts.append(self._take_back(lent))
@@ -135,24 +209,42 @@ class ExportSession(Side):
         self._resolve(codec, values)
 
     def _resolve(self, codec: ExportCodec, values: Any) -> None:
-        future = self._result
-        assert future is not None  # noqa: S101  it was made with the call
-        if future.done():
-            return
-        if isinstance(codec.function.type.result, ResultType):
-            if isinstance(values[0], Err):
-                future.set_exception(values[0])
-            else:
-                future.set_result(values[0].value)
-        else:
-            future.set_result(values[0] if values else None)
+        assert self._result is not None  # noqa: S101  it was made with the call
+        _resolve(self._result, codec, values)
 
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell the task of the call what to do next."""
         if self.pulse.failure is not None:
             raise self.pulse.failure
-        self.actor.record = record
-        return self.actor.step(event, a, b)
+        actor = self.serving or self.calling
+        actor.record = record
+        return actor.step(event, a, b)
+
+
+def _count(codec: ExportCodec, args: tuple[Any, ...]) -> None:
+    if len(args) != (count := len(codec.function.type.params)):
+        raise TypeError(f"{codec.function.path} takes {count} arguments, not {len(args)}")
+
+
+def _resolve(future: asyncio.Future[Any], codec: ExportCodec, values: Any) -> None:
+    """Give a result to whoever waits for it; of one that nobody wants let go."""
+    value: Any = values[0] if values else None
+    fails = isinstance(codec.function.type.result, ResultType)
+    if future.done():
+        given_up(value.value if fails else value)
+    elif not fails:
+        future.set_result(value)
+    elif isinstance(value, Err):
+        future.set_exception(value)
+    else:
+        future.set_result(value.value)
+
+
+def given_up(value: Any) -> None:
+    """Let go of the resource that a call has returned to nobody. Streams in it close themselves."""
+    drop = getattr(value, "drop", None)
+    if callable(drop) and not inspect.iscoroutinefunction(drop):
+        drop()
 
 
 class _CallActor(Actor):

@@ -188,10 +188,24 @@ _CALL = """
         (i32.sub (global.get $top) (global.get $ret)))
       (global.set $top (i32.const @ARENA@)))
 
+    (func $enter (param $fn i32) (param $task i32) (result i64)
+      (local $status i32)
+      (local.set $status
+        (call_indirect $calls (type $called) (call $finish (call $take (local.get $task))) (local.get $fn)))
+      (i64.or (i64.extend_i32_u (local.get $status))
+        (i64.shl (i64.extend_i32_u (global.get $ret)) (i64.const 32))))
+
+    (func $hand_over (param $task i32) (param $at i32)
+      (call $put_result (local.get $task) (local.get $at) (i32.sub (global.get $top) (local.get $at))))
+
+    (func $forget (param $subtask i32) (call $sub_drop (local.get $subtask)))
+
     (func (export "call") (param $fn i32) (param $at i32) (param $size i32) (result i32)
       (local $task i32) (local $status i32)
       (local.set $task (call $record))
       (call $set_context (local.get $task))
+      (if (i32.eq (local.get $fn) (i32.const @SERVE@)) (then
+        (return (call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 0) (i32.const 0)))))
       (local.set $status (call_indirect $calls (type $called) (call $finish (local.get $at)) (local.get $fn)))
       (if (i32.eq (i32.and (local.get $status) (i32.const 15)) (i32.const 2))
         (then (call $deliver (local.get $task) (i32.shr_u (local.get $status) (i32.const 4))))

@@ -94,6 +94,10 @@ class Flow:
         """Go on after the guest has done its part of a blocked copy."""
         raise NotImplementedError
 
+    def goes_on(self) -> bool:
+        """Say whether Python has still to do with it: it will give something, or may ask for something."""
+        return not self.done
+
     def abandon(self) -> None:
         """Tell who waits on the Python side that the instance ends."""
 
@@ -214,6 +218,10 @@ class Outflow(Flow):
         yield from self._written(code)
         if not self.done:
             yield from self._write()
+
+    def goes_on(self) -> bool:
+        """Say whether there will be something for the guest: not while it does not take what there is."""
+        return not self.done and (self._sent is None or self._sent.done())
 
     def abandon(self) -> None:
         """Stop the feeding task."""

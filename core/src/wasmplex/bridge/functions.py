@@ -45,6 +45,8 @@ class Served:
     :ivar context: whether the Python wants the calling instance first
     :ivar whole: the whole call in one function, where no handles are exchanged and nothing waits
     :ivar direct: whether its calls are direct (`wasmplex.bridge.direct`)
+    :ivar plain: whether it is an async function, served by a ``def`` that returns its result or what is to be
+        awaited for it
     """
 
     codec: Codec
@@ -52,6 +54,7 @@ class Served:
     context: bool
     whole: Callable[[Any, int, int, Any, Any], bytearray] | None = None
     direct: bool = False
+    plain: bool = False
 
 
 def codecs(functions: Sequence[Function], kinds: KindTable) -> tuple[Codec, ...]:
@@ -89,7 +92,7 @@ def serve(
         return Served(codec, call, context, direct=True)
     type_ = codec.function.type
     if codec.takes or codec.gives or codec.function.waits or type_.is_async:
-        return Served(codec, call, context)
+        return Served(codec, call, context, plain=type_.is_async and not is_coroutine(call))
     params = [param.type for param in type_.params]
     flat = len(flatten(type_.result)) <= 1 if type_.result else True
     even = codec.function.twin is not None

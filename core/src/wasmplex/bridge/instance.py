@@ -15,7 +15,7 @@ from wasmplex.bridge.side import Pulse
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.logs import get_logger
 
-__all__ = ["BridgedInstance", "EngineInstance"]
+__all__ = ["BridgedInstance", "EngineInstance", "named"]
 
 log = get_logger("wasmplex.bridge")
 
@@ -62,9 +62,9 @@ class BridgedInstance:
     """
 
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
-        self._inner = inner
-        self._above = bridged.above
-        self._transport = bridged.transport
+        self.inner = inner
+        self.above = bridged.above
+        self.transport = bridged.transport
         self.state = inner.state
         self.objects = inner.objects
         self._starts = bridged.starts
@@ -75,7 +75,7 @@ class BridgedInstance:
     @property
     def workload(self) -> str:
         """Name of the workload it belongs to."""
-        return self._inner.workload
+        return self.inner.workload
 
     @property
     def poisoned(self) -> bool:
@@ -84,7 +84,7 @@ class BridgedInstance:
         What a guest leaves behind when it returns (calls it does not wait for, streams it neither reads nor
         drops) would go on during the next call, and until then not at all: it ends with its instance.
         """
-        if self._inner.poisoned or self._calls:
+        if self.inner.poisoned or self._calls:
             return True
         pulse = self.state.get(Pulse)
         return pulse is not None and any(side.is_busy() for side in pulse.sides)
@@ -97,15 +97,15 @@ class BridgedInstance:
         """
         if export in self._starts:
             for start in self._starts:
-                await self._inner.call(start)
+                await self.inner.call(start)
             return None
-        above = self._above
+        above = self.above
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
-            return await self._inner.call(export, *args)
+            return await self.inner.call(export, *args)
         while self._calls:  # one at a time, and one is under way until what it returned has ended
             await asyncio.wait(self._calls)
-        session = export_session(self._inner, above.kinds, self._transport)
+        session = export_session(self.inner, above.kinds, self.transport)
         block, result = session.begin(codec, args)
         task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block, result))
         self._calls.add(task)
@@ -124,10 +124,10 @@ class BridgedInstance:
         self, session: ExportSession, function: Function, block: bytes, result: asyncio.Future[Any]
     ) -> None:
         try:
-            await self._inner.call(CALL, function.number, block.decode("latin-1"))
+            await self.inner.call(CALL, function.number, block.decode("latin-1"))
         except BaseException as error:
             if isinstance(error, GuestError):
-                _name(error, function.path)
+                named(error, function.path)
             session.abandon_call()
             if not result.done():
                 result.set_exception(error)
@@ -144,10 +144,17 @@ class BridgedInstance:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a call of %s failed after it had returned: %s", self.workload, error)
-            pulse: Pulse = self.state[Pulse]
-            pulse.failure = error  # which names workload and export; what there was before is its cause
-            for side in pulse.sides:
-                side.close()
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Note that nothing runs in it any more, and end what waits for it.
+
+        :param error: names workload and export; what there was before is its cause
+        """
+        pulse: Pulse = self.state[Pulse]
+        pulse.failure = error
+        for side in pulse.sides:
+            side.close()
 
     def close(self) -> None:
         """End the instance: what runs on the guest's behalf is cancelled, what it held is dropped.
@@ -162,11 +169,11 @@ class BridgedInstance:
         except Exception:
             log.exception("what runs for an instance of workload %s cannot be ended", self.workload)
         finally:
-            self._inner.close()
+            self.inner.close()
 
 
-def _name(error: GuestError, export: str) -> None:
+def named(error: GuestError, export: str) -> None:
     """Have an error say what was called: the caller knows nothing of the adapter."""
     if any(diagnostic.where == CALL for diagnostic in error.diagnostics):
-        named = [replace(d, where=export) if d.where == CALL else d for d in error.diagnostics]
-        WasmplexError.__init__(error, named)
+        renamed = [replace(d, where=export) if d.where == CALL else d for d in error.diagnostics]
+        WasmplexError.__init__(error, renamed)

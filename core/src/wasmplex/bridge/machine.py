@@ -192,13 +192,15 @@ _TASKS = """
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
         (local.set $event (i32.const @EVENT_OPERATION@))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
+        (block $forget (block $result (block $enter (block $top
         (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
         (block $emit (block $fill (block $copy_one (block $copy (block $drop
         (block $one (block $new (block $cancelled (block $next (block $wake (block $return
         (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze
-            $deliver $finish (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
+            $deliver $finish $top $enter $result $forget
+            (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
           ;; exit
           (call $release (local.get $task))
           (return (i32.const 0)))
@@ -276,6 +278,22 @@ _TASKS = """
         (call $started)
         (call $release (local.get $task))
         (return (i32.const 0)))
+        ;; top
+        (if (local.get $index) (then (global.set $top (i32.const @ARENA@))))
+        (call $align)
+        (local.set $p1 (global.get $top))
+        (br $again))
+        ;; enter
+        (local.set $ends (call $enter (local.get $index) (local.get $task)))
+        (local.set $p1 (i32.wrap_i64 (local.get $ends)))
+        (local.set $p2 (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+        (br $again))
+        ;; result
+        (call $hand_over (local.get $task) (local.get $operand))
+        (br $again))
+        ;; forget
+        (call $forget (local.get $operand))
+        (br $again))
       unreachable)
 
     ;; A task that yielded looks first whether one of its waitables has an event.

@@ -175,6 +175,13 @@ class _ExportPort(_Common):
     def result(self, instance: Any, task: int, at: int, block: str) -> None:
         self.session(instance).result(at, unpacked(task, block))
 
+    def take(self, instance: Any, task: int) -> str:
+        return self.answer(self.session(instance).take())
+
+    def take_memory(self, instance: Any, task: int, to: int) -> int:
+        side = self.session(instance)
+        return place(side, to, side.take())
+
     def result_memory(self, instance: Any, task: int, at: int, size: int) -> None:
         side = self.session(instance)
         side.result(at, side.calls.read(at, size))
@@ -220,8 +227,12 @@ def _common(to: _Common, transport: Transport) -> dict[str, Callable[..., Any]]:
 def export_port(kinds: AdapterKinds, transport: Transport) -> dict[str, HostFunction]:
     """Return what to link an export adapter's host import with."""
     to = _ExportPort(kinds, transport)
-    result = to.result_memory if transport is MEMORY else to.result
-    return _complete({**_common(to, transport), "result": result}, transport)
+    own: dict[str, Callable[..., Any]] = (
+        {"result": to.result_memory, "take": to.take_memory}
+        if transport is MEMORY
+        else {"result": to.result, "take": to.take}
+    )
+    return _complete({**_common(to, transport), **own}, transport)
 
 
 def export_session(instance: Any, kinds: AdapterKinds, transport: Transport) -> ExportSession:

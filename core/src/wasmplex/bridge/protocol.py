@@ -28,8 +28,8 @@ from typing import Final
 
 __all__ = [
     "ARENA", "ASCII", "BUFFERS", "ENDS", "HEADER", "MORE", "PACKED", "PIECE", "POLLED", "RESULT", "RESULTS",
-    "RESULT_BYTES", "ROOM", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event", "First",
-    "Op", "fill",
+    "RESULT_BYTES", "ROOM", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event",
+    "First", "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -56,6 +56,8 @@ PACKED: Final = 1 << 31
 """Added to the number of a function or task: the block beside it is packed (`wasmplex.bridge.packing`)."""
 ASCII: Final = 1
 """See `Op.FILL`. The engine copies ASCII as a whole, and all else byte by byte."""
+SERVE: Final = (1 << 31) - 1
+"""In the place of the number of a function: the call is one that makes others, by `Op.ENTER`."""
 ROOM: Final = 1 << 16
 """Bytes that are free behind the arena for an answer that the host puts in place itself."""
 
@@ -145,6 +147,15 @@ class Op(IntEnum):
     """Hand the result of the guest's function to the host; drop its subtask `operand`, if there is one."""
     FINISH = 19
     """Return from ``call`` and exit."""
+    TOP = 20
+    """The outcome is where the next block will lie; with an `index` of 1 the arena is emptied before."""
+    ENTER = 21
+    """Call exported function `index` with the block that ``take`` gives; the outcome is the status of the
+    subtask and where its result will lie."""
+    RESULT = 22
+    """Hand to the host what lies from `operand` on: the result of a call by `ENTER`."""
+    FORGET = 23
+    """Drop subtask `operand`, which has returned."""
 
 
 # ---------------------------------------------------------------- in WAT
@@ -153,6 +164,7 @@ _NAMES: Final = {
     "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "HEADER": HEADER, "POLLED": POLLED,
     "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
     "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED,
+    "SERVE": SERVE,
     **_TASK,
     **{f"EVENT_{event.name}": event for event in Event}, **{f"FIRST_{first.name}": first for first in First},
 }  # fmt: skip

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from inspect import isawaitable
 from typing import Any
 
 from wasmplex.bridge.flows import BridgedStream, IncomingFuture
@@ -56,6 +57,10 @@ class Session(Side):
     def is_busy(self) -> bool:
         """See `Side.is_busy`."""
         return bool(self.tasks or self.flows)  # cancelled ones are neither, though Python may still run them
+
+    def goes_on(self) -> bool:
+        """See `Side.goes_on`."""
+        return bool(self.running or self.tasks or self.ready) or super().goes_on()
 
     # ------------------------------------------------------------ calls
 
@@ -142,13 +147,31 @@ class Session(Side):
     def _start(
         self, served: Served, record: int, args: tuple[Any, ...], base: int, size: int
     ) -> bytes | bytearray:
-        task = spawn(self._run(served, args))
+        if served.plain:
+            value = self._plain(served, args)
+            if not isawaitable(value):
+                return self._write(served, value, base)
+            task = spawn(_awaited(served, value))
+        else:
+            task = spawn(self._run(served, args))
         if task.done():
             return self._write(served, task.result(), base)
         self.tasks[record] = CallTask(self, served, record, task, size)
         if not EAGER:
             self.instance.note_start()
         return _PENDING
+
+    def _plain(self, served: Served, args: tuple[Any, ...]) -> Any:
+        """Call a function that answers at once or returns what is to be awaited."""
+        if served.context:
+            args = (self._instance, *args)
+        try:
+            value = served.call(*args)
+        except Err as error:
+            if not served.codec.fallible:
+                raise
+            return error
+        return Ok(value) if served.codec.fallible and not isawaitable(value) else value
 
     def take(self, record: int) -> bytes | bytearray:
         """Return the result of a function that has finished."""
@@ -223,6 +246,15 @@ class Session(Side):
         self.tasks.clear()
         self.ready.clear()
         self.pulse.flight.release()
+
+
+async def _awaited(served: Served, value: Awaitable[Any]) -> Any:
+    if not served.codec.fallible:
+        return await value
+    try:
+        return Ok(await value)
+    except Err as error:
+        return error
 
 
 class _Handles:

@@ -224,6 +224,10 @@ class Side:
         """Say whether something is under way that the guest has begun and not brought to its end."""
         return bool(self.flows)
 
+    def goes_on(self) -> bool:
+        """Say whether the guest may go on without being called, because of something that Python does."""
+        return any(flow.goes_on() for flow in self.flows.values())
+
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell a task of the adapter what to do next."""
         raise NotImplementedError

@@ -111,6 +111,13 @@ class HttpExchange(ABC):
     def finish(self, trailers: Headers | None = None) -> None:
         """End the response."""
 
+    @abstractmethod
+    async def deliver(self) -> None:
+        """Send what is held, and return when the connection has taken it. Not needed: it leaves anyway.
+
+        :raises OSError: if the client went away
+        """
+
     def abandon(self) -> None:  # noqa: B027  nothing has to be done before the handler returns
         """Say that the response will not be finished, ahead of the handler's return."""
 

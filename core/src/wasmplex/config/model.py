@@ -114,11 +114,13 @@ class InstancesConfig:
 
     :ivar max: how many may live at once; one call runs in each
     :ivar reuse: how many calls one instance serves before it is dropped; 1 for a fresh one every time
+    :ivar concurrency: how many calls one instance may be in at once; None for what the interface allows
     :ivar queue: how many calls may wait for an instance; more are refused at once
     """
 
     max: int = 64
     reuse: int = 100
+    concurrency: int | None = None
     queue: int = 256
 
 

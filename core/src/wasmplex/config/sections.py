@@ -231,6 +231,9 @@ class Instances(_Section):
     """Instances that may live at once. One call runs in each, so it is also how many calls run at once."""
     reuse: Count | None = None
     """Calls that an instance serves before it is dropped; 1: a fresh one, with fresh memory, for each."""
+    concurrency: Count | None = None
+    """Calls that one instance may be in at once: 16 where the trigger's interface is asynchronous
+    (`wasi:http/handler@0.3`), and 1, the only possible value, for all others."""
     queue: Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=MAX_COUNT)] | None = None
     """Calls that may wait for an instance; the next one is refused at once, 503 over HTTP."""
 

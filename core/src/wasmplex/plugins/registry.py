@@ -164,7 +164,7 @@ class Registry:
         """Return who can turn the events of a trigger into calls of the component, and of which export.
 
         The first export, in the component's order, that an adapter can drive wins, or the one of the same
-        interface with a higher version.
+        package with a higher version, whose interface may have another name.
 
         :raises PluginError: if two distributions can drive it, or none because a plugin is unusable
         """
@@ -371,8 +371,8 @@ class Registry:
 
 
 def _newer(one: InterfaceId, other: InterfaceId) -> bool:
-    """Say whether it is the same interface in a higher version."""
-    if (one.package_name, one.interface) != (other.package_name, other.interface):
+    """Say whether it is of the same package in a higher version."""
+    if one.package_name != other.package_name:
         return False
     return SemVer.parse(one.version or "0") > SemVer.parse(other.version or "0")
 

@@ -35,10 +35,13 @@ class ExportAdapter(ABC):
     :cvar trigger: the trigger that uses it, ``"http"``
     :cvar interface: the exported interface it can drive, with the highest version,
         ``wasi:http/incoming-handler@0.2.12``
+    :cvar shares_instances: whether one instance may be in several calls of it at once, and goes on after a
+        call has returned until what that began has ended
     """
 
     trigger: ClassVar[str]
     interface: ClassVar[str]
+    shares_instances: ClassVar[bool] = False
 
     @abstractmethod
     def adapt(self, export: Export) -> Callable[..., Awaitable[Any]]:

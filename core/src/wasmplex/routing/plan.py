@@ -197,6 +197,11 @@ class Plan:
             {id(route.backend): route.backend for route in routes if route.backend is not None}.values()
         )
 
+    @property
+    def shares_instances(self) -> bool:
+        """Whether one instance may be in several calls at once; see `ExportAdapter.shares_instances`."""
+        return any(route.adapter.shares_instances for route in self.triggers)
+
     def rows(self) -> list[RouteRow]:
         """Return the routing table, one row for each import."""
         return [_row(route) for route in self.routes]

@@ -216,6 +216,11 @@ class Exchange(HttpExchange):
         if self._has_news():
             await self._flush()
 
+    async def deliver(self) -> None:
+        """Send what is held; see `HttpExchange.deliver`."""
+        if not self.flush_whole():
+            await self.flush()
+
     def close(self) -> None:
         """Stop sending."""
         if self._flusher is not None:
