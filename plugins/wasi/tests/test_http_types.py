@@ -285,6 +285,9 @@ class Exchange(HttpExchange):
     def trailers(self) -> Headers | None:
         return self.sent_trailers or None
 
+    async def deliver(self) -> None:
+        """Do nothing: what was written is here."""
+
     async def read(self) -> bytes:
         while self.pieces and self.pieces[0] is None:
             await anyio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""WASI 0.2 in Python: io, cli, clocks, random, filesystem, sockets, http.
+"""WASI 0.2 and 0.3 in Python: io, cli, clocks, random, filesystem, sockets, http.
 
 Importing this module imports none of the implementations: each package's is imported when a workload
 that needs it is bound.
@@ -21,14 +21,15 @@ __all__ = ["wasmplex_export_adapters", "wasmplex_interfaces"]
 @hookimpl
 def wasmplex_interfaces() -> Iterable[InterfaceProvider]:
     """Return one provider per WIT package."""
-    from host_plugin_wasi.packages import PROVIDERS
+    from host_plugin_wasi.packages import PROVIDERS, PROVIDERS_3
 
-    return [provider() for provider in PROVIDERS]
+    return [provider() for provider in (*PROVIDERS, *PROVIDERS_3)]
 
 
 @hookimpl
 def wasmplex_export_adapters() -> Iterable[ExportAdapter]:
-    """Return the adapter by which the trigger ``http`` calls ``wasi:http/incoming-handler``."""
+    """Return what the trigger ``http`` calls ``handler`` of 0.3 and ``incoming-handler`` of 0.2 by."""
     from host_plugin_wasi.http.handler import IncomingHandler
+    from host_plugin_wasi.p3.handler import Handler
 
-    return [IncomingHandler()]
+    return [Handler(), IncomingHandler()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.plugin import GuestExit, HostFunction, Ok, Tables
 
@@ -12,11 +12,11 @@ from host_plugin_wasi.log import LineLog, LogOutput
 from host_plugin_wasi.log_budget import LogBudget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from wasmplex.plugin import BoundInterfaces, GuestInstance, HostFunctions, WorkloadContext
 
-__all__ = ["EmptyInput", "bind"]
+__all__ = ["TERMINALS", "EmptyInput", "bind", "environment", "exit_", "exit_with_code", "line_log"]
 
 
 class EmptyInput(InputStream):
@@ -36,49 +36,67 @@ class EmptyInput(InputStream):
         return ReadyPollable()
 
 
-def _exit(status: Any) -> None:
+def exit_(status: Any) -> None:
+    """End the guest, well or not.
+
+    :raises GuestExit: always
+    """
     raise GuestExit(0 if isinstance(status, Ok) else 1)
 
 
-def _exit_with_code(code: int) -> None:
+def exit_with_code(code: int) -> None:
+    """End the guest with a code.
+
+    :raises GuestExit: always
+    """
     raise GuestExit(code)
 
 
-def _standard_output(name: str, budget: LogBudget) -> Callable[[GuestInstance], LogOutput]:
+def line_log(instance: GuestInstance, name: str, budget: LogBudget) -> LineLog:
+    """Return what collects an instance's standard output or error, whatever versions it writes by."""
     key = ("host_plugin_wasi", name)
+    log: LineLog | None = instance.state.get(key)
+    if log is None:
+        log = instance.state[key] = LineLog(instance.workload, name, budget)
+    return log
 
-    def get(instance: GuestInstance) -> LogOutput:
-        log = instance.state.get(key)
-        if log is None:
-            log = instance.state[key] = LineLog(instance.workload, name, budget)
-        return LogOutput(log)
 
-    return get
+def environment(workload: WorkloadContext, initial_cwd: str) -> HostFunctions:
+    """Return the functions of ``environment``; versions differ in the name of the last."""
+    variables, arguments = list(workload.grants.env.items()), list(workload.grants.args)
+    return {
+        "get-environment": lambda: variables,
+        "get-arguments": lambda: arguments,
+        initial_cwd: lambda: None,
+    }
+
+
+TERMINALS: Final[dict[str, HostFunctions]] = {
+    "terminal-stdin": {"get-terminal-stdin": lambda: None},
+    "terminal-stdout": {"get-terminal-stdout": lambda: None},
+    "terminal-stderr": {"get-terminal-stderr": lambda: None},
+}
+"""No standard stream of a guest is a terminal."""
 
 
 def _tables(workload: WorkloadContext, budget: LogBudget) -> dict[str, HostFunctions]:
-    environment = list(workload.grants.env.items())
-    arguments = list(workload.grants.args)
+    def output(name: str) -> HostFunction:
+        return HostFunction(lambda instance: LogOutput(line_log(instance, name, budget)), context=True)
+
     return {
-        "environment": {
-            "get-environment": lambda: environment,
-            "get-arguments": lambda: arguments,
-            "initial-cwd": lambda: None,
-        },
-        "exit": {"exit": _exit, "exit-with-code": _exit_with_code},
+        "environment": environment(workload, "initial-cwd"),
+        "exit": {"exit": exit_, "exit-with-code": exit_with_code},
         "stdin": {"get-stdin": EmptyInput},
-        "stdout": {"get-stdout": HostFunction(_standard_output("stdout", budget), context=True)},
-        "stderr": {"get-stderr": HostFunction(_standard_output("stderr", budget), context=True)},
-        "terminal-stdin": {"get-terminal-stdin": lambda: None},
-        "terminal-stdout": {"get-terminal-stdout": lambda: None},
-        "terminal-stderr": {"get-terminal-stderr": lambda: None},
+        "stdout": {"get-stdout": output("stdout")},
+        "stderr": {"get-stderr": output("stderr")},
+        **TERMINALS,
     }
 
 
 @asynccontextmanager
 async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     """Bind ``wasi:cli`` with the environment and arguments that the workload was granted."""
-    budget = LogBudget(workload.name, workload.limits.log_bytes_per_second)
+    budget = LogBudget.of(workload)
     try:
         yield Tables(_tables(workload, budget))
     finally:

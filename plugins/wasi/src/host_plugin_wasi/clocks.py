@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
     from wasmplex.plugin import BoundInterfaces, WorkloadContext
 
-__all__ = ["Timer", "bind", "datetime"]
+__all__ = [
+    "LONGEST", "MONOTONIC_RESOLUTION", "SECOND", "SHORTEST", "WALL_RESOLUTION", "Timer", "bind", "datetime",
+]  # fmt: skip
 
-_SECOND = 1_000_000_000
+SECOND = 1_000_000_000
 _NEVER = 2**64 - 1
 
-_SHORTEST = 0.001
+SHORTEST = 0.001
 """Seconds. Event loops wait in whole milliseconds; less would wake up early and again and again."""
 
-_LONGEST = 86_400.0
+LONGEST = 86_400.0
 """Seconds. Event loops refuse some very long waits; a longer one is made of several."""
 
 
@@ -43,8 +45,8 @@ class Timer(Pollable):
     def attach(self, waker: Waker) -> None:
         """Have `waker` called then, or after a day, whichever is first."""
         if waker not in self._handles:
-            delay = (self._when - time.monotonic_ns()) / _SECOND
-            delay = min(max(delay, _SHORTEST), _LONGEST)
+            delay = (self._when - time.monotonic_ns()) / SECOND
+            delay = min(max(delay, SHORTEST), LONGEST)
             self._handles[waker] = get_running_loop().call_later(delay, waker)
 
     def detach(self, waker: Waker) -> None:
@@ -60,7 +62,7 @@ def datetime(nanoseconds: int) -> dict[str, int]:
     """
     if nanoseconds < 0:
         raise ValueError("a datetime cannot be before 1970")
-    seconds, rest = divmod(nanoseconds, _SECOND)
+    seconds, rest = divmod(nanoseconds, SECOND)
     return {"seconds": seconds, "nanoseconds": rest}
 
 
@@ -70,26 +72,27 @@ def _subscribe_duration(duration: int) -> Timer:
 
 def _resolution(seconds: float) -> int:
     # Never 0: guests divide by it.
-    return max(1, round(seconds * _SECOND))
+    return max(1, round(seconds * SECOND))
 
 
 def _display(when: Any) -> dict[str, Any]:
     return {"utc-offset": 0, "name": "UTC", "in-daylight-saving-time": False}
 
 
-_MONOTONIC_RESOLUTION = _resolution(time.get_clock_info("monotonic").resolution)
-_WALL_RESOLUTION = datetime(_resolution(time.get_clock_info("time").resolution))
+MONOTONIC_RESOLUTION = _resolution(time.get_clock_info("monotonic").resolution)
+WALL_RESOLUTION = _resolution(time.get_clock_info("time").resolution)
+"""Nanoseconds."""
 
 _INTERFACES = Tables({
     "monotonic-clock": {
         "now": time.monotonic_ns,
-        "resolution": lambda: _MONOTONIC_RESOLUTION,
+        "resolution": lambda: MONOTONIC_RESOLUTION,
         "subscribe-instant": Timer,
         "subscribe-duration": _subscribe_duration,
     },
     "wall-clock": {
         "now": lambda: datetime(time.time_ns()),
-        "resolution": lambda: _WALL_RESOLUTION,
+        "resolution": lambda: datetime(WALL_RESOLUTION),
     },
     # The host's zone is not the guest's business: it is UTC everywhere.
     "timezone": {

@@ -7,7 +7,7 @@ from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable
 from typing import Final
 
-from wasmplex.plugin import get_logger
+from wasmplex.plugin import WorkloadContext, get_logger
 
 __all__ = ["LINE_COST", "LogBudget"]
 
@@ -37,6 +37,14 @@ class LogBudget:
         self._at = clock()
         self._lines = self._bytes = 0
         self._report: TimerHandle | None = None
+
+    @classmethod
+    def of(cls, workload: WorkloadContext) -> LogBudget:
+        """Return the one budget of a workload, whatever versions of ``wasi:cli`` it imports."""
+        if cls not in workload.shared:
+            workload.shared[cls] = cls(workload.name, workload.limits.log_bytes_per_second)
+        found: LogBudget = workload.shared[cls]
+        return found
 
     def take(self, size: int) -> bool:
         """Say whether a line of so many bytes may be written; it may run into debt, or it never could."""

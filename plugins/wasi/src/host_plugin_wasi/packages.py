@@ -6,10 +6,14 @@ from wasmplex.plugin import InterfaceProvider, LazyProvider
 
 from host_plugin_wasi.http_settings import OutgoingSettings
 
-__all__ = ["PROVIDERS", "VERSION", "IoProvider"]
+__all__ = ["PROVIDERS", "PROVIDERS_3", "VERSION", "VERSION_3", "IoProvider"]
 
 VERSION = "0.2.12"
 """The highest version served. Later 0.2.x add functions only, so it serves every guest of the track."""
+
+
+VERSION_3 = "0.3"
+"""The canonical version, which serves every 0.3.x; what a later one has besides is refused by its name."""
 
 
 class _Provider(LazyProvider):
@@ -82,7 +86,52 @@ class HttpProvider(_Provider):
     module = "host_plugin_wasi.http"
 
 
+class _Provider3(LazyProvider):
+    """One package of WASI 0.3."""
+
+    version = VERSION_3
+
+
+class Clocks3Provider(_Provider3):
+    """``wasi:clocks@0.3``."""
+
+    package = "wasi:clocks"
+    interfaces = frozenset({"monotonic-clock", "system-clock", "timezone", "types"})
+    module = "host_plugin_wasi.p3.clocks"
+
+
+class Random3Provider(_Provider3):
+    """``wasi:random@0.3``."""
+
+    package = "wasi:random"
+    interfaces = RandomProvider.interfaces
+    module = "host_plugin_wasi.p3.random"
+
+
+class Cli3Provider(_Provider3):
+    """``wasi:cli@0.3``."""
+
+    package = "wasi:cli"
+    interfaces = CliProvider.interfaces | {"types"}
+    module = "host_plugin_wasi.p3.cli"
+
+
+class Http3Provider(_Provider3):
+    """``wasi:http@0.3``."""
+
+    package = "wasi:http"
+    interfaces = frozenset({"client", "types"})
+    settings = OutgoingSettings
+    module = "host_plugin_wasi.p3.http"
+
+
 PROVIDERS: tuple[type[InterfaceProvider], ...] = (
     IoProvider, ClocksProvider, RandomProvider, CliProvider, FilesystemProvider, SocketsProvider,
     HttpProvider,
 )  # fmt: skip
+"""Those of 0.2."""
+
+PROVIDERS_3: tuple[type[InterfaceProvider], ...] = (
+    Clocks3Provider, Random3Provider, Cli3Provider, Http3Provider,
+)  # fmt: skip
+"""Those of 0.3."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from wasmplex.plugin import BoundInterfaces, methods
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
-from host_plugin_wasi.http.errors import LimitReached, code_of, internal
+from host_plugin_wasi.http.client import FutureIncomingResponse, Gate, OutgoingHandler
+from host_plugin_wasi.http.errors import code_of
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.http.handler import ResponseOutparam
 from host_plugin_wasi.http.incoming import FutureTrailers, IncomingBody
@@ -65,26 +65,20 @@ _TYPES: HostFunctions = {
 class _Interfaces(BoundInterfaces):
     """The interfaces of one workload. Each import of ``outgoing-handler`` has connections of its own."""
 
-    def __init__(self, allowed: AllowedHosts, limit: int, closing: AsyncExitStack) -> None:
+    def __init__(self, allowed: AllowedHosts, gate: Gate, closing: AsyncExitStack) -> None:
         self._allowed = allowed
-        self._limit = limit
+        self._gate = gate
         self._closing = closing
-        self._handlers: list[OutgoingHandler] = []
 
     def serve(self, request: ImportRequest) -> HostFunctions:
         """Return the functions of an interface."""
         if request.name != "outgoing-handler":
             return _TYPES if request.name == "types" else {}
         settings = request.settings if isinstance(request.settings, OutgoingSettings) else OutgoingSettings()
-        handler = OutgoingHandler(self._allowed, settings, self._admit)
-        self._handlers.append(handler)
+        handler = OutgoingHandler(self._allowed, settings, self._gate.admit)
+        self._gate.handlers.append(handler)
         self._closing.push_async_callback(handler.close)
         return {"handle": handler.handle}
-
-    def _admit(self) -> None:
-        if sum(handler.under_way for handler in self._handlers) >= self._limit:
-            text = f"limits.outgoing_requests: {self._limit} requests of this workload are under way"
-            raise LimitReached(internal(text), text)
 
 
 @asynccontextmanager
@@ -95,4 +89,4 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
     """
     allowed = AllowedHosts(workload.grants.allowed_hosts, workload.name)
     async with AsyncExitStack() as closing:
-        yield _Interfaces(allowed, workload.limits.outgoing_requests, closing)
+        yield _Interfaces(allowed, Gate.of(workload), closing)

@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from wasmplex.plugin import Err, Ok, Variant
+from wasmplex.plugin import Err, Ok, Variant, WorkloadContext
 
 from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.errors import HttpError, internal, report
+from host_plugin_wasi.http.errors import HttpError, LimitReached, internal, report
 from host_plugin_wasi.http.messages import IncomingResponse, OutgoingRequest, RequestOptions
 from host_plugin_wasi.http.outbound import Outbound, outbound
 from host_plugin_wasi.http.upload import Upload
@@ -21,7 +21,35 @@ from host_plugin_wasi.io import FuturePollable, Pollable
 if TYPE_CHECKING:
     from host_plugin_wasi.http.transport import Transport
 
-__all__ = ["FutureIncomingResponse", "OutgoingHandler"]
+__all__ = ["FutureIncomingResponse", "Gate", "OutgoingHandler"]
+
+
+class Gate:
+    """Counts the requests of a workload that are under way, through whatever import of whatever version.
+
+    :param limit: how many there may be
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.handlers: list[OutgoingHandler] = []
+
+    @classmethod
+    def of(cls, workload: WorkloadContext) -> Gate:
+        """Return the one of a workload."""
+        if cls not in workload.shared:
+            workload.shared[cls] = cls(workload.limits.outgoing_requests)
+        found: Gate = workload.shared[cls]
+        return found
+
+    def admit(self) -> None:
+        """Let one more request through.
+
+        :raises LimitReached: if there are as many as there may be
+        """
+        if sum(handler.under_way for handler in self.handlers) >= self._limit:
+            text = f"limits.outgoing_requests: {self._limit} requests of this workload are under way"
+            raise LimitReached(internal(text), text)
 
 
 class OutgoingHandler:
@@ -40,18 +68,19 @@ class OutgoingHandler:
         self._settings = settings or OutgoingSettings()
         self._admit = admit
         self._transport: Transport | None = None
-        self._tasks: set[Task[Any]] = set()
+        self.tasks: set[Task[Any]] = set()
+        """Those that send a request, until its response is here."""
         self._closed = False
 
     @property
     def under_way(self) -> int:
         """How many requests have been sent off whose responses have not ended."""
-        return len(self._tasks) + (self._transport.under_way if self._transport is not None else 0)
+        return len(self.tasks) + (self._transport.under_way if self._transport is not None else 0)
 
     async def close(self) -> None:
         """Cancel what is under way, and close every connection."""
         self._closed = True
-        tasks = [*self._tasks]
+        tasks = [*self.tasks]
         for task in tasks:
             task.cancel()
         with anyio.CancelScope(shield=True):
@@ -62,19 +91,23 @@ class OutgoingHandler:
     def handle(self, request: OutgoingRequest, options: RequestOptions | None) -> FutureIncomingResponse:
         """Send a request off; raises ``error-code`` if it may not, or cannot, be sent."""
         try:
-            checked = self._check(request)
+            checked = self.check(request, has_body=None)
             upload = self._upload(request, checked)
         except HttpError as error:
             _failed(request, error)
             raise Err(error.code) from None
         sending = self._send(request, checked, upload, options or RequestOptions())
         task = get_running_loop().create_task(sending)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)  # also if it is cancelled before it begins
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)  # also if it is cancelled before it begins
         return FutureIncomingResponse(task)
 
-    def _check(self, request: OutgoingRequest) -> Outbound:
-        checked = outbound(request)
+    def check(self, request: OutgoingRequest, *, has_body: bool | None) -> Outbound:
+        """Return what leaves for a request.
+
+        :raises HttpError: if it may not, or cannot, be sent
+        """
+        checked = outbound(request, has_body=has_body)
         authority = checked.origin.authority
         if self._closed or (authority.name, authority.port) not in self._allowed:
             raise HttpError(Variant("HTTP-request-denied"), "allowed_hosts does not have it")
@@ -93,18 +126,27 @@ class OutgoingHandler:
         self, request: OutgoingRequest, checked: Outbound, upload: Upload | None, options: RequestOptions
     ) -> IncomingResponse:
         try:
-            transport = self._transport or await self._load()
-            return await transport.send(checked, upload, options)
+            return await self.exchange(checked, upload, options)
         except HttpError as error:
             _failed(request, error)
             raise
         finally:
             self._over(current_task())
 
+    async def exchange(
+        self, checked: Outbound, upload: Upload | None, options: RequestOptions
+    ) -> IncomingResponse:
+        """Send what `check` has returned.
+
+        :raises HttpError: if it does not come to a response
+        """
+        transport = self._transport or await self._load()
+        return await transport.send(checked, upload, options)
+
     def _over(self, task: Task[Any] | None) -> None:
         """Count a request no longer. At once: who sees its response may send the next."""
         if task is not None:
-            self._tasks.discard(task)
+            self.tasks.discard(task)
 
     async def _load(self) -> Transport:
         """Import the client library, in a thread: it takes a while, and most workloads never need it."""

@@ -69,6 +69,8 @@ class Exchange:
         if whole is not None and not waits:
             self._connection.write(head + whole)
             self._sent = True
+            if upload is not None:
+                upload.over(None)
             return
         self._connection.write(head)
         if waits:
@@ -91,6 +93,8 @@ class Exchange:
             self.sending = None
             if error is not None and upload is not None:
                 self._give_up(upload, error)
+            if upload is not None:
+                upload.over(upload.error or error)
             self._settle()
 
     async def _permission(self, word: asyncio.Event) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 from wasmplex.plugin import Err, Variant
 
 from host_plugin_wasi.io import Violation
 
-__all__ = ["FORBIDDEN", "SIZE_LIMIT", "TOKEN", "Fields"]
+__all__ = ["FORBIDDEN", "SIZE_LIMIT", "TOKEN", "Fields", "entry_size"]
 
 Entry = tuple[str, bytes]
 
@@ -43,10 +44,10 @@ class Fields:
     def __init__(self, entries: Iterable[Entry] = (), *, mutable: bool = True) -> None:
         self._entries: list[Entry] = [*entries]
         self._mutable = mutable
-        self._size = sum(_size(name, value) for name, value in self._entries) if self._entries else 0
+        self._size = sum(entry_size(name, value) for name, value in self._entries) if self._entries else 0
 
     @classmethod
-    def received(cls, headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    def received(cls, headers: Iterable[tuple[bytes, bytes]]) -> Self:
         """Return what came over the wire, without what is the connection's own."""
         entries = [(str(n, "latin-1"), v) for n, v in headers if n.lower() not in _FORBIDDEN_BYTES]
         return cls(entries, mutable=False)
@@ -59,9 +60,9 @@ class Fields:
         """Return the entries for the wire, names in the case that the guest gave them."""
         return [(name.encode("ascii"), value) for name, value in self._entries]
 
-    def frozen(self) -> Fields:
+    def frozen(self) -> Self:
         """Return a copy that the guest may read only."""
-        return Fields(self._entries, mutable=False)
+        return type(self)(self._entries, mutable=False)
 
     def content_length(self) -> int | None:
         """Return what ``content-length`` says.
@@ -80,12 +81,12 @@ class Fields:
 
     # ------------------------------------------------------------ the guest's
 
-    @staticmethod
-    def from_list(entries: Sequence[Entry]) -> Fields:
+    @classmethod
+    def from_list(cls, entries: Sequence[Entry]) -> Self:
         """Return new fields; raises ``header-error`` if an entry is not valid or not allowed."""
         for name, value in entries:
             _check(name, (value,))
-        fields = Fields(entries)
+        fields = cls(entries)
         fields._grow(0)
         return fields
 
@@ -120,9 +121,9 @@ class Fields:
         """Return all names and values."""
         return self._entries
 
-    def clone(self) -> Fields:
+    def clone(self) -> Self:
         """Return a copy that may be changed."""
-        return Fields(self._entries)
+        return type(self)(self._entries)
 
     def _check(self, name: str, values: Sequence[bytes]) -> None:
         if not self._mutable:
@@ -134,10 +135,10 @@ class Fields:
         kept = [entry for entry in self._entries if entry[0].lower() != name]
         if len(kept) < len(self._entries):
             self._entries = kept
-            self._size = sum(_size(n, v) for n, v in kept)
+            self._size = sum(entry_size(n, v) for n, v in kept)
 
     def _add(self, name: str, value: bytes) -> None:
-        self._grow(_size(name, value))
+        self._grow(entry_size(name, value))
         self._entries.append((name, value))
 
     def _grow(self, size: int) -> None:
@@ -153,5 +154,6 @@ def _check(name: str, values: Sequence[bytes]) -> None:
         raise Err(_DENIED)
 
 
-def _size(name: str, value: bytes) -> int:
+def entry_size(name: str, value: bytes) -> int:
+    """Return the bytes that an entry counts, with what keeping it costs."""
     return len(name) + len(value) + _PER_ENTRY

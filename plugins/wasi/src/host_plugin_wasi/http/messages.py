@@ -118,6 +118,16 @@ class OutgoingRequest:
         self._authority: str | None = None
         self.body_taken: OutgoingBody | None = None
 
+    @classmethod
+    def received(cls, exchange: HttpExchange, headers: Fields) -> OutgoingRequest:
+        """Return what came in, as it may be changed and sent on: wasi:http 0.3 has one resource for both."""
+        request = cls(headers)
+        request._method = _METHODS.get(exchange.method) or Variant("other", exchange.method)
+        request._path = exchange.path_with_query
+        request._scheme = _SCHEMES.get(exchange.scheme) or Variant("other", exchange.scheme)
+        request._authority = exchange.authority
+        return request
+
     def body(self) -> OutgoingBody:
         """Return the body, once."""
         if self.body_taken is not None:
@@ -133,6 +143,7 @@ class OutgoingRequest:
         """Set the method; refused if it is no token, or longer than `_MAX_WORD`."""
         if method.tag == "other":
             _check(method.value, TOKEN, _MAX_WORD)
+            method = _METHODS.get(method.value, method)
         self._method = method
 
     def path_with_query(self) -> str | None:
@@ -254,6 +265,12 @@ class IncomingResponse:
         if body is None:
             raise Err
         return IncomingBody(body)
+
+    def parts(self) -> tuple[int, Headers, BodySource]:
+        """Return status, headers and body; the body is the caller's from now on."""
+        body, self._body = self._body, None
+        assert body is not None  # noqa: S101  nobody else has had it
+        return self._status, self._headers, body
 
     def drop(self) -> None:
         """Let go of the connection, if nobody took the body."""

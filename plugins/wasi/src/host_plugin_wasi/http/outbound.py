@@ -12,7 +12,9 @@ from host_plugin_wasi.http.errors import HttpError, protocol_error
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.http.messages import OutgoingRequest
 
-__all__ = ["Outbound", "Trailers", "chunk", "last_chunk", "outbound", "sendable_trailers"]
+__all__ = [
+    "Outbound", "Trailers", "checked_trailers", "chunk", "last_chunk", "outbound", "sendable_trailers",
+]  # fmt: skip
 
 Trailers = Sequence[tuple[bytes, bytes]]
 
@@ -71,19 +73,22 @@ class Outbound:
         return _lines(lines)
 
 
-def outbound(request: OutgoingRequest) -> Outbound:
+def outbound(request: OutgoingRequest, *, has_body: bool | None = None) -> Outbound:
     """Return what leaves for a request.
+
+    :param has_body: None if that is known by `OutgoingRequest.body`
 
     :raises HttpError: if it may not leave as it is; the case of ``error-code`` says what is wrong with it
     """
+    has_body = request.body_taken is not None if has_body is None else has_body
     origin = _origin(request)
     method = request.verb.encode()
     if method == b"CONNECT":
         raise HttpError(_METHOD, "CONNECT asks for a tunnel, not for a response")
     authority = request.authority() or ""
     headers = _headers(request.fields, authority)
-    length = _length(request)
-    if method == b"TRACE" and request.body_taken is not None:
+    length = _length(request, has_body=has_body)
+    if method == b"TRACE" and has_body:
         raise HttpError(_METHOD, "a TRACE has no body (RFC 9110 section 9.3.8)")
     expects = any(n.lower() == b"expect" and v.strip().lower() == b"100-continue" for n, v in headers)
     return Outbound(origin, authority, method, _target(request, method), headers, length, expects)
@@ -117,12 +122,12 @@ def _headers(fields: Fields, authority: str) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _length(request: OutgoingRequest) -> int | None:
+def _length(request: OutgoingRequest, *, has_body: bool) -> int | None:
     try:
         length = request.fields.content_length()
     except ValueError as error:
         raise protocol_error(str(error)) from None
-    if length and request.body_taken is None:
+    if length and not has_body:
         raise HttpError(
             Variant("HTTP-request-body-size", 0), f"content-length says {length} bytes, and there is no body"
         )
@@ -158,6 +163,14 @@ def sendable_trailers(trailers: Trailers, request: Outbound) -> Trailers:
     """
     if request.length is not None:
         raise protocol_error("a body with a content-length has no room for trailers")
+    return checked_trailers(trailers)
+
+
+def checked_trailers(trailers: Trailers) -> Trailers:
+    """Return the trailers of any message.
+
+    :raises HttpError: if one of them does not belong there
+    """
     for name, _ in trailers:
         if name.lower() in _NOT_IN_TRAILERS:
             raise protocol_error(f"{name.decode()} cannot be a trailer")

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from host_plugin_wasi.http.errors import HttpError, internal
 from host_plugin_wasi.http.outbound import Outbound, Trailers, sendable_trailers
-from host_plugin_wasi.http.outgoing import OutgoingBody
 from host_plugin_wasi.io import Signal
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "Writer"]
 
 _ROOM = 64 * 1024
+
+
+class Writer(Protocol):
+    """Whoever writes a body.
+
+    :ivar error: why it will have no end
+    """
+
+    error: HttpError | None
+
+    def fail(self, error: HttpError) -> None:
+        """Learn that nothing more is taken."""
 
 
 class Upload:
@@ -21,13 +33,15 @@ class Upload:
     :ivar trailers: what comes after the body
     :ivar changed: notified when `take`, `finished` or `error` may say something new
     :ivar error: why the body has no end
+    :ivar on_outcome: told whether all of the body was handed to the connection
     """
 
-    def __init__(self, request: Outbound, body: OutgoingBody) -> None:
+    def __init__(self, request: Outbound, body: Writer) -> None:
         self.trailers: Trailers = ()
         self.changed = Signal()
         self.error: HttpError | None = None
         self.on_room: Callable[[], None] | None = None
+        self.on_outcome: Callable[[HttpError | None], None] | None = None
         self._request = request
         self._body = body
         self._pieces: list[bytes] = []
@@ -72,6 +86,11 @@ class Upload:
     def fail(self, error: HttpError) -> None:
         """Take nothing more."""
         self._body.fail(error)
+
+    def over(self, error: HttpError | None) -> None:
+        """Say that all was handed to the connection, or why not."""
+        if self.on_outcome is not None:
+            self.on_outcome(error)
 
     def whole(self) -> bytes | None:
         """Return the body if it is all there and nothing follows it, else None.

@@ -1,0 +1,176 @@
+"""Bodies of wasi:http 0.3: a stream, what follows it, and what became of it.
+
+A body comes from the network, or from a guest. Whoever made a message is told what became of it by a future,
+its *outcome*; `consume-body` hands the duty to tell over to whoever consumes it, with its parameter ``res``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+from wasmplex.plugin import Err, IncomingStream
+
+from host_plugin_wasi.http.errors import HttpError, internal
+from host_plugin_wasi.http.incoming import BodySource
+from host_plugin_wasi.p3.fields import Fields3
+
+__all__ = ["Body", "GuestBody", "Message", "Outcome", "ReceivedBody"]
+
+_NEVER = "the message was dropped, and never sent"
+
+
+class Outcome:
+    """What became of a message: nothing yet, well, an error, or what somebody else will say."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self) -> None:
+        self._said: asyncio.Future[Awaitable[None] | HttpError | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def say(self, error: HttpError | None) -> None:
+        """Say that all of the message was handed on, or why not. What is said first counts."""
+        if not self._said.done():
+            self._said.set_result(error)
+
+    def leave_to(self, result: Awaitable[None]) -> None:
+        """Have somebody else say it."""
+        if not self._said.done():
+            self._said.set_result(result)
+
+    async def wait(self) -> None:
+        """Wait until it is said.
+
+        :raises Err: with an ``error-code``, if it went wrong
+        """
+        said = await asyncio.shield(self._said)
+        if isinstance(said, HttpError):
+            raise Err(said.code)
+        if said is not None:
+            await said
+
+
+class ReceivedBody:
+    """A body that comes over the network. What `stream` returned is read before `trailers` has an answer."""
+
+    __slots__ = ("_error", "_over", "_source", "_whole")
+
+    def __init__(self, source: BodySource) -> None:
+        self._source = source
+        self._whole = False
+        self._error: HttpError | None = None
+        self._over = asyncio.Event()
+
+    def stream(self) -> ReceivedBody:
+        """Return what yields its pieces, once."""
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await self._source.read():
+                yield piece
+            self._whole = True
+        except HttpError as error:
+            self._error = error.fresh()
+        finally:
+            self._over.set()
+
+    def close(self) -> None:
+        """Note that nobody will read the stream; called if nobody has begun to."""
+        self._over.set()
+
+    async def trailers(self) -> Fields3 | None:
+        """Return what follows the body, when its end has come; what nobody wants to read is thrown away.
+
+        :raises Err: with an ``error-code``, if there was no end
+        """
+        await self._over.wait()
+        try:
+            while not self._whole and self._error is None:
+                self._whole = not await self._source.read()
+        except HttpError as error:
+            self._error = error.fresh()
+        if self._error is not None:
+            raise Err(self._error.code)
+        trailers = self._source.trailers()
+        return Fields3.received(trailers) if trailers else None
+
+    def drop(self) -> None:
+        """Read no more: the message was dropped."""
+        self._source.close()
+
+
+class GuestBody:
+    """A body that a guest has made, or passes on.
+
+    :param contents: None for none
+    :param following: what gives the trailers
+    """
+
+    __slots__ = ("_following", "contents")
+
+    def __init__(self, contents: IncomingStream[bytes] | None, following: Awaitable[Fields3 | None]) -> None:
+        self.contents = contents
+        self._following = following
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield its pieces."""
+        if (contents := self.contents) is not None:
+            try:
+                async for piece in contents:
+                    yield piece
+            finally:
+                contents.close()
+
+    async def trailers(self) -> Fields3 | None:
+        """Return what follows the body.
+
+        :raises Err: with an ``error-code``, if the guest says that it is not whole
+        """
+        return await self._following
+
+    def drop(self) -> None:
+        """Take nothing of it."""
+        if self.contents is not None:
+            self.contents.close()
+
+
+Body = ReceivedBody | GuestBody
+
+
+class Message:
+    """What requests and responses have in common.
+
+    :ivar body: None once it was consumed
+    :ivar outcome: what whoever made it is told; None for what came over the network
+    """
+
+    __slots__ = ("body", "outcome")
+
+    def __init__(self, body: Body, outcome: Outcome | None) -> None:
+        self.body: Body | None = body
+        self.outcome = outcome
+
+    def take(self) -> Body:
+        """Return the body, which is the caller's from now on."""
+        body, self.body = self.body, None
+        assert body is not None  # noqa: S101  a message is consumed by an owned handle, so but once
+        return body
+
+    def consumed(self, result: Awaitable[None]) -> tuple[Any, Awaitable[Fields3 | None]]:
+        """Return stream and trailers to a guest; `result` is what it will say became of them."""
+        body = self.take()
+        if self.outcome is not None:
+            self.outcome.leave_to(result)
+        return body.stream(), body.trailers()
+
+    def drop(self) -> None:
+        """Let go of the body; a message that was never sent has not gone well."""
+        if self.body is not None:
+            self.body.drop()
+            self.body = None
+            if self.outcome is not None:
+                self.outcome.say(HttpError(internal(_NEVER), _NEVER))

@@ -1,0 +1,79 @@
+"""``wasi:cli@0.3``: environment, arguments, exit, and standard streams as streams."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from wasmplex.plugin import HostFunction, Tables
+
+from host_plugin_wasi.cli import TERMINALS, environment, exit_, exit_with_code, line_log
+from host_plugin_wasi.log_budget import LogBudget
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from wasmplex.plugin import BoundInterfaces, GuestInstance, HostFunctions, IncomingStream, WorkloadContext
+
+    from host_plugin_wasi.log import LineLog
+
+__all__ = ["bind"]
+
+
+async def _nothing() -> None:
+    """Be the outcome of a stream that has ended well."""
+
+
+async def _no_input() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _read_via_stream() -> tuple[AsyncIterator[bytes], Coroutine[None, None, None]]:
+    """Return standard input, which is at its end."""
+    return _no_input(), _nothing()
+
+
+def _output(name: str, budget: LogBudget) -> Callable[..., Coroutine[None, None, None]]:
+    def write_via_stream(instance: GuestInstance, data: IncomingStream[bytes]) -> Coroutine[None, None, None]:
+        return _log(line_log(instance, name, budget), data)
+
+    return write_via_stream
+
+
+async def _log(log: LineLog, data: IncomingStream[bytes]) -> None:
+    """Log what comes, line by line; the last of several streams logs what is left of a line."""
+    log.handles += 1
+    try:
+        async for chunk in data:
+            if (pending := log.write(chunk)) is not None:
+                await pending
+    finally:
+        data.close()
+        log.handles -= 1
+        if not log.handles:
+            log.flush()
+
+
+def _tables(workload: WorkloadContext, budget: LogBudget) -> dict[str, HostFunctions]:
+    def output(name: str) -> dict[str, Any]:
+        return {"write-via-stream": HostFunction(_output(name, budget), context=True)}
+
+    return {
+        "environment": environment(workload, "get-initial-cwd"),
+        "exit": {"exit": exit_, "exit-with-code": exit_with_code},
+        "stdin": {"read-via-stream": _read_via_stream},
+        "stdout": output("stdout"),
+        "stderr": output("stderr"),
+        **TERMINALS,
+    }
+
+
+@asynccontextmanager
+async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
+    """Bind ``wasi:cli`` with the environment and arguments that the workload was granted."""
+    budget = LogBudget.of(workload)
+    try:
+        yield Tables(_tables(workload, budget))
+    finally:
+        budget.report()
