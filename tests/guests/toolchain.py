@@ -37,6 +37,12 @@ class Guest:
     source: str
     world: str
     compile: Callable[["Guest", Path, Path], None]
+    wit: tuple[Path, ...] = ()  # the world's file, then what it refers to; those of 0.2 if there are none
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files in WIT, the world's first."""
+        return [*(self.wit or _wit())]
 
 
 def build(name: str) -> Path:
@@ -50,7 +56,7 @@ def build(name: str) -> Path:
         if not target.exists():
             folder = WORK / f"{name}.{os.getpid()}"
             shutil.rmtree(folder, ignore_errors=True)
-            _lay_out_wit(folder)
+            _lay_out_wit(guest, folder)
             guest.compile(guest, folder, folder / "guest.wasm")
             (folder / "guest.wasm").replace(target)
             shutil.rmtree(folder)
@@ -134,10 +140,12 @@ def _node_program(name: str, folder: Path = HERE / "javascript") -> Path:
     return program
 
 
+WIT3 = (HERE / "wit" / "http3.wit", *sorted((ROOT / "wit" / "wasi" / "0.3").glob("*.wit")))
 GUESTS = {
     "py-hello": Guest("python/hello.py", "http", _componentize_py),
     "py-kv": Guest("python/kv.py", "kv", _componentize_py),
     "py-kv-async": Guest("python/kv_async.py", "kv-async", _componentize_py),
+    "py-http3": Guest("python/http3.py", "service", _componentize_py, WIT3),
     "qjs-hello": Guest("javascript/hello.js", "http", _componentize_qjs),
     "qjs-kv": Guest("javascript/kv.js", "kv", _componentize_qjs),
     "qjs-streams": Guest("javascript/streams.js", "streams", _componentize_qjs_async),
@@ -156,15 +164,15 @@ def _digest(guest: Guest) -> str:
     pins = [EXAMPLE / "requirements.txt", EXAMPLE / "javascript" / "package.json"]
     pins += [HERE / "javascript" / "package.json"]
     state = hashlib.sha256(RECIPES)
-    for path in [HERE / guest.source, *_wit(), *pins]:
+    for path in [HERE / guest.source, *guest.sources, *pins]:
         state.update(path.read_bytes())
     return state.hexdigest()[:16]
 
 
-def _lay_out_wit(folder: Path) -> None:
+def _lay_out_wit(guest: Guest, folder: Path) -> None:
     deps = folder / "wit" / "deps"
     deps.mkdir(parents=True)
-    for number, path in enumerate(_wit()):
+    for number, path in enumerate(guest.sources):
         target = deps / f"{number}.wit" if number else folder / "wit" / path.name
         target.write_text(path.read_text().replace("@0.2.12", f"@{WASI}"))
 

@@ -1,0 +1,253 @@
+"""Serves HTTP by WASI 0.3, well and badly: the path says how."""
+
+import asyncio
+import json
+
+import componentize_py_async_support
+import wit_world
+from componentize_py_types import Err, Ok
+from wit_world import exports
+from wit_world.imports import client, monotonic_clock, random, stdout
+from wit_world.imports.wasi_http_types import (
+    ErrorCode_ConnectionTerminated,
+    ErrorCode_HttpProtocolError,
+    Fields,
+    Method_Get,
+    Method_Other,
+    Request,
+    RequestOptions,
+    Response,
+    Scheme_Http,
+)
+
+MS = 1_000_000
+spawn = componentize_py_async_support.spawn
+outcome_future = wit_world.result_unit_wasi_http_types_error_code_future
+trailers_future = wit_world.result_option_wasi_http_types_fields_wasi_http_types_error_code_future
+
+
+async def pump(source, sink):
+    with source, sink:
+        while not source.writer_dropped:
+            if chunk := await source.read(16 * 1024):
+                await sink.write_all(chunk)
+
+
+async def write(sink, *pieces):
+    with sink:
+        for piece in pieces:
+            await sink.write_all(piece)
+
+
+async def say(text):
+    sink, source = wit_world.byte_stream()
+    spawn(write(sink, f"{text}\n".encode()))
+    await stdout.write_via_stream(source).read()
+
+
+async def whole(message, kind):
+    source, trailers = kind.consume_body(message, outcome_future(lambda: Ok(None))[1])
+    body = b""
+    with source:
+        while not source.writer_dropped:
+            body += await source.read(16 * 1024)
+    return body, await trailers.read()
+
+
+def no_trailers():
+    return trailers_future(lambda: Ok(None))[1]
+
+
+def answer(*pieces, headers=(), trailers=None, status=200):
+    sink, source = wit_world.byte_stream()
+    spawn(write(sink, *pieces))
+    response, outcome = Response.new(Fields.from_list(list(headers)), source, trailers or no_trailers())
+    response.set_status_code(status)
+    return response, outcome
+
+
+async def attempt(call, *args):
+    try:
+        return repr(call(*args))
+    except Err as error:
+        return type(error.value).__name__
+
+
+class Handler(exports.Handler):
+    waiting = 0
+    most = 0
+    served = 0
+
+    async def handle(self, request: Request) -> Response:
+        path, _, query = (request.get_path_with_query() or "").partition("?")
+        Handler.served += 1
+        return await getattr(self, path.strip("/").replace("-", "_"))(request, query)
+
+    async def hello(self, request, query):
+        return answer(b"hello, p3\n", headers=[("content-type", b"text/plain")])[0]
+
+    async def echo(self, request, query):
+        """Hand the body on as it comes, and the trailers."""
+        source, trailers = Request.consume_body(request, outcome_future(lambda: Ok(None))[1])
+        sink, body = wit_world.byte_stream()
+        spawn(pump(source, sink))
+        return Response.new(Fields(), body, trailers)[0]
+
+    async def info(self, request, query):
+        said = [type(request.get_method()).__name__, type(request.get_scheme()).__name__]
+        said += [request.get_authority(), request.get_path_with_query()]
+        said += [sorted(name for name, _ in request.get_headers().copy_all())]
+        return answer(json.dumps(said).encode())[0]
+
+    async def fields(self, request, query):
+        headers, made = request.get_headers(), Fields()
+        said = [await attempt(headers.append, "x", b"1"), await attempt(headers.clone().append, "x", b"1")]
+        said += [await attempt(made.get, "a b"), await attempt(made.has, "a b")]
+        said += [await attempt(made.append, "a b", b""), await attempt(made.set, "host", [b"x"])]
+        made.append("X-One", b"1")
+        made.append("x-one", b"2")
+        said += [repr(made.copy_all())]
+        made.set("X-ONE", [])
+        said += [repr(made.copy_all())]
+        said += [await attempt(made.append, "x", b"y" * (1 << 18))]
+        made.append("x-two", b"2")
+        said += [await attempt(made.get_and_delete, "X-Two"), repr(made.has("x-two"))]
+        said += [await attempt(Fields.from_list, [("upgrade", b"x")])]
+        return answer(json.dumps(said).encode())[0]
+
+    async def requests(self, request, query):
+        made, outcome = Request.new(Fields(), None, no_trailers(), RequestOptions())
+        made.set_method(Method_Other("GET"))
+        said = [type(made.get_method()).__name__, await attempt(made.set_method, Method_Other("a b"))]
+        said += [await attempt(made.get_options().set_connect_timeout, 1)]
+        said += [await attempt(made.get_headers().append, "x", b"1")]
+        said += [await attempt(made.set_authority, "a:b"), await attempt(made.set_authority, "[::1]:80")]
+        response = answer()[0]
+        said += [await attempt(response.set_status_code, 99), await attempt(response.set_status_code, 100)]
+        del made
+        said += [type(await outcome.read()).__name__]
+        return answer(json.dumps(said).encode())[0]
+
+    async def wait(self, request, query):
+        Handler.waiting += 1
+        Handler.most = max(Handler.most, Handler.waiting)
+        await monotonic_clock.wait_for(int(query) * MS)
+        Handler.waiting -= 1
+        return answer(b"waited")[0]
+
+    async def together(self, request, query):
+        return answer(f"{Handler.most} {Handler.served}".encode())[0]
+
+    async def clocks(self, request, query):
+        before = monotonic_clock.now()
+        await monotonic_clock.wait_until(0)
+        await asyncio.gather(*(monotonic_clock.wait_for(5 * MS) for _ in range(5)))
+        took = monotonic_clock.now() - before
+        return answer(json.dumps([took >= 5 * MS, len(random.get_random_bytes(1 << 20)) > 0]).encode())[0]
+
+    async def fail(self, request, query):
+        raise Err(ErrorCode_HttpProtocolError())
+
+    async def trap(self, request, query):
+        raise AssertionError("as asked")
+
+    async def answer_then_trap(self, request, query):
+        async def later():
+            await monotonic_clock.wait_for(50 * MS)
+            raise AssertionError("as asked")
+
+        sink, source = wit_world.byte_stream()
+
+        async def begin():
+            await sink.write_all(b"some")
+            await later()
+
+        spawn(begin())
+        return Response.new(Fields(), source, no_trailers())[0]
+
+    async def too_long(self, request, query):
+        return self.told(*answer(b"123", b"456", headers=[("content-length", b"3")]))
+
+    async def too_short(self, request, query):
+        return self.told(*answer(b"12", headers=[("content-length", b"3")]))
+
+    async def whole_answer(self, request, query):
+        return self.told(*answer(b"x" * (1 << 20)))
+
+    def told(self, response, outcome):
+        async def tell():
+            said = await outcome.read()
+            await say(f"outcome {said!r}")
+
+        spawn(tell())
+        return response
+
+    async def broken_off(self, request, query):
+        writer, trailers = trailers_future(lambda: Ok(None))
+        spawn(writer.write(Err(ErrorCode_ConnectionTerminated())))
+        return answer(b"half", trailers=trailers)[0]
+
+    async def forbidden_trailers(self, request, query):
+        writer, trailers = trailers_future(lambda: Ok(None))
+        spawn(writer.write(Ok(Fields.from_list([("content-length", b"3")]))))
+        return answer(b"all", trailers=trailers)[0]
+
+    async def after(self, request, query):
+        async def later():
+            await monotonic_clock.wait_for(100 * MS)
+            await say("after the answer")
+
+        spawn(later())
+        return answer(b"before")[0]
+
+    async def forever(self, request, query):
+        spawn(monotonic_clock.wait_for(3600 * 1000 * MS))
+        return answer(b"answered")[0]
+
+    async def slow(self, request, query):
+        sink, source = wit_world.byte_stream()
+
+        async def drip():
+            with sink:
+                for _ in range(int(query)):
+                    await sink.write_all(b"." * 1024)
+                    await monotonic_clock.wait_for(10 * MS)
+
+        spawn(drip())
+        return self.told(*Response.new(Fields(), source, no_trailers()))
+
+    async def send(self, request, query):
+        """Send the request on to the authority and path that the query names, and answer with the answer."""
+        (authority, _, path), method = query.partition("/"), request.get_method()
+        source, trailers = Request.consume_body(request, outcome_future(lambda: Ok(None))[1])
+        sink, body = wit_world.byte_stream()
+        spawn(pump(source, sink))
+        made, _ = Request.new(Fields(), body, trailers, None)
+        made.set_method(method)
+        made.set_scheme(Scheme_Http())
+        made.set_authority(authority)
+        made.set_path_with_query(f"/{path}" if path else None)
+        try:
+            response = await client.send(made)
+        except Err as error:
+            return answer(type(error.value).__name__.encode(), status=418)[0]
+        source, trailers = Response.consume_body(response, outcome_future(lambda: Ok(None))[1])
+        sink, body = wit_world.byte_stream()
+        spawn(pump(source, sink))
+        return Response.new(Fields(), body, trailers)[0]
+
+    async def wrong_length(self, request, query):
+        """Send a request whose body is not as long as it says."""
+        sink, body = wit_world.byte_stream()
+        spawn(write(sink, b"123456"))
+        made, outcome = Request.new(Fields.from_list([("content-length", b"3")]), body, no_trailers(), None)
+        made.set_scheme(Scheme_Http())
+        made.set_authority(query)
+        try:
+            await client.send(made)
+        except Err as error:
+            return answer(repr([error.value, (await outcome.read()).value]).encode())[0]
+        return answer(repr(await outcome.read()).encode())[0]
+
+
+assert Method_Get
