@@ -363,9 +363,9 @@ class Loan:
                     f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
                     fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
                 )
-                pool._tell(late)  # noqa: SLF001
+                pool.tell(late)
                 raise late from None
-            pool._tell(error)  # noqa: SLF001
+            pool.tell(error)
             raise
         return self._instance
 
@@ -387,7 +387,7 @@ class Loan:
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
                 fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
             )
-            pool._tell(late)  # noqa: SLF001
+            pool.tell(late)
             raise late from None
         return None
 
