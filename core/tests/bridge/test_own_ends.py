@@ -10,6 +10,7 @@ import anyio
 import pytest
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
+from wasmplex.errors import Trap
 
 from .echo import running
 
@@ -137,3 +138,48 @@ async def test_what_the_host_has_made_comes_home(payload: str, word: str, wrap: 
 
 async def as_awaitable(end: Awaitable[Any]) -> Any:
     return await end
+
+
+ROOT = """(component
+ (core module $D (func (export "d") (param i32)))
+ (core instance $d (instantiate $D))
+ (type $mine0 (resource (rep i32) (dtor (core func $d "d"))))
+ (core func $new (canon resource.new $mine0))
+ (core module $M (import "h" "new" (func $new (param i32) (result i32)))
+  (func (export "make") (param i32) (result i32) (call $new (local.get 0)))
+  (func (export "number") (param i32) (result i32) (local.get 0))
+  (func (export "same") (param i32) (result i32) (local.get 0)))
+ (core instance $m (instantiate $M (with "h" (instance (export "new" (func $new))))))
+ (export $mine "mine" (type $mine0))
+ (type $ends (WORD (own $mine)))
+ (type $owned (own $mine))
+ (type $lent (borrow $mine))
+ (func (export "[constructor]mine") (param "n" u32) (result $owned) (canon lift (core func $m "make")))
+ (func (export "[method]mine.number") (param "self" $lent) (result u32) (canon lift (core func $m "number")))
+ (func (export "[static]mine.same") (param "s" $ends) (result $ends) (canon lift (core func $m "same"))))"""
+"""A guest whose root exports a resource, with functions of it that stand there as well."""
+
+
+async def test_what_a_resource_of_the_root_can_do_is_exported_with_it() -> None:
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, assemble(ROOT.replace("WORD", "stream")), {}) as instance,
+    ):
+        mine = await instance.call("[constructor]mine", 5)
+        assert await instance.call("[method]mine.number", mine) == 5
+
+
+@pytest.mark.parametrize("word", ["stream", "future"])
+async def test_a_guest_that_returns_streams_of_its_own_resources_unread_is_told_what_to_do(word: str) -> None:
+    async def chunks(mine: Any) -> AsyncIterator[Any]:
+        yield [mine]
+
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, assemble(ROOT.replace("WORD", word)), {}) as instance,
+    ):
+        mine = await instance.call("[constructor]mine", 5)
+        given = chunks(mine) if word == "stream" else asyncio.sleep(0, mine)
+        end = await instance.call("[static]mine.same", given)
+        with pytest.raises(Trap, match=r"(?s)of its own resources.*have the guest read it"):
+            await (end.read() if word == "stream" else as_awaitable(end))

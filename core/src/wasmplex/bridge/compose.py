@@ -19,7 +19,7 @@ from wasmplex.bridge.kinds import functions_of, mentioned
 from wasmplex.bridge.parts import host_instance
 from wasmplex.bridge.shapes import shaped
 from wasmplex.bridge.transport import Transport
-from wasmplex.bridge.wat import BagScope, ImportScope, instance_type, quote
+from wasmplex.bridge.wat import BagScope, ImportScope, Scope, instance_type, quote
 from wasmplex.component.binary import Budget, Cursor
 from wasmplex.component.encoding import as_section
 from wasmplex.component.sections import COMPONENT_MAGIC
@@ -268,12 +268,37 @@ class _Outer:
         if types:
             # Exported one by one they would be given another identity than the one functions refer to.
             parts = " ".join(f"(export {quote(name)} (type $guest {quote(name)}))" for name in types)
-            self._lines += [f"(instance $root {parts})", f'(export "{_ROOT}" (instance $root))']
+            self._lines += [f"(instance $root {parts})", f'(export $rooted "{_ROOT}" (instance $root))']
+        for number, export in enumerate(self._shape.exports):
+            if isinstance(export.type, Resource):
+                self._types.resources[export.type.id] = local = f"$root{number}"
+                name = quote(export.name)
+                self._lines.append(f"(export {local} {name} (type $guest {name}))")
+        self._bound()
         for number, export in enumerate(self._shape.exports):
             self._export(export, f"$g{number}")
 
+    def _bound(self) -> None:
+        """Export the functions of the root that belong to a resource: by the name that this has here."""
+        scope = Scope("b", self._types)
+        scope.named(self._imports)
+        scope.named(self._types)
+        if not any(export.name.startswith("[") for export in self._shape.exports):
+            return
+        for export in self._shape.exports:
+            if isinstance(export.type, NamedType):
+                local = scope.fresh()
+                self._lines.append(f"(alias export $rooted {quote(export.name)} (type {local}))")
+                scope.name(export.type.type, local)
+        for export in self._shape.exports:
+            if isinstance(export.type, FuncType) and export.name.startswith("["):
+                name, type_ = quote(export.name), scope.func(export.type)
+                self._lines += [*scope.take(), f"(export {name} (func $guest {name}) (func {type_}))"]
+
     def _export(self, export: Export, local: str) -> None:
         name = quote(export.name)
+        if export.name.startswith("["):
+            return
         if (sort := _SORTS.get(type(export.type))) is not None:
             self._lines.append(f"(export {name} ({sort} $guest {name}))")
         match export.type:

@@ -78,6 +78,10 @@ class Scope:
         """Let a type be referred to as `text` from here on."""
         self._names[type_] = text
 
+    def named(self, other: Scope) -> None:
+        """Let the types that need a name, and have one in another scope, go by it here."""
+        self._names |= {type_: text for type_, text in other._names.items() if isinstance(type_, NOMINAL)}
+
     def define(self, type_: ValueType) -> str:
         """Return what a definition of a type is called: the one there is, or a new one."""
         if type_ in self._names:

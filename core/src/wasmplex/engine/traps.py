@@ -19,6 +19,9 @@ TOO_MUCH: Final = "wasmplex-too-much"
 """What the core module is called that refuses arguments of too many values."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
 _BUG = re.compile(r"(\d+: )?BUG: (?P<what>.*)")
+_BOTH_ENDS: Final = "cannot read from and write to intra-component"
+"""What wasmtime says where one instance reads what it writes; ours does for one kind of streams, see
+docs/internals/bridge.md, "Ends that come home"."""
 _FRAMES_SHOWN = 4
 _LIMITS = ("table limits", "resource limit exceeded")
 _PIECES: Final = "pass it in several calls, or as bytes"
@@ -35,6 +38,13 @@ def trap(workload: str, function: str, message: str, refused: str = "") -> Guest
     if frames:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
         why = f"{cause}, in {shown}{' < ...' if len(frames) > _FRAMES_SHOWN else ''}"
+    if cause.startswith(_BOTH_ENDS) and frames and frames[0].startswith("Machine!"):
+        return Trap(
+            f"workload {workload!r}: the guest returned unread a stream or future of its own resources",
+            where=function,
+            why="it was given that one; who writes one may not read it, unless it moves numbers",
+            fix="have the guest read it, and write what it reads to one that it makes",
+        )  # fmt: skip
     if frames and frames[0].startswith(f"{TOO_MUCH}!") and cause.startswith("wasm `unreachable`"):
         return LimitExceeded(
             f"workload {workload!r}: the arguments of a call of the host are too many values",

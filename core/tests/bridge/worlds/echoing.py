@@ -178,6 +178,10 @@ class Echoing:
                 one = draw.choice(cases)
                 pair = await self._value(one.type)
                 return Pair(Variant(one.name, pair.give), Variant(one.name, pair.want))
+            case MapType(key, value):
+                keys = {(await self._value(key)).give for _ in range(draw.randint(0, 3))}
+                pairs = {one: await self._value(value) for one in sorted(keys)}
+                return Pair({k: p.give for k, p in pairs.items()}, {k: p.want for k, p in pairs.items()})
             case Own(resource):
                 return await self._resource(imported=resource.imported)
             case StreamType(element):
@@ -276,7 +280,11 @@ class Echoing:
                     await self._same(ok, given, want.value)
             case FutureType(element):
                 await self._same(element, await value, want)
-            case MapType() | Borrow():
+            case MapType(_, element):
+                assert list(value) == list(want)
+                for key, one in value.items():
+                    await self._same(element, one, want[key])
+            case Borrow():
                 raise AssertionError(type_)
             case _:
                 assert value == want
