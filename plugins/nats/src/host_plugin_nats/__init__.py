@@ -1,4 +1,4 @@
-"""Key-value on NATS JetStream, and messaging on NATS, with JetStream where it is to be durable."""
+"""Key-value and blob store on NATS JetStream, and messaging on NATS, durable with JetStream."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from wasmplex.plugin import (
 )
 
 if TYPE_CHECKING:
+    from host_plugin_nats.blobs.store import NatsBlobBackend
     from host_plugin_nats.broker import NatsBroker
     from host_plugin_nats.store import NatsBackend
 
 __all__ = [
-    "NatsConnection", "NatsMessagingProvider", "NatsMessagingSettings", "NatsProvider", "NatsSettings",
+    "NatsBlobProvider", "NatsBlobSettings", "NatsConnection", "NatsMessagingProvider",
+    "NatsMessagingSettings", "NatsProvider", "NatsSettings",
 ]  # fmt: skip
 
 
@@ -69,7 +71,7 @@ class NatsConnection(Settings):
 
 
 class NatsSettings(NatsConnection):
-    """The settings of a ``nats`` binding."""
+    """The settings of a ``nats`` binding for key-value."""
 
     bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] = "wasmplex"
     """The JetStream key-value bucket that holds all buckets of guests, as prefixes of its keys."""
@@ -81,6 +83,19 @@ class NatsSettings(NatsConnection):
     """Where they keep it, when it is made."""
     max_bytes: Annotated[Size, Field(ge=1)] | None = None
     """What it may take, when it is made."""
+
+
+class NatsBlobSettings(NatsConnection):
+    """The settings of a ``nats`` binding for blobs."""
+
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")] = "wasmplex"
+    """What the names of the object stores begin with, one for each container of a guest."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Servers that keep a copy of a container, when it is created."""
+    storage: Literal["file", "memory"] = "file"
+    """Where they keep it, when it is created."""
+    max_bytes: Annotated[Size, Field(ge=1)] | None = None
+    """What one container may take, when it is created."""
 
 
 class NatsProvider(BackendProvider[NatsSettings]):
@@ -100,6 +115,25 @@ class NatsProvider(BackendProvider[NatsSettings]):
         from host_plugin_nats.store import NatsBackend
 
         return await NatsBackend.open(settings, context, self.features)
+
+
+class NatsBlobProvider(BackendProvider[NatsBlobSettings]):
+    """Opens blob stores on NATS servers."""
+
+    name = "nats"
+    capability = "blobstore"
+    settings = NatsBlobSettings
+    features = frozenset[str]()
+    durability = "a crash of the server's process; of its machine too, with sync_interval always or replicas"
+
+    async def open(self, settings: NatsBlobSettings, context: OpenContext) -> NatsBlobBackend:
+        """Connect, and remove what killed processes left.
+
+        :raises wasmplex.errors.BackendError: if the server cannot be reached, refuses us, or has no JetStream
+        """
+        from host_plugin_nats.blobs.store import NatsBlobBackend
+
+        return await NatsBlobBackend.open(settings, context, self.features)
 
 
 class NatsMessagingSettings(NatsConnection):
@@ -139,4 +173,4 @@ class NatsMessagingProvider(BackendProvider[NatsMessagingSettings]):
 @hookimpl
 def wasmplex_backends() -> Iterable[BackendProvider[Any]]:
     """Register the providers."""
-    return [NatsProvider(), NatsMessagingProvider()]
+    return [NatsProvider(), NatsBlobProvider(), NatsMessagingProvider()]

@@ -32,6 +32,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
 _CLOSING = 0.5
 _LONGEST_FLUSH = 5  # those who flush bring deadlines of their own
+_ANSWERING = 0.5
 
 Headers = Mapping[str, str]
 
@@ -73,6 +74,7 @@ class Inbox:
 class Link:
     """A connection that comes back.
 
+    :ivar numbers: numbers for whatever has to have one that nothing else of this connection has
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
     :param renew: returns the options of now, for a server that refuses the old ones
@@ -94,6 +96,7 @@ class Link:
         self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._inboxes: set[Inbox] = set()
         self._tokens = count(1)
+        self.numbers = count(1)
         self._prefix = ""
         self._up = asyncio.Event()
         self._denied = False
@@ -109,6 +112,23 @@ class Link:
     def server(self) -> str:
         """The server's version, ``2.11.4``."""
         return "" if self._client is None else server_version(self._client)
+
+    @property
+    def instance(self) -> str:
+        """What tells this connection from all others; `lives` asks for it."""
+        return self._prefix.removeprefix("_INBOX.").rstrip(".")
+
+    async def lives(self, instance: str) -> bool:
+        """Return whether there is a connection with that `instance` somewhere.
+
+        The server says at once that nobody listens. Those who do listen do not answer.
+        """
+        try:
+            async with asyncio.timeout(_ANSWERING):
+                answer = await self.request(f"_INBOX.{instance}.lives")
+        except TimeoutError:
+            return True
+        return (answer.headers or {}).get("Status") != "503"
 
     @property
     def max_payload(self) -> int:

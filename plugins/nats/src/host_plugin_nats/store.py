@@ -28,11 +28,12 @@ from wasmplex.capabilities.keyvalue.listing import Windows
 from wasmplex.plugin import OpenContext, get_logger
 
 from host_plugin_nats import NatsSettings
+from host_plugin_nats.bucket import BucketStream
 from host_plugin_nats.connecting import address, options
 from host_plugin_nats.failures import ApiError, opening_failed
 from host_plugin_nats.link import Link
 from host_plugin_nats.listing import BucketListing
-from host_plugin_nats.stream import EXPIRES, OPERATION, Message, Stream
+from host_plugin_nats.stream import EXPIRES, OPERATION, Message
 from host_plugin_nats.subjects import Subjects
 from host_plugin_nats.watching import watch
 
@@ -63,7 +64,7 @@ class NatsBackend(KeyValueBackend):
         self.windows = Windows()
         self.address = address(settings)
         self.link = Link(options(settings, context.base), self._prepare, self._renew)
-        self.stream = Stream(self.link, settings)
+        self.stream = BucketStream(self.link, settings)
         self._name = settings.bucket
         self._settings = settings
         self._context = context

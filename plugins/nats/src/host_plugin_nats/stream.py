@@ -1,4 +1,4 @@
-"""The stream behind the bucket: its configuration, and requests to JetStream about it."""
+"""A stream: requests to JetStream about it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from typing import Any, NamedTuple
 import anyio
 from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
-from wasmplex.plugin import BackendError
 
-from host_plugin_nats import NatsSettings
-from host_plugin_nats.failures import NO_STREAM, WRONG_SEQUENCE, ApiError, api_failed
+from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.link import Inbox, Link
 
-__all__ = ["Message", "Stream"]
+__all__ = ["EXPIRES", "OPERATION", "Message", "NobodyThere", "Stream"]
 
 EXPIRES = "Wasmplex-Expires"
 """The header that says, in Unix milliseconds, from when on a value does not exist."""
 OPERATION = "KV-Operation"
 _PULL = 2000
-_MARKER_TTL = 300
 _ABSENT = {"DEL", "PURGE"}
+
+
+class NobodyThere(StoreUnavailable):
+    """Nobody answers for the stream: JetStream is not ready, or there is no such stream."""
 
 
 class Message(NamedTuple):
@@ -47,83 +48,26 @@ class Message(NamedTuple):
 
 
 class Stream:
-    """One JetStream key-value bucket.
+    """One JetStream stream.
 
-    :ivar cleans: whether the server removes what has expired (2.11 and newer)
+    :param name: its name
+    :param prefix: what all of its subjects begin with
+    :param domain: the JetStream domain, None for the server's own
     """
 
-    def __init__(self, link: Link, settings: NatsSettings) -> None:
-        self.name = f"KV_{settings.bucket}"
-        self.prefix = f"$KV.{settings.bucket}."
-        self.cleans = False
+    def __init__(self, link: Link, name: str, prefix: str, domain: str | None) -> None:
+        self.name = name
+        self.prefix = prefix
         self._link = link
-        self._settings = settings
-        self._api = f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
-        self._put = f"{self._api}.{self.prefix}" if settings.domain else self.prefix
+        self._api = f"$JS.{domain}.API" if domain else "$JS.API"
+        self._put = f"{self._api}.{self.prefix}" if domain else self.prefix
         self._direct = False
         self._consumers = 0
 
-    # ------------------------------------------------------------ making it
-
-    async def prepare(self) -> None:
-        """Find the stream or make it; done with every new connection."""
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                config = await self._found()
-        except TimeoutError:
-            raise StoreUnavailable("JetStream does not answer") from None
-        self.cleans = bool(config.get("allow_msg_ttl"))
+    def configured(self, config: Mapping[str, Any]) -> None:
+        """Take note of how the stream is configured."""
         # Any replica answers a direct get, and one that lags would not show what was just written.
         self._direct = bool(config.get("allow_direct")) and config.get("num_replicas", 1) == 1
-
-    async def _found(self) -> Mapping[str, Any]:
-        try:
-            config = (await self.ask(f"STREAM.INFO.{self.name}"))["config"]
-        except ApiError as error:
-            if error.code != NO_STREAM:
-                raise api_failed(error) from error
-            return await self._made()
-        wanted = self._lasting()
-        if all(config.get(key) == value for key, value in wanted.items()):
-            return dict(config)
-        try:  # a bucket made by somebody else, or by an older server
-            answer = await self.ask(f"STREAM.UPDATE.{self.name}", {**config, **wanted})
-        except (ApiError, KeyValueError):
-            return dict(config)
-        return dict(answer["config"])
-
-    async def _made(self) -> Mapping[str, Any]:
-        settings = self._settings
-        if not settings.create:
-            raise BackendError(
-                f"the JetStream key-value bucket {settings.bucket!r} does not exist",
-                why="create is false",
-                fix=f"nats kv add {settings.bucket}, or create = true",
-            )
-        config = {
-            "name": self.name,
-            "subjects": [f"{self.prefix}>"],
-            "max_msgs_per_subject": 1,
-            "discard": "new",
-            "storage": settings.storage,
-            "num_replicas": settings.replicas,
-            "max_bytes": settings.max_bytes or -1,
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-            "allow_direct": True,
-            **self._lasting(),
-        }
-        try:
-            return dict((await self.ask(f"STREAM.CREATE.{self.name}", config))["config"])
-        except ApiError as error:
-            raise BackendError(
-                f"cannot make the JetStream bucket {settings.bucket!r}", why=str(error)
-            ) from error
-
-    def _lasting(self) -> dict[str, Any]:
-        if self.version < (2, 11):
-            return {}
-        return {"allow_msg_ttl": True, "subject_delete_marker_ttl": _MARKER_TTL * 10**9}
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -174,7 +118,7 @@ class Stream:
                     name = f"{self._api}.DIRECT.GET.{self.name}.{subject}"
                     sent.append((subject, *await self._link.send(name)))
                 for subject, _, answer in sent:
-                    found[subject] = _direct_message(self._checked(await answer))
+                    found[subject] = _direct_message(self.checked(await answer))
             finally:
                 for _, token, _ in sent:
                     self._link.forget(token)
@@ -204,18 +148,19 @@ class Stream:
             if status is not None:
                 if status == "404":
                     return 0
-                self._checked(message)
+                self.checked(message)
                 raise Other(f"JetStream answers {status}")
             one = _direct_message(message)
             if one is not None:
                 found[one.subject] = one
 
     async def _answer(self, subject: str) -> Msg:
-        return self._checked(await self._link.request(subject))
+        return self.checked(await self._link.request(subject))
 
-    def _checked(self, answer: Msg) -> Msg:
+    def checked(self, answer: Msg) -> Msg:
+        """Return an answer unless it says that nobody is there."""
         if answer.headers and answer.headers.get("Status") == "503":
-            raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
+            raise NobodyThere("JetStream is not ready, or the bucket is gone")
         return answer
 
     # ------------------------------------------------------------ writing
@@ -254,7 +199,7 @@ class Stream:
         :raises ApiError: if the expected last sequence is another
         """
         try:
-            return int(_parsed(self._checked(answer))["seq"])
+            return int(_parsed(self.checked(answer))["seq"])
         except ApiError as error:
             if error.code in WRONG_SEQUENCE:
                 raise
@@ -280,7 +225,7 @@ class Stream:
         policy = {"deliver_policy": "last_per_subject"}
         if after is not None:
             policy = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}  # type: ignore[dict-item]
-        async with self._consumer(filter_, policy, headers_only=not values) as (name, pending):
+        async with self.consumer(filter_, policy, headers_only=not values) as (name, pending):
             if not pending:
                 return
             async with self._link.inbox() as inbox:
@@ -293,7 +238,7 @@ class Stream:
         """Return all messages after a sequence, and wait for more."""
         policy = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         async with (
-            self._consumer(filter_, policy, headers_only=False, threshold=60) as (name, _),
+            self.consumer(filter_, policy, headers_only=False, threshold=60) as (name, _),
             self._link.inbox() as inbox,
         ):
             while True:
@@ -301,22 +246,30 @@ class Stream:
                 if batch:
                     yield batch
 
-    async def _pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> tuple[list[Message], bool]:
+    async def pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> None:
+        """Have a consumer send messages to an inbox."""
         subject = f"{self._api}.CONSUMER.MSG.NEXT.{self.name}.{name}"
         await self._link.publish(subject, json.dumps(request).encode(), inbox.subject)
+
+    async def _pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> tuple[list[Message], bool]:
+        await self.pull(name, inbox, request)
         batch: list[Message] = []
         while len(batch) < request["batch"]:
             message = await inbox.next()
             if message.headers and "Status" in message.headers:
-                self._checked(message)
+                self.checked(message)
                 return batch, False
             batch.append(_message(message.subject, _sequence(message.reply), message.data, message.headers))
         return batch, True
 
     @asynccontextmanager
-    async def _consumer(
+    async def consumer(
         self, filter_: str, policy: Mapping[str, Any], *, headers_only: bool, threshold: int = 10
     ) -> AsyncIterator[tuple[str, int]]:
+        """Return the name of a new consumer, and how many messages it has; it ends with the context.
+
+        :param threshold: seconds after which the server ends it by itself if nobody pulls
+        """
         self._consumers += 1
         name = f"wasmplex-{id(self):x}-{self._consumers}-{secrets.token_hex(4)}"
         config = {

@@ -1,0 +1,1 @@
+"""The blob store: a JetStream object store for each container."""
