@@ -289,7 +289,7 @@ class Host:
         self._thread.require("the host")
         try:
             async with anyio.create_task_group() as tasks:
-                for name in self._triggers:
+                for name in sorted(self._triggers, key=lambda name: not self._triggers[name].takes_over):
                     sockets = () if part is None else part.sockets.get(name)
                     if sockets is not None or (part is not None and part.rest):
                         self.addresses[name] = await self._start(tasks, name, sockets or ())
@@ -358,8 +358,8 @@ class Host:
         self._thread.require("the host")
         for last in (False, True):
             async with anyio.create_task_group() as tasks:
-                for running in self._running.values():
-                    if running.drains_last is last:
+                for name, running in self._running.items():
+                    if self._triggers[name].takes_over is last:
                         tasks.start_soon(running.drain)
         async with anyio.create_task_group() as tasks:
             for workload in self.workloads.values():

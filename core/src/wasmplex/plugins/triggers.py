@@ -144,12 +144,7 @@ class TriggerBinding:
 
 
 class RunningTrigger(ABC):
-    """The triggers of one kind in one host, from `serve` to the end. Made by `Trigger.start`.
-
-    :cvar drains_last: whether what others still do may give it work: it is drained after them
-    """
-
-    drains_last: ClassVar[bool] = False
+    """The triggers of one kind in one host, from `serve` to the end. Made by `Trigger.start`."""
 
     @abstractmethod
     async def serve(self, *, task_status: TaskStatus[Mapping[str, Any]]) -> None:
@@ -178,12 +173,15 @@ class Trigger(ABC):
     :cvar host_settings: model of the top-level table
     :cvar capability: the capability of backends that the workload's table may name as a binding does,
         ``backend = "nats"``; the keys that `settings` lacks are the backend's. None: it may not
+    :cvar takes_over: whether what the calls of other triggers do may give it work, as messages do that they
+        publish: it is started before them, and drained after them
     """
 
     name: ClassVar[str]
     settings: ClassVar[type[Settings]] = Settings
     host_settings: ClassVar[type[Settings]] = Settings
     capability: ClassVar[str | None] = None
+    takes_over: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Say what has changed to the authors of triggers for 0.1."""

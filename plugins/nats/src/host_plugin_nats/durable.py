@@ -120,6 +120,8 @@ class DurableDeliveries(Deliveries):
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
         while not self._stopped:
+            if self._inbox.ended:  # the server delivers to somebody else what waits here
+                self._waiting.clear()
             if self._waiting:
                 at, message = self._waiting.popleft()
                 if (delivery := await self._taken(at, message)) is not None:

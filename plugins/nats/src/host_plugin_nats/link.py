@@ -38,14 +38,19 @@ Headers = Mapping[str, str]
 
 
 class Inbox:
-    """Messages for somebody who waits for more than one."""
+    """Messages for somebody who waits for more than one.
+
+    :ivar ended: whether the connection that they came by is lost
+    """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
+        self.ended = False
         self._messages: asyncio.Queue[Msg | CapabilityError] = asyncio.Queue()
 
     def put(self, message: Msg | CapabilityError) -> None:
         """Add a message, or the error that ends them."""
+        self.ended = self.ended or isinstance(message, CapabilityError)
         self._messages.put_nowait(message)
 
     def next_nowait(self) -> Msg | None:

@@ -42,6 +42,7 @@ class MessagingTrigger(Trigger):
     name = "messaging"
     settings = MessagingTriggerSettings
     capability = "messaging"
+    takes_over = True
 
     def source(self, settings: MessagingTriggerSettings, export: Export) -> Source:
         """Take messages from the backend that the table names, or from the one behind an import."""
@@ -82,8 +83,6 @@ class MessagingTrigger(Trigger):
 
 class RunningMessaging(RunningTrigger):
     """The subscriptions of one host."""
-
-    drains_last = True
 
     def __init__(self, bindings: Sequence[TriggerBinding]) -> None:
         self._bindings = bindings

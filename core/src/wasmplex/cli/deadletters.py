@@ -1,0 +1,176 @@
+"""``wasmplex messages``: the messages of a workload that it could not handle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasmplex.cli.command import Command, Group
+from wasmplex.cli.eventloop import in_event_loop
+from wasmplex.cli.hostfile import load_host
+from wasmplex.cli.options import as_json, config_argument, registry
+from wasmplex.cli.output import echo
+from wasmplex.cli.table import echo_json, echo_table
+from wasmplex.errors import FailureError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from wasmplex.assembly import Assembly, PlannedWorkload
+    from wasmplex.capabilities.messaging import Kept, Message, MessagingBackend
+    from wasmplex.config import HostConfig
+    from wasmplex.plugins.registry import Registry
+    from wasmplex.routing import BackendRoute, TriggerRoute
+
+__all__ = ["command"]
+
+_TRIGGER = "messaging"
+_SHOWN, _WIDEST = 40, 60
+"""Bytes of a body that are shown, and characters of a column."""
+
+
+@click.group("messages", cls=Group, examples=["wasmplex messages dead host.toml shop"])
+def command() -> None:
+    """See the messages that handlers could not handle, and send them again."""
+
+
+@command.command(
+    "dead",
+    cls=Command,
+    examples=["wasmplex messages dead host.toml shop", "wasmplex messages dead host.toml shop --redeliver"],
+)
+@config_argument(required=True)
+@click.argument("workload")
+@click.option("--redeliver", is_flag=True, help="Send them back to the subjects that they came from.")
+@as_json
+@click.pass_context
+def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, as_json: bool) -> None:
+    """List the dead letters of a workload, the oldest first.
+
+    They are where trigger.messaging of the workload has them put: in a stream of its broker. With --redeliver
+    each is sent again and removed once the broker has taken it; the workload is called with it anew.
+    """
+    config = load_host(host, registry(ctx), tell=False)
+    rows = in_event_loop(_dead, config, registry(ctx), workload, redeliver)
+    if as_json:
+        echo_json(rows)
+    elif rows:
+        header = ("seen", "subject", "reason", "tries", "error", "body")
+        echo_table(header, [[str(row[name] or "")[:_WIDEST] for name in header] for row in rows])
+        if redeliver:
+            echo(f"{len(rows)} sent again")
+    else:
+        echo(f"{workload} has no dead letters")
+
+
+async def _dead(
+    config: HostConfig, plugins: Registry, workload: str, redeliver: bool
+) -> list[dict[str, Any]]:
+    from wasmplex.assembly import assemble
+    from wasmplex.backends import BackendPool
+    from wasmplex.capabilities.messaging import MessagingBackend, MessagingError
+
+    assembly = await assemble(config, plugins, os.environ)
+    planned = _planned(assembly, workload)
+    found: list[dict[str, Any]] = []
+    async with BackendPool(config.base) as pool:
+        for route, subject in _letters(planned):
+            backend = _backend(route)
+            async with pool.lease(
+                backend.provider, backend.settings, where=str(route.where), plugin=str(backend.plugin)
+            ) as broker:
+                if not isinstance(broker, MessagingBackend):
+                    continue
+                try:
+                    found += await _of_one(broker, _namespace(route), subject, redeliver)
+                except MessagingError as error:
+                    what = f"the dead letters in {subject} cannot be had"
+                    raise FailureError(what, where=str(route.where), why=str(error)) from error
+    return found
+
+
+async def _of_one(
+    broker: MessagingBackend, namespace: str, subject: str, redeliver: bool
+) -> list[dict[str, Any]]:
+    from wasmplex.triggers.messaging.outcomes import resent
+
+    letters = [letter async for letter in broker.kept(namespace, subject)]
+    for letter in letters if redeliver else ():
+        try:
+            message = resent(letter.message)
+        except ValueError as error:
+            what = f"a dead letter in {subject} cannot be sent again"
+            raise FailureError(what, why=str(error)) from error
+        await broker.publish(namespace, message)
+        await broker.remove(namespace, subject, letter.token)
+    return [_row(letter, subject) for letter in letters]
+
+
+def _row(letter: Kept, subject: str) -> dict[str, Any]:
+    from wasmplex.triggers.messaging.outcomes import HEADER
+
+    message: Message = letter.message
+    headers = message.headers or {}
+    said = {
+        name: headers.get(HEADER + name) for name in ("First-Seen", "Subject", "Reason", "Tries", "Error")
+    }
+    return {
+        "seen": said["First-Seen"],
+        "subject": said["Subject"] or subject,
+        "reason": said["Reason"],
+        "tries": said["Tries"],
+        "error": said["Error"],
+        "body": message.body[:_SHOWN].decode("utf-8", "backslashreplace"),
+    }
+
+
+# ---------------------------------------------------------------- what the configuration says
+
+
+def _planned(assembly: Assembly, workload: str) -> PlannedWorkload:
+    for planned in assembly.workloads:
+        if planned.config.name == workload:
+            return planned
+    names = [planned.config.name for planned in assembly.workloads]
+    raise UsageError(f"there is no workload {workload!r}", fix=nearest(workload, names))
+
+
+def _letters(planned: PlannedWorkload) -> list[tuple[TriggerRoute, str]]:
+    """Return the tables whose dead letters are kept, and under which subject."""
+    from wasmplex.triggers.messaging import MessagingTriggerSettings
+
+    name, where = planned.config.name, str(planned.config.location)
+    routes = [route for route in planned.plan.triggers if route.name == _TRIGGER]
+    if not routes:
+        raise UsageError(f"the workload {name!r} has no trigger.messaging", where=where)
+    found = [
+        (route, subject)
+        for route in routes
+        if isinstance(route.settings, MessagingTriggerSettings)
+        if (subject := route.settings.dead_letters(name)) is not None
+    ]
+    if not found:
+        raise UsageError(
+            f"no trigger.messaging of the workload {name!r} has dead letters",
+            where=str(routes[0].where),
+            why="without durable, what cannot be handled is logged",
+            fix="durable = true, or dead_letter = ...",
+        )
+    return found
+
+
+def _backend(route: TriggerRoute) -> BackendRoute:
+    backend = route.backend if route.source is None else route.source.backend
+    assert backend is not None  # noqa: S101  the trigger asks for one
+    if backend.provider.in_process:
+        raise UsageError(
+            f"the dead letters of backend {backend.selector!r} are in the memory of the host that runs",
+            where=str(route.where),
+            fix='a broker outside of the host, backend = "nats" say, keeps them where they can be seen',
+        )
+    return backend
+
+
+def _namespace(route: TriggerRoute) -> str:
+    return route.namespace if route.source is None else route.source.namespace
