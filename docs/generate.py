@@ -29,6 +29,8 @@ TABLES = [
     ("instances", "wasmplex.config.sections:Instances", "in a workload",
      "wasmplex.config.model:InstancesConfig"),
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),
+    ("trigger.cron", "wasmplex.triggers.cron.trigger:CronSettings",
+     "in a workload, a table or a list of them; with `backend`, that backend's keys as well"),
     ("trigger.messaging", "wasmplex.triggers.messaging.settings:MessagingTriggerSettings",
      "in a workload, a table or a list of them; with `backend`, that backend's keys as well"),
     ("trigger.watch", "wasmplex.triggers.watch.trigger:WatchSettings", "in a workload"),

@@ -50,7 +50,7 @@ class Host:
 
     def __init__(self, folder: Path, number: int, url: str) -> None:
         self._log = folder / f"host-{number}.log"
-        self._command = [COMMAND, "run", folder / "host.toml"]
+        self._command = [str(COMMAND), "run", str(folder / "host.toml")]
         self._env = {**os.environ, "NATS_URL": url}
         self.starts = 0
         self.start()

@@ -73,10 +73,12 @@ class OwnBackend:
 
     :ivar features: what the backend has to declare
     :ivar otherwise: where they come from if the table names none; without it, one has to be named
+    :ivar optional: none has to be named: then there is none
     """
 
     features: frozenset[str] = frozenset()
     otherwise: Through | None = None
+    optional: bool = False
 
 
 Source: TypeAlias = Through | OwnBackend

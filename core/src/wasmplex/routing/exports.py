@@ -108,8 +108,8 @@ class Triggers:
             self.problems.append(_broken(route, error))
             return None
         source_route = None
-        if isinstance(source, OwnBackend) and route.backend is None and source.otherwise is not None:
-            source = source.otherwise
+        if isinstance(source, OwnBackend) and route.backend is None:
+            source = source.otherwise if source.otherwise is not None or source.optional else source
         if isinstance(source, Through):
             source_route = through(source, route, table, self.shape, self.routes, self.problems)
             if source_route is None:

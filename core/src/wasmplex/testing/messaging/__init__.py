@@ -29,9 +29,12 @@ from wasmplex.testing.messaging.guests import GuestDriver, OldGuestDriver
 from wasmplex.testing.messaging.sending_tests import SendingTests
 
 __all__ = [
-    "Bench", "ContractDriver", "GuestDriver", "Inbox", "MessagingConformance", "MessagingDriver",
-    "OldGuestDriver", "Sender",
+    "EVERY_DRIVER", "Bench", "ContractDriver", "GuestDriver", "Inbox", "MessagingConformance",
+    "MessagingDriver", "OldGuestDriver", "Sender",
 ]  # fmt: skip
+
+EVERY_DRIVER: tuple[type[Driver[Any]], ...] = (ContractDriver, GuestDriver, OldGuestDriver)
+"""All ways to reach a backend."""
 
 
 class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleTests, kit=True):
@@ -47,7 +50,7 @@ class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleT
     known_features = FEATURES
     bench_type = Bench
     contract_driver = ContractDriver
-    drivers: ClassVar[tuple[type[Driver[Any]], ...]] = (ContractDriver, GuestDriver, OldGuestDriver)
+    drivers: ClassVar[tuple[type[Driver[Any]], ...]] = EVERY_DRIVER
 
     async def exercise(self, bench: Bench) -> None:
         """Send a message and receive it."""

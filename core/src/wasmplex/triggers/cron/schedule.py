@@ -1,0 +1,45 @@
+"""The times of a schedule. cronsim reads it: five fields, as Debian's cron does, also when clocks change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+__all__ = ["check_schedule", "check_timezone", "times"]
+
+
+def check_schedule(schedule: str) -> str:
+    """Return a schedule that can be read, and that has a next time.
+
+    :raises ValueError: if it is none
+    """
+    try:
+        next(CronSim(schedule, datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))))
+    except CronSimError as error:
+        why = str(error).lower() or "five fields with spaces between: minute hour day month weekday"
+        raise ValueError(f"{schedule!r} is no schedule: {why}") from None
+    except StopIteration:
+        raise ValueError(f"{schedule!r} never comes") from None
+    return schedule
+
+
+def check_timezone(name: str) -> str:
+    """Return the name of a time zone that is known.
+
+    :raises ValueError: if it is not
+    """
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise ValueError(f'{name!r} is no time zone; "Europe/Berlin" is one') from None
+    return name
+
+
+def times(schedule: str, timezone: str, after: float) -> Iterator[float]:
+    """Yield the times of a schedule after one, in Unix seconds."""
+    zone = ZoneInfo(timezone)
+    for moment in CronSim(schedule, datetime.fromtimestamp(after, zone)):
+        yield moment.timestamp()

@@ -1,0 +1,219 @@
+"""The trigger ``cron``: a component is run when its schedule says, by one of those who share it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from host_plugin_memory import MemoryProvider
+from wasmplex.capabilities.keyvalue import StoreUnavailable
+from wasmplex.errors import Trap, UsageError
+from wasmplex.host import Host
+from wasmplex.plugin import OpenContext
+from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
+from wasmplex.testing import Faulty
+from wasmplex.triggers.cron import CronSettings, CronTrigger
+from wasmplex.triggers.cron.schedule import times
+from wasmplex.triggers.cron.trigger import RunningCron
+
+pytestmark = pytest.mark.anyio
+
+GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "after", "expected"),
+    [
+        ("*/5 * * * *", "UTC", "2026-03-01T10:02:00", "2026-03-01T10:05:00"),
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T20:00:00", "2026-03-29T01:00:00"),  # there is no 02:30
+        ("30 2 * * *", "Europe/Berlin", "2026-10-24T20:00:00", "2026-10-25T00:30:00"),  # of two, the first
+        ("0 9 * * MON", "America/New_York", "2026-07-01T00:00:00", "2026-07-06T13:00:00"),
+        ("*/10 * * * * *", "UTC", "2026-03-01T10:00:01", "2026-03-01T10:00:10"),
+    ],
+)
+def test_times(schedule: str, zone: str, after: str, expected: str) -> None:
+    begin = datetime.fromisoformat(after).replace(tzinfo=UTC).timestamp()
+    found = datetime.fromtimestamp(next(times(schedule, zone, begin)), UTC)
+    assert found.replace(tzinfo=None).isoformat() == expected
+
+
+# ---------------------------------------------------------------- the component being Python
+
+
+class Named:
+    """A workload all of whose calls are the handler's."""
+
+    name = "w"
+
+    @contextlib.asynccontextmanager
+    async def instance(self) -> AsyncIterator[None]:
+        yield
+
+
+class Clock:
+    """Time as the trigger reads it; it goes by as fast as the trigger sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000_000_000.0
+        self._sleep = anyio.sleep
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(anyio, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._sleep(0.001)
+        self.now += seconds
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Any, source: Any = None, **settings: Any) -> AsyncIterator[RunningCron]:
+    told = CronSettings(schedule="* * * * *", **settings)
+    binding = TriggerBinding(Named(), told, handler, source=source)  # type: ignore[arg-type]
+    async with anyio.create_task_group() as tasks:
+        running = CronTrigger().start([binding], None, ())
+        assert isinstance(running, RunningCron)
+        with anyio.fail_after(20):
+            await tasks.start(running.serve)
+            yield running
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_runs_at_its_times_also_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, runs, enough = Clock(monkeypatch), list[float](), anyio.Event()
+
+    async def run(_: object) -> None:
+        runs.append(clock.now)
+        if len(runs) == 3:
+            enough.set()
+        raise Trap("no")
+
+    async with serving(run) as cron:
+        await enough.wait()
+        await cron.drain()
+    assert [later - earlier for earlier, later in itertools.pairwise(runs)][:2] == pytest.approx([60, 60])
+
+
+@pytest.mark.parametrize(("overlap", "most"), [("skip", 1), ("wait", 1), ("allow", 3)])
+async def test_runs_that_take_longer(monkeypatch: pytest.MonkeyPatch, overlap: str, most: int) -> None:
+    clock, going, seen, runs, enough = Clock(monkeypatch), 0, 0, 0, anyio.Event()
+
+    async def run(_: object) -> None:
+        nonlocal going, seen, runs
+        going, runs = going + 1, runs + 1
+        seen = max(seen, going)
+        begun = clock.now
+        while clock.now < begun + 150 and not enough.is_set():  # two and a half turns
+            await clock._sleep(0.0005)
+        going -= 1
+        if runs >= 4:
+            enough.set()
+
+    async with serving(run, overlap=overlap) as cron:
+        await enough.wait()
+        await cron.drain()
+        assert going == 0
+    assert seen == most
+
+
+@pytest.mark.parametrize(("missed", "expected"), [("skip", 0), ("run", 1)])
+async def test_a_machine_that_slept(monkeypatch: pytest.MonkeyPatch, missed: str, expected: int) -> None:
+    clock, runs, slept = Clock(monkeypatch), list[float](), False
+    sleep = clock.sleep
+
+    async def asleep(seconds: float) -> None:
+        nonlocal slept
+        await sleep(seconds)
+        if not slept:
+            clock.now += 3600
+            slept = True
+            woken.append(clock.now)
+
+    woken: list[float] = []
+    monkeypatch.setattr(anyio, "sleep", asleep)
+
+    async def run(_: object) -> None:
+        runs.append(clock.now)
+
+    async with serving(run, missed=missed) as cron:
+        while clock.now < 1_000_000_000 + 3600 + 150:
+            await clock._sleep(0.001)
+        await cron.drain()
+    assert sum(at < woken[0] + 5 for at in runs) == expected
+
+
+async def test_one_of_several_hosts_does_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, runs = Clock(monkeypatch), list[float]()
+    backend = await MemoryProvider().open(MemoryProvider.settings(), OpenContext(Path()))
+
+    async def run(_: object) -> None:
+        runs.append(clock.now // 60)
+
+    source = TriggerSource(backend, {}, "shared")
+    async with serving(run, source), serving(run, source):
+        while len(set(runs)) < 5:
+            await clock._sleep(0.001)
+    assert len(runs) == len(set(runs))
+
+
+async def test_without_the_lock_nobody_runs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch)
+    faulty = Faulty(MemoryProvider())
+    faulty.at("open_bucket", StoreUnavailable("gone"))
+    backend = await faulty.open(MemoryProvider.settings(), OpenContext(Path()))
+
+    async def run(_: object) -> None:
+        raise AssertionError
+
+    async with serving(run, TriggerSource(backend, {}, "shared")):
+        while "its lock cannot be had: gone" not in caplog.text:
+            await clock._sleep(0.001)
+
+
+# ---------------------------------------------------------------- real guests
+
+
+async def test_a_command_is_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wasmplex.cron")
+    (tmp_path / "host.toml").write_text(
+        f'[workload.report]\ncomponent = "{GUESTS / "command.wasm"}"\n'
+        'trigger.cron = [{ schedule = "* * * * * *", export = "wasi:cli/run" }]\n'
+    )
+    stop = anyio.Event()
+    async with Host.from_config(tmp_path) as host, anyio.create_task_group() as tasks:
+        tasks.start_soon(host.serve, stop)
+        with anyio.fail_after(30):
+            while "the run of" not in caplog.text:  # noqa: ASYNC110  what is waited for is no event
+                await anyio.sleep(0.02)
+        stop.set()
+    assert " took " in caplog.text, caplog.text
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("", "schedule"),
+        ('schedule = "* * *"', "no schedule"),
+        ('schedule = "61 * * * *"', "bad minute"),
+        ('schedule = "0 0 31 2 *"', "'0 0 31 2 *'"),
+        ('schedule = "* * * * *", timezone = "Mars/Base"', "no time zone"),
+        ('schedule = "* * * * *", export = "wasi:cli/walk"', "cannot call wasi:cli/walk"),
+        ('schedule = "* * * * *", backend = "nobody"', "nobody"),
+    ],
+)
+async def test_what_a_table_must_not_say(tmp_path: Path, table: str, said: str) -> None:
+    (tmp_path / "host.toml").write_text(
+        f'[workload.report]\ncomponent = "{GUESTS / "command.wasm"}"\ntrigger.cron = [{{ {table} }}]\n'
+    )
+    with pytest.raises(UsageError) as error:
+        async with Host.from_config(tmp_path):
+            pass
+    assert said in str(error.value)
+    assert "host.toml:" in str(error.value)
