@@ -32,7 +32,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     config = tmp_path_factory.mktemp("http3") / "host.toml"
-    component = guests.compiled("py-http3")
+    folder = tmp_path_factory.mktemp("data")
+    component = guests.compiled("py-wasi3")
     config.write_text(f"""
 [http]
 listen = "127.0.0.1:0"
@@ -40,6 +41,8 @@ listen = "127.0.0.1:0"
 component = "{component}"
 allowed_hosts = ["127.0.0.1"]
 instances = {{ max = 2, concurrency = 200 }}
+dirs = {{ "/data" = "{folder}" }}
+network = "allow"
 limits = {{ timeout = "5s" }}
 trigger.http = {{ path = "/" }}
 [workload.hasty]
@@ -197,10 +200,9 @@ def test_an_answer_that_is_not_whole_does_not_look_so(host: Running, path: str) 
     ],
 )
 def test_the_guest_is_told_what_became_of_its_answer(host: Running, path: str, outcome: str) -> None:
-    at = len(host.log())
     with contextlib.suppress(http.client.IncompleteRead):
         request(host, path)
-    assert outcome in logged(host, "outcome")[0:] or outcome in host.log()[at:]
+    logged(host, f"outcome {outcome}")
 
 
 def test_the_guest_goes_on_after_its_answer(host: Running) -> None:

@@ -140,12 +140,12 @@ def _node_program(name: str, folder: Path = HERE / "javascript") -> Path:
     return program
 
 
-WIT3 = (HERE / "wit" / "http3.wit", *sorted((ROOT / "wit" / "wasi" / "0.3").glob("*.wit")))
+WIT3 = (HERE / "wit" / "wasi3.wit", *sorted((ROOT / "wit" / "wasi" / "0.3").glob("*.wit")))
 GUESTS = {
     "py-hello": Guest("python/hello.py", "http", _componentize_py),
     "py-kv": Guest("python/kv.py", "kv", _componentize_py),
     "py-kv-async": Guest("python/kv_async.py", "kv-async", _componentize_py),
-    "py-http3": Guest("python/http3.py", "service", _componentize_py, WIT3),
+    "py-wasi3": Guest("python/wasi3.py", "everything", _componentize_py, WIT3),
     "qjs-hello": Guest("javascript/hello.js", "http", _componentize_qjs),
     "qjs-kv": Guest("javascript/kv.js", "kv", _componentize_qjs),
     "qjs-streams": Guest("javascript/streams.js", "streams", _componentize_qjs_async),

@@ -126,12 +126,12 @@ def _pool(
     on_error: Callable[[BaseException], None] | None,
 ) -> InstancePool | SharedPool:
     instances = planned.config.instances
-    if planned.plan.shares_instances:
+    if planned.plan.goes_on:
         return SharedPool(
             cast("Callable[[], Awaitable[SharedInstance]]", create),
             maximum=instances.max,
             reuse=instances.reuse,
-            concurrency=instances.concurrency or CONCURRENCY,
+            concurrency=instances.concurrency or (CONCURRENCY if planned.plan.shares_instances else 1),
             queue=instances.queue,
             timeout=planned.config.limits.timeout,
             name=planned.config.name,
@@ -217,7 +217,7 @@ async def _link(
         shape, imports = placed.shape, placed.imports(imports)
     bridged = bridge(
         guest, shape, imports, assemble, want,
-        chosen.transport, vectors=chosen.vectors, twins=chosen.twins,
+        chosen.transport, vectors=chosen.vectors, twins=chosen.twins, goes_on=planned.plan.goes_on,
     )  # fmt: skip
     if bridged is None:
         wasm, linked_imports = guest, imports
@@ -230,7 +230,8 @@ async def _link(
     compiled = await engine.compile(wasm, shape, progress, mapped=chosen.kept_memories, often=often)
     name, limits, finder = planned.config.name, planned.config.limits, locate if placed else None
     linked = engine.link(compiled, linked_imports, name, limits, tenant, finder)
-    if planned.plan.shares_instances and bridged is not None:
+    if planned.plan.goes_on:
+        assert bridged is not None  # noqa: S101  what goes on is called through an adapter
         return partial(_bridged_instance, linked.instantiate, bridged, SharedInstance), None
     ahead = None
     if chosen.made_ahead and (bridged is None or bridged.start is None):

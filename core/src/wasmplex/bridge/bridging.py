@@ -118,6 +118,7 @@ def bridge(
     *,
     vectors: bool = True,
     twins: bool = True,
+    goes_on: bool = False,
 ) -> Bridged | None:
     """Build the adapters for a component, or return None if it needs none.
 
@@ -127,6 +128,7 @@ def bridge(
     :param vectors: whether adapters may use vector instructions (the proposal ``simd``)
     :param want: which imports go through the bridge; those that share resources with them follow
     :param twins: whether functions that move bytes get twins, and exports with bytes go through the bridge
+    :param goes_on: whether async exports go on after they have returned: they go through the bridge for that
     :raises BridgeError: if a type cannot be carried
     """
     way = MEMORY if transport == "memory" else STRINGS if vectors else PLAIN_STRINGS
@@ -138,7 +140,9 @@ def bridge(
         shape = read(wasm, composed=True)
         through = {item.name for item in chosen}
         chosen = tuple(item for item in shape.imports if item.name in through)
-    division = divide(shape, chosen, two_borrows=lambda: TWO_BORROWS.present, fast_bytes=twins)
+    division = divide(
+        shape, chosen, two_borrows=lambda: TWO_BORROWS.present, fast_bytes=twins, goes_on=goes_on
+    )
     if not chosen and not division.aside and not division.above:
         return None
     return _Building(shape, chosen, division, imports, way, of).bridged(wasm, assemble)

@@ -108,6 +108,7 @@ def divide(
     *,
     two_borrows: Callable[[], bool],
     fast_bytes: bool = True,
+    goes_on: bool = False,
 ) -> Division:
     """Divide the functions of a component among its adapters.
 
@@ -115,11 +116,12 @@ def divide(
     :param two_borrows: whether wasmtime fails where a function of the host is lent two resources, in an
         engine with support for concurrency; asked where that matters
     :param fast_bytes: whether exported functions go through the bridge for bytes alone
+    :param goes_on: whether they do so for being async
     """
     served = {resource.id for item in chosen for resource in mentioned(item.type)}
     imported = {resource.id for item in shape.imports for resource in mentioned(item.type)}
     through = _functions(item for item in shape.imports if item in chosen)
-    above = _exports(shape, served, imported, fast_bytes=fast_bytes)
+    above = _exports(shape, served, imported, fast_bytes=fast_bytes, goes_on=goes_on)
     below_makes = ends(type_.result for _, _, type_ in through)
     linked = {id_ for id_ in imported if id_ not in served}
     makes_above = _coming_home(above, lambda end: _only(end, served))
@@ -178,7 +180,7 @@ def _lent(type_: ValueType) -> int:
 
 
 def _exports(
-    shape: Shape, served: Collection[int], imported: Collection[int], *, fast_bytes: bool
+    shape: Shape, served: Collection[int], imported: Collection[int], *, fast_bytes: bool, goes_on: bool
 ) -> list[Named]:
     """Return the exported functions that the host calls through the bridge.
 
@@ -195,7 +197,8 @@ def _exports(
     def needs(function: Named) -> bool:
         ids = resources[function[:2]]
         has_bytes = fast_bytes and carries_bytes(function[2]) and not ids.intersection(imported)
-        return carries_ends(function[2]) or has_bytes or bool(ids.intersection(served))
+        lasts = goes_on and function[2].is_async
+        return lasts or carries_ends(function[2]) or has_bytes or bool(ids.intersection(served))
 
     chosen = [function for function in every if needs(function)]
     while True:

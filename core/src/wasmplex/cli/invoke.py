@@ -21,9 +21,13 @@ from wasmplex.errors import Diagnostic, GuestExit, UsageError, nearest
 if TYPE_CHECKING:
     from wasmplex.component.shape import Shape
     from wasmplex.config import HostConfig
+    from wasmplex.wit.names import SemVer
     from wasmplex.wit.types import FuncType
 
 __all__ = ["command"]
+
+_DRAIN = 30.0
+"""Seconds that a guest may go on after its function has returned, to write its output say."""
 
 
 @click.command(
@@ -53,7 +57,7 @@ def command(
 
     Arguments and result are written as WAVE: 5, "text", [1, 2], {name: "x"}, some(3), err("no"). EXPORT is
     `function`, or `interface#function` for one of an exported interface. No trigger is started. The exit code
-    is 1 if the function returns an err.
+    is 1 if the function returns an err, and the guest's own if it exits.
     """
     from wasmplex.component import read
 
@@ -67,10 +71,10 @@ def command(
     values = _parse(name, function, args)
     logging.getLogger("wasmplex.guest").setLevel(logging.INFO)
     options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals)}
-    text, failed = in_event_loop(_call, only, workload, name, function, values, options)
+    text, code = in_event_loop(_call, only, workload, name, function, values, options)
     if text:
         echo(text)
-    return int(failed)
+    return code
 
 
 def _find(shape: Shape, export: str) -> tuple[str, FuncType]:
@@ -90,8 +94,9 @@ def _find(shape: Shape, export: str) -> tuple[str, FuncType]:
     if export in every:
         return export, every[export]
     found = [name for name in every if name.rpartition("#")[2] == export]
-    if len(found) == 1:
-        return found[0], every[found[0]]
+    if len({name.partition("@")[0] for name in found}) == 1:  # of one interface's versions the highest
+        name = max(found, key=_version)
+        return name, every[name]
     if found:
         raise UsageError(
             f"several interfaces export a function {export!r}", fix=f"one of: {', '.join(found)}"
@@ -100,6 +105,14 @@ def _find(shape: Shape, export: str) -> tuple[str, FuncType]:
         f"the component exports no function {export!r}",
         fix=nearest(export, every) or "see its exports with `wasmplex inspect`",
     )
+
+
+def _version(name: str) -> tuple[bool, SemVer | None]:
+    from wasmplex.wit.names import InterfaceId, SemVer
+
+    interface = InterfaceId.try_parse(name.partition("#")[0])
+    version = interface.version if interface is not None else None
+    return version is not None, SemVer.parse(version) if version else None
 
 
 def _parse(name: str, function: FuncType, args: tuple[str, ...]) -> list[Any]:
@@ -151,8 +164,10 @@ async def _call(
     function: FuncType,
     values: list[Any],
     options: dict[str, Any],
-) -> tuple[str, bool]:
-    """Return the result as text, and whether it is an err."""
+) -> tuple[str, int]:
+    """Return the result as text, and the exit code."""
+    import anyio
+
     from wasmplex.cli.progress import compiling
     from wasmplex.host import Host
     from wasmplex.values import Err, Ok
@@ -167,14 +182,14 @@ async def _call(
         except Err as error:
             result = error
         except GuestExit as error:
-            if error.code:
-                raise
-            return "", False
+            return "", error.code
+        with anyio.move_on_after(_DRAIN):
+            await host.drain()
     if function.result is None:
-        return "", False
+        return "", 0
     if isinstance(function.result, ResultType) and not isinstance(result, Err):
         result = Ok(result)
     try:
-        return render(result, function.result), isinstance(result, Err)
+        return render(result, function.result), int(isinstance(result, Err))
     except ValueError as error:
         raise UsageError(f"the result of {name} cannot be printed", why=str(error)) from None

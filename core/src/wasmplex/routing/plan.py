@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.config.model import Location, WorkloadConfig
@@ -19,9 +19,7 @@ from wasmplex.plugins.contracts import (
 from wasmplex.plugins.identity import PluginIdentity
 from wasmplex.plugins.triggers import ExportAdapter, Trigger, TriggerUse
 from wasmplex.settings import Settings
-
-if TYPE_CHECKING:
-    from wasmplex.wit.names import InterfaceId
+from wasmplex.wit.names import InterfaceId
 
 __all__ = ["BackendRoute", "Plan", "Route", "RouteKind", "RouteRow", "TriggerRoute"]
 
@@ -202,9 +200,24 @@ class Plan:
         """Whether one instance may be in several calls at once; see `ExportAdapter.shares_instances`."""
         return any(route.adapter.shares_instances for route in self.triggers)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether an instance goes on after a call, until what that began has ended.
+
+        That of an asynchronous command does (``wasi:cli/run@0.3``), which may return with output to write.
+        """
+        return self.shares_instances or any(map(_is_command, self.shape.exports))
+
     def rows(self) -> list[RouteRow]:
         """Return the routing table, one row for each import."""
         return [_row(route) for route in self.routes]
+
+
+def _is_command(export: Export) -> bool:
+    interface = InterfaceId.try_parse(export.name)
+    if interface is None or (interface.package_name, interface.interface) != ("wasi:cli", "run"):
+        return False
+    return isinstance(export.type, InstanceType) and any(f.is_async for f in export.type.functions.values())
 
 
 def _row(route: Route) -> RouteRow:

@@ -116,6 +116,22 @@ class Cli3Provider(_Provider3):
     module = "host_plugin_wasi.p3.cli"
 
 
+class Filesystem3Provider(_Provider3):
+    """``wasi:filesystem@0.3``."""
+
+    package = "wasi:filesystem"
+    interfaces = frozenset({"preopens", "types"})
+    module = "host_plugin_wasi.p3.filesystem"
+
+
+class Sockets3Provider(_Provider3):
+    """``wasi:sockets@0.3``."""
+
+    package = "wasi:sockets"
+    interfaces = frozenset({"ip-name-lookup", "types"})
+    module = "host_plugin_wasi.p3.sockets"
+
+
 class Http3Provider(_Provider3):
     """``wasi:http@0.3``."""
 
@@ -132,6 +148,6 @@ PROVIDERS: tuple[type[InterfaceProvider], ...] = (
 """Those of 0.2."""
 
 PROVIDERS_3: tuple[type[InterfaceProvider], ...] = (
-    Clocks3Provider, Random3Provider, Cli3Provider, Http3Provider,
+    Clocks3Provider, Random3Provider, Cli3Provider, Filesystem3Provider, Sockets3Provider, Http3Provider,
 )  # fmt: skip
 """Those of 0.3."""

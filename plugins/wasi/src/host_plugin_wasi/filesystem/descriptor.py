@@ -137,7 +137,7 @@ class Descriptor:
         # Opening to create or truncate takes write access, as does asking for it.
         if open_flags & {"create", "truncate"}:
             flags |= {"write"}
-        return Descriptor(opened, flags)
+        return type(self)(opened, flags)
 
     async def read_directory(self) -> DirectoryEntries:
         """Return a stream of the entries."""

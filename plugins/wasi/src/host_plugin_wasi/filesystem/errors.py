@@ -10,7 +10,7 @@ from wasmplex.plugin import Err, Threads, Variant
 
 from host_plugin_wasi.io import failed
 
-__all__ = ["DOMAIN", "code", "off_loop", "off_loop_stream", "stream_error"]
+__all__ = ["CASES", "DOMAIN", "code", "off_loop", "off_loop_stream", "stream_error"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,9 @@ _CODES = {
     errno.EOVERFLOW: "overflow", errno.EPERM: "not-permitted", errno.EPIPE: "pipe", errno.EROFS: "read-only",
     errno.ESPIPE: "invalid-seek", errno.ETXTBSY: "text-file-busy", errno.EXDEV: "cross-device",
 }  # fmt: skip
+
+CASES = frozenset(_CODES.values())
+"""Every code that there is."""
 
 
 def code(error: OSError | OverflowError) -> str:

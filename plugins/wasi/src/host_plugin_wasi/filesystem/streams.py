@@ -159,6 +159,17 @@ class DirectoryEntries:
         except UnicodeDecodeError:
             raise Err("illegal-byte-sequence") from None
 
+    async def read_some(self) -> list[tuple[str, str]]:
+        """Return kind and name of some entries, none at the end.
+
+        :raises Err: ``illegal-byte-sequence`` if the name of one is not UTF-8
+        """
+        batch = await off_loop(self._listing.threads, self._listing.next)
+        try:
+            return [(kind, name.decode()) for kind, name in batch]
+        except UnicodeDecodeError:
+            raise Err("illegal-byte-sequence") from None
+
     def drop(self) -> None:
         """Close the directory."""
         self._listing.close()

@@ -9,6 +9,7 @@ from wasmplex.plugin import HostFunction, Tables
 
 from host_plugin_wasi.cli import TERMINALS, environment, exit_, exit_with_code, line_log
 from host_plugin_wasi.log_budget import LogBudget
+from host_plugin_wasi.p3.ends import finished, no_input
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,18 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["bind"]
 
 
-async def _nothing() -> None:
-    """Be the outcome of a stream that has ended well."""
-
-
-async def _no_input() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
-def _read_via_stream() -> tuple[AsyncIterator[bytes], Coroutine[None, None, None]]:
+def _read_via_stream() -> tuple[AsyncIterator[bytes], Coroutine[Any, Any, None]]:
     """Return standard input, which is at its end."""
-    return _no_input(), _nothing()
+    return no_input(), finished()
 
 
 def _output(name: str, budget: LogBudget) -> Callable[..., Coroutine[None, None, None]]:

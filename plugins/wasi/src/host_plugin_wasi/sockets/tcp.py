@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -16,7 +18,7 @@ from host_plugin_wasi.sockets.handles import Ready, SocketHandle, Sockets
 from host_plugin_wasi.sockets.options import TcpOptions
 from host_plugin_wasi.sockets.tcp_streams import TcpInput, TcpOutput
 
-__all__ = ["TcpSocket", "create_tcp_socket"]
+__all__ = ["State", "TcpSocket", "create_tcp_socket"]
 
 _BACKLOG = 128
 _LONGEST_BACKLOG = 4096
@@ -71,6 +73,20 @@ class TcpSocket(TcpOptions):
         """Let go of the socket; streams made from it go on."""
         self._streams = None
         self._handle.release()
+
+    @property
+    def state(self) -> State:
+        """What has been done with it."""
+        return self._state
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep it open, whoever lets go of it meanwhile."""
+        self._handle.hold()
+        try:
+            yield
+        finally:
+            self._handle.release()
 
     def _require(self, *allowed: State) -> None:
         if self._state not in allowed:

@@ -1,4 +1,4 @@
-"""Serves HTTP by WASI 0.3, well and badly: the path says how."""
+"""Serves HTTP by WASI 0.3, well and badly: the path says how. Also a command, whose first argument does."""
 
 import asyncio
 import json
@@ -7,20 +7,38 @@ import componentize_py_async_support
 import wit_world
 from componentize_py_types import Err, Ok
 from wit_world import exports
-from wit_world.imports import client, monotonic_clock, random, stdout
+from wit_world.imports import (
+    client,
+    environment,
+    ip_name_lookup,
+    monotonic_clock,
+    preopens,
+    random,
+    stdin,
+    stdout,
+)
+from wit_world.imports import exit as leaving
+from wit_world.imports.wasi_filesystem_types import DescriptorFlags, OpenFlags, PathFlags
 from wit_world.imports.wasi_http_types import (
     ErrorCode_ConnectionTerminated,
     ErrorCode_HttpProtocolError,
     Fields,
-    Method_Get,
     Method_Other,
     Request,
     RequestOptions,
     Response,
     Scheme_Http,
 )
+from wit_world.imports.wasi_sockets_types import (
+    IpAddressFamily,
+    IpSocketAddress_Ipv4,
+    Ipv4SocketAddress,
+    TcpSocket,
+    UdpSocket,
+)
 
 MS = 1_000_000
+LOCAL = (127, 0, 0, 1)
 spawn = componentize_py_async_support.spawn
 outcome_future = wit_world.result_unit_wasi_http_types_error_code_future
 trailers_future = wit_world.result_option_wasi_http_types_fields_wasi_http_types_error_code_future
@@ -45,15 +63,6 @@ async def say(text):
     await stdout.write_via_stream(source).read()
 
 
-async def whole(message, kind):
-    source, trailers = kind.consume_body(message, outcome_future(lambda: Ok(None))[1])
-    body = b""
-    with source:
-        while not source.writer_dropped:
-            body += await source.read(16 * 1024)
-    return body, await trailers.read()
-
-
 def no_trailers():
     return trailers_future(lambda: Ok(None))[1]
 
@@ -69,6 +78,38 @@ def answer(*pieces, headers=(), trailers=None, status=200):
 async def attempt(call, *args):
     try:
         return repr(call(*args))
+    except Err as error:
+        return type(error.value).__name__
+
+
+def stream(*pieces):
+    sink, source = wit_world.byte_stream()
+
+    async def write():
+        with sink:
+            for piece in pieces:
+                await sink.write_all(piece)
+
+    spawn(write())
+    return source
+
+
+async def whole_of(pair):
+    source, outcome = pair
+    data = b""
+    with source:
+        while not source.writer_dropped:
+            data += await source.read(1 << 14)
+    return data, name(await outcome.read())
+
+
+def name(result):
+    return type(result.value).__name__ if isinstance(result, Err) else "ok"
+
+
+async def attempted(coroutine):
+    try:
+        return repr(await coroutine)
     except Err as error:
         return type(error.value).__name__
 
@@ -124,7 +165,7 @@ class Handler(exports.Handler):
         said += [await attempt(made.set_authority, "a:b"), await attempt(made.set_authority, "[::1]:80")]
         response = answer()[0]
         said += [await attempt(response.set_status_code, 99), await attempt(response.set_status_code, 100)]
-        del made
+        made.__exit__(None, None, None)
         said += [type(await outcome.read()).__name__]
         return answer(json.dumps(said).encode())[0]
 
@@ -249,5 +290,87 @@ class Handler(exports.Handler):
             return answer(repr([error.value, (await outcome.read()).value]).encode())[0]
         return answer(repr(await outcome.read()).encode())[0]
 
+    async def files(self, request, query):
+        root = preopens.get_directories()[0][0]
+        rights = DescriptorFlags.READ | DescriptorFlags.WRITE
+        file = await root.open_at(PathFlags(0), "a", OpenFlags.CREATE, rights)
+        told = [name(await file.write_via_stream(stream(b"hello ", b"world"), 0).read())]
+        told += [name(await file.append_via_stream(stream(b"!")).read())]
+        told += [await whole_of(file.read_via_stream(6)), (await file.stat()).size]
+        told += [type(await file.get_type()).__name__, await file.is_same_object(file)]
+        told += [await attempted(root.open_at(PathFlags(0), "../x", OpenFlags(0), rights))]
+        told += [await attempted(root.open_at(PathFlags(0), "none", OpenFlags(0), rights))]
+        told += [await whole_of(root.read_via_stream(0))]
+        await root.create_directory_at("d")
+        entries, outcome = root.read_directory()
+        found = []
+        with entries:
+            while not entries.writer_dropped:
+                found += [(e.name, type(e.type).__name__) for e in await entries.read(100)]
+        told += [sorted(found), name(await outcome.read())]
+        return answer(repr(told).encode())[0]
 
-assert Method_Get
+    async def listing(self, request, query):
+        """Begin to list a directory, and stop."""
+        root = preopens.get_directories()[0][0]
+        entries, outcome = root.read_directory()
+        with entries:
+            first = await entries.read(1)
+        return answer(f"{len(first) > 0} {name(await outcome.read())}".encode())[0]
+
+    async def sockets(self, request, query):
+        server = TcpSocket.create(IpAddressFamily.IPV4)
+        server.bind(IpSocketAddress_Ipv4(Ipv4SocketAddress(0, LOCAL)))
+        connections = server.listen()
+        client = TcpSocket.create(IpAddressFamily.IPV4)
+
+        async def accept():
+            with connections:
+                [accepted] = await connections.read(1)
+            data = await whole_of(accepted.receive())
+            return data, name(await accepted.send(stream(b"pong")).read())
+
+        async def connect():
+            await client.connect(server.get_local_address())
+            sent = name(await client.send(stream(b"pi", b"ng")).read())
+            again = name(await client.send(stream(b"x")).read())
+            return sent, again, await whole_of(client.receive()), (await whole_of(client.receive()))[1]
+
+        told = await asyncio.gather(accept(), connect())
+        one, two = (UdpSocket.create(IpAddressFamily.IPV4) for _ in range(2))
+        one.bind(IpSocketAddress_Ipv4(Ipv4SocketAddress(0, LOCAL)))
+        await two.send(b"datagram", one.get_local_address())
+        data, _ = await one.receive()
+        told += [data, [repr(a.value) for a in await ip_name_lookup.resolve_addresses("127.0.0.1")]]
+        return answer(repr(told).encode())[0]
+
+    async def denied(self, request, query):
+        try:
+            TcpSocket.create(IpAddressFamily.IPV4)
+        except Err as error:
+            looked = await attempted(ip_name_lookup.resolve_addresses("x"))
+            return answer(f"{type(error.value).__name__} {looked}".encode())[0]
+
+
+class Run(exports.Run):
+    async def run(self) -> None:
+        await getattr(self, environment.get_arguments()[0])()
+
+    async def hello(self):
+        data, outcome = await whole_of(stdin.read_via_stream())
+        await say(f"{environment.get_arguments()} {environment.get_environment()} {data} {outcome}")
+
+    async def late(self):
+        """Return before the output is written."""
+
+        async def later():
+            await monotonic_clock.wait_for(50 * MS)
+            await say("written late")
+
+        spawn(later())
+
+    async def fail(self):
+        raise Err(None)
+
+    async def leave(self):
+        leaving.exit_with_code(7)
