@@ -14,7 +14,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from wasmplex.bridge import BridgedInstance
-from wasmplex.bridge.side import Pulse, Side
+from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.side import Side
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap
 from wasmplex.streams import StreamClosed, channel

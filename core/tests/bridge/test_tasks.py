@@ -32,7 +32,7 @@ def books() -> Any:
             flight=flight(), beat=lambda: None, busy=lambda: None, rests=lambda side: True
         ),
     )  # fmt: skip
-    session.driver = Driver(session)  # type: ignore[arg-type]
+    session.driver = Driver(session)
     return session
 
 

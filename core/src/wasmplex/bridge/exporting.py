@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wasmplex.bridge.actor import Actor
 from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
-from wasmplex.bridge.flows import BridgedStream, IncomingFuture, Script
+from wasmplex.bridge.flows import Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import GuestHandle, Lowered
+from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, lifts, lowers
 from wasmplex.bridge.protocol import ARENA, Event, Op
-from wasmplex.bridge.side import Actor, Pulse, Side
+from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.side import Side
 from wasmplex.engine.resources import HostObjects
 from wasmplex.values import Err
 from wasmplex.wit.types import ResultType, TupleType
@@ -249,6 +252,8 @@ def given_up(value: Any) -> None:
 
 class _CallActor(Actor):
     """The task of a call: waits for the guest's function, moves streams, ends when there is nothing left."""
+
+    side: ExportSession
 
     def begin(self) -> None:
         self.delivered = False

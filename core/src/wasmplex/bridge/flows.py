@@ -7,31 +7,75 @@ A script is a generator: it yields an order and is sent the outcome, (a, b). Whe
 from __future__ import annotations
 
 import asyncio
-import inspect
-import weakref
-from collections.abc import AsyncIterable, Awaitable, Generator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeAlias
 
-from wasmplex.bridge.elements import Elements
+from wasmplex.bridge.elements import BufferMemory, Elements
+from wasmplex.bridge.giving import give_up
+from wasmplex.bridge.handles import LoweredHandles, Made
 from wasmplex.bridge.inflight import weight
 from wasmplex.bridge.protocol import SLACK, Op
-from wasmplex.logs import get_logger
+from wasmplex.bridge.pulse import Pulse
+from wasmplex.engine.resources import HostObjects
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
 
-if TYPE_CHECKING:
-    from wasmplex.bridge.side import Made, Side
-
-__all__ = ["Flow", "IncomingFuture", "Inflow", "Outflow", "Script", "give_up"]
-
-_log = get_logger(__name__)
+__all__ = ["Flow", "Inflow", "Outflow", "Script", "StreamEndedError", "Streaming"]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 
 BLOCKED = 0xFFFFFFFF
 COMPLETED, DROPPED, CANCELLED = 0, 1, 2
 READ, WRITE, CANCEL_READ, CANCEL_WRITE, DROP_READABLE, DROP_WRITABLE = range(1, 7)
+
+
+class StreamEndedError(ConnectionError):
+    """Raised where the other end of a stream or future is gone and has not brought it to its end."""
+
+
+class Streaming(Protocol):
+    """What a flow asks of the side of its adapter.
+
+    :ivar closed: whether the instance has ended
+    :ivar flows: streams and futures that the adapter holds an end of, by handle
+    :ivar operands_next: pointer and length for the operation that is ordered next
+    :ivar emitted: what came out of stream memory
+    :ivar pointed_reads: reads under way of elements that point at something
+    """
+
+    pulse: Pulse
+    table: HostObjects
+    handles: Any
+    closed: bool
+    flows: dict[int, Flow]
+    memories: tuple[BufferMemory, BufferMemory]
+    operands_next: int
+    emitted: list[bytes]
+    pointed_reads: int
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], /) -> asyncio.Task[None]:
+        """Start a task that feeds the guest."""
+
+    def script(self, script: Script, /) -> None:
+        """Have the adapter perform a script."""
+
+    def fill(self, which: int, address: int, data: bytes | bytearray, /) -> Script:
+        """Put bytes into a stream memory."""
+
+    def fetch(self, which: int, address: int, size: int, /) -> Script:
+        """Get bytes out of a stream memory into `emitted`."""
+
+    def lifted(self, read: Callable[[Any], Any], /) -> Generator[int, tuple[int, int], Any]:
+        """Have the handles in a value turned into objects; return the value."""
+
+    def lowered(
+        self, write: Callable[[Any], Any], /
+    ) -> Generator[int, tuple[int, int], tuple[LoweredHandles, Made]]:
+        """Have handles made for a value; return what writes it, and the handles."""
+
+    def taken_back(self, made: Made, /) -> Script:
+        """Take back what handles were made for and the guest has not taken."""
 
 
 class Flow:
@@ -41,7 +85,9 @@ class Flow:
     :param single: True for a future
     """
 
-    def __init__(self, session: Side, elements: Elements, first: int, handle: int, *, single: bool) -> None:
+    def __init__(
+        self, session: Streaming, elements: Elements, first: int, handle: int, *, single: bool
+    ) -> None:
         self.session = session
         self.elements = elements
         self.handle = handle
@@ -106,7 +152,7 @@ class Outflow(Flow):
     """A stream or future from the host to the guest, fed by a task of its own."""
 
     def __init__(
-        self, session: Side, elements: Elements, first: int, handle: int, source: Any, *, single: bool
+        self, session: Streaming, elements: Elements, first: int, handle: int, source: Any, *, single: bool
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._rest: Any = None
@@ -230,17 +276,6 @@ class Outflow(Flow):
         self._unread = None
 
 
-def give_up(source: Any) -> None:
-    """Close what was to feed a stream or future and has not been read from. Never raises."""
-    try:
-        if asyncio.isfuture(source):
-            source.cancel()
-        elif (close := getattr(source, "close", None)) and not inspect.iscoroutinefunction(close):
-            close()  # of a coroutine, a stream of a guest, a channel
-    except Exception:  # noqa: BLE001  the others are given up all the same
-        _log.warning("what was to feed a stream of a guest that has ended cannot be closed", exc_info=True)
-
-
 async def _whole(value: Any) -> Any:
     yield value
 
@@ -248,7 +283,9 @@ async def _whole(value: Any) -> Any:
 class Inflow(Flow):
     """A stream or future from the guest to the host: one read at a time, when Python asks for it."""
 
-    def __init__(self, session: Side, elements: Elements, first: int, handle: int, *, single: bool) -> None:
+    def __init__(
+        self, session: Streaming, elements: Elements, first: int, handle: int, *, single: bool
+    ) -> None:
         super().__init__(session, elements, first, handle, single=single)
         self._wanted: asyncio.Future[Any] | None = None
         self._ended = False
@@ -357,49 +394,3 @@ class Inflow(Flow):
                 self._wanted.cancel()
             else:
                 self._wanted.set_exception(self.session.pulse.trap())
-
-
-class BridgedStream(IncomingStream[Any]):
-    """What a host function is handed for a stream; when nobody holds it any more, it is closed."""
-
-    def __init__(self, flow: Inflow) -> None:
-        self._flow = flow
-        self._finalizer = weakref.finalize(self, flow.close)
-        self._finalizer.atexit = False
-
-    async def read(self) -> Any:
-        """See `IncomingStream.read`."""
-        return await self._flow.read()
-
-    def close(self) -> None:
-        """See `IncomingStream.close`."""
-        self._finalizer()
-
-
-class IncomingFuture:
-    """What a host function is handed for a future: await it, once or several times."""
-
-    def __init__(self, flow: Inflow) -> None:
-        self._flow = flow
-        self._value: list[Any] | None = None
-        self._finalizer = weakref.finalize(self, flow.close)
-        self._finalizer.atexit = False
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._get().__await__()
-
-    async def _get(self) -> Any:
-        if self._value is None:
-            self._value = await self._flow.read()
-        if not self._value:
-            raise StreamEndedError("the guest has dropped its end of the future without a value")
-        value = self._value[0]
-        if isinstance(self._flow.elements.type, ResultType):
-            if isinstance(value, Err):
-                raise value
-            return value.value
-        return value
-
-
-class StreamEndedError(ConnectionError):
-    """Raised where the other end of a stream or future is gone and has not brought it to its end."""

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from wasmplex.bridge.builtins import ResourceBuiltins
 from wasmplex.bridge.custody import Custody
-from wasmplex.bridge.flows import give_up
+from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.kinds import RESOURCE
 from wasmplex.wit.types import Resource
 
-__all__ = ["GuestHandle", "HandleScan", "Lifted", "LiftedHandles", "Lowered",
-           "LoweredHandles"]  # fmt: skip
+__all__ = [
+    "GuestHandle", "HandleScan", "Lifted", "LiftedHandles", "Lowered", "LoweredHandles", "Made",
+]  # fmt: skip
 
 
 class ResourceKinds(Protocol):
@@ -105,6 +106,10 @@ class Lowered:
     value: Any
     lent: bool = False
     number: int = 0
+
+
+Made = list[tuple[Lowered, int]]
+"""What handles were made for, and the handles."""
 
 
 @dataclass(frozen=True, slots=True)

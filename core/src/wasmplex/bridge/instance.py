@@ -11,7 +11,7 @@ from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
-from wasmplex.bridge.side import Pulse
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.logs import get_logger
 

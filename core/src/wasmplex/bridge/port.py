@@ -12,8 +12,9 @@ from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.packing import packed, unpacked
 from wasmplex.bridge.protocol import PACKED, ROOM, First
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.session import Session
-from wasmplex.bridge.side import Memory, Pulse, Side
+from wasmplex.bridge.side import Memory, Side
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.pace import Internal

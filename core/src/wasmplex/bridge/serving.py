@@ -11,10 +11,10 @@ import asyncio
 from collections import deque
 from typing import Any
 
+from wasmplex.bridge.actor import Actor
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
 from wasmplex.bridge.flows import Script
 from wasmplex.bridge.protocol import ARENA, Event, Op
-from wasmplex.bridge.side import Actor
 
 __all__ = ["Entered", "ServingActor"]
 

@@ -13,10 +13,11 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
-from wasmplex.bridge.flows import BridgedStream, IncomingFuture
 from wasmplex.bridge.functions import AdapterKinds, Served
+from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
-from wasmplex.bridge.side import Pulse, Side, align16
+from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.side import Side, align16
 from wasmplex.bridge.tasks import EAGER, CallTask, Driver, spawn
 from wasmplex.values import Err, Ok
 

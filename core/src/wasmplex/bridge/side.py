@@ -1,7 +1,6 @@
-"""What the two sides of a session have in common: flows, exchanges of handles, a task that performs scripts.
+"""What the two sides of a session have in common: flows, and exchanges of handles.
 
-An instance has one `Pulse`, and a `Side` for each adapter. Whatever happens in Python for a guest ends in
-`Pulse.beat`; whatever an adapter waits for is `Pulse.next`.
+An instance has one `Pulse`, and a `Side` for each adapter.
 """
 
 from __future__ import annotations
@@ -15,27 +14,19 @@ from typing import Any, Protocol
 from wasmplex.bridge.elements import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
 from wasmplex.bridge.functions import AdapterKinds
-from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles
-from wasmplex.bridge.inflight import Chunks, InFlight
+from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.packing import packed_chunk
-from wasmplex.bridge.protocol import BUFFERS, HEADER, PIECE, STREAM_HEAP, Event, First, Op
-from wasmplex.engine.accounts import Account
+from wasmplex.bridge.protocol import BUFFERS, HEADER, PIECE, STREAM_HEAP, First, Op
+from wasmplex.bridge.pulse import Moving, Pulse
 from wasmplex.engine.resources import HostObjects
-from wasmplex.errors import GuestError, Trap, WasmplexError
-from wasmplex.plugins.limits import Limits
-from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["Actor", "Memory", "Pulse", "Side", "Then", "align16"]
+__all__ = ["Memory", "Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
 
 Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 """Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
-
-
-Made = list[tuple[Lowered, int]]
-"""What handles were made for, and the handles."""
 
 
 def align16(address: int) -> int:
@@ -58,121 +49,6 @@ class Memory(Protocol):
         """Write bytes at [at, at + len(data))."""
 
 
-class Pulse:
-    """Ends the suspension of an instance's store when Python has something for it.
-
-    :param limits: what the instance may take
-    :param account: the books on its memory
-    :ivar flight: its async calls under way, by all its adapters
-    :ivar chunks: what is on its way to it in streams and futures
-    """
-
-    def __init__(self, workload: str, limits: Limits, account: Account) -> None:
-        self.flight = InFlight(workload, limits, account)
-        self.chunks = Chunks(limits.bytes_in_flight)
-        self.sides: list[Side] = []
-        self.maker: Side | None = None
-        """The side of the adapter that makes streams and futures for the others."""
-        self._idle: set[Side] = set()
-        self.failure: BaseException | None = None
-        self.ending = False
-        """Whether an export's call is about to end: until it has, nobody may suspend the store."""
-        self._waiting: asyncio.Future[None] | None = None
-
-    def beat(self) -> None:
-        """Let the store go on, if it is suspended."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """Make the guest's call fail: what it waits for will not come."""
-        if self.failure is None:
-            self.failure = error
-        self.beat()
-
-    def trap(self) -> GuestError:
-        """Return what to tell those who read from an instance that has failed.
-
-        The text of foreign exceptions may hold secrets, so it is left to the cause; our own are shown.
-        """
-        failure = self.failure
-        if isinstance(failure, GuestError):
-            return failure
-        text = f": {failure}" if isinstance(failure, (ValueMismatch, WasmplexError)) else ""
-        why = f"{type(failure).__name__}{text}"
-        made = Trap("the call that this stream belongs to has failed", why=why)
-        made.__cause__ = failure
-        return made
-
-    def busy(self) -> None:
-        """Note that an adapter has done something: others may have something to do because of it."""
-        self._idle.clear()
-
-    def rests(self, side: Side) -> bool:
-        """Say whether the store may be suspended, where an adapter's turn has come and it has nothing to do.
-
-        Its turn comes after that of all who can run. With several adapters, all that are awake have to have
-        had theirs and found nothing, one after the other: else one might have an event and not know of it.
-        """
-        self._idle.add(side)
-        return not self.ending and all(other in self._idle for other in self.sides if other.awake)
-
-    async def next(self) -> None:
-        """Wait until an adapter of the instance has something to do."""
-        self._idle.clear()
-        if self.failure is not None or any(side.has_work() for side in self.sides):
-            return
-        self._waiting = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-
-
-class Actor:
-    """A task of an adapter that performs scripts, one order at a time."""
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.record = 0
-        self.armed = False
-        self._script: Script | None = None
-
-    def perform(self, event: int, a: int, b: int) -> int | None:
-        """Go on with the script under way, or begin the next; None when there is none left."""
-        order = None
-        if event:
-            self.side.pulse.busy()
-        if event == Event.OPERATION and self._script is not None:
-            order = self._continue((a, b))
-        else:
-            self.note(event, a, b)
-        if self.side.scripts:
-            self.side.pulse.busy()
-        while order is None and self.side.scripts:
-            self._script = self.side.scripts.popleft()
-            order = self._continue(None)
-        return order
-
-    def note(self, event: int, a: int, b: int) -> None:
-        """Take in an event of the task's waitables: a stream's or future's, or its own wake stream's."""
-        if event in (Event.NONE, Event.OPERATION, Event.START):
-            return
-        flow = self.side.flows.get(a)
-        if flow is None:
-            self.armed = False
-        else:
-            self.side.scripts.appendleft(flow.event(b))  # before what was planned without knowing of it
-
-    def _continue(self, outcome: tuple[int, int] | None) -> int | None:
-        assert self._script is not None  # noqa: S101  both callers have one
-        try:
-            return next(self._script) if outcome is None else self._script.send(outcome)
-        except StopIteration:
-            self._script = None
-            return None
-
-
 class Side:
     """The host's state for one adapter of one instance.
 
@@ -192,7 +68,7 @@ class Side:
         self.closed = False
         self.flows: dict[int, Flow] = {}
         """Streams and futures that the adapter holds an end of, by handle."""
-        self._away: list[Flow] = []
+        self._away: list[Moving] = []
         """Streams and futures that another adapter feeds for this one."""
         self.scripts: deque[Script] = deque()
         self.background: set[asyncio.Task[Any]] = set()
@@ -399,16 +275,19 @@ class Side:
 
     def feed(self, found: Lowered, writable: int) -> None:
         """Start feeding a stream or future, where it was made."""
-        side: Side | None = self
-        sort, kind = found.sort, found.kind
-        if (theirs := self.kinds.elsewhere.get((sort, kind))) is not None:
-            side, kind = self.pulse.maker, theirs
-        assert side is not None  # noqa: S101  it has been started
-        elements, first = side.kinds.elements(sort, kind), side.kinds.first(sort, kind)
-        flow = Outflow(side, elements, first, writable, found.value, single=sort == FUTURE)
-        if side is not self:
-            self._away = [other for other in self._away if not other.done]
-            self._away.append(flow)
+        theirs = self.kinds.elsewhere.get((found.sort, found.kind))
+        if theirs is None:
+            self.feed_from(found.sort, found.kind, writable, found.value)
+            return
+        maker = self.pulse.maker
+        assert maker is not None  # noqa: S101  it has been started
+        self._away = [other for other in self._away if not other.done]
+        self._away.append(maker.feed_from(found.sort, theirs, writable, found.value))
+
+    def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Outflow:
+        """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
+        elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
+        return Outflow(self, elements, first, writable, source, single=sort == FUTURE)
 
     def is_moving(self) -> bool:
         """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
+from wasmplex.bridge.actor import Actor
+from wasmplex.bridge.flows import Flow, Script
 from wasmplex.bridge.functions import Served
 from wasmplex.bridge.protocol import Event, Op
-from wasmplex.bridge.side import Actor
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.errors import LimitReached
-
-if TYPE_CHECKING:
-    from wasmplex.bridge.session import Session
 
 __all__ = ["EAGER", "CallTask", "Driver", "spawn"]
 
@@ -29,13 +29,44 @@ def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return loop.create_task(coroutine)
 
 
+class Calling(Protocol):
+    """What tasks ask of the side of their adapter.
+
+    :ivar running: how many coroutines are under way on the guest's behalf
+    :ivar ready: records of tasks whose coroutine has finished
+    :ivar leaving: records of tasks that were told that they are cancelled, and will ask once more
+    """
+
+    pulse: Pulse
+    scripts: deque[Script]
+    flows: dict[int, Flow]
+    running: int
+    awake: bool
+    ready: deque[int]
+    tasks: dict[int, CallTask]
+    leaving: set[int]
+    driver: Driver
+
+    def has_work(self) -> bool:
+        """See `wasmplex.bridge.pulse.Beating`."""
+
+    def goes_on(self) -> bool:
+        """See `wasmplex.bridge.pulse.Beating`."""
+
+    def close(self) -> None:
+        """See `wasmplex.bridge.pulse.Beating`."""
+
+    def give_up(self, served: Served, value: Any, /) -> None:
+        """Let go of a result that no guest will get."""
+
+
 class CallTask:
     """An async function that the guest has called and that has not finished at once."""
 
     __slots__ = ("cost", "future", "owed", "record", "served", "session", "sleeping")
 
     def __init__(
-        self, session: Session, served: Served, record: int, future: asyncio.Task[Any], size: int
+        self, session: Calling, served: Served, record: int, future: asyncio.Task[Any], size: int
     ) -> None:
         self.session = session
         self.served = served
@@ -122,9 +153,9 @@ class Driver(Actor):
     the instance can run, and it may wait for the host.
     """
 
-    side: Session
+    side: Calling
 
-    def __init__(self, side: Session) -> None:
+    def __init__(self, side: Calling) -> None:
         super().__init__(side)
         self.woken: set[int] = set()
         """Tasks that were woken and have not had their turn yet."""

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from host_plugin_memory import MemoryProvider
-from wasmplex.bridge.side import Pulse
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.tasks import EAGER
 from wasmplex.errors import LimitReached
 from wasmplex.host import Host

@@ -1,0 +1,129 @@
+"""What the adapters of an instance share: who has something to do, what is under way, how it has failed.
+
+Whatever happens in Python for a guest ends in `Pulse.beat`; whatever an adapter waits for is `Pulse.next`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from wasmplex.bridge.inflight import Chunks, InFlight
+from wasmplex.engine.accounts import Account
+from wasmplex.errors import GuestError, Trap, WasmplexError
+from wasmplex.plugins.limits import Limits
+from wasmplex.wit.mismatch import ValueMismatch
+
+__all__ = ["Beating", "Maker", "Moving", "Pulse"]
+
+
+class Beating(Protocol):
+    """The side of an adapter."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether the adapter has a task that looks after its streams, and that is not asleep."""
+
+    @property
+    def flows(self) -> Mapping[int, Any]:
+        """Streams and futures that the adapter holds an end of, by handle."""
+
+    def has_work(self) -> bool:
+        """Say whether there is anything for the adapter to do."""
+
+    def goes_on(self) -> bool:
+        """Say whether the guest may go on without being called, because of something that Python does."""
+
+    def close(self) -> None:
+        """End everything."""
+
+
+class Moving(Protocol):
+    """A stream or future that is fed."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+
+class Maker(Protocol):
+    """The side of the adapter that makes streams and futures for the others."""
+
+    def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Moving:
+        """Start feeding a stream or future of this adapter.
+
+        :param writable: its writable end
+        :param source: what feeds it
+        """
+
+
+class Pulse:
+    """Ends the suspension of an instance's store when Python has something for it.
+
+    :param limits: what the instance may take
+    :param account: the books on its memory
+    :ivar flight: its async calls under way, by all its adapters
+    :ivar chunks: what is on its way to it in streams and futures
+    """
+
+    def __init__(self, workload: str, limits: Limits, account: Account) -> None:
+        self.flight = InFlight(workload, limits, account)
+        self.chunks = Chunks(limits.bytes_in_flight)
+        self.sides: list[Beating] = []
+        self.maker: Maker | None = None
+        """The side of the adapter that makes streams and futures for the others."""
+        self._idle: set[Beating] = set()
+        self.failure: BaseException | None = None
+        self.ending = False
+        """Whether an export's call is about to end: until it has, nobody may suspend the store."""
+        self._waiting: asyncio.Future[None] | None = None
+
+    def beat(self) -> None:
+        """Let the store go on, if it is suspended."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Make the guest's call fail: what it waits for will not come."""
+        if self.failure is None:
+            self.failure = error
+        self.beat()
+
+    def trap(self) -> GuestError:
+        """Return what to tell those who read from an instance that has failed.
+
+        The text of foreign exceptions may hold secrets, so it is left to the cause; our own are shown.
+        """
+        failure = self.failure
+        if isinstance(failure, GuestError):
+            return failure
+        text = f": {failure}" if isinstance(failure, (ValueMismatch, WasmplexError)) else ""
+        why = f"{type(failure).__name__}{text}"
+        made = Trap("the call that this stream belongs to has failed", why=why)
+        made.__cause__ = failure
+        return made
+
+    def busy(self) -> None:
+        """Note that an adapter has done something: others may have something to do because of it."""
+        self._idle.clear()
+
+    def rests(self, side: Beating) -> bool:
+        """Say whether the store may be suspended, where an adapter's turn has come and it has nothing to do.
+
+        Its turn comes after that of all who can run. With several adapters, all that are awake have to have
+        had theirs and found nothing, one after the other: else one might have an event and not know of it.
+        """
+        self._idle.add(side)
+        return not self.ending and all(other in self._idle for other in self.sides if other.awake)
+
+    async def next(self) -> None:
+        """Wait until an adapter of the instance has something to do."""
+        self._idle.clear()
+        if self.failure is not None or any(side.has_work() for side in self.sides):
+            return
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
