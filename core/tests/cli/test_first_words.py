@@ -46,6 +46,33 @@ def test_a_slip_is_answered_in_plain_words(cli: Cli, args: list[str], said: str)
     assert ended.err.startswith(said), ended.err
 
 
+def test_arguments_are_counted(cli: Cli) -> None:
+    assert cli("invoke", ".", "kv", "run").err.startswith("error: run takes 1 argument, not 0\n")
+
+
+def test_what_is_wrong_on_the_command_line_is_in_no_line_of_a_file(cli: Cli, home: Path) -> None:
+    (home / "host.toml").write_text("[workload.hello]\ncomponent = 'hello.wasm'\ntrigger.http = {}\n")
+    assert "\n  at: the command line (--listen)\n" in cli("run", "--listen", "nowhere").err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[workload.kv]", "[workload.kv]\ntimout = 5", "try: did you mean 'limits.timeout'?"),
+        ("[workload.kv]", "[workload.kv]\nmemory = 5", "try: did you mean 'limits.memory'?"),
+        ("[workload.kv]", "[workload.kv]\ndirz = {}", "try: did you mean 'dirs'?"),
+        ('"store.db"', "7", 'because: must be text\n  try: path = "..."'),
+        ('backend = "memory"', "", "error: the binding names no backend, which wasi:keyvalue needs\n"),
+    ],
+)
+def test_a_key_in_the_wrong_place(cli: Cli, home: Path, old: str, new: str, said: str) -> None:
+    text = (home / "host.toml").read_text()
+    (home / "host.toml").write_text(text.replace(old, new, 1))
+    ended = cli("check")
+    assert said in ended.err
+    assert ended.err.count("error: ") == 1
+
+
 def test_a_plugin_is_not_given_the_name_of_another(cli: Cli, home: Path) -> None:
     ended = cli("new", "plugin", "sqlite")
     assert ended.code == 2

@@ -469,6 +469,18 @@ def test_what_no_binding_grants_is_refused(tmp_path: Path) -> None:
     one(tmp_path, *by_resource(grants='interfaces = ["store"]'), "no binding grants cas")
 
 
+def test_several_that_no_binding_grants_have_one_remedy(tmp_path: Path) -> None:
+    """Each alone undid the others: interfaces = ["atomics", "store"], interfaces = ["cas", "store"]."""
+    bucket = resource(7)
+    store = Import("cache", opening(bucket), implements=f"{CLOUD}/store@0.2.1")
+    others = [Import(f"{CLOUD}/{name}@0.2.1", taking(bucket, name)) for name in ("atomics", "cas")]
+    text = CACHE + 'interfaces = ["store"]'
+    one(tmp_path, text, shape(store, *others), "no binding grants atomics and cas",
+        'interfaces = ["atomics", "cas", "store"]')  # fmt: skip
+    fixed = CACHE + 'interfaces = ["atomics", "cas", "store"]'
+    assert route(tmp_path, fixed, shape(store, *others)).routes
+
+
 def test_an_interface_with_a_function_without_a_resource_needs_a_binding(tmp_path: Path) -> None:
     mixed = InstanceType({**taking(resource(7)).exports, "reset": FuncType((), None)})
     one(tmp_path, "", shape(Import(BATCH, mixed)), f"no binding serves the unlabelled import {BATCH}")

@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """Check a configuration and show who serves each import.
 
-    HOST is a configuration file, or a directory with a host.toml in it; by default the current one. All that
-    is wrong is reported at once. With --connect, everything is done that `run` does short of serving, and
-    what was compiled is kept for it.
+    CONFIG is a configuration file, or a directory with a host.toml in it; by default the current one. A
+    component is checked with the configuration that `run` gives it. All that is wrong is reported at once.
+    With --connect, everything is done that `run` does short of serving, and what was compiled is kept for it.
     """
     try:
         config = load_host(host, registry(ctx))

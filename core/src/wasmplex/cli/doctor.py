@@ -42,15 +42,15 @@ _BAD = {PluginState.FAILED, PluginState.INCOMPATIBLE}
     cls=Command,
     examples=["wasmplex doctor", "wasmplex doctor host.toml", "wasmplex doctor --json | jq .problems"],
 )
-@click.argument("host", type=click.Path(path_type=Path), required=False)
+@click.argument("host", type=click.Path(path_type=Path), required=False, metavar="[CONFIG]")
 @as_json
 @click.pass_context
 def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     """Examine versions, plugins and, with a configuration, every binding's backend.
 
-    HOST is a configuration file or its directory; without it, the host.toml of the current directory if there
-    is one. All plugins are imported, all backends are opened and asked. Exit code 2: something is wrong with
-    a plugin or the configuration; 1: a backend does not answer.
+    CONFIG is a configuration file or its directory; without it, the host.toml of the current directory if
+    there is one. All plugins are imported, all backends are opened and asked. Exit code 2: something is wrong
+    with a plugin or the configuration; 1: a backend does not answer.
     """
     plugins = registry(ctx)
     broken: list[Diagnostic] = []

@@ -1,4 +1,4 @@
-"""What the argument HOST means: a configuration, or a component, which is given one."""
+"""What the argument CONFIG means: a configuration, or a component, which is given one."""
 
 from __future__ import annotations
 

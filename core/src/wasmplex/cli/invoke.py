@@ -143,11 +143,15 @@ def _parse(name: str, function: FuncType, args: tuple[str, ...]) -> list[Any]:
     missing = [param for param in function.params[len(args) :] if not isinstance(param.type, Option)]
     if missing or len(args) > len(function.params):
         wanted = ", ".join(f"{param.name}: {names.expression(param.type)}" for param in function.params)
-        what = f"{name} takes {len(function.params)} arguments, not {len(args)}"
+        what = f"{name} takes {_counted(len(function.params))}, not {len(args)}"
         problems.append(Diagnostic(what, why=f"it is {name}({wanted})"))
     if problems:
         raise UsageError(problems)
     return values + [None] * (len(function.params) - len(args))
+
+
+def _counted(number: int) -> str:
+    return f"{number or 'no'} argument{'' if number == 1 else 's'}"
 
 
 def _example(text: str, wanted: str) -> str:

@@ -20,9 +20,13 @@ _ENVIRONMENT = "WASMPLEX_WASM_PROPOSALS"
 
 
 def config_argument(required: bool = False) -> Callable[[F], F]:
-    """Add the argument HOST: a configuration file or the directory of one."""
+    """Add the argument CONFIG: a configuration file or the directory of one, or a component."""
     return click.argument(
-        "host", type=click.Path(path_type=Path), required=required, default=None if required else Path()
+        "host",
+        type=click.Path(path_type=Path),
+        required=required,
+        default=None if required else Path(),
+        metavar="CONFIG" if required else "[CONFIG]",
     )
 
 

@@ -1,4 +1,4 @@
-"""``wasmplex plugins``: what is installed, and how it fares."""
+"""``wasmplex plugins``: what is installed, and whether it works."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Plugins(CommandGroup):
 @as_json
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and how they fare, or show one.
+    """List plugins and whether they work, or show one.
 
     Each is imported, to see whether it works; `wasmplex plugins list` imports none. A plugin that is
     broken stops nobody who does not use it.

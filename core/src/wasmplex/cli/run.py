@@ -75,7 +75,7 @@ def command(
 ) -> int:
     """Serve the workloads of a configuration.
 
-    HOST is a configuration file, or a directory with a host.toml in it; by default the current one. A
+    CONFIG is a configuration file, or a directory with a host.toml in it; by default the current one. A
     component is served with the configuration that it needs, its stores in memory. SIGTERM or Ctrl-C stops
     taking new work and ends when what is under way has; a second one, a moment later, kills. SIGHUP reads the
     configuration again and serves that, refusing nobody meanwhile; if it is wrong, that is said, and what was
@@ -137,7 +137,7 @@ def _listening(config: HostConfig, address: str) -> HostConfig:
     from wasmplex.config import Location, Table
 
     table = config.triggers.get("http", Table())
-    places = {**table.locations, ("listen",): Location("the command line", 1, "--listen")}
+    places = {**table.locations, ("listen",): Location("the command line", 0, "--listen")}
     table = replace(table, values={**table.values, "listen": address}, locations=places)
     return replace(config, triggers={**config.triggers, "http": table})
 

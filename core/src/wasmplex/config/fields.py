@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -13,8 +14,10 @@ from wasmplex.config.document import assignment, show
 from wasmplex.config.model import KeyPath
 from wasmplex.redaction import is_secret_type
 
-__all__ = ["example", "fields_at", "key_of", "names_at", "parts_of"]
+__all__ = ["example", "fields_at", "key_of", "misplaced", "names_at", "parts_of"]
 
+_ALIKE = 0.75
+"""How like a key a word has to be to be taken for it, where it stands in another table."""
 _CONTAINERS = {Union, UnionType, Annotated, list, tuple, dict, set, frozenset}
 
 
@@ -40,6 +43,16 @@ def names_at(model: type[BaseModel], path: KeyPath) -> set[str]:
     return {
         key_of(name, field) for owner in _owners(model, path) for name, field in owner.model_fields.items()
     }
+
+
+def misplaced(model: type[BaseModel], path: KeyPath, name: str) -> str:
+    """Return the key of a table in the table at `path` that `name` is more like than any key beside it."""
+    beside = names_at(model, path)
+    inside = {
+        key: f"{table}.{key}" for table in sorted(beside) for key in sorted(names_at(model, (*path, table)))
+    }
+    best = get_close_matches(name, [*beside, *inside], n=1, cutoff=_ALIKE)
+    return inside[best[0]] if best and best[0] not in beside else ""
 
 
 def example(model: type[BaseModel], path: KeyPath, file: str) -> str:

@@ -33,6 +33,8 @@ class Location:
     """The table path, ``workload.shop.import.cache``."""
 
     def __str__(self) -> str:
+        if not self.line:  # it is no file
+            return f"{self.file} ({self.path})"
         return f"{self.file}:{self.line} ({self.path})"
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from wasmplex.config.document import assignment, show, spell
-from wasmplex.config.fields import example, key_of, names_at
+from wasmplex.config.fields import example, key_of, misplaced, names_at
 from wasmplex.config.model import KeyPath, Table
 from wasmplex.config.references import UNRESOLVED, describe
 from wasmplex.config.secrecy import Secrecy, hidden, secrecy
@@ -94,8 +94,10 @@ class _Report:
 
     def _unknown(self, path: KeyPath) -> Diagnostic:
         names = names_at(self._model, path[:-1]) | (self._known if len(path) == 1 else frozenset())
-        what = f"unknown key {show(path[-1])}"
-        return Diagnostic(what, self._where(path), fix=nearest(str(path[-1]), names))
+        what, name = f"unknown key {show(path[-1])}", str(path[-1])
+        if inside := misplaced(self._model, path[:-1], name):
+            return Diagnostic(what, self._where(path), fix=f"did you mean {inside!r}?")
+        return Diagnostic(what, self._where(path), fix=nearest(name, names))
 
     def _missing(self, path: KeyPath) -> Diagnostic:
         what = f"the key {show(path[-1])} is missing"
@@ -113,7 +115,7 @@ class _Report:
         if isinstance(written, str) and not self._is_secret(path):
             hint = nearest(written, _EXPECTED.findall(str(error.get("ctx", {}).get("expected", ""))))
             fix = hint if hint.startswith("did you") else ""
-        if error["type"] == "string_type" and isinstance(written, (int, float)):
+        if _KIND.get(error["type"]) == "text" and isinstance(written, (int, float)):
             key, file = path[-1], self._table.location.file
             fix = '"..."' if isinstance(key, int) else assignment(key, '"..."', file)
         return Diagnostic(self._sentence(path, written), self._where(path), escape(why), fix)
@@ -151,7 +153,7 @@ class _Report:
 _KINDS = {
     "an array": ("list_type", "tuple_type", "set_type", "frozen_set_type"),
     "a table": ("dict_type", "model_type", "model_attributes_type", "mapping_type"),
-    "text": ("string_type",),
+    "text": ("string_type", "path_type"),
     "true or false": ("bool_type", "bool_parsing"),
     "a whole number": ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
     "a number": ("float_type", "float_parsing", "finite_number"),

@@ -20,6 +20,7 @@ def check_features(routes: Sequence[Route]) -> list[Diagnostic]:
     not list it in its ``interfaces`` is out of its reach.
     """
     problems: list[Diagnostic] = []
+    ungranted: dict[int, list[tuple[Route, Sequence[Route]]]] = {}
     for route in routes:
         if route.provider is None or route.interface is None:
             continue
@@ -32,9 +33,10 @@ def check_features(routes: Sequence[Route]) -> list[Diagnostic]:
         reached = list(_reached(route, routes)) if name in route.provider.routes_by_resource else []
         granting = [r for r in reached if _grants(r, route)]
         if route.kind is RouteKind.RESOURCE and reached and not granting:
-            problems.append(_granted_by_nobody(route, reached))
+            ungranted.setdefault(id(reached[0]), []).append((route, reached))
         for target in granting or ([route] if route.backend else []):
             problems += _lacking(route, target, needed)
+    problems += [_granted_by_nobody(members) for members in ungranted.values()]
     return list(dict.fromkeys(problems))
 
 
@@ -81,15 +83,17 @@ def _lacking(route: Route, target: Route, needed: frozenset[str]) -> list[Diagno
     ]
 
 
-def _granted_by_nobody(route: Route, reached: Sequence[Route]) -> Diagnostic:
-    assert route.interface is not None  # noqa: S101  the caller has looked
-    name = route.interface.interface
-    first = reached[0]
-    granted = ", ".join(f'"{item}"' for item in sorted({*(first.granted or ()), name}))
+def _granted_by_nobody(imports: Sequence[tuple[Route, Sequence[Route]]]) -> Diagnostic:
+    """Say it of all imports that reach the same bindings: each remedy alone would undo the others."""
+    first = imports[0][1][0]
+    names = [route.interface.interface for route, _ in imports if route.interface is not None]
+    granted = ", ".join(f'"{item}"' for item in sorted({*(first.granted or ()), *names}))
+    reached = dict.fromkeys(other.import_.name for _, others in imports for other in others)
+    importing = ", ".join(route.import_.name for route, _ in imports)
     return Diagnostic(
-        f"no binding grants {name}, which {route.import_.name} imports",
+        f"no binding grants {' and '.join(names)}, which the component imports ({importing})",
         str(first.where or ""),
-        f"it would reach {', '.join(r.import_.name for r in reached)}",
+        f"their calls go to what serves {', '.join(reached)}",
         f"interfaces = [{granted}]",
     )
 

@@ -193,7 +193,7 @@ class Server:
             location = binding.settings.location
             self.problems.append(
                 Diagnostic(
-                    f"the binding names no backend, and {package} needs one for {capability}",
+                    f"the binding names no backend, which {package} needs",
                     str(location),
                     fix=assignment("backend", quoted(self._some_backend()), location.file),
                 )

@@ -105,7 +105,7 @@ class NatsProvider(BackendProvider[NatsSettings]):
     capability = "keyvalue"
     settings = NatsSettings
     features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
-    durability = "a crash of the server's process; of its machine too, with sync_interval always or replicas"
+    durability = "survives a crash of the server; of its machine too, with sync_interval always or replicas"
 
     async def open(self, settings: NatsSettings, context: OpenContext) -> NatsBackend:
         """Connect, and make the JetStream bucket if it is missing.

@@ -39,7 +39,7 @@ class SqliteProvider(BackendProvider[SqliteSettings]):
     capability = "keyvalue"
     settings = SqliteSettings
     features = frozenset({"ttl", "if-not-exists", "increment", "cas", "watch"})
-    durability = "a crash of the process and of the machine"
+    durability = "survives a crash of the process and of the machine"
 
     async def open(self, settings: SqliteSettings, context: OpenContext) -> SqliteBackend:
         """Open the file, making it if it is missing.
