@@ -25,7 +25,7 @@ from wasmplex.testing.doubles import plugin
 __all__ = ["Binding", "HostFactory", "WasmHost", "host_factory"]
 
 Binding: TypeAlias = "str | Mapping[str, Any] | BackendProvider[Any]"
-"""What serves an import: the name of a backend, the keys of its binding, or a provider."""
+"""What serves an import: a backend by name, a provider, or the keys of its binding, either as `backend`."""
 
 _WORKLOAD = "under-test"
 
@@ -89,14 +89,15 @@ class HostFactory:
         :param bindings: what serves each label; those that are Python names may be keywords
         :param default: what serves each package that is imported without a label, ``"wasi:keyvalue"``
         :param plugins: plugins of this process, modules or objects
-        :param workload: further keys of the workload: ``env``, ``limits``, ``trigger``, ...
+        :param workload: further keys of the workload: ``env``, ``limits``, ``trigger``, ...; what `bindings`,
+            `default` and keywords say of an import wins over ``import`` and ``default`` in it
         :raises wasmplex.errors.WasmplexError: whatever keeps the host from starting
         """
         path, added = Path(component), list(plugins)
         if path.suffix not in (".toml", ".yaml", ".yml"):
             tables = dict(workload or {}, component=str(path.resolve()))
-            tables["import"] = self._tables({**(bindings or {}), **labels}, added)
-            tables["default"] = self._tables(default or {}, added)
+            for key, given in (("import", {**(bindings or {}), **labels}), ("default", default or {})):
+                tables[key] = self._tables({**tables.get(key, {}), **given}, added)
             self._count += 1
             path = self._directory / f"wasm-host-{self._count}.yaml"
             text = {"http": {"listen": "127.0.0.1:0"}, "workload": {_WORKLOAD: tables}}
@@ -108,12 +109,12 @@ class HostFactory:
     def _tables(self, bindings: Mapping[str, Binding], plugins: list[object]) -> dict[str, Any]:
         tables: dict[str, Any] = {}
         for name, binding in bindings.items():
-            if isinstance(binding, BackendProvider):
-                double = _Named(binding, f"double-{len(plugins) + 1}")
+            table = dict(binding) if isinstance(binding, Mapping) else {"backend": binding}
+            if isinstance(backend := table.get("backend"), BackendProvider):
+                double = _Named(backend, f"double-{len(plugins) + 1}")
                 plugins.append(plugin(double))
-                tables[name] = {"backend": double.name}
-            else:
-                tables[name] = {"backend": binding} if isinstance(binding, str) else dict(binding)
+                table["backend"] = double.name
+            tables[name] = table
         return tables
 
     @contextmanager
