@@ -44,7 +44,7 @@ def there(home: Path) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_lines_fit(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch, command: str, width: int) -> None:
     wide = cli(*command.split())
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("wasmplex.cli.table.columns", lambda: width)
     ended = cli(*command.split())
     assert ended.code == 0
     text = ended.out
@@ -57,7 +57,7 @@ def test_lines_fit(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch, comma
 
 
 def test_a_check_at_60(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("wasmplex.cli.table.columns", lambda: 60)
     text = cli("check").out.replace(str(there), "/srv")
     assert (
         text
@@ -83,7 +83,7 @@ ok: 1 workload
 
 
 def test_a_file_gets_a_row_a_line(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
     rows = cli("check").out.splitlines()
     assert [row.split()[-1] for row in rows[2:4]] == [
         "(workload.kv.import.cache)",

@@ -132,16 +132,17 @@ def echo_safe(text: str) -> None:
 def columns() -> int | None:
     """Return how many characters a line of standard output may have; None if any number will do.
 
-    ``COLUMNS`` says so, or the terminal; what is no terminal has room.
+    What is no terminal has room for a row a line, whatever ``COLUMNS`` says.
     """
-    said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and len(said) < _DIGITS and int(said) > 0:
-        return int(said)
     ours = _ours()
     try:
-        return os.get_terminal_size(ours.fileno()).columns or None if ours.isatty() else None
+        if not ours.isatty():
+            return None
+        size = os.get_terminal_size(ours.fileno()).columns
     except (OSError, ValueError):
         return None
+    said = os.environ.get("COLUMNS", "")
+    return (int(said) if said.isdecimal() and len(said) < _DIGITS else size) or None
 
 
 def encodable(text: str) -> bool:
