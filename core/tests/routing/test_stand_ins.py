@@ -11,6 +11,7 @@ from wasmplex.errors import Diagnostic, RoutingError
 from wasmplex.plugins import Registry
 from wasmplex.routing import plan
 from wasmplex.wit.served import served
+from wasmplex.wit.source import parse
 from wasmplex.wit.types import (
     Borrow,
     FuncType,
@@ -135,8 +136,11 @@ def test_every_package_that_is_served_can_be_read() -> None:
     files = [*folder.glob("*/*.wit")]
     assert len(files) > 8
     for file in files:
-        package = served(f"{file.parent.name}:{file.stem}")
-        assert package is not None, file
+        written = parse(file.read_text())
+        package = served(written.name, written.version)
+        assert package == written, file
         assert package.interfaces
+        assert served(written.name) is not None
+    assert served("wasi:keyvalue", "0.9.0") is None
     assert served("wasi:nn") is None
     assert served("../wit:wasi") is None

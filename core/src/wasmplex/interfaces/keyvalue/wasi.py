@@ -123,7 +123,7 @@ class WasiKeyValue(InterfaceProvider):
 
     def wit(self) -> WitPackage | None:
         """Return the text that comes with the host."""
-        return served(self.package)
+        return served(self.package, self.version)
 
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:

@@ -109,7 +109,7 @@ class WasmcloudKeyValue(InterfaceProvider):
 
     def wit(self) -> WitPackage | None:
         """Return the text that comes with the host."""
-        return served(self.package)
+        return served(self.package, self.version)
 
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
