@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from wasmplex.config import load
 
 PROGRAM = (sys.executable, "-c", "from wasmplex.cli import main; main()")
 HOST = """\
@@ -236,3 +237,4 @@ def test_nothing_is_counted_without_it(home: Path, process: Any) -> None:
     )
     assert ended.returncode == 0
     assert "prometheus_client" not in ended.stderr
+    assert load(home).admin is None

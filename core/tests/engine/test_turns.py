@@ -23,7 +23,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.ticks = 0
-        self.pressed = False
+        self.pressed = self.short = False
 
 
 class Race:

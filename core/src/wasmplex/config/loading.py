@@ -105,7 +105,7 @@ def _host(reader: Reader, file: Path) -> HostConfig:
     host = _own(reader, ("host",), HostSection) or HostSection()
     engine = _own(reader, ("engine",), EngineSection) or EngineSection()
     log = _own(reader, ("log",), LogSection) or LogSection()
-    admin = _own(reader, ("admin",), AdminSection)
+    admin = _own(reader, ("admin",), AdminSection) if "admin" in reader.keys(()) else None
     return HostConfig(
         path=file.absolute(),
         name=host.name,

@@ -83,7 +83,8 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
         while True:
             if pace is not None and (ahead := pace.ahead()) > 0:
                 await pace.wait(ahead)
-            if slices or (ticker.ticks >= turns.until and not turns.begin()):
+            # A tick may come when a guest has hardly begun: what has seen one goes on like any other.
+            if slices > 1 or (ticker.ticks >= turns.until and not turns.begin()):
                 await turns.wait(share, computing=slices > 0)
             state.refresh_epoch()
             ticks = ticker.ticks

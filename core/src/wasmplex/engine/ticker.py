@@ -27,6 +27,7 @@ class Ticker:
     :ivar wanted: to be set before a guest runs, or goes on; see `wake`
     :ivar asleep: True if `wake` must be called after that
     :ivar pressed: to be set when a guest has run from one tick to another
+    :ivar short: whether ticks are `TICK_SECONDS` long, because somebody pressed
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Ticker:
         self._thread: threading.Thread | None = None
         self.wanted = False
         self.asleep = True
-        self.pressed = False
+        self.pressed = self.short = False
         self.ticks = 0
 
     def add(self, engine: int, owner: Any) -> None:
@@ -74,7 +75,8 @@ class Ticker:
             calm = 0 if self.pressed else calm + 1
             idle = 0.0 if self.wanted else idle + interval
             self.pressed = self.wanted = False
-            interval = CALM_TICK_SECONDS if calm > _CALM_TICKS else TICK_SECONDS
+            self.short = calm <= _CALM_TICKS
+            interval = TICK_SECONDS if self.short else CALM_TICK_SECONDS
             if idle > _IDLE_SECONDS:
                 self._awake.clear()
                 self.asleep = True

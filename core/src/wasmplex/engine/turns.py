@@ -1,10 +1,13 @@
 """Shares the event loop among guests: how long they run in one turn of it, and who is next.
 
-As long as guests take little time they run when they are ready to. The first one in a turn of the loop opens
-a *round*; until the next tick of the ticker, others may run as well. Whoever comes later, or has used up its
-time slice, waits in a queue: of its workload, so that many instances of one workload count as one. While
-somebody waits everybody does, and each turn of the loop lets a few go on: of the workload that has had the
-least time, calls that have just begun or come back from the host before those that compute.
+As long as guests take little time they run when they are ready to. The first one after a round opens another
+*round*: for 5 to 10 ms, others may run as well, in this turn of the loop and in those that follow. That is long
+enough for many short calls: one that waits keeps its instance, and who comes meanwhile takes another, which is
+in no cache of the processor.
+Another round is opened in another turn of the loop only, so one turn has at most two. Whoever comes later, or
+has used up its time slice, waits in a queue: of its workload, so that many instances of one workload count as
+one. While somebody waits everybody does, and each turn of the loop lets a few go on: of the workload that has
+had the least time, calls that have just begun or come back from the host before those that compute.
 
 Time is counted in ticks that passed while a guest of the workload ran. That is as good as a clock on the
 average, and costs next to nothing.
@@ -22,6 +25,10 @@ __all__ = ["Share", "Turns"]
 
 _MOST: Final = 64
 """Guests that one round lets go on at most."""
+_SHORT_TICKS: Final = 3
+"""Ticks that a round takes when they are short; else one."""
+_ROUNDS: Final = 8
+"""After how many rounds in a row ticks are to be short, though nobody who waits has used up a time slice."""
 _TASKS: Final = 32
 """Tasks that guests may have made in a turn of the loop: the first step of one takes about 100 µs."""
 
@@ -62,6 +69,11 @@ class Share:
                     return turn
         return None
 
+    @property
+    def computes(self) -> bool:
+        """Whether somebody waits who has used up a time slice."""
+        return bool(self._computing)
+
     def clear(self) -> None:
         """Forget who waits."""
         self._fresh.clear()
@@ -77,7 +89,7 @@ class Turns:
     Before a guest runs, whoever drives it compares: with ``ticker.ticks >= turns.until and not
     turns.begin()`` it has to `wait`.
 
-    :ivar until: the number of ticks from which on no guest begins to run in this turn unless it has waited
+    :ivar until: the number of ticks from which on no guest begins to run unless it has waited
     """
 
     def __init__(self, ticker: Ticker) -> None:
@@ -86,7 +98,7 @@ class Turns:
         self._ends = -1
         """The same for those that have waited; -1 until the first of them begins."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop in which a round is open, None if there is none."""
+        """The loop in which a round was opened in this turn, or somebody waits; None if neither is so."""
         self._waiting: dict[Share, None] = {}
         self._let_go = 0
         """Guests that were let go on and have not begun."""
@@ -97,11 +109,13 @@ class Turns:
         self._tasks = 0
         """Tasks that were made in this turn of the loop."""
         self._rounds = 0
+        self._pressing = 0
+        """Rounds in a row after which somebody still waited."""
         self._clock = 0
         """What the workload had spent that was served last."""
 
     def begin(self) -> bool:
-        """Open a round, if none is open in this turn of the loop; say whether the caller may run a guest."""
+        """Open a round, if none was in this turn of the loop; say whether the caller may run a guest."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # driven by hand, without an event loop
@@ -111,9 +125,13 @@ class Turns:
         if self._loop is not None:
             self._forget()
         self._loop = loop
-        self.until = self._ticker.ticks + 1
+        self.until = self._end()
         loop.call_soon(self._turn)
         return True
+
+    def _end(self) -> int:
+        """Return the number of ticks at which a round ends that begins now."""
+        return self._ticker.ticks + (_SHORT_TICKS if self._ticker.short else 1)
 
     def _forget(self) -> None:
         """Forget a loop that has ended before those had their turn that wait in it."""
@@ -129,6 +147,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._begun)
         if self._tasks < _TASKS:
             return False
+        self.begin()
         self.until = -1
         if self._ends >= 0:
             self._ends = self._ticker.ticks
@@ -167,7 +186,7 @@ class Turns:
             raise
         self._let_go -= 1
         if self._ends < 0:
-            self._ends = self._ticker.ticks + 1
+            self._ends = self._end()
             if not self._waiting:
                 self.until = self._ends
         elif self._ticker.ticks >= self._ends:
@@ -177,12 +196,11 @@ class Turns:
 
     def _turn(self) -> None:
         """End a round, in the next turn of the loop; begin another if somebody waits."""
-        loop = asyncio.get_running_loop()
-        self.until = -1
         if not self._let_go and not self._waiting:
             self._loop = None
             return
-        loop.call_soon(self._turn)
+        self.until = -1
+        asyncio.get_running_loop().call_soon(self._turn)
         if self._let_go:  # they are woken in this turn of the loop
             return
         self._size = max(1, self._size - self._late) if self._late else min(self._size * 2, _MOST)
@@ -190,9 +208,13 @@ class Turns:
         self._rounds += 1
         for _ in range(self._size):
             if not self._let_one_go():
-                return
-        if self._waiting:
-            self._ticker.pressed = True  # somebody waits for longer than a round: let it be short
+                break
+        if not self._waiting:
+            self._pressing = 0
+            return
+        self._pressing += 1  # somebody waits for longer than a round: let it be short, if that is of use
+        if self._pressing > _ROUNDS or any(share.computes for share in self._waiting):
+            self._ticker.pressed = True
 
     def _let_one_go(self) -> bool:
         while self._waiting:
