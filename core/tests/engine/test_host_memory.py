@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wasmplex.component import read
 from wasmplex.engine import Engine, HostMemory, Linked
 from wasmplex.engine.accounts import Account, MemoryBudget
@@ -102,3 +104,38 @@ async def test_guest_behaves_as_with_memory_of_wasmtime(engine: Engine, guest_te
 def test_memory_that_cannot_be_had() -> None:
     with pytest.raises(MemoryError):
         HostMemory(Account(MemoryBudget().tenant(), 2**62), 0, 2**60, 2**60, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 24), st.integers(0, 24), st.booleans()), max_size=30),
+    st.integers(0, 99),
+)
+def test_a_memory_is_empty_whatever_lay_there_before(steps: list[tuple[int, int, bool]], seed: int) -> None:
+    """Address ranges are used again: nothing of one instance is seen by another."""
+    account = Account(MemoryBudget().tenant(), 2**40)
+    live: list[HostMemory] = []
+    for at_first, more, end in steps:
+        memory = HostMemory(account, at_first * PAGE, 64 * PAGE, 64 * PAGE, PAGE)
+        memory.grow((at_first + more) * PAGE)
+        assert memory.read(0, memory.size).count(0) == memory.size
+        memory.write(0, bytes([1 + seed]) * memory.size)
+        live.append(memory)
+        if end:
+            live.pop(seed % len(live)).unmap()
+    for memory in live:
+        memory.unmap()
+    assert account.used == 0
+
+
+async def test_what_was_grown_is_out_of_bounds_for_the_next(engine: Engine) -> None:
+    made = await linked(engine, TWO_MEMORIES)
+    for _ in range(3):
+        instance = await made.instantiate()
+        assert await instance.call("load", 2 * PAGE - 1) == 0
+        assert await instance.call("grow", 4) == 2
+        instance.memories[1].write(2 * PAGE - 1, b"x")
+        instance.close()
+    instance = await made.instantiate()
+    with pytest.raises(Trap, match="out of bounds"):
+        await instance.call("load", 2 * PAGE)
+    instance.close()

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from ctypes import CFUNCTYPE, c_size_t, c_void_p
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +41,15 @@ _NEW: Final = CFUNCTYPE(_P, _P, _P, _P, _P, _P, _P, _P)
 _WHOLE_32_BIT_SPACE: Final = 2**32
 
 
+_KEPT: Final = 16 if sys.platform == "linux" else 0
+"""About how many reservations are kept for other memories, each an address range without pages: to make and
+unmake one costs more than all else of a small memory. Elsewhere discarded pages need not be zero."""
+_KEPT_SIZE: Final = 1 << 20
+"""The most bytes of one that have been accessible: to empty what is larger takes long."""
+_kept: Final[deque[tuple[int, int, int]]] = deque()
+"""Reserved address space: where it is, how long, and how much from its start is accessible, and zero."""
+
+
 class HostMemory:
     """One linear memory. Addresses in it are offsets from its start.
 
@@ -48,7 +59,7 @@ class HostMemory:
     :ivar maximum: the limit that the module declares, in bytes; the mark by which to tell memories
     """
 
-    __slots__ = ("_mapped", "account", "base", "capacity", "maximum", "reached", "size")
+    __slots__ = ("_mapped", "_open", "account", "base", "capacity", "maximum", "reached", "size")
 
     def __init__(self, account: Account, size: int, maximum: int, capacity: int, guard: int) -> None:
         self.account = account
@@ -57,7 +68,7 @@ class HostMemory:
         self.capacity = capacity
         self._mapped = capacity + guard
         self.reached = 0
-        self.base = pages.reserve(self._mapped)
+        self.base, self._open = _reserved(self._mapped, size)
         try:
             self.grow(size)
         except MemoryError:
@@ -73,18 +84,20 @@ class HostMemory:
         if size > self.capacity or not self.account.take(more):
             raise MemoryError
         self.reached = max(self.reached, size)  # first: whatever happens then, more may be open than `size`
-        try:
-            pages.permit(self.base, size)
-        except MemoryError:
-            self.account.give(more)
-            raise
+        if size != self._open:
+            try:
+                pages.permit(self.base, size)
+            except MemoryError:
+                self.account.give(more)
+                raise
+            self._open = size
         self.size = size
 
     def unmap(self) -> None:
         """Give the memory back; it is gone."""
         base, size, self.base, self.size = self.base, self.size, 0, 0
         if base:
-            pages.release(base, self._mapped)
+            _give_back(base, self._mapped, self._open if self.reached == size else -1)
             self.account.give(size)
 
     def read(self, at: int, count: int) -> bytes:
@@ -107,6 +120,38 @@ class HostMemory:
             raise IndexError(f"[{at}, {at + len(data)}) is not within a memory of {self.size} bytes")
         start = self.base + at
         U8[start : start + len(data)] = data
+
+
+def _reserved(length: int, size: int) -> tuple[int, int]:
+    """Return an address range of this length, and how much of it is accessible: at most `size` bytes.
+
+    :raises MemoryError: if there is none
+    """
+    try:
+        kept = _kept.pop()
+    except IndexError:
+        return pages.reserve(length), 0
+    base, kept_length, is_open = kept
+    if kept_length == length and is_open <= size:
+        return base, is_open
+    pages.release(base, kept_length)
+    return pages.reserve(length), 0
+
+
+def _give_back(base: int, length: int, is_open: int) -> None:
+    """Empty an address range and keep it, or release it.
+
+    :param is_open: how much of it is accessible; negative if that is not known
+    """
+    if 0 <= is_open <= _KEPT_SIZE and len(_kept) < _KEPT:
+        try:
+            pages.discard(base, is_open)
+        except MemoryError:
+            pages.release(base, length)
+            return
+        _kept.append((base, length, is_open))
+        return
+    pages.release(base, length)
 
 
 class _Making(threading.local):

@@ -160,6 +160,7 @@ class ImageMemory(HostMemory):
         self.maximum = image.maximum
         self.capacity = capacity
         self._mapped = capacity + guard
+        self._open = image.size
         try:
             self.base = image.take(self._mapped)
         except MemoryError:

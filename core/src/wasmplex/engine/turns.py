@@ -1,13 +1,13 @@
 """Shares the event loop among guests: how long they run in one turn of it, and who is next.
 
 As long as guests take little time they run when they are ready to. The first one after a round opens another
-*round*: for 5 to 10 ms, others may run as well, in this turn of the loop and in those that follow. That is long
-enough for many short calls: one that waits keeps its instance, and who comes meanwhile takes another, which is
-in no cache of the processor.
-Another round is opened in another turn of the loop only, so one turn has at most two. Whoever comes later, or
-has used up its time slice, waits in a queue: of its workload, so that many instances of one workload count as
-one. While somebody waits everybody does, and each turn of the loop lets a few go on: of the workload that has
-had the least time, calls that have just begun or come back from the host before those that compute.
+*round*: for 5 to 10 ms, others may run as well, in this turn of the loop and in those that follow. That is
+enough for many short calls: one that waits keeps its instance, and who comes meanwhile takes another, which
+is in no cache of the processor. Another round is opened in another turn of the loop only, so one turn has at
+most two. Whoever comes later, or has used up two time slices, waits in a queue: of its workload, so that many
+instances of one workload count as one. While somebody waits everybody does, and each turn of the loop lets a
+few go on: of the workload that has had the least time, calls that have just begun or come back from the host
+before those that compute.
 
 Time is counted in ticks that passed while a guest of the workload ran. That is as good as a clock on the
 average, and costs next to nothing.
