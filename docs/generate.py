@@ -41,6 +41,8 @@ TABLES = [
      "host-plugin-wasi; and `import.LABEL` of an `outgoing-handler` with a label"),
     ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
     ("a messaging binding", "wasmplex.interfaces.messaging.policy:MessagingSettings", "besides those above"),
+    ("a Postgres binding", "wasmplex.interfaces.postgres.policy:PostgresPolicySettings",
+     "besides those above"),
 ]  # fmt: skip
 HEAD = """\
 # Configuration

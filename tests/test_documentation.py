@@ -20,6 +20,7 @@ from wasmplex.config import load
 from wasmplex.errors import PluginError
 from wasmplex.interfaces.blobstore.policy import BlobStoreSettings
 from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
+from wasmplex.interfaces.postgres.policy import PostgresPolicySettings
 from wasmplex.plugins import Registry
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.validation import RESERVED_KEYS
@@ -100,7 +101,9 @@ def _check_part(path: Path, parsed: Mapping[str, Any], text: str) -> None:
 def _models(registry: Registry, backend: str) -> list[type[Settings]]:
     """Return the settings of a binding with this backend, for any of its capabilities."""
     models: list[type[Settings]] = []
-    policies: dict[str, type[Settings]] = {"keyvalue": KeyValueSettings, "blobstore": BlobStoreSettings}
+    policies: dict[str, type[Settings]] = {
+        "keyvalue": KeyValueSettings, "blobstore": BlobStoreSettings, "postgres": PostgresPolicySettings,
+    }  # fmt: skip
     for capability, policy in policies.items():
         with suppress(PluginError):
             models += [registry.backend(backend, capability).settings, policy]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 LIBRARIES = {
     "wasmtime", "redis", "hiredis", "nats", "sqlite3", "aiosqlite", "cachetools", "aiohappyeyeballs", "httpx",
-    "diskcache", "obstore", "httptools", "uvloop",
+    "diskcache", "obstore", "asyncpg", "httptools", "uvloop",
 }  # fmt: skip
 """What plugins and the host import when they open something, and not before."""
 

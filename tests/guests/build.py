@@ -59,6 +59,8 @@ class Guest:
         if self.wit == MESSAGING:
             messaging = [ROOT / "wit" / "wasmcloud" / name for name in ("messaging.wit", "messaging-0.2.wit")]
             return [*WASI_WIT, *wasmcloud, *messaging]
+        if self.wit in POSTGRES:
+            return [*WASI_WIT, ROOT / "wit" / "wasmcloud" / f"{self.wit.stem}.wit"]
         if self.wit == COUNTING:
             return []
         if self.wit == HOSTILE:
@@ -72,6 +74,7 @@ WASMCLOUD = HERE / "wit" / "wasmcloud.wit"
 HOSTILE = HERE / "wit" / "hostile.wit"
 COUNTING = HERE / "wit" / "counting.wit"
 MESSAGING = HERE / "wit" / "messaging.wit"
+POSTGRES = [HERE / "wit" / "postgres.wit", HERE / "wit" / "postgres-draft.wit"]
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -102,6 +105,10 @@ GUESTS = {
     "kvaforward-labelled": Guest("kva-forward-labelled", wit=WASMCLOUD),
     "kvamany": Guest("kva-many", wit=WASMCLOUD),
     "kvawatch": Guest("kva-watch", wit=WASMCLOUD),
+    "pgforward": Guest("pg-forward", wit=POSTGRES[0]),
+    "pgforward-draft": Guest("pg-forward-draft", wit=POSTGRES[1]),
+    "pgcount": Guest("pg-count", wit=POSTGRES[0]),
+    "pghttp": Guest("pg-http", "0.2.12", POSTGRES[1]),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),

@@ -16,6 +16,12 @@ def test_guests_of_the_messaging_kit_are_the_built_ones(kind: str, guest: str) -
     assert bundled.read_bytes() == (BUILT / f"{guest}.wasm").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", ["", "-draft"])
+def test_guests_of_the_postgres_kit_are_the_built_ones(suffix: str) -> None:
+    bundled = files("wasmplex.testing") / "guests" / f"postgres{suffix}.wasm"
+    assert bundled.read_bytes() == (BUILT / f"pgforward{suffix}.wasm").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", ["", "-labelled"])
 @pytest.mark.parametrize(("kind", "guest"), [("keyvalue", "kvforward"), ("keyvalue-async", "kvaforward")])
 def test_guests_of_the_kit_are_the_built_ones(kind: str, guest: str, suffix: str) -> None:

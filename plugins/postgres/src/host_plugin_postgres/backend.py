@@ -1,0 +1,167 @@
+"""The database: each operation takes a connection of the pool, and gives it back clean."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+from wasmplex.capabilities.postgres import (
+    ROWS_AHEAD,
+    ConnectionFailed,
+    InvalidQuery,
+    PgValue,
+    PostgresBackend,
+    PostgresError,
+    Rows,
+    Statement,
+    ValueConversionFailed,
+)
+
+from host_plugin_postgres import PostgresSettings
+from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlstate
+from host_plugin_postgres.link import Link, Prepared, Stale
+from host_plugin_postgres.pool import Pool
+from host_plugin_postgres.rows import PgRows
+from host_plugin_postgres.statements import check, first_words, is_empty
+
+__all__ = ["Postgres"]
+
+T = TypeVar("T")
+
+
+class Postgres(PostgresBackend):
+    """One open database.
+
+    :param where: what it is called in messages
+    """
+
+    def __init__(self, pool: Pool, settings: PostgresSettings, where: str) -> None:
+        self.pool = pool
+        self._settings = settings
+        self._where = where
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"postgres: {self._where}, {'closed' if self._closed else f'{len(self.pool)} connections'}"
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        await self.pool.close()
+
+    async def probe(self) -> None:
+        """Ask the server whether it answers."""
+        with anyio.fail_after(self._settings.timeout):
+            await self._session("wasmplex", lambda link: link.simple("SELECT 1"))
+
+    async def query(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
+        """Execute a statement; see `PostgresBackend.query`."""
+        check(sql)
+        if is_empty(sql):
+            raise InvalidQuery("there is no statement in the SQL")
+        return await self._taken(user, lambda link: self._query(link, sql, params))
+
+    async def batch(self, user: str, sql: str) -> None:
+        """Execute statements; see `PostgresBackend.batch`."""
+        check(sql)
+        if not is_empty(sql):
+            await self._session(user, lambda link: link.simple(sql))
+
+    async def prepare(self, user: str, sql: str) -> Statement:
+        """Have the server prepare a statement; see `PostgresBackend.prepare`."""
+        check(sql)
+        if is_empty(sql):
+            raise InvalidQuery("there is no statement in the SQL")
+
+        async def prepare(link: Link) -> Statement:
+            prepared = await link.prepare(sql)
+            return Statement(sql, len(prepared))
+
+        return await self._session(user, prepare)
+
+    async def execute(self, user: str, statement: Statement, params: Sequence[PgValue]) -> int:
+        """Execute a prepared statement; see `PostgresBackend.execute`."""
+        rows = await self._taken(user, lambda link: self._query(link, statement.sql, params))
+        try:
+            await rows.skip()
+        finally:
+            await rows.close()
+        return rows.count
+
+    # ------------------------------------------------------------ one operation
+
+    async def _session(self, user: str, use: Callable[[Link], Awaitable[T]]) -> T:
+        """Use a connection and give it back."""
+
+        async def whole(link: Link) -> T:
+            result = await use(link)
+            self.pool.ending(link, commit=False)  # nothing waits for it: what was done is committed
+            return result
+
+        return await self._taken(user, whole)
+
+    async def _taken(self, user: str, use: Callable[[Link], Awaitable[T]]) -> T:
+        """Use a connection, which is given back if that fails; else it is the user's."""
+        try:
+            link = await self.pool.take(user)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        try:
+            return await use(link)
+        except BaseException as error:
+            self.give_up(link, error)
+            if isinstance(error, DRIVER_ERRORS):
+                raise self._failed(error) from error
+            raise
+
+    def give_up(self, link: Link, error: BaseException) -> None:
+        """Take back a connection whose operation failed; what the server does for it is cancelled."""
+        if not link.is_open:
+            self.pool.drop(link)
+        else:
+            self.pool.ending(link, commit=False)
+        if sqlstate(error) == "25006" and self._settings.target_session_attrs in ("primary", "read-write"):
+            self.pool.forget_idle()
+
+    def _failed(self, error: BaseException) -> PostgresError:
+        if self._closed:
+            return ConnectionFailed("the database is closed")
+        return operation_failed(error)
+
+    async def _query(self, link: Link, sql: str, params: Sequence[PgValue]) -> PgRows:
+        try:
+            return await self._executed(link, sql, params)
+        except Stale:
+            # Nothing was executed: another session has changed a table, or taken a statement away.
+            if link.connection.is_in_transaction():
+                await link.simple("ROLLBACK")
+            await link.forget()
+        try:
+            return await self._executed(link, sql, params)
+        except Stale as error:
+            raise error.why from None
+
+    async def _executed(self, link: Link, sql: str, params: Sequence[PgValue]) -> PgRows:
+        if not self._settings.prepared_statements:
+            await link.begin()
+        prepared = await link.prepare(sql)
+        arguments = prepared.arguments(params)
+        self._readable(prepared)
+        if not prepared.columns or next(first_words(sql[:1000]), "") == "call":
+            # A transaction of its own: VACUUM and the like refuse any other, and a procedure may end it.
+            rows, tag, _ = await link.complete(prepared, arguments)
+            return PgRows(self.pool, self.give_up, link, prepared, rows, more=False, count=_count(tag))
+        first, more = await link.first(prepared, arguments, ROWS_AHEAD)
+        return PgRows(self.pool, self.give_up, link, prepared, first, more=more)
+
+    def _readable(self, prepared: Prepared) -> None:
+        """Refuse, before anything is executed, a result that guests could not be given."""
+        if (text := prepared.unreadable_column()) is not None:
+            raise ValueConversionFailed(text)
+
+
+def _count(tag: str) -> int:
+    """Return the number at the end of a tag, ``INSERT 0 5``; 0 for a command that counts nothing."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0

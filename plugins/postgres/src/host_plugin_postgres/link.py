@@ -1,0 +1,321 @@
+"""One connection: statements prepared once, a transaction that costs no round trip to begin, and a reset.
+
+asyncpg's connection logs in and knows the protocol. Its protocol object is called directly for what the
+connection does not offer: executing in portions without a cursor of its own, and beginning the transaction in
+the same message. Values pass through the driver as bytes, see `host_plugin_postgres.codecs`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from asyncpg import exceptions as pg
+from wasmplex.capabilities.postgres import NULL, InvalidParams, PgValue, Row, ValueConversionFailed
+
+from host_plugin_postgres.codecs import Codecs, Unfit, Unreadable
+from host_plugin_postgres.codecs.catalogue import Catalogue
+
+__all__ = ["Link", "Prepared", "Stale"]
+
+KEPT = 100
+"""Statements that a connection keeps prepared; the one longest unused is forgotten."""
+
+_BEGIN = (
+    b"P\0\0\0\x0d\0BEGIN\0\0\0"  # Parse, unnamed, no parameter types
+    b"B\0\0\0\x0c\0\0\0\0\0\0\0\0"  # Bind, unnamed
+    b"E\0\0\0\x09\0\0\0\0\0"  # Execute, all of it
+)
+"""Messages that begin a transaction when the next Sync is sent (PostgreSQL, "Message Formats")."""
+
+_RESET = (
+    "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;CLOSE ALL;UNLISTEN *;"
+    "SELECT pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;"
+)
+_FOREIGN = "SELECT FROM pg_prepared_statements WHERE from_sql"
+"""Its answer's tag tells how many statements somebody has prepared in SQL."""
+
+
+class Stale(Exception):
+    """What the connection knew of a statement is no longer so. It was not executed, and may be prepared anew.
+
+    :ivar why: the server's error
+    """
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+class Prepared:
+    """A statement that a connection has prepared.
+
+    :ivar columns: names and codecs
+    """
+
+    __slots__ = ("_codecs", "_parameters", "columns", "plan", "state")
+
+    def __init__(self, state: Any, codecs: Codecs) -> None:
+        self.state = state
+        self._codecs = codecs
+        self._parameters: list[int] = [one.oid for one in state._get_parameters()]  # noqa: SLF001
+        attributes = state._get_attributes()  # noqa: SLF001
+        self.columns: list[str] = [one.name for one in attributes]
+        self.plan = [_column(codecs, one) for one in attributes]
+
+    def __len__(self) -> int:
+        """Return how many parameters it has."""
+        return len(self._parameters)
+
+    def arguments(self, params: Sequence[PgValue]) -> list[Any]:
+        """Return what the driver is to send for the parameters.
+
+        :raises InvalidParams: if they do not fit
+        """
+        if len(params) != len(self._parameters):
+            wanted, given = len(self._parameters), len(params)
+            raise InvalidParams(f"the statement has {wanted} parameter{'s' * (wanted != 1)}, not {given}")
+        return [
+            None if value[0] == "null" else _argument(self._codecs, at, oid, value)
+            for at, (oid, value) in enumerate(zip(self._parameters, params, strict=True), 1)
+        ]
+
+    def unreadable_column(self) -> str | None:
+        """Return which column has a type that no case is for, in words; None if there is none."""
+        for at, (case, _) in enumerate(self.plan):
+            if not case:
+                return f"{self._where(at)}: the type has no case; cast it, to text for example"
+        return None
+
+    def row(self, record: Sequence[Any]) -> Row:
+        """Return a row for the guest.
+
+        :raises ValueConversionFailed: if a value has no place in its case
+        """
+        try:
+            return [
+                NULL if raw is None else ((case, raw) if decode is None else (case, decode(raw)))
+                for raw, (case, decode) in zip(record, self.plan, strict=True)
+            ]
+        except (ValueError, IndexError, OverflowError):
+            raise self._unreadable(record) from None
+
+    def _unreadable(self, record: Sequence[Any]) -> Exception:
+        for at, (raw, (_, decode)) in enumerate(zip(record, self.plan, strict=True)):
+            try:
+                if raw is not None and decode is not None:
+                    decode(raw)
+            except Unreadable as error:
+                return ValueConversionFailed(f"{self._where(at)}: {error}; cast it, to text for example")
+            except (ValueError, IndexError, OverflowError):
+                return ValueConversionFailed(f"{self._where(at)}: the server sends what is no such value")
+        return ValueConversionFailed("a row could not be read")
+
+    def _where(self, at: int) -> str:
+        oid = self.state._get_attributes()[at].type.oid  # noqa: SLF001
+        return f'column {at + 1}, "{self.columns[at]}", of type {self._codecs.name(oid)}'
+
+
+def _column(codecs: Codecs, attribute: Any) -> tuple[str, Any]:
+    codec = codecs.get(attribute.type.oid)
+    return ("", None) if codec is None else (codec.case, None if codec.native else codec.decode)
+
+
+def _argument(codecs: Codecs, at: int, oid: int, value: PgValue) -> Any:
+    case, payload = value
+    codec = codecs.get(oid)
+    encoders = {} if codec is None else codec.check if codec.native else codec.encode
+    if (encode := encoders.get(case)) is None:
+        wanted = (
+            f"takes {', '.join(encoders)}"
+            if encoders
+            else "has no case: cast it in the SQL, $1::text::thetype"
+        )
+        raise InvalidParams(f"parameter {at} is {case}; its type {codecs.name(oid)} {wanted}")
+    try:
+        return encode(payload)
+    except (Unfit, ValueError, UnicodeError) as error:
+        why = error if isinstance(error, Unfit) else "the value does not fit"
+        raise InvalidParams(f"parameter {at}, {case} for {codecs.name(oid)}: {why}") from None
+
+
+class Link:
+    """A connection of the pool, used by one operation at a time.
+
+    :param named: whether prepared statements outlive their transaction
+    :param opening: what each transaction begins with, where settings of the session cannot be relied on
+    :ivar user: whose session it was last
+    """
+
+    def __init__(
+        self, connection: Any, catalogue: Catalogue, user: str, *, named: bool = True, opening: str = ""
+    ) -> None:
+        self.connection = connection
+        self.user = user
+        self._protocol = connection._protocol  # noqa: SLF001
+        self._catalogue = catalogue
+        self._registered: set[int] = set()
+        self._statements: OrderedDict[str, Prepared] = OrderedDict()
+        self._forgotten: list[str] = []
+        self._numbers = itertools.count(1)
+        self._named = named
+        self._opening = opening
+        self._register()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return not self.connection.is_closed()
+
+    @property
+    def pid(self) -> int:
+        """The process of the server that it talks to."""
+        number: int = self.connection.get_server_pid()
+        return number
+
+    async def greet(self, user: str) -> None:
+        """Tell the server whose session it is from now on."""
+        if user != self.user and self._named:
+            await self.simple(f"SET application_name = {quoted(user)}")
+        self.user = user
+
+    async def simple(self, sql: str) -> str:
+        """Execute statements without parameters; return the last one's tag."""
+        tag: str = await self._protocol.query(sql, None)
+        return tag
+
+    # ------------------------------------------------------------ statements
+
+    async def prepare(self, sql: str) -> Prepared:
+        """Return the statement, prepared by the server if it was not."""
+        if (known := self._statements.get(sql)) is not None:
+            self._statements.move_to_end(sql)
+            return known
+        name = f"wasmplex_{next(self._numbers)}" if self._named else ""
+        state = await self._protocol.prepare(name, sql, None, record_class=asyncpg.Record)
+        await self._learn(state)
+        prepared = Prepared(state, self._catalogue.codecs)
+        if self._named:
+            self._remember(sql, prepared, name)
+        return prepared
+
+    def _remember(self, sql: str, prepared: Prepared, name: str) -> None:
+        self._statements[sql] = prepared
+        if len(self._statements) > KEPT:
+            _, old = self._statements.popitem(last=False)
+            self._forgotten.append(old.state.name)
+
+    async def _learn(self, state: Any) -> None:
+        """Find out about the types of a statement that are not built in."""
+        if missing := state._init_types():  # noqa: SLF001
+            await self._catalogue.learn(self.connection, missing)
+            self._register(missing)
+        used = [*state._get_parameters(), *(one.type for one in state._get_attributes())]  # noqa: SLF001
+        # The driver knows types that have no case; their names are for messages.
+        await self._catalogue.learn(self.connection, {one.oid for one in used})
+        state._init_codecs()  # noqa: SLF001
+
+    def _register(self, more: Any = ()) -> None:
+        """Have the driver pass on bytes, but for types whose own codec does just what ours does."""
+        settings, codecs = self._protocol.get_settings(), self._catalogue.codecs
+        for oid in {*codecs, *more} - self._registered:
+            codec = codecs.get(oid)
+            self._registered.add(oid)
+            if codec is not None and codec.native and oid in NATIVE:
+                continue
+            form = "text" if oid in TEXTUAL or (codec is not None and codec.native) else "binary"
+            give = bytes if form == "binary" else str
+            settings.add_python_codec(oid, codecs.name(oid), "public", [], "scalar", give, give, form)
+
+    # ------------------------------------------------------------ executing
+
+    async def complete(self, prepared: Prepared, arguments: list[Any]) -> tuple[list[Any], str, bool]:
+        """Execute a statement to its end, in a transaction of its own; return its rows and its tag."""
+        return await self._execute(prepared, arguments, 0)
+
+    async def first(self, prepared: Prepared, arguments: list[Any], limit: int) -> tuple[list[Any], bool]:
+        """Begin a transaction and execute; return the first rows, and whether there may be more."""
+        if self._named:
+            self.connection._transport.write(_BEGIN)  # noqa: SLF001
+        rows, tag, completed = await self._execute(prepared, arguments, limit)
+        # Beginning has completed too; what a statement that was suspended completed last is just that.
+        return rows, tag == "BEGIN" or not completed
+
+    async def more(self, prepared: Prepared, limit: int) -> tuple[list[Any], bool]:
+        """Return the next rows of what `first` began, and whether there may be more."""
+        rows, _, completed = await self._protocol.execute(prepared.state, "", limit, True, None)
+        return rows, not completed
+
+    async def _execute(
+        self, prepared: Prepared, arguments: list[Any], limit: int
+    ) -> tuple[list[Any], str, bool]:
+        try:
+            rows, tag, completed = await self._protocol.bind_execute(
+                prepared.state, arguments, "", limit, True, None
+            )
+        except (pg.InvalidCachedStatementError, pg.InvalidSQLStatementNameError) as error:
+            raise Stale(error) from error
+        except asyncpg.InterfaceError as error:
+            if not isinstance(error, ValueError):
+                raise
+            raise InvalidParams("a parameter does not fit") from None  # the driver's text quotes it
+        return rows, (tag or b"").decode(), completed
+
+    async def begin(self) -> None:
+        """Begin a transaction, where it cannot be done in the message that executes."""
+        await self.simple(f"BEGIN;{self._opening}SET LOCAL application_name = {quoted(self.user)}")
+
+    # ------------------------------------------------------------ the end of a session
+
+    async def finish(self, *, commit: bool) -> None:
+        """End the transaction, and leave nothing of the session: one message does both.
+
+        :raises Exception: if committing fails; the session is clean all the same
+        :raises Stale: if the session cannot be cleaned
+        """
+        try:
+            tag = await self.simple(self._ending(commit))
+        except asyncpg.PostgresError:
+            if not commit:
+                raise
+            await self._clean(await self.simple(self._ending(commit=False)))
+            raise
+        await self._clean(tag)
+
+    def _ending(self, commit: bool) -> str:
+        end = ""
+        if self.connection.is_in_transaction():
+            end = "COMMIT;" if commit else "ROLLBACK;"
+        gone = "".join(f'DEALLOCATE "{name}";' for name in self._forgotten)
+        self._forgotten.clear()
+        name = f"SET application_name = {quoted(self.user)};" if self._named else ""
+        return f"{end}{_RESET}{gone}{name}{_FOREIGN}"
+
+    async def _clean(self, tag: str) -> None:
+        if tag != "SELECT 0":
+            await self.forget()
+
+    async def forget(self) -> None:
+        """Have nothing prepared, on either side."""
+        self._statements.clear()
+        self._forgotten.clear()
+        await self.simple("DEALLOCATE ALL")
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.connection.terminate()
+
+
+NATIVE = frozenset({16, 17, 20, 21, 23, 25, 19, 114, 142, 705})
+"""Types that the driver has a codec for that does what ours does: bool, bytea, integers, texts."""
+TEXTUAL = frozenset({3615})
+"""Types that are asked for and sent as text: tsquery."""
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal of SQL."""
+    plain = text.replace("\\", "/").replace("\0", "").replace("'", "''")
+    return f"'{plain}'"

@@ -1,0 +1,169 @@
+"""The connections that one database has: handed out one by one, taken back clean or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import anyio
+from wasmplex.capabilities.postgres import ConnectionFailed
+from wasmplex.plugin import get_logger
+
+from host_plugin_postgres.failures import DRIVER_ERRORS, sqlstate
+from host_plugin_postgres.link import Link, Stale
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+
+logger = get_logger("wasmplex.plugins.postgres")
+
+PATIENCE = 2.0
+"""Seconds that a session may take to end before its connection is closed."""
+
+
+class Pool:
+    """At most `size` connections.
+
+    :param connect: opens one for a user
+    """
+
+    def __init__(self, connect: Callable[[str], Awaitable[Link]], size: int) -> None:
+        self._connect = connect
+        self._room = asyncio.Semaphore(size)
+        self._idle: deque[Link] = deque()
+        self._links: set[Link] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many connections there are."""
+        return len(self._links)
+
+    @property
+    def idle(self) -> int:
+        """How many of them wait for work."""
+        return len(self._idle)
+
+    async def take(self, user: str) -> Link:
+        """Return a connection that nobody else has, in the order of asking. `give` or `drop` it."""
+        await self._room.acquire()
+        try:
+            return await self._take(user)
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _take(self, user: str) -> Link:
+        if self._closed:
+            raise ConnectionFailed("the database is closed")
+        link = self._pick(user)
+        if link is None:
+            link = await self._connect(user)
+            self._links.add(link)
+        elif link.user != user:
+            await self._greet(link, user)
+        return link
+
+    async def _greet(self, link: Link, user: str) -> None:
+        try:
+            await link.greet(user)
+        except BaseException:
+            self._remove(link)
+            raise
+
+    def _pick(self, user: str) -> Link | None:
+        """Return an idle connection, one that the user had last if possible; None if there is none."""
+        while self._idle:
+            chosen = next(
+                (at for at in range(len(self._idle) - 1, -1, -1) if self._idle[at].user == user), -1
+            )
+            link = self._idle[chosen]
+            del self._idle[chosen]
+            if link.is_open:
+                return link
+            self._links.discard(link)
+        return None
+
+    async def finish(self, link: Link, *, commit: bool) -> None:
+        """End a session and take its connection back, whatever becomes of the caller.
+
+        :raises Exception: what committing failed with
+        """
+        await asyncio.shield(self.ending(link, commit=commit))
+
+    def ending(self, link: Link, *, commit: bool) -> asyncio.Task[None]:
+        """Begin to end a session; return the task that does it."""
+        return self.spawn(self._end(link, commit=commit))
+
+    def drop(self, link: Link) -> None:
+        """Take a connection back that is of no use any more."""
+        self._remove(link)
+        self._room.release()
+
+    async def close(self) -> None:
+        """Close all connections; operations under way fail."""
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(PATIENCE):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+            links = list(self._links)
+            with anyio.move_on_after(PATIENCE):
+                await asyncio.gather(*(_goodbye(link) for link in links), return_exceptions=True)
+            for link in links:
+                self._remove(link)
+            self._idle.clear()
+            for task in self._tasks:
+                task.cancel()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+
+    async def _end(self, link: Link, *, commit: bool) -> None:
+        clean = False
+        try:
+            with anyio.fail_after(PATIENCE):
+                await link.finish(commit=commit)
+            clean = True
+        except DRIVER_ERRORS as error:
+            # A connection whose commit failed is clean; of what else failed nobody knows.
+            clean = (
+                commit and bool(sqlstate(error)) and link.is_open and not link.connection.is_in_transaction()
+            )
+            if commit:
+                raise
+        except Stale:
+            logger.debug("a session could not be cleaned; its connection is closed")
+        finally:
+            if clean and link.is_open and not self._closed:
+                self._idle.append(link)
+            else:
+                self._remove(link)
+            self._room.release()
+
+    def forget_idle(self) -> None:
+        """Close all that wait for work: the server is not what it was."""
+        while self._idle:
+            self._remove(self._idle.popleft())
+
+    def _remove(self, link: Link) -> None:
+        self._links.discard(link)
+        link.abort()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something in a task that ends before the pool is closed."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for it is told; if nobody does, that is on purpose
+
+
+async def _goodbye(link: Link) -> None:
+    await link.connection.close(timeout=PATIENCE)

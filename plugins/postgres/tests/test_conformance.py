@@ -1,0 +1,59 @@
+"""The Postgres backend keeps the contract, on every server that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from host_plugin_postgres import PostgresProvider
+from wasmplex.testing import PostgresConformance
+from wasmplex.testing.postgres import ContractDriver
+from wasmplex.testing.servers import PostgresServer, ServerMissing
+
+VARIABLE = "WASMPLEX_TEST_POSTGRES"
+
+
+class TestPostgres(PostgresConformance):
+    provider = PostgresProvider()
+    examples = 10
+
+    @pytest.fixture
+    def settings(self, postgres_server: PostgresServer) -> Mapping[str, Any]:
+        return {"url": postgres_server.url}
+
+
+class TestOlderPostgres(PostgresConformance):
+    """PostgreSQL 15, as Debian has it."""
+
+    provider = PostgresProvider()
+    examples = 2
+    drivers = (ContractDriver,)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def older(cls) -> Iterator[PostgresServer]:
+        try:
+            server = PostgresServer(program=PostgresServer.installed(15))
+        except ServerMissing as error:
+            pytest.skip(str(error))
+        with server:
+            yield server
+
+    @pytest.fixture
+    def settings(self, older: PostgresServer) -> Mapping[str, Any]:
+        return {"url": older.url}
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} names no server")
+class TestNamedPostgres(PostgresConformance):
+    """Whatever server the environment names."""
+
+    provider = PostgresProvider()
+    drivers = (ContractDriver,)
+    examples = 2
+
+    @pytest.fixture
+    def settings(self) -> Mapping[str, Any]:
+        return {"url": os.environ[VARIABLE]}
