@@ -68,7 +68,7 @@ def operation_failed(error: BaseException) -> PostgresError:
             return Timeout("no answer from the server")
         case asyncpg.TargetServerAttributeNotMatched():
             return ConnectionFailed("no server is what target_session_attrs asks for")
-        case OSError() | asyncpg.InterfaceError() | asyncpg.PostgresError() | EOFError():
+        case OSError() | asyncpg.InterfaceError() | asyncpg.PostgresError() | asyncpg.InternalClientError():
             return ConnectionFailed("the connection is lost, or was refused")
     return Other(f"the driver reports {type(error).__name__}")
 

@@ -1,0 +1,184 @@
+"""What becomes of 50 guests when the server dies, hangs, restarts, or the network cuts them off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from databases import Database, opened
+from wasmplex.capabilities.postgres import PostgresError, Timeout
+from wasmplex.policy.deadline import within
+from wasmplex.testing.servers import PostgresServer, TcpProxy
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+FULL = os.environ.get("WASMPLEX_FAULTS") == "full"
+TIMES = 5 if FULL else 1
+GUESTS = 50
+DEADLINE = 1.0
+BACK = 2.0 if FULL else 8.0
+"""Seconds after which everybody is served again; more where other tests keep the machine busy.
+
+With ``WASMPLEX_FAULTS=full`` each fault comes five times."""
+
+
+class Traffic:
+    """Guests that write numbered rows, read rows that stream, and note what they are told."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.acknowledged: set[int] = set()
+        self.told: Counter[str] = Counter()
+        self.begun = self.ended = 0
+        self.served: dict[int, float] = {}
+        self._next = 0
+
+    async def guest(self, number: int) -> None:
+        while True:
+            self._next += 1
+            name = self._next
+            self.begun += 1
+            try:
+                await within(DEADLINE, self.work(name))
+            except (PostgresError, TimeoutError) as error:
+                self.told[error.case if isinstance(error, PostgresError) else Timeout.case] += 1
+                await asyncio.sleep(0.02)
+            else:
+                self.acknowledged.add(name)
+                self.served[number] = time.monotonic()
+            finally:
+                self.ended += 1
+
+    async def work(self, name: int) -> None:
+        if name % 3:
+            await self.database.execute("INSERT INTO written VALUES ($1)", ("int4", name))
+        else:
+            rows = await self.database.query(
+                "WITH w AS (INSERT INTO written VALUES ($1) RETURNING n) "
+                "SELECT n, g FROM w, generate_series(1, 200) AS g",
+                ("int4", name),
+            )
+            assert len(rows) == 200
+
+    async def everybody_is_served(self, seconds: float) -> None:
+        """Wait until each guest has been served from now on."""
+        since = time.monotonic()
+        with anyio.fail_after(seconds):
+            while sum(at > since for at in self.served.values()) < GUESTS:  # noqa: ASYNC110  real time passes
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def traffic(url: str, **settings: object) -> AsyncIterator[Traffic]:
+    async with opened(url, timeout=1.0, **settings) as database:
+        await database.batch("CREATE TABLE IF NOT EXISTS written (n int)")
+        await database.batch("TRUNCATE written")
+        running = Traffic(database)
+        guests = [asyncio.ensure_future(running.guest(number)) for number in range(GUESTS)]
+        try:
+            await running.everybody_is_served(20)
+            yield running
+        finally:
+            for guest in guests:
+                guest.cancel()
+            await asyncio.wait(guests)
+
+
+async def nothing_is_lost(running: Traffic) -> None:
+    with anyio.fail_after(5):
+        while running.database.backend.pool.idle < len(running.database.backend.pool):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    rows = await running.database.query("SELECT n FROM written")
+    assert running.acknowledged <= {row[0][1] for row in rows}
+    assert running.begun == running.ended
+    assert set(running.told) <= {"connection-failed", "timeout", "query-failed"}
+    assert len(running.database.backend.pool) <= 10
+
+
+Fault = Callable[[PostgresServer], Awaitable[None]]
+
+
+async def killed(server: PostgresServer) -> None:
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(server.start)
+
+
+async def restarted(server: PostgresServer) -> None:
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+
+
+async def paused(server: PostgresServer) -> None:
+    await asyncio.to_thread(server.pause)
+    await asyncio.sleep(1.5)
+    await asyncio.to_thread(server.resume)
+
+
+@pytest.mark.parametrize("fault", [killed, restarted, paused] if FULL else [killed])
+async def test_a_server_that_fails(fault: Fault) -> None:
+    with PostgresServer(durable=True, settings={"max_connections": "40"}) as server:
+        async with traffic(server.url) as running:
+            for _ in range(TIMES):
+                await fault(server)
+                await running.everybody_is_served(BACK)
+        assert running.told or fault is restarted
+        async with opened(server.url) as database:
+            running.database = database
+            await nothing_is_lost(running)
+
+
+async def test_a_connection_that_is_cut_in_the_midst_of_rows(postgres_server: PostgresServer) -> None:
+    async with TcpProxy("127.0.0.1", postgres_server.port) as proxy:
+        through = postgres_server.url.replace(postgres_server.address, f"127.0.0.1:{proxy.port}")
+        async with traffic(through) as running:
+            for _ in range(TIMES * 3):
+                proxy.reset()
+                await running.everybody_is_served(BACK)
+            assert running.told["connection-failed"]
+            rows = await running.database.backend.query("u", "SELECT generate_series(1, 100000)", ())
+            await rows.next()
+            proxy.reset()
+            with pytest.raises(PostgresError) as caught:
+                await rows.next()
+            assert caught.value.case == "connection-failed"
+        async with opened(postgres_server.url) as database:
+            running.database = database
+            await nothing_is_lost(running)
+
+
+async def test_a_network_that_stalls(postgres_server: PostgresServer) -> None:
+    async with TcpProxy("127.0.0.1", postgres_server.port) as proxy:
+        through = postgres_server.url.replace(postgres_server.address, f"127.0.0.1:{proxy.port}")
+        async with opened(through, timeout=1.0, pool_size=2) as database:
+            assert await database.value("SELECT 1") == 1
+            proxy.stall()
+            for _ in range(3):
+                with pytest.raises((TimeoutError, PostgresError)):
+                    await within(0.3, database.query("SELECT 1"))
+            proxy.flow()
+            with anyio.fail_after(10):
+                while True:
+                    try:
+                        assert await database.value("SELECT 2") == 2
+                        break
+                    except PostgresError:
+                        await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_turns_read_only(postgres_server: PostgresServer) -> None:
+    """After a failover the old primary takes no writes: with ``read-write`` its connections are given up."""
+    async with opened(postgres_server.url, target_session_attrs="read-write", pool_size=3) as database:
+        await database.batch("CREATE TABLE IF NOT EXISTS written (n int)")
+        await asyncio.gather(*(database.query("SELECT pg_sleep(0.01)") for _ in range(3)))
+        assert len(database.backend.pool) == 3
+        with pytest.raises(PostgresError, match="25006"):
+            await database.batch("SET TRANSACTION READ ONLY; INSERT INTO written VALUES (1)")
+        assert len(database.backend.pool) <= 1
+        assert await database.execute("INSERT INTO written VALUES (1)") == 1
