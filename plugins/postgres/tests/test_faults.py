@@ -75,8 +75,8 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(url: str, **settings: object) -> AsyncIterator[Traffic]:
-    async with opened(url, timeout=1.0, **settings) as database:
+async def traffic(url: str) -> AsyncIterator[Traffic]:
+    async with opened(url, timeout=1.0) as database:
         await database.batch("CREATE TABLE IF NOT EXISTS written (n int)")
         await database.batch("TRUNCATE written")
         running = Traffic(database)
