@@ -147,6 +147,20 @@ async def test_what_the_guest_takes_in_parts_is_put_into_memory_once(monkeypatch
     assert len(sizes) < 8  # the more there is, the more is read at once
 
 
+async def test_elements_cross_however_large_they_are_together() -> None:
+    texts = ["x" * 3, *(str(n % 10) * 66_000 for n in range(64)), "y" * 200_000, "z"]
+    async with guest(StreamType(STRING), serve=back) as instance:
+        assert await collect(await instance.call("out#f0", chunks(texts, ["end"]))) == [*texts, "end"]
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
+async def test_an_element_that_is_too_large_is_told_what_else_to_do() -> None:
+    async with guest(FutureType(STRING), serve=back) as instance:
+        with pytest.raises(Trap, match=r"too many for one element of a stream or future.*stream<u8>"):
+            await (await instance.call("out#f0", asyncio.sleep(0, "x" * 5_000_000)))
+
+
 @settings(max_examples=10, deadline=None, phases=PHASES)
 @given(
     types(5)

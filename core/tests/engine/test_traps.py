@@ -21,3 +21,8 @@ def test_a_notice_of_a_bug_is_told_by_its_first_line() -> None:
 
 def test_other_messages_are_told_by_their_last() -> None:
     assert innermost_cause("failed\n\nCaused by:\n    0: one\n    1: wasm trap: two") == "two"
+
+
+def test_lists_that_are_too_large_for_a_future_are_told_what_else_to_do() -> None:
+    copied = "failed\n\nCaused by:\n    too much data is being copied between the host and the guest: fuel"
+    assert "move bytes as stream<u8>" in trap("w", "f", copied).render()

@@ -8,6 +8,7 @@ from typing import Any, Final
 from wasmplex.bridge.codec import elements
 from wasmplex.bridge.kinds import KindTable, inner_types, lifts, points
 from wasmplex.bridge.layout import size
+from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.wit.mismatch import ValueMismatch
 from wasmplex.wit.types import FutureType, Own, Primitive, StreamType, ValueType
 
@@ -15,6 +16,8 @@ __all__ = ["BufferMemory", "Elements"]
 
 _CHUNK: Final = 1 << 16
 """Bytes of a buffer; what one transfer moves at most, unless a single element is larger."""
+_LARGEST: Final = STREAM_HEAP - 4096
+"""Bytes of a single element with what it points at: there is room for one of these, if for nothing else."""
 _MOST: Final = 1 << 18
 """The same for bytes, where the other side has that many."""
 
@@ -66,6 +69,22 @@ class Elements:
         if self.gives:
             return 1
         return min(len(rest), self.most)
+
+    def fitting(self, count: int, size: int) -> int:
+        """Return how many of some elements to move at once, of those that point at something.
+
+        :param size: bytes of all of them, with what they point at
+        :raises ValueMismatch: if there is no room for a single one
+        """
+        if not self.points or size <= _CHUNK:
+            return count
+        if count == 1 and size > _LARGEST:
+            raise ValueMismatch(
+                "element",
+                f"{size} bytes are too many for one element of a stream or future, {_LARGEST} are the most;"
+                " move bytes as stream<u8>",
+            )
+        return max(1, min(count - 1, count * _CHUNK // size)) if count > 1 else 1
 
     def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray:
         """Return elements in memory layout for the address `base`."""

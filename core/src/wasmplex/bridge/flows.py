@@ -210,26 +210,31 @@ class Outflow(Flow):
     def _write(self) -> Script:
         while not self.done and self._rest is not None and len(self._rest):
             if not self._laid:
-                self._laid = count = self.elements.portion(self._rest)
-                if self.elements.size:
-                    yield from self._put(self._rest[:count])
+                self._laid = yield from self._put(self._rest)
                 self._next = self.buffer
             code = yield from self.copy(WRITE, self._next, self._laid)
             if code == BLOCKED:
                 return
             yield from self._written(code)
 
-    def _put(self, part: Any) -> Script:
-        """Put elements into the buffer, after handles have been made for them."""
+    def _put(self, rest: Any) -> Generator[int, tuple[int, int], int]:
+        """Put elements into the buffer, after handles have been made for them; return how many."""
         session, elements = self.session, self.elements
-        lowered = None
+        count, lowered = elements.portion(rest), None
+        if not elements.size:
+            return count
         if elements.gives:
-            lowered, self._made = yield from session.lowered(lambda scan: elements.encode(part, 0, scan))
-        data = elements.encode(part, 0, lowered or session.handles)
+            lowered, self._made = yield from session.lowered(lambda scan: elements.encode(rest[:1], 0, scan))
+        data = elements.encode(rest[:count], 0, lowered or session.handles)
+        while (fewer := elements.fitting(count, len(data))) < count:
+            count = fewer
+            data = elements.encode(rest[:count], 0, session.handles)
         yield from self.acquire(len(data))
         if elements.points:
-            data = elements.encode(part, self.buffer, lowered.again() if lowered else session.handles)
+            handles = lowered.again() if lowered else session.handles
+            data = elements.encode(rest[:count], self.buffer, handles)
         yield from session.fill(elements.memory, self.buffer, data)
+        return count
 
     def _written(self, code: int) -> Script:
         taken = code >> 4 if self._copy is Op.COPY else 1

@@ -22,6 +22,9 @@ _BUG = re.compile(r"(\d+: )?BUG: (?P<what>.*)")
 _BOTH_ENDS: Final = "cannot read from and write to intra-component"
 """What wasmtime says where one instance reads what it writes; ours does for one kind of streams, see
 docs/internals/bridge.md, "Ends that come home"."""
+_COPIED: Final = "too much data is being copied"
+"""What wasmtime says of lists in streams and futures, which it copies one by one, up to a bound."""
+_AS_BYTES: Final = "move bytes as stream<u8>, not as lists in a stream or future"
 _FRAMES_SHOWN = 4
 _LIMITS = ("table limits", "resource limit exceeded")
 _PIECES: Final = "pass it in several calls, or as bytes"
@@ -54,7 +57,7 @@ def trap(workload: str, function: str, message: str, refused: str = "") -> Guest
         return too_much(workload, "limits.tables", why)
     if function == "instantiate" and not frames and "wasm trap" not in message:
         return Trap(f"workload {workload!r}: no instance can be made", where=function, why=why)
-    fix = ""
+    fix = _AS_BYTES if cause.startswith(_COPIED) else ""
     if refused:
         why = f"{why}; before, {refused} had refused it memory"
         fix = f"raise {refused}" if refused == HOST else f"raise {refused} of [workload.{workload}]"
