@@ -55,11 +55,22 @@ class IncomingStream(ABC, Generic[T]):
         return chunk
 
 
+class _End:
+    """How a stream ended; the reader sees it whether it was waiting at that moment or not."""
+
+    __slots__ = ("reached", "reason")
+
+    def __init__(self) -> None:
+        self.reached = False
+        self.reason: BaseException | None = None
+
+
 class StreamWriter(Generic[T]):
     """The sending half of a `channel`."""
 
-    def __init__(self, sender: MemoryObjectSendStream[T | BaseException]) -> None:
+    def __init__(self, sender: MemoryObjectSendStream[T], end: _End) -> None:
         self._sender = sender
+        self._end = end
 
     async def send(self, chunk: T) -> None:
         """Send a chunk; returns when the guest has room for it (back-pressure).
@@ -73,16 +84,17 @@ class StreamWriter(Generic[T]):
 
     def close(self) -> None:
         """End the stream."""
+        self._end.reached = True
         self._sender.close()
 
     def abort(self, reason: BaseException | None = None) -> None:
-        """Break the stream off. The guest's call fails, for it must not take a part for the whole."""
-        try:
-            self._sender.send_nowait(reason or StreamAborted("the stream was aborted"))
-        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
-        finally:
-            self._sender.close()
+        """Break the stream off. The guest's call fails, for it must not take a part for the whole.
+
+        After `close` it does nothing.
+        """
+        if not self._end.reached:
+            self._end.reason = reason or StreamAborted("the stream was aborted")
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,15 +111,16 @@ class StreamWriter(Generic[T]):
 class _Channel(Generic[T]):
     """The receiving half: what a host function returns for the guest."""
 
-    def __init__(self, receiver: MemoryObjectReceiveStream[T | BaseException]) -> None:
+    def __init__(self, receiver: MemoryObjectReceiveStream[T], end: _End) -> None:
         self._receiver = receiver
+        self._end = end
 
     async def __aiter__(self) -> AsyncIterator[T]:
         with self._receiver:
             async for chunk in self._receiver:
-                if isinstance(chunk, BaseException):
-                    raise chunk
                 yield chunk
+            if self._end.reason is not None:
+                raise self._end.reason
 
     def close(self) -> None:
         """Have the writer told that nobody reads; for when nobody has begun to."""
@@ -117,4 +130,5 @@ class _Channel(Generic[T]):
 def channel() -> tuple[StreamWriter[Any], _Channel[Any]]:
     """Return a writer, and the stream to give to the guest, which yields what is sent to the writer."""
     sender, receiver = anyio.create_memory_object_stream[Any](0)
-    return StreamWriter(sender), _Channel(receiver)
+    end = _End()
+    return StreamWriter(sender, end), _Channel(receiver, end)

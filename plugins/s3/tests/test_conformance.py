@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from host_plugin_s3 import S3Provider
 from wasmplex.testing import BlobStoreConformance
 from wasmplex.testing.servers import S3Server
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[S3Server]:
-    with S3Server() as server:
-        yield server
 
 
 class TestS3(BlobStoreConformance):

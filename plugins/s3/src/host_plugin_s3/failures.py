@@ -24,7 +24,7 @@ from wasmplex.capabilities.blobstore import (
 )
 from wasmplex.plugin import BackendError
 
-__all__ = ["Answer", "Failure", "answer", "failed", "opening_failed"]
+__all__ = ["Answer", "Failure", "NoServer", "answer", "failed", "opening_failed"]
 
 Failure = (BaseError, OSError)
 """What the library raises: `FileNotFoundError` for what is not found, its own errors for all else."""
@@ -32,6 +32,10 @@ Failure = (BaseError, OSError)
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+
+
+class NoServer(OSError):
+    """What answers is another server: it has an object that cannot be."""
 
 
 class Answer(NamedTuple):
@@ -73,7 +77,7 @@ def failed(error: BaseError | OSError) -> BlobStoreError:
         return Other("the server does not support this")
     if code == "NoSuchBucket":
         return StoreUnavailable("the bucket does not exist")
-    if status == 0 and ("timed out" in text or "timeout" in text.partition("Debug source")[0].lower()):
+    if status == 0 and ("timed out" in text or "TimedOut" in text):
         return Timeout("no answer from the server")
     if status == 0 or status >= 500:
         return StoreUnavailable(f"the server answers {status}" if status else "no connection to the server")
@@ -129,7 +133,7 @@ def _explained(error: Exception) -> _Why:
     details = str(error).lower()
     if "certificate" in details or "tls" in text.lower():
         return _Why("the server's certificate cannot be verified", 'tls_ca_file = "..."')
-    if "invalid list response" in text.lower() or "xml" in text.lower():
+    if isinstance(error, NoServer) or "invalid list response" in text.lower() or "xml" in text.lower():
         return _Why("what answers there is no S3 server", "check the endpoint")
     if "dns error" in details or "failed to lookup" in details:
         return _Why("there is no host of that name", "check the endpoint and the region")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -25,17 +26,20 @@ from wasmplex.capabilities.blobstore import (
     StoreUnavailable,
     copied,
 )
-from wasmplex.plugin import OpenContext
+from wasmplex.plugin import OpenContext, get_logger
 
 from host_plugin_s3 import S3Settings
 from host_plugin_s3.connecting import address, endpoint, store
-from host_plugin_s3.failures import Failure, answer, failed, opening_failed
+from host_plugin_s3.failures import Failure, NoServer, answer, failed, opening_failed
 from host_plugin_s3.keys import NAME, Keys
+from host_plugin_s3.leases import Lease, folder
+from host_plugin_s3.sweeping import Left
 from host_plugin_s3.transfers import ObjectReader, ObjectWriter
 
 __all__ = ["S3Backend"]
 
 T = TypeVar("T")
+logger = get_logger("wasmplex.backends.s3")
 
 _AT_ONCE = 8
 """Requests for the names of objects that are on their way at once."""
@@ -65,6 +69,9 @@ class S3Backend(BlobStoreBackend):
         self.features = features
         self.settings = settings
         self.timeout = settings.timeout
+        self._left = Left(settings, context.base)
+        self._lease: Lease | None = None
+        self._aborting: asyncio.Task[None] | None = None
         self._store: S3Store | None = store(settings, context.base, lambda: context.settings_now(settings))
 
     def __repr__(self) -> str:
@@ -77,19 +84,58 @@ class S3Backend(BlobStoreBackend):
         try:
             async with asyncio.timeout(2 * settings.timeout):
                 await backend._look()
+                await backend._look_for_nothing()
         except (*Failure, TimeoutError) as error:
+            backend._left.close()
             own = endpoint(settings) if settings.endpoint else None
             raise opening_failed(error, settings.bucket, address(settings), own) from error
+        await backend._find_left()
         return backend
+
+    async def _find_left(self) -> None:
+        """Find uploads that are not finished before there is one of ours; abort them behind the scenes."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                self._lease = await self._left.lease()
+                found = await self._left.find(self.objects, self._lease)
+        except (*Failure, TimeoutError) as error:
+            logger.debug("s3: cannot look for unfinished uploads: %s", type(error).__name__)
+            return
+        if found:
+            self._aborting = asyncio.create_task(self._left.abort(found))
 
     async def _look(self) -> None:
         # Listing is what tells a missing bucket from a missing object, and another server from one of S3.
         async for _ in obstore.list(self.objects, self.settings.prefix or None, chunk_size=1):
             break
 
+    async def _look_for_nothing(self) -> None:
+        """Ask for an object that cannot be: there are servers that answer anything with a page of theirs."""
+        key = f"{folder(self.settings.prefix)}/none-{secrets.token_hex(8)}"
+        with suppress(FileNotFoundError):
+            await obstore.head_async(self.objects, key)
+            raise NoServer
+
     async def close(self) -> None:
         """Let go of the library's store, and with it of its connections."""
-        self._store = None
+        store, self._store = self._store, None
+        with anyio.CancelScope(shield=True):
+            if self._aborting is not None:
+                self._aborting.cancel()
+                await asyncio.wait([self._aborting])
+            if store is not None and self._lease is not None:
+                await self._lease.close(store)
+        self._left.close()
+
+    @property
+    def lease(self) -> Lease:
+        """What this host says of itself.
+
+        :raises StoreUnavailable: if the store is not open
+        """
+        if self._lease is None:
+            raise StoreUnavailable("the store is not open")
+        return self._lease
 
     @property
     def objects(self) -> S3Store:
@@ -244,7 +290,8 @@ class Prefix(Container):
         """See `Container.write_object`."""
         await self.check()
         keys, part_size = self.keys, self._backend.settings.part_size
-        return ObjectWriter(self._objects, keys.of(name), keys.metadata(name), part_size, self.check)
+        key, metadata = keys.of(name), keys.metadata(name)
+        return ObjectWriter(self._objects, key, metadata, part_size, self.check, self._backend.lease)
 
     # ------------------------------------------------------------ listing, deleting
 

@@ -13,6 +13,7 @@ from wasmplex.capabilities.blobstore import PIECE, Other, Reader, StoreUnavailab
 from wasmplex.plugin import channel
 
 from host_plugin_s3.failures import Failure, failed
+from host_plugin_s3.leases import Lease
 
 __all__ = ["ObjectReader", "ObjectWriter"]
 
@@ -61,6 +62,7 @@ class ObjectWriter(Writer):
     :param metadata: stored with it
     :param part_size: bytes of a part, and what is small
     :param check: raises if the container is gone
+    :param lease: what says that this host uploads in parts
     """
 
     def __init__(
@@ -70,12 +72,15 @@ class ObjectWriter(Writer):
         metadata: Mapping[str, str] | None,
         part_size: int,
         check: Callable[[], Awaitable[object]],
+        lease: Lease,
     ) -> None:
         self._store = store
         self._key = key
         self._metadata = None if metadata is None else dict(metadata)
         self._part_size = part_size
         self._check = check
+        self._lease = lease
+        self._leased = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._sender, self._receiver = channel()
@@ -89,6 +94,8 @@ class ObjectWriter(Writer):
         self._pieces.append(bytes(data))
         self._size += len(data)
         if self._size > self._part_size:
+            self._leased = True
+            await self._lease.hold(self._store)
             self._upload = self._begin(self._parts(), in_parts=True)
 
     async def commit(self) -> None:
@@ -103,6 +110,8 @@ class ObjectWriter(Writer):
     async def close(self) -> None:
         """See `Writer.close`."""
         upload, self._pieces = self._upload, []
+        if self._leased:
+            self._lease.release()
         self._sender.abort(_Aborted())
         if upload is not None and not upload.done():
             with anyio.move_on_after(_ABORTING, shield=True):
