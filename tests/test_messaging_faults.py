@@ -6,7 +6,6 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
@@ -19,9 +18,12 @@ import anyio
 import guests
 import nats
 import pytest
+from host_plugin_redis import RedisProvider
 from nats.js.errors import APIError
+from redis import Redis
 from serving import COMMAND
-from wasmplex.testing.servers import NatsServer
+from wasmplex.plugin import OpenContext
+from wasmplex.testing.servers import NatsServer, RedisServer
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -31,14 +33,14 @@ HOST = """
 [workload.store]
 component = "{handler}"
 limits = {{ timeout = "20s" }}
-default."wasmcloud:keyvalue" = {{ backend = "sqlite", path = "seen.db", timeout = "20s" }}
+default."wasmcloud:keyvalue" = {{ backend = "redis", url = {{ env = "REDIS_URL" }}, namespace = "seen" }}
 import.audit = {{ backend = "nats", url = {{ env = "NATS_URL" }} }}
 [workload.store.trigger.messaging]
 backend = "nats"
 url = {{ env = "NATS_URL" }}
 subjects = ["orders.>"]
 durable = true
-ack_wait = "3s"
+ack_wait = "5s"
 max_in_flight = 8
 max_deliver = 1000
 backoff = "100ms"
@@ -48,10 +50,10 @@ backoff = "100ms"
 class Host:
     """A host process that can be killed and started again."""
 
-    def __init__(self, folder: Path, number: int, url: str) -> None:
+    def __init__(self, folder: Path, number: int, **urls: str) -> None:
         self._log = folder / f"host-{number}.log"
         self._command = [str(COMMAND), "run", str(folder / "host.toml")]
-        self._env = {**os.environ, "NATS_URL": url}
+        self._env = {**os.environ, **urls}
         self.starts = 0
         self.start()
 
@@ -91,9 +93,9 @@ def until(done: Callable[[], bool], seconds: float) -> None:
 
 
 @contextmanager
-def hosts(folder: Path, url: str) -> Iterator[list[Host]]:
+def hosts(folder: Path, **urls: str) -> Iterator[list[Host]]:
     (folder / "host.toml").write_text(HOST.format(handler=guests.path("handler")))
-    running = [Host(folder, number, url) for number in range(2)]
+    running = [Host(folder, number, **urls) for number in range(2)]
     try:
         yield running
     finally:
@@ -102,16 +104,20 @@ def hosts(folder: Path, url: str) -> Iterator[list[Host]]:
             host.process.wait()
 
 
-def seen(folder: Path) -> dict[str, int]:
+async def seen(server: RedisServer) -> dict[str, int]:
     """Return how often each message was handled."""
-    with sqlite3.connect(folder / "seen.db", timeout=30) as file:
-        rows = file.execute("SELECT key, value FROM entry WHERE bucket = 'seen'").fetchall()
-    return {key: int(value) for key, value in rows}
-
-
-def distinct(folder: Path) -> int:
-    with sqlite3.connect(folder / "seen.db", timeout=30) as file:
-        return int(file.execute("SELECT count(*) FROM entry WHERE bucket = 'seen'").fetchone()[0])
+    backend = await RedisProvider().open(RedisProvider.settings(**{"url": server.url}), OpenContext(Path()))
+    try:
+        bucket, found, cursor = await backend.open_bucket("seen", "seen"), dict[str, int](), ""
+        while True:
+            page = await bucket.list_keys("", cursor or None, 1000)
+            values = await bucket.get_many(page.keys)
+            found |= {key: int(value or b"0") for key, value in zip(page.keys, values, strict=True)}
+            if page.cursor is None:
+                return found
+            cursor = page.cursor
+    finally:
+        await backend.close()
 
 
 async def publish(server: NatsServer, count: int) -> None:
@@ -146,7 +152,16 @@ async def _ignored(error: Exception) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_lost_whatever_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with NatsServer("n4ts") as server, hosts(tmp_path, server.url) as (first, second):
+    with (
+        NatsServer("n4ts") as server,
+        RedisServer() as counts,
+        Redis.from_url(counts.url) as redis,
+        hosts(tmp_path, NATS_URL=server.url, REDIS_URL=counts.url) as (first, second),
+    ):
+
+        def handled() -> int:
+            return int(redis.dbsize())
+
         publisher = threading.Thread(target=anyio.run, args=(publish, server, MESSAGES))
         begun = time.monotonic()
         publisher.start()
@@ -154,14 +169,14 @@ def test_nothing_is_lost_whatever_is_killed(tmp_path: Path, capsys: pytest.Captu
         random.shuffle(faults)
         for number, fault in enumerate(faults, 1):
             part = MESSAGES * number // (len(faults) + 2)
-            until(lambda part=part: distinct(tmp_path) >= part, 900)  # type: ignore[misc]
+            until(lambda part=part: handled() >= part, 900)  # type: ignore[misc]
             fault()
         publisher.join()
-        until(lambda: distinct(tmp_path) == MESSAGES, 600)
+        until(lambda: handled() == MESSAGES, 600)
         took = time.monotonic() - begun
         time.sleep(4)  # what is delivered again would be by now
         assert [first.stop(), second.stop()] == [0, 0], first.log() + second.log()
-    found = seen(tmp_path)
+        found = anyio.run(seen, counts)
     assert set(found) == {f"m{number}" for number in range(MESSAGES)}
     again = sum(count - 1 for count in found.values())
     with capsys.disabled():

