@@ -20,6 +20,7 @@ from wasmplex.config import load
 from wasmplex.errors import PluginError
 from wasmplex.interfaces.blobstore.policy import BlobStoreSettings
 from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
+from wasmplex.interfaces.messaging.policy import MessagingSettings
 from wasmplex.interfaces.postgres.policy import PostgresPolicySettings
 from wasmplex.plugins import Registry
 from wasmplex.plugins.identity import Group
@@ -103,6 +104,7 @@ def _models(registry: Registry, backend: str) -> list[type[Settings]]:
     models: list[type[Settings]] = []
     policies: dict[str, type[Settings]] = {
         "keyvalue": KeyValueSettings, "blobstore": BlobStoreSettings, "postgres": PostgresPolicySettings,
+        "messaging": MessagingSettings,
     }  # fmt: skip
     for capability, policy in policies.items():
         with suppress(PluginError):

@@ -106,7 +106,8 @@ def hosts(folder: Path, **urls: str) -> Iterator[list[Host]]:
 
 async def seen(server: RedisServer) -> dict[str, int]:
     """Return how often each message was handled."""
-    backend = await RedisProvider().open(RedisProvider.settings(**{"url": server.url}), OpenContext(Path()))
+    settings: Any = {"url": server.url}
+    backend = await RedisProvider().open(RedisProvider.settings(**settings), OpenContext(Path()))
     try:
         bucket, found, cursor = await backend.open_bucket("seen", "seen"), dict[str, int](), ""
         while True:
