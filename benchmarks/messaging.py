@@ -229,7 +229,7 @@ async def through_library(server: NatsServer, subject: str, durable: bool) -> As
             await message.ack()
         meter.note()
 
-    limits = {"pending_msgs_limit": 1 << 20, "pending_bytes_limit": 1 << 30}
+    limits: Any = {"pending_msgs_limit": 1 << 20, "pending_bytes_limit": 1 << 30}
     if durable:
         stream: Any = client.jetstream()
         name = subject.replace(".", "-")

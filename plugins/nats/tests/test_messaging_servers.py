@@ -50,7 +50,8 @@ class PlainServer(Server):
 @asynccontextmanager
 async def opened(url: str, **settings: Any) -> AsyncIterator[NatsBroker]:
     provider = NatsMessagingProvider()
-    broker = await provider.open(provider.settings(url=url, **settings), OpenContext(Path()))
+    settings["url"] = url
+    broker = await provider.open(provider.settings(**settings), OpenContext(Path()))
     try:
         yield broker
     finally:
