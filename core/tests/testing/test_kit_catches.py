@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections import defaultdict
-from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from wasmplex.testing import KeyValueConformance
 
+from .running import failed, outcomes_of
 from .wrong_backends import DEFECTS, SmallProvider, class_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first one runs a pytest of its own
@@ -20,40 +16,14 @@ MODEL = "test_the_store_agrees_with_a_model"
 REAL_TIME = ["test_expiry", "test_set_clears_expiry", "test_if_not_exists_after_expiry", MODEL]
 FOUND_BY_MODEL = ["expiry-stays", "picky-delete", "packed-counter", "lost-updates", "swap-creates"]
 
-# Without shrinking: that a defect is found matters here, not how small the example is.
-QUICK = """
-from hypothesis import Phase, settings
-settings.register_profile("quick", phases=[Phase.generate], derandomize=True)
-settings.load_profile("quick")
-"""
-
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Run the kit on the small backend and its wrong versions: class, test, ``passed`` or else."""
-    folder = tmp_path_factory.mktemp("kit")
-    (folder / "quick.py").write_text(QUICK)
     wanted = ["TestNone", "TestSmallest", *(f"TestRealTime::{test}" for test in REAL_TIME)]
     wanted += [*(f"{class_of(defect)}::{MODEL}" for defect in FOUND_BY_MODEL)]
     wanted += [f"{class_of(defect)}::{test}" for defect, tests in DEFECTS.items() for test in tests]
-    here = Path(__file__).parent
-    options = ["-p", "quick", "-p", "no:cacheprovider", "-o", "python_files=wrong_backends.py", "--tb=no"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, f"--junitxml={folder / 'report.xml'}",
-         *(f"wrong_backends.py::{test}" for test in wanted)],
-        check=False, timeout=220, capture_output=True, text=True, cwd=here, env={"PYTHONPATH": str(folder)},
-    )  # fmt: skip
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for case in ElementTree.parse(folder / "report.xml").iter("testcase"):
-        bad = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        name = re.sub(r"\[.*", "", case.attrib["name"])
-        found[case.attrib["classname"].rpartition(".")[2]][name] = bad[0] if bad else "passed"
-    return found
-
-
-def failed(tests: dict[str, str]) -> set[str]:
-    return {name for name, outcome in tests.items() if outcome in ("failure", "error")}
+    return outcomes_of("wrong_backends.py", wanted, tmp_path_factory.mktemp("kit"))
 
 
 @pytest.mark.parametrize("name", ["TestNone", "TestSmallest"])

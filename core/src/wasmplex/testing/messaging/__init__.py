@@ -22,10 +22,11 @@ from typing import Any, ClassVar
 import pytest
 
 from wasmplex.capabilities.messaging import FEATURES, Message, Unsupported
-from wasmplex.testing.kit import Driver, LifecycleTests, Refused, refused
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, needs, refused, run_machine
 from wasmplex.testing.messaging.delivery_tests import DeliveryTests, DurableTests
 from wasmplex.testing.messaging.driver import Bench, ContractDriver, Inbox, MessagingDriver, Sender
 from wasmplex.testing.messaging.guests import GuestDriver, OldGuestDriver
+from wasmplex.testing.messaging.machine import MessagingMachine
 from wasmplex.testing.messaging.sending_tests import SendingTests
 
 __all__ = [
@@ -42,6 +43,8 @@ class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleT
 
     One fixture may be defined: ``settings`` returns the binding's settings as they would stand in a
     configuration file (default: none).
+
+    :cvar examples: how many runs of the state machine; each does up to 25 operations
     """
 
     pytestmark = pytest.mark.anyio
@@ -51,6 +54,16 @@ class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleT
     bench_type = Bench
     contract_driver = ContractDriver
     drivers: ClassVar[tuple[type[Driver[Any]], ...]] = EVERY_DRIVER
+
+    examples: ClassVar[int] = 20
+
+    @needs("durable", "queue-groups")
+    async def test_the_broker_agrees_with_a_model(
+        self, bench: Bench, driver_type: type[Driver[Any]], request: pytest.FixtureRequest
+    ) -> None:
+        """All of it, in any order, by several groups of several members."""
+        examples = self.examples if driver_type is ContractDriver else max(self.examples // 10, 1)
+        await run_machine(MessagingMachine, bench, self._features(request), examples)
 
     async def exercise(self, bench: Bench) -> None:
         """Send a message and receive it."""
