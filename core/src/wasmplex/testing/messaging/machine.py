@@ -1,4 +1,4 @@
-"""A state machine that sends and handles messages in any order, and compares with lists of what is to come."""
+"""A state machine that sends and handles messages in any order, and knows what is to come."""
 
 # Rules are named after what they do.
 # ruff: noqa: D102
