@@ -60,7 +60,7 @@ def _verdict(outcome: Outcome) -> str:
         found.append("slow")
     if outcome.peak > outcome.allowed:
         found.append(f"more than {outcome.allowed / MIB:.0f} MiB")
-    if outcome.left > 0 or outcome.after > outcome.before + 64 * MIB + outcome.backend:
+    if outcome.left > 0 or outcome.after > outcome.kept:
         found.append("not freed")
     if outcome.refused:
         found.append(f"{outcome.refused} refused")

@@ -21,7 +21,9 @@ from hostile.cases import Case
 __all__ = ["Outcome", "furnished", "play"]
 
 MIB = 2**20
-QUIET_SECONDS, SETTLE_SECONDS = 1.5, 10.0
+SETTLE_SECONDS = 25.0
+OWN_THREADS = 1
+"""Threads of the engine that begin when they are first needed, and stay."""
 EVERY = 0.004
 _CONNECTIONS = 64
 """What a backend may keep open."""
@@ -65,17 +67,25 @@ class Outcome:
         return self.before + self.instances * self.case.memory + 64 * MIB + self.backend
 
     @property
+    def kept(self) -> int:
+        """Resident bytes that there may be some seconds after."""
+        return self.before + 64 * MIB + self.backend
+
+    @property
     def backend(self) -> int:
         """Resident bytes that the backend may have: what was sent and not answered, a MiB a connection."""
-        return _CONNECTIONS * MIB if self.case.backend == "silent redis" else 0
+        return _CONNECTIONS * MIB if self.case.backend.endswith("redis") else 0
 
 
-def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> Outcome:
+def play(
+    case: Case, instances: int, folder: Path, *, seconds: float = 3.0, quiet_seconds: float = 1.5
+) -> Outcome:
     """Play a case.
 
     :param instances: how many hostile guests are at work at a time
     :param folder: an empty directory
     :param seconds: for how long
+    :param quiet_seconds: for how long nobody is, before
     """
     with contextlib.ExitStack() as stack:
         config, silence = _config(case, instances, folder, stack)
@@ -85,7 +95,7 @@ def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> O
         _request(at, "evil", "/")
         silence()
         quiet = stack.enter_context(_probing(at))
-        time.sleep(QUIET_SECONDS)
+        time.sleep(quiet_seconds)
         quiet.stop()
         before, first = _resident(host), _open(host)
         _forget_peak(host)
@@ -93,7 +103,7 @@ def play(case: Case, instances: int, folder: Path, *, seconds: float = 3.0) -> O
         served = _attack(at, case, instances, seconds)
         probe.stop()
         peak = _peak(host)
-        after, left = _settled(host, before, first + (_CONNECTIONS if case.backend else 0))
+        after, left = _settled(host, before, first + OWN_THREADS + (_CONNECTIONS if case.backend else 0))
         return Outcome(
             case, instances, quiet.quantile(0.99), probe.quantile(0.99), probe.quantile(1), probe.refused,
             served, before, peak, after, left,
@@ -108,12 +118,14 @@ def _config(
     silence: Callable[[], object] = int
     if case.backend == "memory":
         backend = ['backend = "memory"']
-    elif case.backend == "silent redis":
+    elif case.backend:
         from wasmplex.testing.servers import RedisServer
 
         server = stack.enter_context(RedisServer())
-        silence = server.pause
+        if case.backend == "silent redis":
+            silence = server.pause
         backend = ['backend = "redis"', f'url = "{server.url}"', 'timeout = "60s"']
+    entries = 20_000 if case.path.startswith(("/entries", "/listings")) else 1
     file = folder / "host.toml"
     file.write_text(
         "\n".join(
@@ -128,7 +140,7 @@ def _config(
                 f'limits = {{ timeout = "{case.timeout}s", {case.limits} }}',
                 f"instances = {{ max = {instances}, queue = {instances}, reuse = {case.reuse} }}",
                 *(_TOLD if case.backend else ['trigger.http = { path = "/", host = "evil" }']),
-                *(line.replace("FOLDER", str(furnished(folder))) for line in case.own),
+                *(line.replace("FOLDER", str(furnished(folder, entries))) for line in case.own),
                 *(['[workload.evil.default."wasmcloud:keyvalue"]', *backend] if backend else []),
             ]
         )
@@ -151,12 +163,12 @@ backend = "memory"
 """.splitlines()
 
 
-def furnished(folder: Path) -> Path:
-    """Return a directory with what cases read: a file of 64 MiB, and a directory of 20,000 entries."""
+def furnished(folder: Path, entries: int) -> Path:
+    """Return a directory with what cases read: a file of 64 MiB, and a directory of so many entries."""
     made = folder / "data"
     if not made.exists():
         (made / "many").mkdir(parents=True)
-        for number in range(20_000):
+        for number in range(entries):
             (made / "many" / f"entry-{number}").touch()
         with (made / "big").open("wb") as file:
             file.truncate(64 * MIB)

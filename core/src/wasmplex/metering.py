@@ -40,7 +40,7 @@ _INSTANCES: Final[tuple[tuple[str, Kind, str, str], ...]] = (
 )
 _BACKENDS: Final[tuple[tuple[str, Kind, str, str], ...]] = (
     ("open", "gauge", "wasmplex_backends_open", "Backends that are open."),
-    ("down", "gauge", "wasmplex_backends_down", "Open backends whose server is known to be down."),
+    ("down", "gauge", "wasmplex_backends_down", "Open backends that are known to be down."),
     ("bindings", "gauge", "wasmplex_backend_bindings", "Bindings that hold an open backend."),
     ("opened", "counter", "wasmplex_backends_opened", "Backends opened so far."),
     ("failed", "counter", "wasmplex_backend_failures", "Attempts to open a backend that failed."),

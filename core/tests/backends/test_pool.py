@@ -547,7 +547,7 @@ async def test_a_circuit_opens_when_the_server_is_down_and_closes_when_it_is_bac
             await until(lambda: not circuit.is_open)
         assert pool.statistics().total[-2:] == (0, 1)
         assert [record.getMessage() for record in caplog.records] == [
-            "backend store: the server cannot be reached", "backend store: the server answers again"
+            "backend store: it cannot be reached", "backend store: it answers again"
         ]  # fmt: skip
     assert pool.statistics().total.outages == 1
 

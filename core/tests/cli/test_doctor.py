@@ -67,7 +67,7 @@ def test_a_backend_that_does_not_answer(cli: Cli, home: Path) -> None:
     assert ended.code == 1
     assert "error: backend 'silent' does not answer" in ended.err
     assert "because: ConnectionRefusedError" in ended.err
-    assert "try: check that its server is up" in ended.err
+    assert "try: check that it is up" in ended.err
     assert "hunter2" not in ended.out + ended.err
     row = next(row for row in json.loads(cli("doctor", "--json").out)["backends"] if row["import"] == "store")
     assert (row["ok"], row["plugin"]) == (False, "plugin silent (silent.py)")

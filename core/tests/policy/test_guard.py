@@ -146,7 +146,7 @@ async def test_a_server_that_is_gone_is_suspected_once_and_then_spared() -> None
         await circuit.woken()
     assert circuit.is_suspected
     circuit.open()
-    with pytest.raises(Told, match="gone: the server is known to be down"):
+    with pytest.raises(Told, match="gone: the backend is known to be down"):
         await numbers.first()
 
 

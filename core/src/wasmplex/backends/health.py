@@ -87,11 +87,11 @@ async def _until_it_answers(backend: Backend, circuit: Circuit, voice: Voice, re
         if asked is not Asked.AWAY and not (asked is Asked.SLOW and circuit.is_open):
             break
         if not circuit.is_open:
-            voice.say(": the server cannot be reached%s", f" ({circuit.why})" if circuit.why else "")
+            voice.say(": it cannot be reached%s", f" ({circuit.why})" if circuit.why else "")
         circuit.open()
         await anyio.sleep(pause)
     if circuit.is_open:
-        voice.say(": the server answers again")
+        voice.say(": it answers again")
     elif circuit.why:  # it does not do what it is asked to, all the same
         circuit.refuse(circuit.why)
         refusal.listen()

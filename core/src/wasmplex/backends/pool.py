@@ -336,7 +336,7 @@ class BackendPool:
 
     def _too_slow(self, entry: _Entry) -> None:
         why = f"no answer within {self._open_timeout:g} s"
-        self._fail(entry, _cannot(entry, why, "check that its server is up and its address is right"))
+        self._fail(entry, _cannot(entry, why, "check that it is up and its address is right"))
 
     def _fail(self, entry: _Entry, failure: tuple[Diagnostic, ...]) -> None:
         self._counts.add(entry, "failed")

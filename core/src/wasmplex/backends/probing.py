@@ -61,7 +61,7 @@ async def _ask(
     backend: Backend, name: str, place: str, redactor: Redactor, patience: float
 ) -> Diagnostic | None:
     what = f"backend {name!r} does not answer"
-    fix = "check that its server is up and its settings are right"
+    fix = "check that it is up and its settings are right"
     with anyio.move_on_after(patience):
         try:
             await backend.probe()

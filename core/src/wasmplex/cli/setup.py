@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from wasmplex.errors import UsageError
@@ -68,7 +68,11 @@ class Setup:
             self.changes.look_at(config)
         registry = self.registry()
         assembly = await assemble(config, registry, os.environ, wasm_proposals=self.wasm_proposals)
-        return Planned(assembly, registry)
+        return Planned(self._part(assembly), registry)
+
+    def _part(self, assembly: Assembly) -> Assembly:
+        """Return what is planned with this process's part of what is for all together."""
+        return replace(assembly, memory=max(1, assembly.memory // self.workers))
 
 
 def _require_workloads(config: HostConfig) -> None:

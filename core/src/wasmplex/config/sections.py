@@ -179,7 +179,8 @@ class HostSection(_Section):
     """What the host calls itself when it says that it serves."""
     memory: Annotated[Size, AfterValidator(positive)] | None = None
     """What all instances of all workloads may have together, and what is in flight for them; further ones
-    wait, 503 over HTTP at last. Three quarters of the machine's or container's memory if absent."""
+    wait, 503 over HTTP at last. Three quarters of the machine's or container's memory if absent. Of several
+    `--workers` each has an equal part."""
     backend_idle_ttl: Duration = 0.0
     """How long a backend stays open after its last binding has gone; then it is closed. 0s: at once."""
     backend_max_idle: Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=MAX_COUNT)] = 8

@@ -67,7 +67,7 @@ class Guard:
     :param timeout: seconds that an operation may take
     :param idle: seconds without progress that a stream may take; `timeout` if None
     :param granted: the interfaces that may be used, None for all
-    :param circuit: whether the server is known to be down
+    :param circuit: whether the backend is known to be down
     :param plugin: who brought the backend, for the log
     :param label: the import, for the log
     """
@@ -104,7 +104,7 @@ class Guard:
         if self.granted is not None and interface not in self.granted:
             raise self.dialect(name, self.cases.denied(f"the configuration does not grant {interface}"))
         if self.circuit is not None and self.circuit.is_open:
-            raise self.dialect(name, self.cases.unavailable("the server is known to be down"))
+            raise self.dialect(name, self.cases.unavailable("the backend is known to be down"))
 
     def refusal(self, name: str, error: Exception) -> Exception:
         """Return what to raise to the guest for `error`, whatever it is."""

@@ -193,8 +193,8 @@ def _emit_counting(source: Source, pace: Any) -> None:
     """Emit the counting of a call, and the refusal of one too many."""
     if pace is not None:
         source.namespace["pace"] = pace
-        source.line("pace.calls+=1")
-        source.line("if pace.calls>pace.most: raise pace.refused()")
+        source.line("n=pace.few")
+        source.line("pace.few=n-1 if n else pace.more()")
 
 
 def _emit_arguments(source: Source, type: FuncType, context: bool, *, always_state: bool = False) -> str:
