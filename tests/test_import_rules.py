@@ -49,7 +49,7 @@ def test_the_host_imports_no_plugin() -> None:
 STRAIGHT = (
     "wasmplex.capabilities", "wasmplex.interfaces", "wasmplex.plugins", "wasmplex.policy", "wasmplex.routing",
     "wasmplex.testing", "wasmplex.triggers", "wasmplex.backends", "wasmplex.bridge", "wasmplex.config",
-    "wasmplex.cli", "wasmplex.component", "wasmplex.logs", "wasmplex.wit",
+    "wasmplex.cli", "wasmplex.component", "wasmplex.engine", "wasmplex.logs", "wasmplex.wit",
 )  # fmt: skip
 """The packages whose modules form no circle, imports for types alone included; more are to be added."""
 

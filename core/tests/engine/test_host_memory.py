@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmplex.component import read
-from wasmplex.engine import Engine, HostMemory, Linked
+from wasmplex.engine import Engine, Linked
 from wasmplex.engine.accounts import Account, MemoryBudget
+from wasmplex.engine.host_memory import HostMemory
 from wasmplex.errors import LimitExceeded, Trap
 from wasmplex.plugins.limits import Limits
 from wasmtime import wat2wasm

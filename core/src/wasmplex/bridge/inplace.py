@@ -32,7 +32,7 @@ from wasmplex.component.entities import Sort
 from wasmplex.component.memories import only_memory
 from wasmplex.component.scope import CORE_SORTS
 from wasmplex.component.shape import InstanceType, Shape
-from wasmplex.engine.host_memory import HostMemory
+from wasmplex.engine.accounts import LinearMemory
 from wasmplex.engine.inplace import IN_PLACE, Fill, InPlaceFunction
 from wasmplex.errors import ComponentError
 from wasmplex.plugins.contracts import HostFunction, HostFunctions
@@ -111,7 +111,7 @@ def _merged(before: ValueType, after: ValueType) -> ValueType:
     return with_children(before, [_merged(*pair) for pair in pairs])
 
 
-def locate(memories: Sequence[HostMemory]) -> HostMemory:
+def locate(memories: Sequence[LinearMemory]) -> LinearMemory:
     """Return the guest's own memory among those of an instance."""
     [found] = [memory for memory in memories if memory.maximum >> _PAGE_BITS not in _MARKS]
     return found

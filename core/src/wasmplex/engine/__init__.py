@@ -8,7 +8,6 @@ from __future__ import annotations
 from wasmplex.engine.accounts import MemoryBudget
 from wasmplex.engine.compiled import Compiled
 from wasmplex.engine.engine import Engine
-from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.linker import Linked
 from wasmplex.engine.resources import GuestResource
@@ -20,7 +19,6 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "GuestResource",
-    "HostMemory",
     "Instance",
     "Linked",
     "MemoryBudget",

@@ -11,16 +11,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wasmplex.engine.host_memory import HostMemory
-
-__all__ = ["HOST", "OWN", "Account", "MemoryBudget", "Tenant"]
+__all__ = ["HOST", "OWN", "Account", "LinearMemory", "MemoryBudget", "Tenant"]
 
 _OWN: Final = 8
 """The workloads have this part of a host's memory for themselves."""
@@ -29,6 +27,20 @@ _TIGHT, _EASY = 0.875, 0.75
 _MOMENT: Final = 0.02
 OWN: Final = "limits.memory"
 HOST: Final = "[host] memory"
+
+
+class LinearMemory(Protocol):
+    """A linear memory of an instance, see `wasmplex.engine.host_memory.HostMemory`."""
+
+    base: int
+    size: int
+    maximum: int
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return the bytes at [at, at + count)."""
+
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at [at, at + len(data))."""
 
 
 class Tenant:
@@ -166,7 +178,7 @@ class Account:
         self.limit = limit
         self.used = self.asked = 0
         self.refused = ""
-        self.memories: list[HostMemory] = []
+        self.memories: list[LinearMemory] = []
         self._prepaid = 0
 
     async def prepay(self, size: int, patience: float) -> bool:

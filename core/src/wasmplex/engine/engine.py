@@ -18,12 +18,11 @@ from wasmtime.component import Component
 from wasmplex.component.images import without_images
 from wasmplex.component.shape import Extern, InstanceType, Shape
 from wasmplex.engine import images, proposals
-from wasmplex.engine.accounts import MemoryBudget, Tenant
+from wasmplex.engine.accounts import LinearMemory, MemoryBudget, Tenant
 from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
-from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.images import KEPT, Image
 from wasmplex.engine.leaving import Cancelling
 from wasmplex.engine.linker import Linked, link
@@ -202,7 +201,7 @@ class Engine:
         workload: str,
         limits: Limits | None = None,
         tenant: Tenant | None = None,
-        locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None,
+        locate: Callable[[Sequence[LinearMemory]], LinearMemory] | None = None,
     ) -> Linked:
         """Link a component to the functions that serve its imports.
 

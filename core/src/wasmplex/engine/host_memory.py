@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from ctypes import CFUNCTYPE, c_size_t, c_void_p
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from wasmtime import _ffi
 
@@ -28,9 +28,8 @@ from wasmplex.engine.memory import RAW, U8, U64
 
 if TYPE_CHECKING:
     from wasmplex.engine.accounts import Account
-    from wasmplex.engine.images import Image
 
-__all__ = ["HostMemory", "MemoryCreator"]
+__all__ = ["Content", "HostMemory", "MemoryCreator"]
 
 _P = c_size_t
 _GET: Final = CFUNCTYPE(_P, _P, _P, _P)
@@ -154,6 +153,25 @@ def _give_back(base: int, length: int, is_open: int) -> None:
     pages.release(base, length)
 
 
+class Content(Protocol):
+    """What memories with a certain maximum begin with, see `wasmplex.engine.images.Image`."""
+
+    @property
+    def maximum(self) -> int:
+        """The limit, in bytes, by which they are told."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+
+    @property
+    def kept(self) -> int:
+        """How many memories with it are kept for the next instances."""
+
+    def memory(self, account: Account, capacity: int, guard: int) -> HostMemory:
+        """Return a memory that begins with it."""
+
+
 class _Making(threading.local):
     """The books of the instance that a thread is making."""
 
@@ -167,7 +185,7 @@ class MemoryCreator:
     :ivar making: the books of the instance that this thread is making
     """
 
-    def __init__(self, images: Iterable[Image] = ()) -> None:
+    def __init__(self, images: Iterable[Content] = ()) -> None:
         self.making = _Making()
         self._images = {image.maximum: image for image in images}
         self._live: dict[int, HostMemory] = {}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wasmplex.engine.host_memory import HostMemory
+from wasmplex.engine.accounts import LinearMemory
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.errors import LimitExceeded, Trap
 from wasmplex.wit.types import FuncType, ListType, Primitive
@@ -62,7 +62,7 @@ class Places:
 
     __slots__ = ("_kept", "_memory", "_next", "_workload")
 
-    def __init__(self, memory: HostMemory, workload: str) -> None:
+    def __init__(self, memory: LinearMemory, workload: str) -> None:
         self._memory = memory
         self._workload = workload
         self._kept: dict[int, memoryview] = {}

@@ -7,7 +7,7 @@ import ctypes
 import weakref
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wasmplex.engine import capi
 from wasmplex.engine.arena import Arena
@@ -24,10 +24,9 @@ from wasmplex.threads import OwnThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wasmplex.engine.accounts import Account
-    from wasmplex.engine.compiled import ExportEntry
-    from wasmplex.engine.host_memory import HostMemory
-    from wasmplex.engine.linker import Linked
+    from wasmplex.engine.accounts import Account, LinearMemory
+    from wasmplex.engine.compiled import Compiled, ExportEntry
+    from wasmplex.engine.leaving import Leaving
 
 __all__ = ["Instance", "Starting"]
 
@@ -35,6 +34,17 @@ _INSTANCE_WORDS = 2
 _FUNC_WORDS = 4
 _OBJECTS = 25
 """What a call under way is to the memory of the host."""
+
+
+class Origin(Protocol):
+    """What instances are made from, see `wasmplex.engine.linker.Linked`."""
+
+    compiled: Compiled
+    workload: str
+    limits: Limits
+    locate: Callable[[Sequence[LinearMemory]], LinearMemory] | None
+    leaving: Leaving
+    linker: int
 
 
 class Instance:
@@ -46,7 +56,7 @@ class Instance:
     :ivar state: room for what host functions keep per instance
     """
 
-    def __init__(self, linked: Linked, store: StoreState) -> None:
+    def __init__(self, linked: Origin, store: StoreState) -> None:
         self._linked = linked
         self._store = store
         self._taken = False
@@ -78,7 +88,7 @@ class Instance:
         return self._store.account
 
     @property
-    def memories(self) -> Sequence[HostMemory]:
+    def memories(self) -> Sequence[LinearMemory]:
         """Its linear memories in the order in which they were made."""
         return self._store.account.memories
 
@@ -110,7 +120,7 @@ class Instance:
         self._linked.leaving.add(calls)
 
     @property
-    def memory_in_place(self) -> HostMemory:
+    def memory_in_place(self) -> LinearMemory:
         """The memory that holds the bytes which functions take and give in place."""
         locate = self._linked.locate
         if locate is None:
@@ -357,6 +367,6 @@ class Starting:
         return self._instance
 
 
-def _end(store: StoreState, linked: Linked) -> None:
+def _end(store: StoreState, linked: Origin) -> None:
     """Close the store; `linked` is a parameter so that the callbacks outlive it."""
     store.close()

@@ -10,12 +10,11 @@ from typing import Any
 
 from wasmplex.component.shape import Import, InstanceType, NamedType
 from wasmplex.engine import capi
-from wasmplex.engine.accounts import Account, Tenant
+from wasmplex.engine.accounts import Account, LinearMemory, Tenant
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.compiled import Compiled, unsupported
 from wasmplex.engine.division import divide
 from wasmplex.engine.entry import uninterrupted_entry
-from wasmplex.engine.host_memory import HostMemory
 from wasmplex.engine.inplace import Fill, InPlaceFunction
 from wasmplex.engine.instance import Instance
 from wasmplex.engine.leaving import Leaving
@@ -54,7 +53,7 @@ class Linked:
         self.compiled = compiled
         self.workload = workload
         self.limits = limits
-        self.locate: Callable[[Sequence[HostMemory]], HostMemory] | None = None
+        self.locate: Callable[[Sequence[LinearMemory]], LinearMemory] | None = None
         self.share = Share()
         self.tenant = tenant
         self.leaving = Leaving(compiled.services.cancelling, limits.calls_in_flight)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import inspect
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from wasmplex.engine import capi
 from wasmplex.errors import LimitReached
 from wasmplex.wit.types import Resource
-
-if TYPE_CHECKING:
-    from wasmplex.engine.store import StoreState
 
 __all__ = ["GuestResource", "HostObjects", "Patterns", "dropped"]
 
@@ -154,6 +151,14 @@ def dropped(value: Any) -> None:
         raise TypeError(f"{type(value).__name__}.drop() must not be async: a guest does not wait for it")
 
 
+class Holder(Protocol):
+    """The store that the guest's handles belong to."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+
+
 class GuestResource:
     """A handle of a resource that the guest implements: opaque, good as argument of its own instance.
 
@@ -163,7 +168,7 @@ class GuestResource:
 
     __slots__ = ("_pointer", "_state", "owned", "type")
 
-    def __init__(self, state: StoreState, type: Resource, pointer: int, *, owned: bool) -> None:
+    def __init__(self, state: Holder, type: Resource, pointer: int, *, owned: bool) -> None:
         self._state = state
         self._pointer = pointer
         self.type = type
@@ -174,7 +179,7 @@ class GuestResource:
         """False once it was dropped, passed on as ``own``, or its instance has ended."""
         return self._pointer != 0 and not self._state.closed
 
-    def pointer_in(self, state: StoreState, type: Resource) -> int:
+    def pointer_in(self, state: Holder, type: Resource) -> int:
         """Return the C handle, if it is one of this store and type.
 
         :raises TypeError: if it is not, or no longer alive

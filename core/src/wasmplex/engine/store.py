@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from wasmplex.engine import capi
 from wasmplex.engine.accounts import Account
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from wasmplex.engine.instance import Instance
+    from wasmplex.engine.accounts import LinearMemory
     from wasmplex.engine.pace import Pace
     from wasmplex.engine.variants import Variant
 
@@ -37,6 +37,14 @@ _UNLIMITED = -1
 """What wasmtime bounds of each memory by itself: the account bounds all of them together."""
 _patterns: Final = Patterns()
 _known: Final = _patterns.known
+
+
+class Inhabitant(Protocol):
+    """The instance that lives in a store, as far as this is concerned; host functions are given it."""
+
+    @property
+    def memory_in_place(self) -> LinearMemory:
+        """The memory that holds the bytes which functions take and give in place."""
 
 
 class StoreState:
@@ -89,7 +97,7 @@ class StoreState:
         self._block = (ctypes.c_uint64 * 2)()
         self.flag = ctypes.addressof(self._block)
         self._out = self.flag + 8
-        self._instance: weakref.ref[Instance] | None = None
+        self._instance: weakref.ref[Inhabitant] | None = None
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
         self.bare: Any = None
@@ -105,14 +113,14 @@ class StoreState:
         STATES[self.ctx] = self
 
     @property
-    def instance(self) -> Instance:
+    def instance(self) -> Inhabitant:
         """The instance that lives in the store, for host functions that ask for it."""
         instance = self._instance() if self._instance is not None else None
         if instance is None:
             raise RuntimeError("a host function was called without an instance")
         return instance
 
-    def bind(self, instance: Instance) -> None:
+    def bind(self, instance: Inhabitant) -> None:
         """Name the instance that host functions are given."""
         self._instance = weakref.ref(instance)
 
