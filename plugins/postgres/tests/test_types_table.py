@@ -9,10 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
+from databases import opened
 from host_plugin_postgres.codecs import Codecs
 from wasmplex.testing.servers import PostgresServer
-
-from databases import opened
 
 pytestmark = pytest.mark.anyio
 
