@@ -1,8 +1,8 @@
 """Postgres through a guest, against asyncpg called directly, on one server and one event loop.
 
-``python benchmarks/postgres.py [--json FILE] [--quick]``. Both arms of a row run in turn, in short slices; the
-ratio is the median of the ratios of neighbouring slices. Each call of a guest has a session of its own, which is
-reset: the baseline is asyncpg's pool, which resets too. `bare` is one connection that is never reset.
+``python benchmarks/postgres.py [--json FILE] [--quick]``. The arms of a row run in turn, in short slices.
+The ratio is the median of the ratios of neighbouring slices. Each call of a guest has a session of its own
+that is reset: the baseline is asyncpg's pool, which resets too. `bare` is one connection that never is.
 """
 
 from __future__ import annotations

@@ -122,7 +122,14 @@ class Dialer:
             connection = await self._dial(user)
         named = self._settings.prepared_statements
         try:
-            return Link(connection, self._catalogue, self._name(user), named=named, opening=self._opening())
+            return Link(
+                connection,
+                self._catalogue,
+                user,
+                named=named,
+                opening=self._opening(),
+                shown=self._settings.application_name,
+            )
         except BaseException:
             connection.terminate()
             raise

@@ -147,11 +147,19 @@ class Link:
 
     :param named: whether prepared statements outlive their transaction
     :param opening: what each transaction begins with, where settings of the session cannot be relied on
+    :param shown: what the server's views call it, whoever uses it
     :ivar user: whose session it was last
     """
 
     def __init__(
-        self, connection: Any, catalogue: Catalogue, user: str, *, named: bool = True, opening: str = ""
+        self,
+        connection: Any,
+        catalogue: Catalogue,
+        user: str,
+        *,
+        named: bool = True,
+        opening: str = "",
+        shown: str | None = None,
     ) -> None:
         self.connection = connection
         self.user = user
@@ -163,6 +171,7 @@ class Link:
         self._numbers = itertools.count(1)
         self._named = named
         self._opening = opening
+        self._shown = shown
         self._register()
 
     @property
@@ -178,7 +187,7 @@ class Link:
 
     async def greet(self, user: str) -> None:
         """Tell the server whose session it is from now on."""
-        if user != self.user and self._named:
+        if user != self.user and self._named and self._shown is None:
             await self.simple(f"SET application_name = {quoted(user)}")
         self.user = user
 
@@ -266,7 +275,9 @@ class Link:
 
     async def begin(self) -> None:
         """Begin a transaction, where it cannot be done in the message that executes."""
-        await self.simple(f"BEGIN;{self._opening}SET LOCAL application_name = {quoted(self.user)}")
+        await self.simple(
+            f"BEGIN;{self._opening}SET LOCAL application_name = {quoted(self._shown or self.user)}"
+        )
 
     # ------------------------------------------------------------ the end of a session
 
@@ -291,7 +302,7 @@ class Link:
             end = "COMMIT;" if commit else "ROLLBACK;"
         gone = "".join(f'DEALLOCATE "{name}";' for name in self._forgotten)
         self._forgotten.clear()
-        name = f"SET application_name = {quoted(self.user)};" if self._named else ""
+        name = f"SET application_name = {quoted(self._shown or self.user)};" if self._named else ""
         return f"{end}{_RESET}{gone}{name}{_FOREIGN}"
 
     async def _clean(self, tag: str) -> None:
