@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from databases import opened
 from host_plugin_postgres import PostgresProvider, PostgresSettings
 from host_plugin_postgres.urls import parse
-from wasmplex.plugin import BackendError, OpenContext, SecretStr
+from wasmplex.plugin import BackendError, OpenContext, SecretStr, SecretUrl
 from wasmplex.testing.servers import PostgresServer, ServerMissing
 from wasmplex.testing.servers.process import free_port
 
@@ -131,7 +132,7 @@ async def test_what_sessions_begin_with(postgres_server: PostgresServer) -> None
             "DROP ROLE IF EXISTS beginner; CREATE ROLE beginner; CREATE SCHEMA IF NOT EXISTS own"
         )
     for prepared in (True, False):
-        settings = {
+        settings: dict[str, Any] = {
             "role": "beginner",
             "search_path": "own, public",
             "statement_timeout": 7.0,
@@ -163,7 +164,7 @@ async def test_a_password_that_changes(postgres_server: PostgresServer) -> None:
     async with opened(postgres_server.url) as database:
         await database.batch("DROP ROLE IF EXISTS changer; CREATE ROLE changer LOGIN PASSWORD 'old'")
         now = PostgresSettings(
-            url=postgres_server.url, user="changer", password=SecretStr("old"), database="postgres"
+            url=SecretUrl(postgres_server.url), user="changer", password=SecretStr("old"), database="postgres"
         )
 
         async def reread() -> PostgresSettings:

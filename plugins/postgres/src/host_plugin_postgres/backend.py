@@ -65,8 +65,26 @@ class Postgres(PostgresBackend):
     async def batch(self, user: str, sql: str) -> None:
         """Execute statements; see `PostgresBackend.batch`."""
         check(sql)
-        if not is_empty(sql):
+        if is_empty(sql):
+            return
+        if self._settings.prepared_statements:
             await self._session(user, lambda link: link.simple(sql))
+        else:
+            await self._batch_in_a_transaction(user, sql)
+
+    async def _batch_in_a_transaction(self, user: str, sql: str) -> None:
+        """Keep one session of the server until it is reset, where the next message may go to another one."""
+
+        async def use(link: Link) -> Link:
+            await link.begin()
+            await link.simple(sql)
+            return link
+
+        link = await self._taken(user, use)
+        try:
+            await self.pool.finish(link, commit=True)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error) from error
 
     async def prepare(self, user: str, sql: str) -> Statement:
         """Have the server prepare a statement; see `PostgresBackend.prepare`."""
