@@ -16,7 +16,9 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from wasmplex.capabilities.messaging import Message, MessagingBackend
 from wasmplex.config import load
+from wasmplex.errors import UsageError
 from wasmplex.host import Host
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
@@ -54,6 +56,33 @@ class WasmHost:
         """
         name = workload or next(iter(self.host.workloads))
         return self._portal.call(partial(self.host.call, name, export, *args))
+
+    def publish(self, subject: str, body: bytes, *, workload: str = "") -> None:
+        """Send a message through the broker that a workload's ``trigger.messaging`` takes messages from.
+
+        :param workload: its name, where there are several
+        :raises wasmplex.capabilities.messaging.MessagingError: if the broker does not take it
+        :raises wasmplex.errors.UsageError: if there is no such trigger
+        """
+        broker, namespace = self._broker(workload)
+        self._portal.call(broker.publish, namespace, Message(subject, body))
+
+    def request(self, subject: str, body: bytes, *, seconds: float = 10.0, workload: str = "") -> bytes:
+        """Send a request in the same way, and return the body of the answer.
+
+        :raises wasmplex.capabilities.messaging.MessagingError: if nobody answers
+        """
+        broker, namespace = self._broker(workload)
+        return self._portal.call(broker.request, namespace, Message(subject, body), seconds).body
+
+    def _broker(self, workload: str) -> tuple[MessagingBackend, str]:
+        for binding in self.host.trigger_bindings("messaging"):
+            if binding.workload.name == (workload or binding.workload.name) and binding.source is not None:
+                assert isinstance(binding.source.backend, MessagingBackend)
+                return binding.source.backend, binding.source.namespace
+        raise UsageError(
+            "no workload has a trigger.messaging", fix="workload={'trigger': {'messaging': ...}}"
+        )
 
 
 class HostFactory:
