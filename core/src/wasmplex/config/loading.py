@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from wasmplex.config.bindings import read_bindings
 from wasmplex.config.document import Document, assignment, quoted
+from wasmplex.config.handlers import TRIGGER, split_handlers
 from wasmplex.config.model import (
     AdminConfig,
     BackendsConfig,
@@ -170,7 +171,9 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
     component, dirs = _files(reader, path, table)
     env = _env(reader, path)
     triggers = _triggers(reader, path)
-    bindings = read_bindings(reader, path)
+    bindings, handlers = split_handlers(read_bindings(reader, path))
+    if handlers:
+        triggers[TRIGGER] = (*triggers.get(TRIGGER, ()), *handlers)
     if section is None:
         return None
     return WorkloadConfig(

@@ -1,0 +1,79 @@
+"""wasmCloud's words for who is called with messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+from wasmplex.config import HostConfig, load
+from wasmplex.errors import UsageError
+from wasmplex.host import Host
+
+GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
+ENTRY = """
+[workload.shop]
+component = "{component}"
+default."wasmcloud:keyvalue".backend = "memory"
+import.audit.backend = "memory"
+[[workload.shop.host_interfaces]]
+namespace = "wasmcloud"
+package = "messaging"
+interfaces = {interfaces}
+config = {{ backend = "in-memory", {config} }}
+"""
+
+
+def loaded(tmp_path: Path, config: str, interfaces: str = '["handler"]') -> HostConfig:
+    path = tmp_path / "host.toml"
+    path.write_text(ENTRY.format(component=GUESTS / "handler.wasm", interfaces=interfaces, config=config))
+    return load(path)
+
+
+def test_an_entry_is_a_table_of_the_trigger(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, 'subscriptions = "a.*, b.>", consumer_group = "g", max_in_flight = "7", max_messages = 9'
+    )
+    (table,) = config.workloads["shop"].triggers["messaging"]
+    assert table.values == {
+        "subjects": ["a.*", "b.>"], "queue_group": "g", "max_in_flight": 7, "backend": "memory",
+        "max_messages": 9,
+    }  # fmt: skip
+    assert table.where("subjects").line == 10
+    assert [binding.label for binding in config.workloads["shop"].bindings] == ["audit", None]
+
+
+def test_what_is_imported_as_well_is_what_messages_come_through(tmp_path: Path) -> None:
+    config = loaded(tmp_path, 'subscriptions = "a", consumer_group = "broadcast"', '["consumer", "handler"]')
+    (table,) = config.workloads["shop"].triggers["messaging"]
+    assert table.values == {"subjects": ["a"], "broadcast": True}
+    (binding,) = [b for b in config.workloads["shop"].bindings if b.package == "wasmcloud:messaging"]
+    assert binding.interfaces == frozenset({"consumer"})
+    assert not binding.settings.values
+
+
+@pytest.mark.anyio
+async def test_a_host_takes_it(tmp_path: Path) -> None:
+    config = await anyio.to_thread.run_sync(loaded, tmp_path, 'subscriptions = "a.*"')
+    async with Host(config) as host:
+        (binding,) = host.trigger_bindings("messaging")
+        assert binding.settings.subjects == ("a.*",)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('consumer_group = "g"', "subjects"),
+        ('subscriptions = "a..b"', "a token of the pattern is empty"),
+        ('subscriptions = "a", admission_wait = "3s"', "admission_wait"),
+    ],
+)
+async def test_what_an_entry_must_not_say(tmp_path: Path, config: str, said: str) -> None:
+    read = await anyio.to_thread.run_sync(loaded, tmp_path, config)
+    with pytest.raises(UsageError) as error:
+        async with Host(read):
+            pass
+    assert said in str(error.value)
+    assert "host.toml:" in str(error.value)
