@@ -39,8 +39,10 @@ LIFETIME = 5.0
 _NO_CONSUMER = 10014
 _NO_MESSAGE = {10037, 10043, 10057}
 _OVERLAP = 10065
-_IN_FLIGHT = 20_000
-"""Messages of a consumer that may be without an outcome, those that wait for another delivery included."""
+_PENDING, _PENDING_EACH = 256, 16
+"""Messages of a consumer that may be without an outcome, those that wait for another delivery included: so
+many, or so many for each call that may be under way. A server that is slow to note outcomes delivers no more
+until it has: it would deliver again what has been handled."""
 
 
 class JetStream:
@@ -226,6 +228,7 @@ class JetStream:
 
     def _wanted(self, name: str, subscription: Subscription) -> dict[str, Any]:
         subjects = list(subscription.subjects)
+        pending = max(_PENDING, _PENDING_EACH * subscription.max_in_flight)
         filters = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
         return {
             "durable_name": name,
@@ -233,7 +236,7 @@ class JetStream:
             "ack_policy": "explicit",
             "ack_wait": int(subscription.ack_wait * 10**9),
             "max_deliver": -1,
-            "max_ack_pending": 1 if subscription.ordered else _IN_FLIGHT,
+            "max_ack_pending": 1 if subscription.ordered else pending,
             "metadata": {OWNER: subscription.owner},
             **filters,
         }
