@@ -9,7 +9,9 @@ import anyio
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from wasmplex.bridge.transport import CALL_MARKS
 from wasmplex.engine import Engine, EngineSettings
+from wasmplex.engine.text import assemble
 from wasmplex.wit.types import ListType, Option, Primitive, ResultType, TupleType, ValueType
 
 from .echo import echo, running
@@ -110,3 +112,32 @@ async def test_calls_leave_nothing_behind_for_the_next(
     ):
         for value in more:
             assert await instance.call("out#f0", value) == value
+
+
+MARKED = """(component
+  (import "in" (instance $in (export "f" (func (param "b" (list u8)) (result (list u8))))))
+  (core module $L (memory (export "memory") 2 LIMIT)
+    (global $top (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.get $top) (global.set $top (i32.add (global.get $top) (local.get 3)))))
+  (core instance $l (instantiate $L))
+  (alias core export $l "memory" (core memory $mem))
+  (alias core export $l "realloc" (core func $realloc))
+  (core func $f (canon lower (func $in "f") (memory $mem) (realloc $realloc)))
+  (core module $M (import "h" "f" (func $f (param i32 i32 i32)))
+    (func (export "g") (param i32 i32) (result i32)
+      (call $f (local.get 0) (local.get 1) (i32.const 16)) (i32.const 16)))
+  (core instance $m (instantiate $M (with "h" (instance (export "f" (func $f))))))
+  (func (export "g") (param "b" (list u8)) (result (list u8))
+    (canon lift (core func $m "g") (memory $mem) (realloc $realloc))))"""
+"""A guest that reverses bytes by an import, and whose memory declares a limit."""
+
+
+@pytest.mark.parametrize("limit", [pages for m in CALL_MARKS.values() for pages in (m.calls, m.buffers)])
+async def test_a_guest_may_declare_the_limits_by_which_adapters_memories_are_told(limit: int) -> None:
+    wasm = assemble(MARKED.replace("LIMIT", str(limit)))
+    async with (
+        Engine(EngineSettings(use_cache=False)) as engine,
+        running(engine, wasm, {"in": {"f": lambda data: data[::-1]}}) as instance,
+    ):
+        assert await instance.call("g", b"abc") == b"cba"

@@ -203,7 +203,7 @@ def prepare(side: Side, instance: Any, transport: Transport, which: str) -> None
     for memory in instance.memories if which != "above" else reversed(instance.memories):
         found.setdefault(memory.maximum >> 16, memory)
     side.calls = found[marks.calls]
-    if marks.buffers in found:
+    if marks.buffers in found and marks.pointed in found:  # it has streams
         side.buffers = (found[marks.buffers], found[marks.pointed])
 
 
