@@ -11,11 +11,17 @@ import hiredis
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
-__all__ = ["MOST", "Wire"]
+from host_plugin_redis.reading import Reading
+
+__all__ = ["MOST", "UNWANTED", "Wire"]
 
 
 MOST = 1024
 """Commands that may be under way: those that nobody waits for any more are kept until they are answered."""
+
+
+UNWANTED = 8
+"""Answers to come from which on it is cheaper to connect anew than to read what nobody waits for."""
 
 
 class Waiting(NamedTuple):
@@ -28,11 +34,13 @@ class Waiting(NamedTuple):
 class Wire(asyncio.Protocol):
     """The protocol of a connection.
 
+    :param reading: counts what comes on this and other connections
     :ivar retired: True for one that gets no more commands
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading | None = None) -> None:
         self.retired = False
+        self._reading = reading or Reading()
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[Waiting] = deque()
@@ -86,6 +94,11 @@ class Wire(asyncio.Protocol):
         """Send one command after the other, and throw the answers away; errors are those of `command`."""
         for words in several:
             await self.command(*words)
+
+    def drop_if_unwanted(self) -> None:
+        """Close the connection if many answers are to come that nobody waits for any more."""
+        if not self._wanted and len(self._waiting) >= UNWANTED:
+            self.abort()
 
     def retire_if_silent(self, patience: float) -> None:
         """Send nothing more on a connection that owes an answer and has been silent for `patience` seconds.
@@ -142,6 +155,8 @@ class Wire(asyncio.Protocol):
                     self._writable.set()
                 if not answer.done():
                     answer.set_result(reply)
+            if self._transport is not None:
+                self._reading.came(len(data), self._transport)
         except (hiredis.ProtocolError, IndexError):  # not Redis, or an answer that nobody asked for
             self.abort()
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
+from host_plugin_redis.reading import Reading
 from host_plugin_redis.wire import Wire
 
 __all__ = ["Address", "Dial", "Wires"]
@@ -49,6 +50,7 @@ class Wires:
         self._limit = limit
         self._patience = patience
         self._wires: list[Wire] = []
+        self._reading = Reading()
         self._opening = asyncio.Lock()
         self._closed = False
 
@@ -61,11 +63,14 @@ class Wires:
         wire = self._free()
         if wire is None:
             async with self._opening:
-                wire = self._free() or await self._open()
+                wire = self._free()  # by its length, one that is idle would be nothing
+                if wire is None:
+                    wire = await self._open()
         try:
             return await wire.command(*words)
         except asyncio.CancelledError:
             wire.retire_if_silent(self._patience / 2)
+            wire.drop_if_unwanted()
             raise
 
     async def aclose(self) -> None:
@@ -127,14 +132,19 @@ class Wires:
             await wire.commands(fresh)
             self._greeting = fresh
 
+    def _wire(self) -> Wire:
+        return Wire(self._reading)
+
     async def _connect(self, address: Address) -> Wire:
         loop = asyncio.get_running_loop()
         if isinstance(address, str):
-            _, wire = await loop.create_unix_connection(Wire, address)
+            _, wire = await loop.create_unix_connection(self._wire, address)
             return wire
         host, port = address
         name = host if self._tls else None
-        transport, wire = await loop.create_connection(Wire, host, port, ssl=self._tls, server_hostname=name)
+        transport, wire = await loop.create_connection(
+            self._wire, host, port, ssl=self._tls, server_hostname=name
+        )
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return wire
