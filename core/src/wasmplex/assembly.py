@@ -118,7 +118,7 @@ def _plan(
     try:
         shape = read(wasm)
     except ComponentError as error:
-        file, table = str(workload.component), str(workload.location)
+        file, table = str(workload.component), str(workload.table.where("component"))
         raise ComponentError(
             [
                 Diagnostic(d.what, ", ".join(filter(None, (file, d.where, table))), d.why, d.fix)

@@ -63,7 +63,10 @@ def test_inspecting_what_is_not_there(cli: Cli) -> None:
     [
         ('"memory"', '"memroy"', "did you mean 'memory'?", 1),
         ("import.cache", "import.cahce", "did you mean 'cache'?", 1),
-        ("path =", "pth =", "did you mean 'path'?", 2),  # and the path is missing
+        ("path =", "pth =", "did you mean 'path'?", 1),  # the path is not missing, too
+        ('path = "store.db"', "", 'try: path = "..."', 1),
+        ('component = "kv.wasm"', 'componnt = "kv.wasm"', "did you mean 'component'?", 1),
+        ('"kv.wasm"', '"host.toml"', ", byte 0x0, host.toml:2 (workload.kv.component)", 1),
         ('backend = "memory"\n', "", "cache", 1),
         ("[workload.kv]", "[workload.kv]\nlimit = 1", "did you mean 'limits'?", 1),
         ("[workload.kv]", "[workload.kv]\nlimits.memory = '1 lb'", "not a size", 1),

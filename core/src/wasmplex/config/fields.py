@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -58,7 +59,7 @@ def misplaced(model: type[BaseModel], path: KeyPath, name: str) -> str:
 def example(model: type[BaseModel], path: KeyPath, file: str) -> str:
     """Return a line that sets the key at `path` in `file`: the field's own example, or one by its type."""
     for field in fields_at(model, path):
-        is_text = any(part is str or is_secret_type(part) for part in parts_of(field.annotation))
+        is_text = any(part in (str, Path) or is_secret_type(part) for part in parts_of(field.annotation))
         value = show(field.examples[0]) if field.examples else '"..."' if is_text else "..."
         return assignment(str(path[-1]), value, file)
     return ""

@@ -20,7 +20,7 @@ from wasmplex.escaping import escape
 from wasmplex.redaction import Redactor
 from wasmplex.settings import Settings
 
-__all__ = ["validate"]
+__all__ = ["is_missing", "meant", "validate"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -51,6 +51,21 @@ def validate(
     return instance, []
 
 
+def meant(key: str, known: Iterable[str]) -> str:
+    """Return which of the `known` keys an unknown one is taken for, empty if it is like none."""
+    guess = nearest(key, known)
+    return guess.split("'")[1] if guess.startswith("did you") else ""
+
+
+def is_missing(diagnostic: Diagnostic, key: str, where: str) -> bool:
+    """Say whether a diagnostic is about a key that is missing in the table at `where`."""
+    return diagnostic.what == _missing(key) and diagnostic.where == where
+
+
+def _missing(key: str) -> str:
+    return f"the key {show(key)} is missing"
+
+
 class _Report:
     def __init__(
         self, table: Table, model: type[Settings], resolved: Mapping[str, Any], known: frozenset[str]
@@ -72,7 +87,16 @@ class _Report:
             if old and new.why and new.why not in old.why:
                 new = Diagnostic(new.what, new.where, f"{old.why}, or {new.why}", old.fix or new.fix)
             found[new.what, new.where] = new
-        return list(found.values())
+        misspelt = {
+            (self._where(error["loc"][:-1]), self._meant(error["loc"]))
+            for error in errors
+            if error["type"] == "extra_forbidden"
+        }
+        return [d for d in found.values() if not any(is_missing(d, key, place) for place, key in misspelt)]
+
+    def _meant(self, path: KeyPath) -> str:
+        """Return the key that an unknown one stands for, empty if it is like none."""
+        return meant(str(path[-1]), names_at(self._model, path[:-1]))
 
     def failed(self, error: Exception) -> Diagnostic:
         """Report a validator that raised what validators do not raise."""
@@ -100,9 +124,10 @@ class _Report:
         return Diagnostic(what, self._where(path), fix=nearest(name, names))
 
     def _missing(self, path: KeyPath) -> Diagnostic:
-        what = f"the key {show(path[-1])} is missing"
         return Diagnostic(
-            what, self._where(path[:-1]), fix=example(self._model, path, self._table.location.file)
+            _missing(str(path[-1])),
+            self._where(path[:-1]),
+            fix=example(self._model, path, self._table.location.file),
         )
 
     def _refused(self, error: ErrorDetails) -> Diagnostic:

@@ -13,6 +13,7 @@ from wasmplex.config.fields import names_at
 from wasmplex.config.model import Table
 from wasmplex.config.references import UNRESOLVED, attempt
 from wasmplex.config.secrecy import hidden
+from wasmplex.config.validation import is_missing, meant
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.settings import Settings
 
@@ -66,6 +67,9 @@ def split(
     if backend is not None:
         second, found = _part(table, resolved, backend, theirs)
         problems += [problem for problem in found if problem not in problems]
+    misspelt = {meant(key, ours | theirs) for key in resolved.keys() - ours - theirs - common}
+    place = str(table.location)
+    problems = [d for d in problems if not any(is_missing(d, key, place) for key in misspelt)]
     if problems or first is None or second is None:
         return None, problems
     namespace = resolved.get(_NAMESPACE) if backend is not None else None
