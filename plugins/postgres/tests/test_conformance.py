@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from host_plugin_postgres import PostgresProvider
-from wasmplex.testing import PostgresConformance
+from wasmplex.testing import EVENT_LOOPS, PostgresConformance
+from wasmplex.testing.loops import EventLoop, everything
 from wasmplex.testing.postgres import ContractDriver
 from wasmplex.testing.servers import PostgresServer, ServerMissing
 
@@ -17,7 +18,9 @@ VARIABLE = "WASMPLEX_TEST_POSTGRES"
 
 class TestPostgres(PostgresConformance):
     provider = PostgresProvider()
-    examples = 10
+    examples = 10 if everything() else 4
+    # Guests of the draft are in tests/test_postgres_run.py as well.
+    drivers = PostgresConformance.drivers if everything() else PostgresConformance.drivers[:2]
 
     @pytest.fixture
     def settings(self, postgres_server: PostgresServer) -> Mapping[str, Any]:
@@ -28,8 +31,14 @@ class TestOlderPostgres(PostgresConformance):
     """PostgreSQL 15, as Debian has it."""
 
     provider = PostgresProvider()
-    examples = 2
+    examples = 1
     drivers = (ContractDriver,)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def anyio_backend(cls) -> EventLoop:
+        """Run on one event loop: it is the server that is another one."""
+        return next(iter(EVENT_LOOPS.values()))
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -231,3 +231,19 @@ def test_a_url_that_is_none_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|port|host") as caught:
         parse(url)
     assert "ret" not in str(caught.value).replace("require", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u@h/db?sslmod=require", 'unknown key "sslmod"; did you mean "sslmode"'),
+        ("postgresql://u@h/db?pool_size=3", "write it as a key of the binding"),
+        ("postgresql://u@h/db?sslmode=verify", "sslmode in the URL is none of disable"),
+        ("mysql://u@h/db", "must start with postgresql://"),
+        ("postgresql://u@h:99999/db", "a port is not a number"),
+        ("postgresql:///db?host=a,b&port=1,2,3", "one port for each host"),
+    ],
+)
+def test_a_url_that_is_wrong(url: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse(url)

@@ -20,7 +20,7 @@ from wasmplex.testing.servers import PostgresServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-ROWS = 1_000_000 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 150_000
+ROWS = 1_000_000 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 60_000
 GUESTS = 100 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 40
 TIMEOUT, SECONDS = 1007, 0.7
 """What the guest returns for the case `timeout` of a query, and the binding's timeout."""
