@@ -37,3 +37,13 @@ def test_what_a_host_has_none_of_is_named(tmp_path: Path) -> None:
     assert "'n' in it is an instance" in instance
     assert "function 'f'" in error
     assert "error-context" in error
+
+
+def test_names_of_what_the_host_adds_are_its_own(tmp_path: Path) -> None:
+    [import_, export] = reasons(
+        tmp_path,
+        """(import "wasmplex:bridge/exports" (instance $i (export "f" (func))))
+      (export "wasmplex-call" (func $i "f"))""",
+    )
+    assert "'wasmplex:bridge/' are those of what the host adds" in import_
+    assert "'wasmplex-' are those of what the host adds" in export

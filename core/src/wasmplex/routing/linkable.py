@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from wasmplex.component.shape import (
     ComponentType,
@@ -29,14 +30,30 @@ _KINDS: dict[type, str] = {
 
 
 def unlinkable(shape: Shape, workload: WorkloadConfig) -> list[Diagnostic]:
-    """Return what cannot be linked of a component's imports: the import, the function, the type, and why."""
+    """Return what cannot be linked of a component: the import or export, the function, the type, and why."""
     where = str(workload.table.where("component"))
     return [
-        Diagnostic(f"import {item.name!r} cannot be linked", where, why)
-        for item in shape.imports
-        if isinstance(item.type, (InstanceType, FuncType))
-        for why in _reasons(item)
-    ]
+        *(
+            Diagnostic(f"import {item.name!r} cannot be linked", where, why)
+            for item in shape.imports
+            if isinstance(item.type, (InstanceType, FuncType))
+            for why in _reasons(item)
+        ),
+        *(
+            Diagnostic(
+                f"{what} {item.name!r} cannot be linked", where,
+                f"names that begin with {begin!r} are those of what the host adds to a component",
+                "give it another name",
+            )
+            for what, items in (("import", shape.imports), ("export", shape.exports))
+            for item in items
+            for begin in _OURS
+            if item.name.startswith(begin)
+        ),
+    ]  # fmt: skip
+
+
+_OURS: Final = ("wasmplex-", "wasmplex:bridge/")
 
 
 def _reasons(item: Import) -> Iterator[str]:
