@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from wasmplex.component import read
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.config import load
 from wasmplex.errors import Diagnostic, RoutingError
 from wasmplex.plugins import Registry
 from wasmplex.routing import plan
+from wasmplex.routing.lookalikes import lookalikes
 from wasmplex.wit.served import served
 from wasmplex.wit.source import parse
 from wasmplex.wit.types import (
@@ -144,3 +146,25 @@ def test_every_package_that_is_served_can_be_read() -> None:
     assert served("wasi:keyvalue", "0.9.0") is None
     assert served("wasi:nn") is None
     assert served("../wit:wasi") is None
+
+
+@pytest.mark.parametrize(
+    "guest",
+    [
+        "kvthree",
+        "kvaforward-labelled",
+        "courier",
+        "courier-old",
+        "pgforward",
+        "pgforward-draft",
+    ],
+)
+def test_what_guests_import_is_known_by_its_functions(guest: str) -> None:
+    component = read((Path(__file__).parents[3] / f"tests/guests/built/{guest}.wasm").read_bytes())
+    labelled = [import_ for import_ in component.imports if import_.label is not None]
+    assert labelled
+    for import_ in labelled:
+        assert isinstance(import_.type, InstanceType)
+        assert [found.interface for found in lookalikes(import_.type, Registry(disable=""))] == [
+            import_.interface
+        ]

@@ -27,6 +27,8 @@ from wasmplex.plugins.triggers import ExportAdapter, TriggerBinding
 from wasmplex.policy import Dialect
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Variant
+from wasmplex.wit.served import served
+from wasmplex.wit.source import WitPackage
 
 __all__ = ["WasmcloudMessaging", "WasmcloudMessaging02"]
 
@@ -94,6 +96,10 @@ class WasmcloudMessaging(InterfaceProvider):
     capability = "messaging"
     settings = MessagingSettings
     routes_by_resource = frozenset({"types"})
+
+    def wit(self) -> WitPackage | None:
+        """Return the text that comes with the host."""
+        return served(self.package, self.version)
 
     def __init__(self, dialect: Dialect = _typed) -> None:
         self._dialect = dialect

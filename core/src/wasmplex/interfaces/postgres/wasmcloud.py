@@ -23,6 +23,8 @@ from wasmplex.plugins.contracts import (
 )
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.values import Err, Variant
+from wasmplex.wit.served import served
+from wasmplex.wit.source import WitPackage
 
 __all__ = ["WasmcloudPostgres", "WasmcloudPostgresDraft"]
 
@@ -76,6 +78,10 @@ class WasmcloudPostgres(InterfaceProvider):
     capability = "postgres"
     settings = PostgresPolicySettings
     routes_by_resource = frozenset({"types"})
+
+    def wit(self) -> WitPackage | None:
+        """Return the text that comes with the host."""
+        return served(self.package, self.version)
 
     @asynccontextmanager
     async def bind(self, workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
