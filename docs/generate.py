@@ -39,6 +39,7 @@ TABLES = [
     ("[[workload.NAME.host_interfaces]]", "wasmplex.config.sections:HostInterfaceSection", ""),
     ('[workload.NAME.default."wasi:http"]', "host_plugin_wasi.http_settings:OutgoingSettings",
      "host-plugin-wasi; and `import.LABEL` of an `outgoing-handler` with a label"),
+    ("a blob-store binding", "wasmplex.interfaces.blobstore.policy:BlobStoreSettings", "besides those above"),
     ("a key-value binding", "wasmplex.interfaces.keyvalue.policy:KeyValueSettings", "besides those above"),
     ("a messaging binding", "wasmplex.interfaces.messaging.policy:MessagingSettings", "besides those above"),
     ("a Postgres binding", "wasmplex.interfaces.postgres.policy:PostgresPolicySettings",
@@ -71,9 +72,10 @@ def _backends() -> Iterator[tuple[str, str, str]]:
         described = tomllib.loads(project.read_text())["project"]
         for name, module in sorted(described.get("entry-points", {}).get("wasmplex.plugins", {}).items()):
             providers = [p for p in import_module(module).wasmplex_backends() if p.name == name]
-            for model in dict.fromkeys(provider.settings for provider in providers):
+            for model, capability in {p.settings: p.capability for p in reversed(providers)}.items():
                 place = f"{model.__module__}:{model.__qualname__}"
-                yield f'backend = "{name}"', place, described["name"]
+                several = f", for {capability}" if len({p.settings for p in providers}) > 1 else ""
+                yield f'backend = "{name}"', place, described["name"] + several
 
 
 def _object(place: str) -> Any:

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,11 +45,15 @@ class Guest:
     :ivar world: its world
     :ivar wasi: the version of WASI that it asks for
     :ivar wit: the file that has the world
+    :ivar source: the file in C, if it has not the guest's name
+    :ivar defines: macros that it is compiled with
     """
 
     world: str
     wasi: str = "0.2.0"
     wit: Path = HERE / "wit" / "worlds.wit"
+    source: str = ""
+    defines: tuple[str, ...] = ()
 
     @property
     def deps(self) -> list[Path]:
@@ -61,6 +66,10 @@ class Guest:
             return [*WASI_WIT, *wasmcloud, *messaging]
         if self.wit in POSTGRES:
             return [*WASI_WIT, ROOT / "wit" / "wasmcloud" / f"{self.wit.stem}.wit"]
+        if self.wit == BLOBS:
+            return [ROOT / "wit" / "wasmcloud" / "blobstore.wit"]
+        if self.wit in (WASI_BLOBS, BLOB_HTTP):
+            return [*WASI_WIT, ROOT / "wit" / "wasi" / "blobstore.wit"]
         if self.wit == COUNTING:
             return []
         if self.wit == HOSTILE:
@@ -75,6 +84,9 @@ HOSTILE = HERE / "wit" / "hostile.wit"
 COUNTING = HERE / "wit" / "counting.wit"
 MESSAGING = HERE / "wit" / "messaging.wit"
 POSTGRES = [HERE / "wit" / "postgres.wit", HERE / "wit" / "postgres-draft.wit"]
+BLOBS = HERE / "wit" / "blobs.wit"
+WASI_BLOBS = HERE / "wit" / "wasiblobs.wit"
+BLOB_HTTP = HERE / "wit" / "blobhttp.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -109,6 +121,11 @@ GUESTS = {
     "pgforward-draft": Guest("pg-forward-draft", wit=POSTGRES[1]),
     "pgcount": Guest("pg-count", wit=POSTGRES[0]),
     "pghttp": Guest("pg-http", "0.2.12", POSTGRES[1]),
+    "blobs": Guest("blobs-plain", wit=BLOBS),
+    "blobs-labelled": Guest("blobs-labelled", wit=BLOBS, source="blobs", defines=("LABELLED",)),
+    "wasiblobs": Guest("wasi-blobs", "0.2.1", WASI_BLOBS),
+    "wasiblobs-labelled": Guest("wasi-blobs-labelled", "0.2.1", WASI_BLOBS, "wasiblobs", ("LABELLED",)),
+    "blobhttp": Guest("blob-http", "0.2.12", BLOB_HTTP),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),
@@ -162,10 +179,26 @@ def digest(*paths: Path) -> str:
 def sources(name: str) -> Iterator[Path]:
     """Yield what the guest is made of."""
     if GUESTS[name].wit != SHAPES:
-        yield HERE / "c" / f"{name}.c"
-        yield from sorted((HERE / "c").glob("*.h"))
+        yield from included(code(name))
     yield GUESTS[name].wit
     yield from GUESTS[name].deps
+
+
+def included(source: Path) -> Iterator[Path]:
+    """Yield a file in C, and the headers of ours that it includes, each once."""
+    found, left = {source}, [source]
+    while left:
+        path = left.pop()
+        yield path
+        names = re.findall(r'^#include "(\w+\.h)"', path.read_text(), re.MULTILINE)
+        new = {HERE / "c" / name for name in names} - found
+        found |= new
+        left += sorted(new)
+
+
+def code(name: str) -> Path:
+    """Return the file in C."""
+    return HERE / "c" / f"{GUESTS[name].source or name}.c"
 
 
 def build(name: str) -> None:
@@ -187,7 +220,8 @@ def build(name: str) -> None:
     if guest.wit == SHAPES:
         run(*embed, "--dummy-names", "legacy")
     else:
-        run(*compiler(), *COMPILE, f'-DWASI="{guest.wasi}"', "-o", core, HERE / "c" / f"{name}.c")
+        macros = [f'-DWASI="{guest.wasi}"', *(f"-D{define}" for define in guest.defines)]
+        run(*compiler(), *COMPILE, *macros, "-o", core, code(name))
         run(*embed, core)
     run(wasm_tools(), "component", "new", embedded, "-o", BUILT / f"{name}.wasm")
     run(wasm_tools(), "strip", "--all", BUILT / f"{name}.wasm", "-o", BUILT / f"{name}.wasm")

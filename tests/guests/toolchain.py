@@ -155,7 +155,7 @@ GUESTS = {
 
 def _wit() -> Iterator[Path]:
     yield HERE / "wit" / "toolchains.wit"
-    yield from sorted((ROOT / "wit" / "wasi").glob("*.wit"))
+    yield from sorted(path for path in (ROOT / "wit" / "wasi").glob("*.wit") if path.stem != "blobstore")
     yield ROOT / "wit" / "wasmcloud" / "keyvalue.wit"
     yield EXAMPLE / "wit" / "deps" / "labels-kv.wit"
 

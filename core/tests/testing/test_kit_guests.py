@@ -23,7 +23,15 @@ def test_guests_of_the_postgres_kit_are_the_built_ones(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "-labelled"])
-@pytest.mark.parametrize(("kind", "guest"), [("keyvalue", "kvforward"), ("keyvalue-async", "kvaforward")])
+@pytest.mark.parametrize(
+    ("kind", "guest"),
+    [
+        ("blobstore", "wasiblobs"),
+        ("blobstore-async", "blobs"),
+        ("keyvalue", "kvforward"),
+        ("keyvalue-async", "kvaforward"),
+    ],
+)
 def test_guests_of_the_kit_are_the_built_ones(kind: str, guest: str, suffix: str) -> None:
     bundled = files("wasmplex.testing") / "guests" / f"{kind}{suffix}.wasm"
     assert bundled.read_bytes() == (BUILT / f"{guest}{suffix}.wasm").read_bytes()

@@ -25,8 +25,15 @@ def handed_out(instance: InstanceType) -> frozenset[int]:
 
 
 def takes_only_resources(instance: InstanceType) -> bool:
-    """Return whether every function takes at least one resource, so that each call says where it goes."""
-    return all(_taken_by(function) for function in instance.functions.values())
+    """Return whether every function takes at least one resource, so that each call says where it goes.
+
+    Or makes one of the interface's own: it goes nowhere until it is handed to a resource that does.
+    """
+    return all(_taken_by(function) or _makes(name) for name, function in instance.functions.items())
+
+
+def _makes(name: str) -> bool:
+    return FunctionName.parse(name).kind in ("constructor", "static")
 
 
 def has_only_methods(instance: InstanceType) -> bool:

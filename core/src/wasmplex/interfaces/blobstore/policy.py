@@ -206,12 +206,12 @@ class GuardedContainer:
         self.container = container
         self.guard = store.guard
 
-    @operation("info", "container", returns=ContainerInfo)
+    @operation("info", "blobstore", returns=ContainerInfo)
     def info(self) -> Coroutine[Any, Any, ContainerInfo]:
         """See `Container.info`."""
         return self.container.info()
 
-    @operation("get-data", "container")
+    @operation("get-data", "blobstore")
     async def read_object(self, name: str, start: int = 0, end: int = U64_MAX) -> GuardedReader:
         """Begin to read from the byte `start` to the byte `end`, both included; see `GuardedReader`.
 
@@ -222,38 +222,38 @@ class GuardedContainer:
         reader = await self.container.read_object(name, start, length)
         return GuardedReader(self.guard, self.store.closings, reader)
 
-    @operation("write-data", "container")
+    @operation("write-data", "blobstore")
     async def write_object(self, name: str) -> GuardedWriter:
         """Begin to write; see `GuardedWriter`."""
         self._check_change(name)
         writer = await self.container.write_object(name)
         return GuardedWriter(self.guard, self.store.closings, writer, self.store.settings.max_object)
 
-    @operation("list-objects", "container")
+    @operation("list-objects", "blobstore")
     async def list_objects(self) -> GuardedListing:
         """Begin to list; see `GuardedListing`."""
         first = await self.container.list_objects(None, MAX_PAGE)
         return GuardedListing(self.guard, self.container, first)
 
-    @operation("has-object", "container", returns=bool)
+    @operation("has-object", "blobstore", returns=bool)
     def has_object(self, name: str) -> Coroutine[Any, Any, bool]:
         """See `Container.has_object`."""
         check_name(name)
         return self.container.has_object(name)
 
-    @operation("object-info", "container", returns=ObjectInfo)
+    @operation("object-info", "blobstore", returns=ObjectInfo)
     def object_info(self, name: str) -> Coroutine[Any, Any, ObjectInfo]:
         """See `Container.object_info`."""
         check_name(name)
         return self.container.object_info(name)
 
-    @operation("delete-object", "container")
+    @operation("delete-object", "blobstore")
     def delete_object(self, name: str) -> Coroutine[Any, Any, None]:
         """See `Container.delete_object`."""
         self._check_change(name)
         return self.container.delete_object(name)
 
-    @steps("delete-objects", "container")
+    @steps("delete-objects", "blobstore")
     async def delete_objects(self, names: Iterable[str]) -> Steps:
         """Delete any number of objects. Every one is attempted; the first error is raised at the end.
 
@@ -275,7 +275,7 @@ class GuardedContainer:
         if not good:
             await self.container.info()  # there has to be a container
 
-    @steps("clear", "container")
+    @steps("clear", "blobstore")
     async def clear(self) -> Steps:
         """See `Container.clear`."""
         self.store.check_writable()

@@ -34,7 +34,7 @@ class GuardedReader:
         self._closings = closings
         self._reader: Reader | None = reader
 
-    @operation("get-data", "container", returns=bytes, transfer=True)
+    @operation("get-data", "blobstore", returns=bytes, transfer=True)
     async def read(self) -> bytes:
         """Return the next bytes, none at the end.
 
@@ -75,7 +75,7 @@ class GuardedWriter:
         self._closings = closings
         self._writer: Writer | None = writer
 
-    @operation("write-data", "container", transfer=True)
+    @operation("write-data", "blobstore", transfer=True)
     async def write(self, data: bytes | memoryview) -> None:
         """Take at most `PIECE` bytes.
 
@@ -87,7 +87,7 @@ class GuardedWriter:
             await self._open().write(data)
             self._left -= len(data)
 
-    @operation("write-data", "container", transfer=True)
+    @operation("write-data", "blobstore", transfer=True)
     async def commit(self) -> None:
         """Put the object in its place."""
         await self._open().commit()
@@ -132,7 +132,7 @@ class GuardedListing:
         self._container = container
         self._page: Page | None = first
 
-    @operation("list-objects", "container", returns=list, transfer=True)
+    @operation("list-objects", "blobstore", returns=list, transfer=True)
     async def next(self) -> list[str]:
         """Return some more names; none at the end."""
         while self._page is not None:

@@ -53,6 +53,8 @@ class Conformance:
     :cvar capability: what the kit is for; set by the kit
     :cvar known_features: what a backend of the capability may declare; set by the kit
     :cvar drivers: the ways in which the backend is reached
+    :cvar spreads: whether each test goes through one of the guests among these, all of them in turn; through
+        every one where everything is asked for
     """
 
     provider: ClassVar[BackendProvider[Any]]
@@ -60,6 +62,7 @@ class Conformance:
     capability: ClassVar[str] = ""
     known_features: ClassVar[frozenset[str]] = frozenset()
     drivers: ClassVar[tuple[type[Driver[Any]], ...]] = ()
+    spreads: ClassVar[bool] = False
 
     _kit: ClassVar[frozenset[str]] = frozenset()
 
@@ -135,13 +138,18 @@ class Conformance:
         """Return the drivers that can say what a test needs, and that the backend is enough for."""
         needed: frozenset[str] = getattr(test, "needs", frozenset())
         words: frozenset[str] = getattr(test, "words", frozenset())
-        return [
+        usable = [
             driver
             for driver in self.drivers
             if driver.requires <= self.provider.features
             and driver.features >= needed
             and driver.words >= words
         ]
+        guests = [driver for driver in usable if driver.guest]
+        if not guests or not self.spreads or everything():
+            return usable
+        turn = sorted(self._kit).index(test.__name__) % len(guests)
+        return [driver for driver in usable if not driver.guest or driver is guests[turn]]
 
     def _features(self, request: pytest.FixtureRequest) -> frozenset[str]:
         """Return the features that the test may use: declared, and reachable by its driver."""

@@ -11,7 +11,7 @@ from asyncio import Future, get_running_loop
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from wasmplex.plugin import FailureError
+from wasmplex.errors import FailureError
 
 __all__ = [
     "FuturePollable", "Pollable", "ReadyPollable", "Signal", "SignalPollable", "Violation", "Waker",
