@@ -52,7 +52,7 @@ check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/lint-imports
 
 faults: $(STAMP)  ## kill, pause and fill real servers for minutes; prints what was lost (nothing) and for how long
-	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py
+	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py plugins/postgres/tests/test_faults.py
 
 MINUTES ?= 10
 WORKERS ?= 1

@@ -18,9 +18,17 @@ VARIABLE = "WASMPLEX_TEST_POSTGRES"
 
 class TestPostgres(PostgresConformance):
     provider = PostgresProvider()
-    examples = 10 if everything() else 4
+    examples = 10 if everything() else 3
     # Guests of the draft are in tests/test_postgres_run.py as well.
     drivers = PostgresConformance.drivers if everything() else PostgresConformance.drivers[:2]
+
+    if not everything():
+
+        @pytest.fixture(scope="class")
+        @classmethod
+        def anyio_backend(cls) -> EventLoop:
+            """Run on one event loop."""
+            return next(iter(EVENT_LOOPS.values()))
 
     @pytest.fixture
     def settings(self, postgres_server: PostgresServer) -> Mapping[str, Any]:

@@ -18,10 +18,10 @@ from wasmplex.config import load
 from wasmplex.host import Host
 from wasmplex.testing.servers import PostgresServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROWS = 1_000_000 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 60_000
-GUESTS = 100 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 40
+ROWS = 1_000_000 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 30_000
+GUESTS = 100 if os.environ.get("WASMPLEX_TEST_LOOPS") == "all" else 24
 TIMEOUT, SECONDS = 1007, 0.7
 """What the guest returns for the case `timeout` of a query, and the binding's timeout."""
 
@@ -31,7 +31,7 @@ async def hosting(folder: Path, url: str, **settings: object) -> AsyncIterator[H
     config = folder / "host.toml"
     more = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
     config.write_text(
-        f'[workload.count]\ncomponent = "{guests.path("pgcount")}"\nlimits.timeout = "50s"\n'
+        f'[workload.count]\ncomponent = "{guests.path("pgcount")}"\nlimits.timeout = "280s"\n'
         "instances.max = 200\ninstances.reuse = 1\n"
         f'[workload.count.default."wasmcloud:postgres"]\nbackend = "postgres"\nurl = "{url}"\n{more}'
     )
