@@ -163,6 +163,7 @@ class Outflow(Flow):
         self._unread: Any = source
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
+        self._asked = self._asking = False
         feed = self._feed_one(source) if single else self._feed(source)
         self.task = session.spawn(feed)
 
@@ -207,7 +208,44 @@ class Outflow(Flow):
         finally:
             chunks.taken(size)
 
+    def ask(self) -> Script:
+        """Find out whether the guest has dropped its end, while there is nothing to give it yet.
+
+        Who writes is told of that by writing alone. A write of nothing is under way until the guest reads.
+        """
+        if self.done or self._asking or not self.waits:
+            return
+        self._asked = self._asking = True
+        code = yield from self.copy(WRITE, 0, 0)
+        if code != BLOCKED:
+            yield from self._answered(code)
+
+    def _answered(self, code: int) -> Script:
+        self._asking = False
+        if code & 0xF == DROPPED:
+            yield from self._stop()
+
+    def _ask_no_more(self) -> Script:
+        if self._joined:  # in a set it cannot be cancelled
+            self._joined = False
+            yield Op.LEAVE | self.handle << 32
+        code, _ = yield self.order(Op.ONE, CANCEL_WRITE)
+        yield from self._answered(code)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing to give: what feeds it waits for something."""
+        return self._copy is Op.COPY and (self._sent is None or self._sent.done()) and not self._closing
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether to `ask`: not twice, unless something was given meanwhile."""
+        return self.waits and not self.done and not self._asked
+
     def _write(self) -> Script:
+        self._asked = False
+        if self._asking:
+            yield from self._ask_no_more()
         while not self.done and self._rest is not None and len(self._rest):
             if not self._laid:
                 self._laid = yield from self._put(self._rest)
@@ -260,12 +298,19 @@ class Outflow(Flow):
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(False)
         self.task.cancel()
+        give_up(self._unread)  # it may not have begun to feed
+        self._unread = None
 
     def _close(self) -> Script:
+        if self._asking and not self.done:
+            yield from self._ask_no_more()
         yield from self.finish(DROP_WRITABLE)
 
     def event(self, code: int) -> Script:
         """Go on with the chunk that the guest has taken a part of."""
+        if self._asking:
+            yield from self._answered(code)
+            return
         yield from self._written(code)
         if not self.done:
             yield from self._write()

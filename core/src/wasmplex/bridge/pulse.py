@@ -32,6 +32,9 @@ class Beating(Protocol):
     def has_work(self) -> bool:
         """Say whether there is anything for the adapter to do."""
 
+    def ask(self) -> bool:
+        """Find out which streams the guest has dropped; say whether there is any to ask."""
+
     def goes_on(self) -> bool:
         """Say whether the guest may go on without being called, because of something that Python does."""
 

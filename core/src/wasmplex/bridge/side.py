@@ -100,6 +100,16 @@ class Side:
         """Say whether something is under way that the guest has begun and not brought to its end."""
         return bool(self.flows)
 
+    def ask(self) -> bool:
+        """Find out which streams the guest has dropped that there is nothing to give to; say whether any is.
+
+        Such a stream would go on for ever: what feeds it learns of it with the next chunk, if one ever comes.
+        """
+        asking = [flow for flow in self.flows.values() if isinstance(flow, Outflow) and flow.may_ask]
+        for flow in asking:
+            self.script(flow.ask())
+        return bool(asking)
+
     def goes_on(self) -> bool:
         """Say whether the guest may go on without being called, because of something that Python does."""
         return any(flow.goes_on() for flow in self.flows.values())

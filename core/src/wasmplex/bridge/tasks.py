@@ -50,6 +50,9 @@ class Calling(Protocol):
     def has_work(self) -> bool:
         """See `wasmplex.bridge.pulse.Beating`."""
 
+    def ask(self) -> bool:
+        """See `wasmplex.bridge.pulse.Beating`."""
+
     def goes_on(self) -> bool:
         """See `wasmplex.bridge.pulse.Beating`."""
 

@@ -15,7 +15,7 @@ from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.files import read_component
 from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import config_argument, proposals, registry, wasm_proposal
-from wasmplex.cli.output import echo
+from wasmplex.cli.output import descriptor, echo
 from wasmplex.errors import Diagnostic, GuestExit, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _DRAIN = 30.0
     examples=[
         "wasmplex invoke host.toml shop run '\"key\"'",
         "wasmplex invoke host.toml calc demo:calc/api@1.0.0#add 2 3",
+        "wasmplex invoke --stdio host.toml tool run < input.txt",
     ],
     context_settings={"ignore_unknown_options": True},
 )
@@ -43,6 +44,11 @@ _DRAIN = 30.0
 @click.argument("workload")
 @click.argument("export")
 @click.argument("args", nargs=-1)
+@click.option(
+    "--stdio",
+    is_flag=True,
+    help="Give the guest this command's standard streams; the exit code alone tells the result.",
+)
 @wasm_proposal
 @click.pass_context
 def command(
@@ -51,6 +57,7 @@ def command(
     workload: str,
     export: str,
     args: tuple[str, ...],
+    stdio: bool,
     wasm_proposals: tuple[str, ...],
 ) -> int:
     """Call one export of a workload and print the result.
@@ -66,13 +73,18 @@ def command(
         raise UsageError(
             f"there is no workload {workload!r}", where=str(host), fix=nearest(workload, config.workloads)
         )
-    only = replace(config, workloads={workload: config.workloads[workload]})
+    only = replace(
+        config,
+        workloads={
+            workload: replace(config.workloads[workload], stdio=(0, descriptor(), 2) if stdio else None)
+        },
+    )
     name, function = _find(read(read_component(only.workloads[workload].component)), export)
     values = _parse(name, function, args)
     logging.getLogger("wasmplex.guest").setLevel(logging.INFO)
     options = {"registry": registry(ctx), "wasm_proposals": proposals(wasm_proposals)}
     text, code = in_event_loop(_call, only, workload, name, function, values, options)
-    if text:
+    if text and not stdio:
         echo(text)
     return code
 

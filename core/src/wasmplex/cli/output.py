@@ -24,7 +24,17 @@ from wasmplex.escaping import escape
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Output", "OutputError", "claimed", "columns", "echo", "echo_lines", "echo_safe", "encodable"]
+__all__ = [
+    "Output",
+    "OutputError",
+    "claimed",
+    "columns",
+    "descriptor",
+    "echo",
+    "echo_lines",
+    "echo_safe",
+    "encodable",
+]
 
 
 _USUAL, _ERROR = 1, 2
@@ -127,6 +137,11 @@ def echo_safe(text: str) -> None:
     :raises OutputError: if that fails
     """
     click.echo(text, file=_ours())
+
+
+def descriptor() -> int:
+    """Return the descriptor of standard output, wherever the usual one leads."""
+    return _ours().fileno()
 
 
 def columns() -> int | None:

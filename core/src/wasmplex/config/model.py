@@ -181,6 +181,7 @@ class WorkloadConfig:
     """``[workload.<name>]``.
 
     :ivar optimize: whether its component is changed to be faster; None for what the host says
+    :ivar stdio: the descriptors of its standard streams; no file says it, ``invoke --stdio`` does
     :ivar table: everything as written, with positions; ``table.sub("env")`` is what `resolve` takes to
         get the environment
     """
@@ -197,6 +198,7 @@ class WorkloadConfig:
     limits: Limits = field(default_factory=Limits)
     instances: InstancesConfig = InstancesConfig()
     optimize: bool | None = None
+    stdio: tuple[int, int, int] | None = None
     triggers: Mapping[str, tuple[Table, ...]] = field(default_factory=dict)
     """Each trigger has one table, or several: ``[[workload.<name>.trigger.<trigger>]]``."""
     bindings: tuple[BindingConfig, ...] = ()

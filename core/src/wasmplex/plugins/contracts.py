@@ -169,6 +169,7 @@ class Grants:
     :ivar dirs: guest path to host directory; read-write
     :ivar network: whether sockets may be opened
     :ivar allowed_hosts: ``host``, ``host:port`` or ``*.domain`` that outgoing HTTP may reach; ``*`` is all
+    :ivar stdio: the descriptors of its standard streams; None if these are nothing and the log
     """
 
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # there may be secrets in it
@@ -176,6 +177,7 @@ class Grants:
     dirs: Mapping[str, Path] = field(default_factory=dict)
     network: Literal["deny", "allow"] = "deny"
     allowed_hosts: Sequence[str] = ()
+    stdio: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

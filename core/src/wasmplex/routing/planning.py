@@ -67,9 +67,27 @@ def plan(
         *server.without_causes(called.problems),
         *grant_problems,
     ]
+    made = Plan(workload, relabelled.shape, relabelled.renames, tuple(routes), tuple(triggers), grants)
+    if not called.problems:
+        problems += _alone(made)
     if problems:
         raise RoutingError(list(dict.fromkeys(problems)))
-    return Plan(workload, relabelled.shape, relabelled.renames, tuple(routes), tuple(triggers), grants)
+    return made
+
+
+def _alone(made: Plan) -> list[Diagnostic]:
+    """Say so where instances are to be in several calls at once, and cannot be."""
+    wanted = made.workload.instances.concurrency
+    if wanted in (None, 1) or made.shares_instances:
+        return []
+    return [
+        Diagnostic(
+            f"concurrency = {wanted}, and an instance of this component can be in one call only",
+            str(made.workload.table.where("instances")),
+            "no trigger calls an asynchronous interface of it, such as wasi:http/handler@0.3",
+            "leave concurrency out; instances.max says how many calls run at once",
+        )
+    ]
 
 
 def _grants(
@@ -86,5 +104,6 @@ def _grants(
         workload.dirs,
         network,
         workload.allowed_hosts,
+        workload.stdio,
     )
     return grants, problems
