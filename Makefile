@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js test test-all check bench faults oracle soak
+.PHONY: help setup demo demo-js test test-all check bench faults oracle soak wasi-testsuite
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -69,3 +69,7 @@ bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in
 
 oracle: $(STAMP)  ## compare the example guests with what wash, the reference host, makes of them (optional)
 	@$(BIN)/python tests/oracle/compare.py
+
+WASI ?= wasm32-wasip3
+wasi-testsuite: $(STAMP)  ## run the programs of WebAssembly/wasi-testsuite, branch prod/testsuite-base, in DIR
+	@$(BIN)/python tests/wasi_testsuite/suite.py $(DIR) $(WASI)

@@ -79,6 +79,11 @@ def test_sockets(host: Running) -> None:
     ]
 
 
+def test_streams_that_the_guest_has_dropped_hold_nothing(host: Running) -> None:
+    for _ in range(20):  # more than limits.descriptors would allow
+        assert request(host, "/dropped") == (200, b"dropped")
+
+
 def test_sockets_are_denied_unless_granted(host: Running) -> None:
     answer = request(host, "/denied", name="shut.example")
     assert answer == (200, b"ErrorCode_AccessDenied ErrorCode_AccessDenied")
@@ -87,7 +92,7 @@ def test_sockets_are_denied_unless_granted(host: Running) -> None:
 # ---------------------------------------------------------------- commands
 
 
-def invoked(folder: Path, what: str) -> tuple[int, str]:
+def invoked(folder: Path, what: str, *args: str) -> tuple[int, str]:
     config = folder / "command.toml"
     config.write_text(f"""
 [workload.c]
@@ -95,11 +100,10 @@ component = "{guests.compiled("py-wasi3")}"
 args = ["{what}", "x"]
 env = {{ A = "b" }}
 """)
-    done = subprocess.run(
-        [COMMAND, "invoke", config, "c", "run"], capture_output=True, text=True, timeout=100, check=False
-    )
+    command = [str(COMMAND), "invoke", *args, str(config), "c", "run"]
+    done = subprocess.run(command, input="typed", capture_output=True, text=True, timeout=100, check=False)
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout if args else done.stderr
 
 
 def test_a_command_has_arguments_environment_and_standard_streams(tmp_path: Path) -> None:
@@ -110,6 +114,20 @@ def test_a_command_has_arguments_environment_and_standard_streams(tmp_path: Path
 def test_a_command_that_returns_before_its_output_is_written(tmp_path: Path) -> None:
     code, said = invoked(tmp_path, "late")
     assert (code, "written late" in said) == (0, True)
+
+
+def test_a_command_may_be_given_the_standard_streams(tmp_path: Path) -> None:
+    assert invoked(tmp_path, "hello", "--stdio") == (0, "['hello', 'x'] [('A', 'b')] b'typed' ok\n")
+
+
+def test_concurrency_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    config = tmp_path / "host.toml"
+    config.write_text(
+        f'[workload.c]\ncomponent = "{guests.path("hello")}"\ninstances = {{ concurrency = 4 }}\n'
+    )
+    done = subprocess.run([COMMAND, "check", config], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "an instance of this component can be in one call only" in done.stderr
 
 
 def test_the_exit_code_of_a_command_is_passed_on(tmp_path: Path) -> None:

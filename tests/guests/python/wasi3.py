@@ -344,6 +344,13 @@ class Handler(exports.Handler):
         told += [data, [repr(a.value) for a in await ip_name_lookup.resolve_addresses("127.0.0.1")]]
         return answer(repr(told).encode())[0]
 
+    async def dropped(self, request, query):
+        """Let go of a listening socket, and of its connections, which nobody has looked at."""
+        server = TcpSocket.create(IpAddressFamily.IPV4)
+        with server, server.listen():
+            pass
+        return answer(b"dropped")[0]
+
     async def denied(self, request, query):
         try:
             TcpSocket.create(IpAddressFamily.IPV4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.plugin import GuestExit, HostFunction, Ok, Tables
@@ -10,6 +11,7 @@ from wasmplex.plugin import GuestExit, HostFunction, Ok, Tables
 from host_plugin_wasi.io import InputStream, Pollable, ReadyPollable, closed
 from host_plugin_wasi.log import LineLog, LogOutput
 from host_plugin_wasi.log_budget import LogBudget
+from host_plugin_wasi.stdio import ProcessInput, ProcessOutput, StandardStreams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,13 +82,17 @@ TERMINALS: Final[dict[str, HostFunctions]] = {
 
 
 def _tables(workload: WorkloadContext, budget: LogBudget) -> dict[str, HostFunctions]:
-    def output(name: str) -> HostFunction:
+    streams = StandardStreams.of(workload)
+
+    def output(name: str) -> Any:
+        if workload.grants.stdio:
+            return lambda: ProcessOutput(streams, name)
         return HostFunction(lambda instance: LogOutput(line_log(instance, name, budget)), context=True)
 
     return {
         "environment": environment(workload, "initial-cwd"),
         "exit": {"exit": exit_, "exit-with-code": exit_with_code},
-        "stdin": {"get-stdin": EmptyInput},
+        "stdin": {"get-stdin": partial(ProcessInput, streams) if workload.grants.stdio else EmptyInput},
         "stdout": {"get-stdout": output("stdout")},
         "stderr": {"get-stderr": output("stderr")},
         **TERMINALS,

@@ -164,6 +164,7 @@ class OutgoingRequest:
         """Set the scheme; refused if it is none, or longer than `_MAX_WORD`."""
         if scheme is not None and scheme.tag == "other":
             _check(scheme.value, _SCHEME, _MAX_WORD)
+            scheme = _SCHEMES.get(scheme.value.lower(), scheme)
         self._scheme = scheme
 
     def authority(self) -> str | None:

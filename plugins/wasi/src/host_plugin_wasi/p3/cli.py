@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.plugin import HostFunction, Tables
+from wasmplex.plugin import Err, HostFunction, Tables
 
 from host_plugin_wasi.cli import TERMINALS, environment, exit_, exit_with_code, line_log
+from host_plugin_wasi.io import READ_LIMIT
 from host_plugin_wasi.log_budget import LogBudget
 from host_plugin_wasi.p3.ends import finished, no_input
+from host_plugin_wasi.stdio import StandardStreams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
     from host_plugin_wasi.log import LineLog
 
 __all__ = ["bind"]
+
+
+async def _input(streams: StandardStreams) -> AsyncIterator[bytes]:
+    while data := await streams.read(READ_LIMIT):
+        yield data
+
+
+async def _passed_on(streams: StandardStreams, name: str, data: IncomingStream[bytes]) -> None:
+    """Write what comes to a standard stream of this process."""
+    try:
+        async for chunk in data:
+            await streams.write(name, chunk)
+    except OSError as error:
+        raise Err("pipe" if isinstance(error, BrokenPipeError) else "io") from None
+    finally:
+        data.close()
 
 
 def _read_via_stream() -> tuple[AsyncIterator[bytes], Coroutine[Any, Any, None]]:
@@ -48,13 +66,20 @@ async def _log(log: LineLog, data: IncomingStream[bytes]) -> None:
 
 
 def _tables(workload: WorkloadContext, budget: LogBudget) -> dict[str, HostFunctions]:
+    streams = StandardStreams.of(workload)
+
     def output(name: str) -> dict[str, Any]:
+        if workload.grants.stdio:
+            return {"write-via-stream": lambda data: _passed_on(streams, name, data)}
         return {"write-via-stream": HostFunction(_output(name, budget), context=True)}
+
+    def given() -> tuple[AsyncIterator[bytes], Coroutine[Any, Any, None]]:
+        return _input(streams), finished()
 
     return {
         "environment": environment(workload, "get-initial-cwd"),
         "exit": {"exit": exit_, "exit-with-code": exit_with_code},
-        "stdin": {"read-via-stream": _read_via_stream},
+        "stdin": {"read-via-stream": given if workload.grants.stdio else _read_via_stream},
         "stdout": output("stdout"),
         "stderr": output("stderr"),
         **TERMINALS,

@@ -69,11 +69,15 @@ class Reading(Generic[T]):
 
     :param pieces: what it yields; an `Err` that it raises ends it
     :param codes: what such an error becomes
+    :param release: lets go of what it reads from; called once
     """
 
-    def __init__(self, pieces: AsyncGenerator[T, None], codes: Codes) -> None:
+    def __init__(
+        self, pieces: AsyncGenerator[T, None], codes: Codes, release: Callable[[], None] | None = None
+    ) -> None:
         self._pieces = pieces
         self._codes = codes
+        self._release = release
         self._ended: asyncio.Future[Variant | None] = asyncio.get_running_loop().create_future()
 
     async def __aiter__(self) -> AsyncIterator[T]:
@@ -88,6 +92,9 @@ class Reading(Generic[T]):
             self._say(error)
 
     def _say(self, error: Variant | None) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
         if not self._ended.done():
             self._ended.set_result(error)
 

@@ -31,13 +31,28 @@ class Descriptor3(Descriptor):
 
     __slots__ = ()
 
+    def __init__(self, opened: Opened, flags: frozenset[str] = frozenset()) -> None:
+        super().__init__(opened, flags)
+        if flags and self._is_directory:  # else it is one that was granted
+            self._flags = frozenset({"read"}) | flags & {"mutate-directory"}
+
+    async def open_at(
+        self, path_flags: frozenset[str], path: str, open_flags: frozenset[str], flags: frozenset[str]
+    ) -> Descriptor:
+        """Open or make a file, or open a directory; for reading, if nothing else is asked for."""
+        if not flags & {"read", "write"}:
+            flags |= {"read"}
+        if "create" not in open_flags:
+            open_flags -= {"exclusive"}
+        return await super().open_at(path_flags, path, open_flags, _writing(open_flags, flags))
+
     def read_stream(self, offset: int) -> tuple[Reading[bytes], Coroutine[Any, Any, None]]:
         """Return the contents from `offset` on, and how reading them ended."""
         try:
-            pieces = _contents(self._file("read").hold(), offset)
+            handle = self._file("read").hold()
         except Err as error:
-            pieces = failing(error)
-        return Reading(pieces, _CODES).both
+            return Reading(failing(error), _CODES).both
+        return Reading(_contents(handle, offset), _CODES, handle.release).both
 
     def write_stream(self, data: IncomingStream[bytes], offset: int) -> Coroutine[Any, Any, None]:
         """Write what comes, from `offset` on; return what says how that ended."""
@@ -68,13 +83,15 @@ class Descriptor3(Descriptor):
             listing.drop()
 
 
+def _writing(open_flags: frozenset[str], flags: frozenset[str]) -> frozenset[str]:
+    """Return the flags with what creating or truncating takes."""
+    return flags | {"write"} if open_flags & {"create", "truncate"} else flags
+
+
 async def _contents(handle: Handle, offset: int) -> AsyncGenerator[bytes, None]:
-    try:
-        while piece := await read(handle, READ_LIMIT, offset):
-            offset += len(piece)
-            yield piece
-    finally:
-        handle.release()
+    while piece := await read(handle, READ_LIMIT, offset):
+        offset += len(piece)
+        yield piece
 
 
 async def _written(handle: Handle, data: IncomingStream[bytes], offset: int | None) -> None:

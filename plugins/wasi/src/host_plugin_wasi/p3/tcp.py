@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
@@ -75,27 +76,29 @@ class Tcp3:
         await self.inner.subscribe().block()
         self._input, self._output = self.inner.finish_connect()
 
-    def listen(self) -> AsyncGenerator[list[Tcp3], None]:
+    def listen(self) -> Reading[list[Tcp3]]:
         """Listen, at a port of the system's choice if it is not bound; return the connections."""
         if self.inner.state is State.UNBOUND:
             self.bind(anywhere(self.inner.address_family()))
         self.inner.start_listen()
         self.inner.finish_listen()
-        return self._accepted()
+        return Reading(self._accepted(), CODES, self.inner.hold())
 
     async def _accepted(self) -> AsyncGenerator[list[Tcp3], None]:
-        with self.inner.held():
-            while True:
-                try:
-                    inner, incoming, outgoing = self.inner.accept()
-                except Err as error:
-                    if error.value in ("would-block", "connection-aborted", "connection-reset"):
-                        await self.inner.subscribe().block()
-                        continue
+        while not self.inner.gone:
+            try:
+                inner, incoming, outgoing = self.inner.accept()
+            except Err as error:
+                if error.value == "would-block":
+                    await self.inner.subscribe().block()
+                elif error.value in ("connection-aborted", "connection-reset"):
+                    await sleep(0)  # the peer has gone before it was accepted
+                else:
                     return
-                accepted = Tcp3(inner)
-                accepted._input, accepted._output = incoming, outgoing
-                yield [accepted]
+                continue
+            accepted = Tcp3(inner)
+            accepted._input, accepted._output = incoming, outgoing
+            yield [accepted]
 
     def send(self, data: IncomingStream[bytes]) -> Coroutine[Any, Any, None]:
         """Send what comes, then end that direction; once. Return what says how that ended."""
@@ -108,8 +111,9 @@ class Tcp3:
     def receive(self) -> tuple[Reading[bytes], Coroutine[Any, Any, None]]:
         """Return what comes in, and how that ended; once."""
         incoming, self._input = self._input, None
-        pieces = failing(Err(_STATE)) if incoming is None else _received(incoming)
-        return Reading(pieces, CODES).both
+        if incoming is None:
+            return Reading(failing(Err(_STATE)), CODES).both
+        return Reading(_received(incoming), CODES, incoming.drop).both
 
     def get_local_address(self) -> Variant:
         """Return its own address."""
@@ -154,5 +158,3 @@ async def _received(incoming: TcpInput) -> AsyncGenerator[bytes, None]:
     except Err as error:
         if error.value.tag != "closed":
             raise
-    finally:
-        incoming.drop()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -79,14 +78,14 @@ class TcpSocket(TcpOptions):
         """What has been done with it."""
         return self._state
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep it open, whoever lets go of it meanwhile."""
-        self._handle.hold()
-        try:
-            yield
-        finally:
-            self._handle.release()
+    @property
+    def gone(self) -> bool:
+        """Whether it has been closed."""
+        return self._socket.fileno() < 0
+
+    def hold(self) -> Callable[[], None]:
+        """Keep it open, whoever lets go of it meanwhile; return what ends that."""
+        return self._handle.hold().release
 
     def _require(self, *allowed: State) -> None:
         if self._state not in allowed:
