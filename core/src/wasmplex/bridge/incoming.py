@@ -40,6 +40,10 @@ class IncomingFuture:
         self._finalizer = weakref.finalize(self, flow.close)
         self._finalizer.atexit = False
 
+    def close(self) -> None:
+        """Let go of the guest's end: nobody will await it. Happens by itself when nobody holds the future."""
+        self._finalizer()
+
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._get().__await__()
 

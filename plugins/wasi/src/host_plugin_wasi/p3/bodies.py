@@ -7,10 +7,11 @@ its *outcome*; `consume-body` hands the duty to tell over to whoever consumes it
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
-from wasmplex.plugin import Err, IncomingStream
+from wasmplex.plugin import Err, IncomingStream, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal
 from host_plugin_wasi.http.incoming import BodySource
@@ -18,6 +19,7 @@ from host_plugin_wasi.p3.fields import Fields3
 
 __all__ = ["Body", "GuestBody", "Message", "Outcome", "ReceivedBody"]
 
+_GONE = HttpError(Variant("connection-terminated"), "the exchange that this body belongs to is over")
 _NEVER = "the message was dropped, and never sent"
 
 
@@ -56,10 +58,11 @@ class Outcome:
 class ReceivedBody:
     """A body that comes over the network. What `stream` returned is read before `trailers` has an answer."""
 
-    __slots__ = ("_error", "_over", "_source", "_whole")
+    __slots__ = ("_end", "_error", "_over", "_source", "_whole")
 
     def __init__(self, source: BodySource) -> None:
         self._source = source
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._whole = False
         self._error: HttpError | None = None
         self._over = asyncio.Event()
@@ -70,13 +73,35 @@ class ReceivedBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while piece := await self._source.read():
+            while piece := await self._read():
                 yield piece
             self._whole = True
         except HttpError as error:
             self._error = error.fresh()
         finally:
             self._over.set()
+
+    async def _read(self) -> bytes:
+        """Return the next piece, ``b""`` at the end.
+
+        :raises HttpError: if there is none, or will be none
+        """
+        piece = None if self._end.done() else self._source.read_nowait()
+        if piece is not None:
+            return piece
+        reading = asyncio.ensure_future(self._source.read())
+        try:
+            await asyncio.wait((reading, self._end), return_when=asyncio.FIRST_COMPLETED)
+            if self._end.done():
+                raise _GONE.fresh()
+            return reading.result()
+        finally:
+            reading.cancel()
+
+    def end(self) -> None:
+        """Have nothing more read: the exchange that it belongs to is over."""
+        if not self._end.done():
+            self._end.set_result(None)
 
     def close(self) -> None:
         """Note that nobody will read the stream; called if nobody has begun to."""
@@ -90,7 +115,7 @@ class ReceivedBody:
         await self._over.wait()
         try:
             while not self._whole and self._error is None:
-                self._whole = not await self._source.read()
+                self._whole = not await self._read()
         except HttpError as error:
             self._error = error.fresh()
         if self._error is not None:
@@ -133,9 +158,14 @@ class GuestBody:
         return await self._following
 
     def drop(self) -> None:
-        """Take nothing of it."""
+        """Take nothing of it, or no more."""
         if self.contents is not None:
             self.contents.close()
+        following = self._following
+        if inspect.iscoroutine(following) and inspect.getcoroutinestate(following) != inspect.CORO_CREATED:
+            return  # somebody awaits it
+        if (close := getattr(following, "close", None)) is not None:
+            close()
 
 
 Body = ReceivedBody | GuestBody

@@ -10,8 +10,9 @@ from wasmplex.capabilities.http import HttpExchange, HttpFailure
 from wasmplex.plugin import Err, ExportAdapter, GuestInstance, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal
+from host_plugin_wasi.http.incoming import RequestBody
 from host_plugin_wasi.http.outbound import Trailers, checked_trailers
-from host_plugin_wasi.p3.bodies import Body, Outcome
+from host_plugin_wasi.p3.bodies import Body, Outcome, ReceivedBody
 from host_plugin_wasi.p3.messages import Request, Response
 from host_plugin_wasi.packages import VERSION_3
 
@@ -37,12 +38,14 @@ class Handler(ExportAdapter):
         name = f"{export.name}#handle"
 
         async def handle(instance: GuestInstance, exchange: HttpExchange) -> None:
-            request = Request.received(exchange)
+            body = ReceivedBody(RequestBody(exchange))
             try:
-                response: Response = await instance.call(name, request)
+                response: Response = await instance.call(name, Request.received(exchange, body))
+                await _Answer(exchange, response).send()
             except Err as error:
                 raise _refused(error.value) from None
-            await _Answer(exchange, response).send()
+            finally:
+                body.end()
 
         return handle
 

@@ -8,7 +8,7 @@ from typing import Any
 from wasmplex.capabilities.http import Headers, HttpExchange
 from wasmplex.plugin import Err, IncomingStream, Variant
 
-from host_plugin_wasi.http.incoming import BodySource, RequestBody
+from host_plugin_wasi.http.incoming import BodySource
 from host_plugin_wasi.http.messages import OutgoingRequest, RequestOptions
 from host_plugin_wasi.p3.bodies import GuestBody, Message, Outcome, ReceivedBody
 from host_plugin_wasi.p3.fields import Fields3
@@ -78,10 +78,10 @@ class Request(Message):
         self.options: Options3 | None = None
 
     @classmethod
-    def received(cls, exchange: HttpExchange) -> Request:
+    def received(cls, exchange: HttpExchange, body: ReceivedBody) -> Request:
         """Return what came in."""
         line = OutgoingRequest.received(exchange, Fields3.received(exchange.headers))
-        return cls(line, ReceivedBody(RequestBody(exchange)), None)
+        return cls(line, body, None)
 
     @staticmethod
     def new(
