@@ -51,6 +51,9 @@ __all__ = [
 ]
 
 
+_KNOWN = "known: "
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One thing that is wrong, in the parts a reader needs; all but `what` may be empty."""
@@ -71,7 +74,9 @@ class Diagnostic:
 
         The parts may quote what a client, a guest or a file says: they are escaped here.
         """
-        parts = (("at", self.where), ("because", self.why), ("try", self.fix))
+        known = self.fix.startswith(_KNOWN)  # nothing to type, but what there is to choose from
+        last = ("known", self.fix.removeprefix(_KNOWN)) if known else ("try", self.fix)
+        parts = (("at", self.where), ("because", self.why), last)
         tail = [f"  {label}: {escape(' '.join(text.split()))}" for label, text in parts if text]
         return "\n".join(
             [f"error: {escape(self.what)}", *tail, *(f"      {escape(line)}" for line in self.lines)]
@@ -188,4 +193,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     if match := get_close_matches(name, names, n=1, cutoff=0.6):
         return f"did you mean {match[0]!r}?"
-    return f"known: {', '.join(names)}" if names else ""
+    return f"{_KNOWN}{', '.join(names)}" if names else ""

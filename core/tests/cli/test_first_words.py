@@ -46,6 +46,12 @@ def test_a_slip_is_answered_in_plain_words(cli: Cli, args: list[str], said: str)
     assert ended.err.startswith(said), ended.err
 
 
+def test_what_there_is_to_choose_from_is_nothing_to_type(cli: Cli) -> None:
+    assert cli("invoke", ".", "kv", "frobnicate").err == (
+        "error: the component exports no function 'frobnicate'\n  known: run\n"
+    )
+
+
 def test_arguments_are_counted(cli: Cli) -> None:
     assert cli("invoke", ".", "kv", "run").err.startswith("error: run takes 1 argument, not 0\n")
 
