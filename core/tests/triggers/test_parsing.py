@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmplex.triggers.http.fields import MOST_FIELDS
+from wasmplex.triggers.http.http1.chunks import ChunkedDecoder
 from wasmplex.triggers.http.http1.head import Head
+from wasmplex.triggers.http.http1.incoming import Incoming
 from wasmplex.triggers.http.http1.parsing import End, RequestParser
 from wasmplex.triggers.http.refusal import Refused
 
@@ -139,3 +141,23 @@ def test_the_limit_of_a_head_is_exact(limit: int) -> None:
     assert len(fits) == limit
     assert isinstance(events(fits, max_head=limit)[0], Head)
     assert events(fits[:-4] + b"y\r\n\r\n", max_head=limit) == [431]
+
+
+@pytest.mark.parametrize("first", [b"", b"1\r\na", b"1\r\n", b"1", b"1;e=f\r\na\r\n"])
+def test_small_chunks_are_looked_at_a_few_at_a_time_however_they_are_cut(first: bytes) -> None:
+    decoder, incoming, count = ChunkedDecoder(1000), Incoming(), 5000
+    whole = b"1\r\na\r\n" * count
+    body = b""
+    for part in (first, whole.removeprefix(first)):
+        incoming.add(part)
+        body += decoder.decode(incoming)
+        assert len(body) <= 1024
+    rounds = 1
+    while decoder.behind:
+        piece = decoder.decode(incoming)
+        assert len(piece) <= 1024
+        body += piece
+        rounds += 1
+    assert set(body) == {*b"a"}
+    assert count <= len(body) <= count + 1
+    assert rounds >= count // 1024

@@ -17,7 +17,7 @@ _EXTENSIONS: Final = 16 * 1024
 """Bytes that the extensions of all chunks of a body may have; RFC 9112 7.1.1 asks for a bound."""
 _TOO_LONG: Final = "what stands in front of the chunks is too long"
 _LARGEST: Final = 2**60
-_AT_ONCE: Final = 1024
+_AT_ONCE: Final = 256
 """Chunks that are looked at before others get their turn: a client may send them as small as it likes."""
 
 # No quantifier gives back what it has taken, so that each of these takes linear time.
@@ -74,11 +74,13 @@ class ChunkedDecoder:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _decode(self, incoming: Incoming, pieces: list[bytes]) -> None:
+        self.behind = False
         while True:
-            if self._state is _IN_HEADER:
-                self.behind = self._take_whole(incoming, pieces)
-                if self.behind:
-                    return
+            if self._state is _BEHIND_DATA and not self._end_of_data(incoming):
+                return
+            if len(pieces) >= _AT_ONCE or (self._state is _IN_HEADER and self._take_whole(incoming, pieces)):
+                self.behind = True
+                return
             if self._state is not _IN_DATA and not self._between(incoming):
                 return
             if not (piece := incoming.take(self._left)):
@@ -114,8 +116,6 @@ class ChunkedDecoder:
 
     def _between(self, incoming: Incoming) -> bool:
         """Read on to the next data; say whether it has come that far."""
-        if self._state is _BEHIND_DATA and not self._end_of_data(incoming):
-            return False
         if self._state is _IN_HEADER and not self._header(incoming):
             return False
         if self._state is _IN_TRAILERS:

@@ -162,10 +162,10 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         self._behind = False
-        cycle = self._current
-        if cycle is None or cycle.buffered <= _HIGH_WATER:
-            self._resume()
         self._advance()
+        cycle = self._current
+        if not self._behind and (cycle is None or cycle.buffered <= _HIGH_WATER):
+            self._resume()  # no sooner: what has come is looked at before more is taken
 
     def _on_piece(self, body: bytes) -> None:
         """Hand on a piece of the body, or throw it away if its request has been answered."""
