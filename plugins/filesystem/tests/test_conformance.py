@@ -18,6 +18,6 @@ class TestFilesystem(BlobStoreConformance):
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Iterator[Mapping[str, Any]]:
         # Thousands of objects are synced, which takes as long as the disk has other things to do.
-        memory = Path("/dev/shm")  # noqa: S108  a directory of its own is made in it
+        memory = Path("/dev/shm")
         with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
             yield {"path": f"{folder}/blobs"}

@@ -1,0 +1,228 @@
+"""Blobs through a guest, against the backend's library called directly, on one server and one event loop.
+
+``python benchmarks/blobs.py [--json FILE] [--quick]``. The arms of a row run in turn; the ratio is the median
+of the ratios of neighbouring runs, the library's time by the guest's. On `filesystem` the library is a loop
+that reads or writes a file of the page cache, which is synced. The guest reads each byte that comes and makes
+each that goes: what that takes is seen on `memory`, where there is nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import nats
+import obstore
+import uvloop
+from nats.js.object_store import ObjectStore
+from obstore.store import S3Store
+from wasmplex.host import Host
+from wasmplex.testing.servers import NatsServer, S3Server
+
+GUEST = Path(__file__).parents[1] / "tests" / "guests" / "built" / "blobs.wasm"
+WORKLOAD = """
+[workload.{name}]
+component = "{guest}"
+instances = {{ max = 2, reuse = 1000000 }}
+limits = {{ timeout = "600s" }}
+default."wasmcloud:blobstore" = {{ {binding}, max_object = "1GiB" }}
+"""
+MASSES = "tests:guests/masses#"
+SIZES = {"64 KiB": 64 << 10, "1 MiB": 1 << 20, "256 MiB": 256 << 20}
+QUICK = 32 << 20
+PIECE = 256 << 10
+REQUIRED = {"nats": 0.7, "s3": 0.7}
+"""Of the library's speed, at the largest size."""
+
+Arm = Callable[[int], Awaitable[object]]
+
+
+class Files:
+    """Reading and writing as any program does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "plain"
+        self._piece = os.urandom(PIECE)
+
+    def _write(self, size: int) -> None:
+        with self._path.open("wb", buffering=0) as file:
+            for begin in range(0, size, PIECE):
+                file.write(self._piece[: min(PIECE, size - begin)])
+            os.fsync(file.fileno())
+
+    def _read(self, size: int) -> None:
+        with self._path.open("rb", buffering=0) as file:
+            while file.read(PIECE):
+                pass
+
+    async def write(self, size: int) -> None:
+        self._write(size)
+
+    async def read(self, size: int) -> None:
+        self._read(size)
+
+
+class Objects:
+    """The object store of the client library of NATS."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def write(self, size: int) -> None:
+        await self._store.put("plain", BytesIO(bytes(size)))
+
+    async def read(self, size: int) -> None:
+        await self._store.get("plain")
+
+
+class Keys:
+    """The client library of S3."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    async def write(self, size: int) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for begin in range(0, size, PIECE):
+                yield bytes(min(PIECE, size - begin))
+
+        content = bytes(size) if size <= 8 << 20 else pieces()
+        await obstore.put_async(self._store, "plain", content, chunk_size=8 << 20, max_concurrency=2)
+
+    async def read(self, size: int) -> None:
+        async for _ in (await obstore.get_async(self._store, "plain")).stream(min_chunk_size=PIECE):
+            pass
+
+
+class Memory:
+    """The guest itself, on a backend that only keeps pieces in memory."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def write(self, size: int) -> None:
+        await self._host.call("memory", f"{MASSES}fill", "c", "plain", size, None)
+
+    async def read(self, size: int) -> None:
+        await self._host.call("memory", f"{MASSES}drain", "c", "plain", size)
+
+
+Library = Files | Objects | Keys | Memory
+
+
+@asynccontextmanager
+async def arms(nats_url: str, s3: S3Server) -> AsyncIterator[tuple[Host, dict[str, Library]]]:
+    """Return a host with a workload for each backend, and what is measured against."""
+    bindings = {
+        "memory": 'backend = "memory", max_size = "1GiB"',
+        "filesystem": 'backend = "filesystem", path = "blobs"',
+        "nats": f'backend = "nats", url = "{nats_url}"',
+        "s3": f'backend = "s3", bucket = "{s3.bucket}", endpoint = "{s3.url}", '
+        f'access_key_id = "{s3.access_key}", secret_access_key = "{s3.secret_key}"',
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "host.toml"
+        text = (WORKLOAD.format(name=one, guest=GUEST, binding=binding) for one, binding in bindings.items())
+        path.write_text("".join(text))
+        client = await nats.connect(nats_url)
+        try:
+            store = await client.jetstream().create_object_store("plain")
+            keys = S3Store(
+                s3.bucket,
+                config={"endpoint": s3.url, "region": "us-east-1"},
+                access_key_id=s3.access_key,
+                secret_access_key=s3.secret_key,
+                client_options={"allow_http": True, "timeout": timedelta(minutes=10)},
+            )
+            async with Host.from_config(path) as host:
+                for one in bindings:
+                    await host.call(one, "tests:guests/blobs#create", "c")
+                yield (
+                    host,
+                    {
+                        "memory": Memory(host),
+                        "filesystem": Files(folder),
+                        "nats": Objects(store),
+                        "s3": Keys(keys),
+                    },
+                )
+        finally:
+            await client.close()
+
+
+async def timed(arm: Callable[[], Awaitable[object]]) -> float:
+    begun = time.perf_counter()
+    await arm()
+    return time.perf_counter() - begun
+
+
+async def measure(host: Host, backend: str, library: Library, size: int, runs: int) -> dict[str, float]:
+    """Run both arms in turn, up and down, and compare neighbours."""
+    times = max(1, min(20, (4 << 20) // size))
+
+    async def repeated(operation: Callable[[], Awaitable[object]]) -> None:
+        for _ in range(times):
+            await operation()
+
+    four: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: host.call(backend, f"{MASSES}fill", "c", "a", size, None),
+        lambda: library.write(size),
+        lambda: host.call(backend, f"{MASSES}drain", "c", "a", size),
+        lambda: library.read(size),
+    )
+    for arm in four:
+        await arm()
+    taken = [[await timed(partial(repeated, arm)) for arm in four] for _ in range(runs)]
+    fill, write, drain, read = (statistics.median(arm) / times for arm in zip(*taken, strict=True))
+    return {
+        "up_mb_s": size / fill / 1e6,
+        "library_up_mb_s": size / write / 1e6,
+        "up": statistics.median(run[1] / run[0] for run in taken),
+        "down_mb_s": size / drain / 1e6,
+        "library_down_mb_s": size / read / 1e6,
+        "down": statistics.median(run[3] / run[2] for run in taken),
+    }
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--quick", action="store_true", help="smaller objects, fewer runs")
+    options = parser.parse_args()
+    sizes = {**SIZES, "256 MiB": QUICK} if options.quick else SIZES
+    found: dict[str, dict[str, float]] = {}
+    with NatsServer(sync=None) as server, S3Server() as s3:
+        async with arms(server.url, s3) as (host, libraries):
+            for backend, library in libraries.items():
+                for name, size in sizes.items():
+                    runs = 3 if size >= QUICK else 5
+                    row = await measure(host, backend, library, size, runs)
+                    found[f"{backend} {name}"] = row
+                    print(
+                        f"{backend:10} {name:7} " + "  ".join(f"{k} {v:.3g}" for k, v in row.items()),
+                        flush=True,
+                    )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    slow = []
+    for backend, least in REQUIRED.items():
+        row = found[f"{backend} 256 MiB"]
+        slow += [f"{backend} {way} {row[way]:.2f}" for way in ("up", "down") if row[way] < least]
+    for line in slow:
+        print(f"below what is required: {line}")
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(uvloop.run(main()))
