@@ -273,3 +273,15 @@ async def test_the_budget_of_a_workload_comes_from_its_limits(bound: Bound, line
             await io("streams#[method]output-stream.blocking-write-and-flush", output, b"a\nb\nc\n")
             output.drop()
         assert len(lines) == 2
+
+
+async def test_what_a_line_is_escaped_with_counts_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wasmplex.guest.w")
+    budget = LogBudget("w", 5 * LINE_COST, Clock())
+    log = LineLog("w", "stdout", budget)
+    for _ in range(3):
+        log.write(b"\0" * LINE_COST + b"\n")
+    assert sum(record.name == "wasmplex.guest.w" for record in caplog.records) == 1, (
+        "each takes four bytes for one"
+    )
+    budget.report()

@@ -95,6 +95,7 @@ class LineLog:
         line, self._line = self._line, bytearray()
         lost, self._lost = self._lost, 0
         text = escape(line.removesuffix(b"\r").decode("utf-8", "replace"), keep="\t")
+        self._budget.charge(len(text) - len(line))
         if lost:
             text = f"{text} [{lost} bytes cut]"
         self._logger.info("%s", Escaped(text), extra=self._extra)

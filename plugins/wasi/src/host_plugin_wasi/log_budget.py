@@ -53,6 +53,10 @@ class LogBudget:
         self._left -= size + LINE_COST
         return True
 
+    def charge(self, size: int) -> None:
+        """Note that a line that was taken has become longer, by what it is escaped with."""
+        self._left -= max(0, size)
+
     @property
     def dry(self) -> bool:
         """Whether nothing may be written now."""
