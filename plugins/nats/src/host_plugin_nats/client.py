@@ -70,6 +70,8 @@ def pause(client: Client) -> None:
     client._pings_outstanding = 0
     if (transport := _transport(client)) is not None:
         transport.pause_reading()
+        # What asyncio's reader has paused it resumes once it has been read from: it is to forget that.
+        client._transport._io_reader._paused = False
 
 
 def resume(client: Client) -> None:
@@ -79,13 +81,13 @@ def resume(client: Client) -> None:
         transport.resume_reading()
 
 
-def _transport(client: Client) -> asyncio.Transport | None:
+def _transport(client: Client) -> Any:
     """Return the socket's transport; None for one that cannot be paused, a web socket's say."""
     writer = getattr(client._transport, "_io_writer", None)
     transport = getattr(writer, "transport", None)
-    if isinstance(transport, asyncio.Transport) and not transport.is_closing():
-        return transport
-    return None
+    # uvloop's is no asyncio.Transport
+    usable = hasattr(transport, "pause_reading") and not transport.is_closing()
+    return transport if usable else None
 
 
 def bury(client: Client) -> None:
