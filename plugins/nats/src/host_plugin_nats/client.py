@@ -71,7 +71,8 @@ def pause(client: Client) -> None:
     if (transport := _transport(client)) is not None:
         transport.pause_reading()
         # What asyncio's reader has paused it resumes once it has been read from: it is to forget that.
-        client._transport._io_reader._paused = False
+        reader: Any = client._transport
+        reader._io_reader._paused = False
 
 
 def resume(client: Client) -> None:
@@ -84,7 +85,7 @@ def resume(client: Client) -> None:
 def _transport(client: Client) -> Any:
     """Return the socket's transport; None for one that cannot be paused, a web socket's say."""
     writer = getattr(client._transport, "_io_writer", None)
-    transport = getattr(writer, "transport", None)
+    transport: Any = getattr(writer, "transport", None)
     # uvloop's is no asyncio.Transport
     usable = hasattr(transport, "pause_reading") and not transport.is_closing()
     return transport if usable else None
