@@ -75,6 +75,7 @@ class Intake:
         self._pausing = anyio.CancelScope()
         self._stopping = False
         self._ended = anyio.Event()
+        self._told = False
 
     # ------------------------------------------------------------ the subscription
 
@@ -116,7 +117,9 @@ class Intake:
     async def finish(self) -> None:
         """Return, after `stop`, when what was taken has an outcome."""
         await self._ended.wait()
-        c = self.counts
+        if self._told:
+            return
+        self._told, c = True, self.counts
         logger.info(
             "%s: %d handled, %d retried, %d dead letters, %d lost",
             self._what, c.handled, c.retried, c.dead, c.lost,
