@@ -29,6 +29,7 @@ from wasmplex.bridge import (
 )
 from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Import, Shape
+from wasmplex.config.model import InstancesConfig
 from wasmplex.engine import Engine, Instance
 from wasmplex.engine.accounts import Tenant
 from wasmplex.engine.ahead import Coming as InstanceComing
@@ -127,11 +128,12 @@ def _pool(
 ) -> InstancePool | SharedPool:
     instances = planned.config.instances
     if planned.plan.goes_on:
+        concurrency = instances.concurrency or (CONCURRENCY if planned.plan.shares_instances else 1)
         return SharedPool(
             cast("Callable[[], Awaitable[SharedInstance]]", create),
             maximum=instances.max,
-            reuse=instances.reuse,
-            concurrency=instances.concurrency or (CONCURRENCY if planned.plan.shares_instances else 1),
+            reuse=_reuse(instances, concurrency),
+            concurrency=concurrency,
             queue=instances.queue,
             timeout=planned.config.limits.timeout,
             name=planned.config.name,
@@ -147,6 +149,12 @@ def _pool(
         on_error=on_error,
         begin=begin,
     )
+
+
+def _reuse(instances: InstancesConfig, concurrency: int) -> int:
+    """Return how many calls an instance serves: by default more than usual if it is in many at once."""
+    usual = InstancesConfig().reuse
+    return max(usual, 8 * concurrency) if instances.reuse == usual else instances.reuse
 
 
 @asynccontextmanager
