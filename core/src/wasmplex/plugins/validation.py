@@ -51,12 +51,15 @@ class Contribution:
     @property
     def offers(self) -> Mapping[Group, tuple[str, ...]]:
         """The names it offers in each group, for plugins without entry points."""
+        triggers = {t.name for t in self.triggers}
+        # Adapters of its own triggers are found by the names of these.
+        others = [a for a in self.export_adapters if a.trigger not in triggers]
         packages = {i.package for i in self.interfaces}
-        packages |= {InterfaceId.parse(a.interface).package_name for a in self.export_adapters}
+        packages |= {InterfaceId.parse(a.interface).package_name for a in others}
         names = {
             Group.BACKENDS: {b.name for b in self.backends},
             Group.INTERFACES: packages,
-            Group.TRIGGERS: {t.name for t in self.triggers},
+            Group.TRIGGERS: triggers,
             Group.COMMANDS: {c.name or "" for c in self.commands},
         }
         return {group: tuple(sorted(found)) for group, found in names.items() if found}
