@@ -65,7 +65,7 @@ class SharedInstance(BridgedInstance):
     def _begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> Entered:
         actor = self._actor or self._start()
         call = actor.begin(codec, args)
-        if self._driver is None:
+        if self._driver is None or self._driver.done():  # it may have ended in this very turn of the loop
             self._driver = asyncio.get_running_loop().create_task(self._serve(actor))
             self._driver.add_done_callback(self._over)
         return call
@@ -114,7 +114,8 @@ class SharedInstance(BridgedInstance):
         return next(iter(self.above.codecs))
 
     def _over(self, driver: asyncio.Task[None]) -> None:
-        self._driver = None
+        if self._driver is driver:
+            self._driver = None
         if not driver.cancelled():
             driver.exception()  # who waited for a call has got it
 

@@ -1,0 +1,47 @@
+"""An instance that is in several calls at once: who drives it, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from wasmplex.bridge.shared import SharedInstance
+
+pytestmark = pytest.mark.anyio
+
+
+class Actor:
+    """Has calls, which the guest answers at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def begin(self, codec: Any, args: tuple[Any, ...]) -> Any:
+        call = SimpleNamespace(codec=codec, args=args, result=asyncio.get_running_loop().create_future())
+        self.calls.append(call)
+        return call
+
+
+async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -> None:
+    actor, served = Actor(), 0
+
+    async def serve(*_: Any) -> None:
+        nonlocal served
+        await asyncio.sleep(0)
+        served += 1
+        while actor.calls:
+            call = actor.calls.pop()
+            call.result.set_result(call.args)
+
+    instance = SharedInstance.__new__(SharedInstance)
+    instance.inner = SimpleNamespace(call=serve)  # type: ignore[assignment]
+    instance.above = SimpleNamespace(codecs={"f": object()})  # type: ignore[assignment]
+    instance._driver, instance._actor = None, actor  # type: ignore[assignment]
+    instance._left = instance._failed = False
+    for number in range(3):  # each begins in the turn of the loop in which the driver has ended
+        assert await asyncio.wait_for(instance.call("f", number), 5) == (number,)
+    assert served == 3
+    await instance.rest()
+    assert not instance.lingers
