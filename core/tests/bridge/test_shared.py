@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 from wasmplex.bridge.shared import SharedInstance
 
@@ -36,12 +37,13 @@ async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -
             call.result.set_result(call.args)
 
     instance = SharedInstance.__new__(SharedInstance)
-    instance.inner = SimpleNamespace(call=serve)  # type: ignore[assignment]
+    instance.inner = SimpleNamespace(call=serve)
     instance.above = SimpleNamespace(codecs={"f": object()})  # type: ignore[assignment]
     instance._driver, instance._actor = None, actor  # type: ignore[assignment]
     instance._left = instance._failed = False
-    for number in range(3):  # each begins in the turn of the loop in which the driver has ended
-        assert await asyncio.wait_for(instance.call("f", number), 5) == (number,)
+    with anyio.fail_after(5):
+        for number in range(3):  # each begins in the turn of the loop in which the driver has ended
+            assert await instance.call("f", number) == (number,)
     assert served == 3
     await instance.rest()
     assert not instance.lingers
