@@ -194,6 +194,31 @@ async def test_who_is_slow_is_sent_no_more_than_it_can_keep(nats_server: NatsSer
                     assert waiting < 1500
 
 
+async def test_a_flush_overtakes_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server confirms is all that was sent before: that who leaves a group has left, say."""
+    async with opened(nats_server.url) as broker:
+        transport: Any = broker._link._client._transport  # type: ignore[union-attr]
+        written: list[bytes] = []
+        write, write_lines = transport.write, transport.writelines
+
+        def note(data: bytes) -> None:
+            written.append(bytes(data))
+            write(data)
+
+        def note_lines(lines: list[bytes]) -> None:
+            written.extend(lines)
+            write_lines(lines)
+
+        monkeypatch.setattr(transport, "write", note)
+        monkeypatch.setattr(transport, "writelines", note_lines)
+        number = await broker._link.listen("overtaken", "", lambda message: None)
+        await broker._link.publish("overtaken", b"1")
+        await broker._link.flush()
+        await broker._link.leave([number])
+        words = [line.split()[0] for line in written]
+        assert words == [b"SUB", b"PUB", b"PING", b"UNSUB", b"PING"]
+
+
 async def test_refused_credentials(nats_server: NatsServer) -> None:
     with pytest.raises(BackendError, match="cannot open the NATS broker") as error:
         async with opened(nats_server.url.replace("s3cr3t", "wrong")):

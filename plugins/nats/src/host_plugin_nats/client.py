@@ -11,7 +11,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-__all__ = ["bury", "forget", "leave", "listen", "on_end", "pause", "resume", "server_version"]
+__all__ = ["bury", "flush", "forget", "leave", "listen", "on_end", "pause", "resume", "server_version"]
 
 
 def server_version(client: Client) -> str:
@@ -52,6 +52,19 @@ async def listen(client: Client, subject: str, queue: str, handle: Callable[[Msg
     subscription = await client.subscribe(subject, queue, pending_msgs_limit=0, pending_bytes_limit=0)
     subscription._pending_queue = _Direct(handle)  # type: ignore[assignment]
     return int(subscription._id)
+
+
+async def flush(client: Client, seconds: int) -> None:
+    """Return when the server has processed all that was sent before.
+
+    The library writes a ping at once, and what was sent before it when a task gets to it: the answer to the
+    ping would come first, and say nothing.
+    """
+    pending, client._pending = client._pending, []
+    client._pending_data_size = 0
+    if pending and client._transport is not None:
+        client._transport.writelines(pending)
+    await client.flush(seconds)
 
 
 async def leave(client: Client, number: int) -> None:

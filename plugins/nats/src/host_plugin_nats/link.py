@@ -23,6 +23,7 @@ from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version
+from host_plugin_nats.client import flush as flush_all
 
 __all__ = ["Inbox", "Link"]
 
@@ -211,7 +212,7 @@ class Link:
     async def flush(self) -> None:
         """Return when the server has processed all that was sent before. The caller brings the deadline."""
         try:
-            await self._usable().flush(_LONGEST_FLUSH)
+            await flush_all(self._usable(), _LONGEST_FLUSH)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
@@ -236,7 +237,7 @@ class Link:
                 for number in numbers:
                     await leave(client, number)
                 if flush:
-                    await client.flush(_LONGEST_FLUSH)
+                    await flush_all(client, _LONGEST_FLUSH)
                 forget(client, numbers)
 
     def pause(self) -> None:
