@@ -12,7 +12,7 @@ import pytest
 from wasmplex.capabilities.messaging import Kept, Message
 from wasmplex.errors import ConfigError
 from wasmplex.testing.kit import Conformance, needs
-from wasmplex.testing.messaging.driver import Bench, Inbox
+from wasmplex.testing.messaging.driver import PATIENCE, Bench, Inbox
 
 __all__ = ["DeliveryTests", "DurableTests"]
 
@@ -125,7 +125,7 @@ class DeliveryTests(Conformance):
             delivery = await inbox.next()
             inbox.deliveries.stop()
             await delivery.ack()
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE):
                 assert await inbox.deliveries.next() is None
 
     @needs("queue-groups")
@@ -266,6 +266,6 @@ async def _handle_all(inbox: Inbox, handled: Counter[bytes]) -> None:
 
 async def _until(handled: Counter[bytes], count: int) -> None:
     """Wait until so many messages have been handled."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         while len(handled) < count:  # noqa: ASYNC110  what is waited for is no event
             await anyio.sleep(0.01)
