@@ -79,9 +79,7 @@ class MessagingMachine(ClientMachine):
 
     @rule(group=groups, member=members)
     def take(self, group: str, member: str) -> None:
-        if any(self._free(group).values()):
-            self.agrees = False  # until it has come
-            self._took(group, self.run(partial(self._next, group, member)))
+        self._take(group, member)
 
     @rule(group=groups, member=members)
     def give_up_waiting(self, group: str, member: str) -> None:
@@ -96,13 +94,15 @@ class MessagingMachine(ClientMachine):
 
     @rule(outcome=outcomes, number=st.integers(0, 100))
     def settle(self, outcome: str, number: int) -> None:
-        if (
-            not self.out
-        ):  # no precondition: whether something came in a millisecond is not for Hypothesis to see
+        # No precondition: whether something came in a millisecond is not for Hypothesis to see.
+        for due in GROUPS if not self.out else ():
+            self._take(due, MEMBERS[number % len(MEMBERS)])
+        if not self.out:
             return
         group, delivery = self.out.pop(number % len(self.out))
         if outcome == "retry":
             self.run(partial(delivery.retry, 0))
+            self._take(group, MEMBERS[number % len(MEMBERS)])
             return
         self.run(delivery.ack if outcome == "ack" else delivery.reject)
         self.due[group] -= Counter([delivery.message.body])
@@ -112,6 +112,11 @@ class MessagingMachine(ClientMachine):
     def _free(self, group: str) -> Counter[bytes]:
         """Return what may be delivered: due, and not being handled."""
         return self.due[group] - Counter(d.message.body for owner, d in self.out if owner == group)
+
+    def _take(self, group: str, member: str) -> None:
+        if any(self._free(group).values()):
+            self.agrees = False  # until it has come
+            self._took(group, self.run(partial(self._next, group, member)))
 
     async def _next(self, group: str, member: str) -> Delivery:
         """Return the next delivery to a group: by one member, or by another that the broker sent it to."""
