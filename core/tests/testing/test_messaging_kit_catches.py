@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 from wasmplex.testing import MessagingConformance
+from wasmplex.testing.loops import everything
 
 from .running import failed, outcomes_of
 from .wrong_brokers import DEFECTS, class_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first one runs a pytest of its own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # the first one runs a pytest of its own
+    pytest.mark.skipif(not everything(), reason="waits for minutes for what never comes: make test-all"),
+]
 
 
 @pytest.fixture(scope="module")
