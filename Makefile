@@ -33,10 +33,10 @@ demo: $(DEMO)  ## build the example guest in Python, run it, make requests, stop
 demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and npm
 	@$(BIN)/python examples/kv-cached/demo.py javascript
 
-# Work is stolen, so tests that share an expensive fixture mostly stay together. More workers than four gain
-# little: the longest tests decide then.
-JOBS ?= auto
-test: $(STAMP)  ## run all tests, on up to four cores; JOBS=0 for one process
+# Work is stolen, so tests that share an expensive fixture mostly stay together. Many tests wait for servers, so
+# there are four workers on two cores too; more gain little: the longest tests decide then.
+JOBS ?= 4
+test: $(STAMP)  ## run all tests, in four processes; JOBS=0 for one
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 test-all: $(STAMP)  ## the same on every event loop, guests without optimization, and 2,000 random WIT worlds
