@@ -78,7 +78,13 @@ class ExampleDeliveries(Deliveries):
 
 
 class ExampleDelivery(Delivery):
-    def __init__(self, owner: ExampleDeliveries, message: Message, tries: int, first_seen: float) -> None:
+    def __init__(
+        self,
+        owner: ExampleDeliveries,
+        message: Message,
+        tries: int,
+        first_seen: float,
+    ) -> None:
         super().__init__(message, tries, first_seen)
         self.owner = owner
 
