@@ -10,6 +10,8 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections import deque
+from contextlib import suppress
 from threading import Lock
 from typing import ClassVar
 
@@ -105,7 +107,19 @@ class Source(_File):
 
 
 class Staging(ABC):
-    """Where objects are while they are written."""
+    """Where objects are while they are written.
+
+    :ivar given_up: files whose writers went to nobody; removed when the next one is made, or at the end
+    """
+
+    def __init__(self) -> None:
+        self.given_up: deque[str] = deque()
+
+    def tidy(self) -> None:
+        """Remove what was given up."""
+        with suppress(IndexError):  # another thread may have taken the last one
+            while self.given_up:
+                self.remove(self.given_up.popleft())
 
     @abstractmethod
     def create(self) -> tuple[str, int]:
@@ -126,6 +140,7 @@ class Staged(_File):
     def __init__(self, staging: Staging) -> None:
         self._written = self._synced = 0
         self._staging = staging
+        staging.tidy()
         self._name, number = staging.create()
         super().__init__(number)
 
@@ -180,5 +195,6 @@ class Staged(_File):
             self._staging.remove(name)
 
     def __del__(self) -> None:
-        if self._number >= 0:
-            self.discard()
+        if self._number >= 0:  # perhaps on the event loop, where nothing is removed
+            self.close()
+            self._staging.given_up.append(self._name)

@@ -46,6 +46,7 @@ class Root(Staging):
 
         :raises wasmplex.errors.BackendError: if it cannot be opened, or cannot hold a store
         """
+        super().__init__()
         self._path = path
         self._lock = RLock()
         self._staging = self._all = self.number = -1
