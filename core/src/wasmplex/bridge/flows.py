@@ -7,21 +7,16 @@ A script is a generator: it yields an order and is sent the outcome, (a, b). Whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeAlias
 
 from wasmplex.bridge.elements import BufferMemory, Elements
-from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import LoweredHandles, Made
-from wasmplex.bridge.inflight import weight
 from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.engine.resources import HostObjects
-from wasmplex.streams import IncomingStream
-from wasmplex.values import Err, Ok
-from wasmplex.wit.types import ResultType
 
-__all__ = ["Flow", "Inflow", "Outflow", "Script", "StreamEndedError", "Streaming"]
+__all__ = ["Flow", "Inflow", "Script", "StreamEndedError", "Streaming"]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 
@@ -146,188 +141,6 @@ class Flow:
 
     def abandon(self) -> None:
         """Tell who waits on the Python side that the instance ends."""
-
-
-class Outflow(Flow):
-    """A stream or future from the host to the guest, fed by a task of its own."""
-
-    def __init__(
-        self, session: Streaming, elements: Elements, first: int, handle: int, source: Any, *, single: bool
-    ) -> None:
-        super().__init__(session, elements, first, handle, single=single)
-        self._rest: Any = None
-        self._made: Made = []
-        self._laid = 0
-        """How many elements of the rest are in the buffer, from `_next` on."""
-        self._next = 0
-        self._unread: Any = source
-        self._sent: asyncio.Future[bool] | None = None
-        self._closing = False
-        self._asked = self._asking = False
-        feed = self._feed_one(source) if single else self._feed(source)
-        self.task = session.spawn(feed)
-
-    async def _feed(self, source: Any) -> None:
-        """Pull chunks from the source as the guest takes them."""
-        self._unread = None
-        iterator = aiter(source) if isinstance(source, AsyncIterable) else _whole(source)
-        try:
-            async for chunk in iterator:
-                if len(chunk) and not await self._send(chunk):
-                    return
-        finally:
-            if isinstance(iterator, IncomingStream):
-                iterator.close()
-            elif (close := getattr(iterator, "aclose", None)) is not None:
-                await close()
-        self._closing = True
-        self.session.script(self._close())
-
-    async def _feed_one(self, source: Awaitable[Any]) -> None:
-        self._unread = None
-        fallible = isinstance(self.elements.type, ResultType)
-        try:
-            value = await source
-            if fallible:
-                value = Ok(value)
-        except Err as error:
-            if not fallible:
-                raise
-            value = error
-        await self._send([value])
-
-    async def _send(self, chunk: Any) -> bool:
-        """Hand a chunk over; return False once the guest has dropped its end."""
-        chunks, size = self.session.pulse.chunks, weight(chunk)
-        await chunks.hold(size)
-        try:
-            self._rest = self.elements.checked(chunk)
-            self._sent = asyncio.get_running_loop().create_future()
-            self.session.script(self._write())
-            return await self._sent
-        finally:
-            chunks.taken(size)
-
-    def ask(self) -> Script:
-        """Find out whether the guest has dropped its end, while there is nothing to give it yet.
-
-        Who writes is told of that by writing alone. A write of nothing is under way until the guest reads.
-        """
-        if self.done or self._asking or not self.waits:
-            return
-        self._asked = self._asking = True
-        code = yield from self.copy(WRITE, 0, 0)
-        if code != BLOCKED:
-            yield from self._answered(code)
-
-    def _answered(self, code: int) -> Script:
-        self._asking = False
-        if code & 0xF == DROPPED:
-            yield from self._stop()
-
-    def _ask_no_more(self) -> Script:
-        if self._joined:  # in a set it cannot be cancelled
-            self._joined = False
-            yield Op.LEAVE | self.handle << 32
-        code, _ = yield self.order(Op.ONE, CANCEL_WRITE)
-        yield from self._answered(code)
-
-    @property
-    def waits(self) -> bool:
-        """Whether there is nothing to give: what feeds it waits for something."""
-        return self._copy is Op.COPY and (self._sent is None or self._sent.done()) and not self._closing
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether to `ask`: not twice, unless something was given meanwhile."""
-        return self.waits and not self.done and not self._asked
-
-    def _write(self) -> Script:
-        self._asked = False
-        if self._asking:
-            yield from self._ask_no_more()
-        while not self.done and self._rest is not None and len(self._rest):
-            if not self._laid:
-                self._laid = yield from self._put(self._rest)
-                self._next = self.buffer
-            code = yield from self.copy(WRITE, self._next, self._laid)
-            if code == BLOCKED:
-                return
-            yield from self._written(code)
-
-    def _put(self, rest: Any) -> Generator[int, tuple[int, int], int]:
-        """Put elements into the buffer, after handles have been made for them; return how many."""
-        session, elements = self.session, self.elements
-        count, lowered = elements.portion(rest), None
-        if not elements.size:
-            return count
-        if elements.gives:
-            lowered, self._made = yield from session.lowered(lambda scan: elements.encode(rest[:1], 0, scan))
-        data = elements.encode(rest[:count], 0, lowered or session.handles)
-        while (fewer := elements.fitting(count, len(data))) < count:
-            count = fewer
-            data = elements.encode(rest[:count], 0, session.handles)
-        yield from self.acquire(len(data))
-        if elements.points:
-            handles = lowered.again() if lowered else session.handles
-            data = elements.encode(rest[:count], self.buffer, handles)
-        yield from session.fill(elements.memory, self.buffer, data)
-        return count
-
-    def _written(self, code: int) -> Script:
-        taken = code >> 4 if self._copy is Op.COPY else 1
-        self._laid -= taken
-        self._next += taken * self.elements.size
-        if not self._laid or code & 0xF == DROPPED:
-            self.release()
-        made, self._made = self._made, []
-        if code & 0xF == DROPPED:
-            if self._copy is Op.COPY_ONE or not code >> 4:
-                yield from self.session.taken_back(made)
-            yield from self._stop()
-            return
-        self._rest = self._rest[taken:]
-        if self._copy is Op.COPY_ONE:
-            yield from self.finish(DROP_WRITABLE)
-        if not len(self._rest) and self._sent is not None and not self._sent.done():
-            self._sent.set_result(True)
-
-    def _stop(self) -> Script:
-        """End the flow, for the guest has dropped its end."""
-        yield from self.finish(DROP_WRITABLE)
-        if self._sent is not None and not self._sent.done():
-            self._sent.set_result(False)
-        self.task.cancel()
-        give_up(self._unread)  # it may not have begun to feed
-        self._unread = None
-
-    def _close(self) -> Script:
-        if self._asking and not self.done:
-            yield from self._ask_no_more()
-        yield from self.finish(DROP_WRITABLE)
-
-    def event(self, code: int) -> Script:
-        """Go on with the chunk that the guest has taken a part of."""
-        if self._asking:
-            yield from self._answered(code)
-            return
-        yield from self._written(code)
-        if not self.done:
-            yield from self._write()
-
-    def goes_on(self) -> bool:
-        """Say whether there will be something for the guest: not while it does not take what there is."""
-        return not self.done and (self._sent is None or self._sent.done())
-
-    def abandon(self) -> None:
-        """Stop the feeding task."""
-        self.task.cancel()
-        give_up(self._unread)
-        self._unread = None
-
-
-async def _whole(value: Any) -> Any:
-    yield value
 
 
 class Inflow(Flow):

@@ -12,10 +12,11 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from wasmplex.bridge.elements import BufferMemory
-from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Outflow, Script
+from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
+from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
 from wasmplex.bridge.protocol import BUFFERS, HEADER, PIECE, STREAM_HEAP, First, Op
 from wasmplex.bridge.pulse import Moving, Pulse
