@@ -39,11 +39,19 @@ JOBS ?= 4
 test: $(STAMP)  ## run all tests, in four processes; JOBS=0 for one
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
+# Faults, deadlines and descriptors are measured while three other tests run. What fails then is run once more, alone,
+# and must pass: what is wrong with the product fails twice. Both results stand on the screen.
+define tests
+	@$(1) $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal $(2) || \
+	{ echo "what failed, once more and alone:"; \
+	$(1) $(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none --maxfail 1 $(2); }
+endef
+
 test-all: $(STAMP)  ## the same on every event loop, guests without optimization, and 2,000 random WIT worlds
-	@WASMPLEX_TEST_LOOPS=all $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
-	@WASMPLEX_TEST_OPTIMIZE=0 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal core/tests/testing \
-		$(wildcard tests/test_*guest*.py) tests/test_labels.py tests/test_js_streams.py tests/test_three_backends.py
-	@WASMPLEX_WORLDS=2000 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --timeout 300 core/tests/bridge/test_worlds.py
+	$(call tests,WASMPLEX_TEST_LOOPS=all)
+	$(call tests,WASMPLEX_TEST_OPTIMIZE=0,core/tests/testing \
+		$(wildcard tests/test_*guest*.py) tests/test_labels.py tests/test_js_streams.py tests/test_three_backends.py)
+	$(call tests,WASMPLEX_WORLDS=2000,--timeout 300 core/tests/bridge/test_worlds.py)
 
 check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff check .

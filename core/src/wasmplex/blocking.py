@@ -53,6 +53,20 @@ class Threads:
         Given up before a thread takes it, it is not called. Given up later, it goes on to its end, and what
         it returns is dropped.
         """
+        job = self._begin(function, args)
+        try:
+            result: T = await job.future
+        except BaseException:
+            with self._changed, suppress(ValueError):
+                self._jobs.remove(job)
+            raise
+        return result
+
+    def start(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """Have a function called in a thread; return what will have its result. Cancelled, it is given up."""
+        return self._begin(function, args).future
+
+    def _begin(self, function: Callable[..., Any], args: tuple[Any, ...]) -> _Job:
         job = _Job(get_running_loop(), function, args)
         with self._changed:
             if self._closed:
@@ -63,13 +77,7 @@ class Threads:
             elif self._live < self._most:
                 self._live += 1
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        try:
-            result: T = await job.future
-        except BaseException:
-            with self._changed, suppress(ValueError):
-                self._jobs.remove(job)
-            raise
-        return result
+        return job
 
     def close(self) -> None:
         """Let the threads end, each when it has done what it does; what waits for one is given up."""

@@ -157,3 +157,22 @@ async def test_the_share_of_the_process_is_the_most_whatever_the_configuration_s
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert Allowance(10**9).limit <= max(16, soft // 4)
     assert Allowance(5).limit == 5
+
+
+def test_a_name_server_that_does_not_answer_does_not_keep_the_process() -> None:
+    program = (
+        "import asyncio, socket, threading\n"
+        "from host_plugin_wasi.sockets.lookup import Resolver\n"
+        "begun = threading.Event()\n"
+        "socket.getaddrinfo = lambda *args, **named: (begun.set(), threading.Event().wait())\n"
+        "async def main():\n"
+        "    resolver = Resolver()\n"
+        "    resolver.resolve('nowhere.invalid')\n"
+        "    while not begun.is_set():\n"
+        "        await asyncio.sleep(0.001)\n"
+        "    resolver.close()\n"
+        "    print('closed')\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
+    assert done.stdout == b"closed\n"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 from asyncio import Future, get_running_loop
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address, ip_address
 
-from wasmplex.plugin import Err, Variant
+from wasmplex.plugin import Err, Threads, Variant
 
 from host_plugin_wasi.io import FuturePollable, Pollable
 from host_plugin_wasi.sockets.addresses import ip_to_wit
@@ -27,7 +26,7 @@ class Resolver:
     """Looks names up for one workload. A slow one cannot hold up another workload, or the host."""
 
     def __init__(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = Threads("wasi-lookup", _THREADS)
         self._pending = 0
 
     def resolve(self, name: str) -> AddressStream:
@@ -47,10 +46,8 @@ class Resolver:
         host = _ascii(name)
         if self._pending >= _PENDING:
             raise Err("temporary-resolver-failure")
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, "wasi-lookup")
         self._pending += 1
-        addresses = loop.run_in_executor(self._threads, _addresses, host)
+        addresses = self._threads.start(_addresses, host)
         addresses.add_done_callback(self._done)
         return AddressStream(addresses)
 
@@ -61,8 +58,7 @@ class Resolver:
 
     def close(self) -> None:
         """Start no more lookups; those under way end unheard."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def _literal(name: str) -> str | None:
