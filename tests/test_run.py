@@ -63,6 +63,9 @@ def configuration() -> str:
             text += WATCH.format(
                 package=package, backend=backend, binding=binding, component=guests.path(guest)
             )
+    text += HTTP.format(name="named", component=guests.path("kvplain"))
+    buckets = ", ".join(f"{name} = {{ {binding} }}" for name, binding in SETTINGS.items())
+    text += f'default."wasi:keyvalue" = {{ buckets = {{ {buckets} }} }}\n'
     text += HTTP.format(name="four", component=component)
     text += 'default."wasi:keyvalue" = { backend = "memory" }\n'
     text += "".join(
@@ -128,6 +131,15 @@ def test_four_labels_of_a_workload_are_four_backends(ask: Ask) -> None:
         found = list(clients.map(lambda n: ask("four", f"/all/orders/{n}"), range(100)))
     assert written == 100 * [(200, "ok\nok\nok\nok")]
     assert found == [(200, "\n".join(4 * [str(n)])) for n in range(100)]
+
+
+def test_buckets_of_one_import_are_four_backends(ask: Ask) -> None:
+    for bucket in BACKENDS:
+        assert ask("named", f"/{bucket}/k?set={bucket}") == (200, "ok")
+    for bucket in BACKENDS:
+        assert ask("named", f"/{bucket}/k") == (200, bucket)
+        assert ask("named", f"/{bucket}/n?add=2") == (200, "2")
+    assert ask("named", "/other/k") == (503, "no-such-store")
 
 
 # ---------------------------------------------------------------- triggers, and wasmcloud:keyvalue

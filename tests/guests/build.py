@@ -97,6 +97,7 @@ GUESTS = {
     "command": Guest("command", "0.2.3"),
     "kvthree": Guest("kv-three", wit=HERE / "wit" / "kvthree.wit"),
     "kvfour": Guest("kv-four", "0.2.12", HERE / "wit" / "kvfour.wit"),
+    "kvplain": Guest("kv-plain", "0.2.12", HERE / "wit" / "kvfour.wit", source="kvfour", defines=("PLAIN",)),
     "kvpairs": Guest("kv-pairs", "0.2.12", HERE / "wit" / "kvpairs.wit"),
     "tour": Guest("tour", "0.2.12", HERE / "wit" / "tour.wit"),
     "counting": Guest("counting", wit=COUNTING),

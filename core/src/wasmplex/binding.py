@@ -56,7 +56,8 @@ async def serve(
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
     """
     for route in planned.plan.routes:
-        stack.enter_context(KNOWN.holding(secrets_in(route.settings)))
+        settings = [route.settings, *(part.settings for part in route.parts.values())]
+        stack.enter_context(KNOWN.holding(secrets_in(settings)))
     backends = await _open_backends(planned, pool, stack)
     context = WorkloadContext(planned.config.name, planned.plan.grants, limits=planned.config.limits)
     bound: dict[int, BoundInterfaces] = {}
@@ -66,8 +67,8 @@ async def serve(
             continue
         if id(route.provider) not in bound:
             bound[id(route.provider)] = await stack.enter_async_context(_bound(route, context))
-        functions = _served(route, bound[id(route.provider)], _backend(route, backends))
-        if figures is not None and route.backend is not None:
+        functions = _served(route, bound[id(route.provider)], backends)
+        if figures is not None and route.backends:
             label = route.import_.label or route.import_.interface or route.import_.name
             functions = metered(functions, figures, planned.config.name, label)
         served[route.import_.name] = functions
@@ -80,10 +81,11 @@ def _source(
 ) -> TriggerSource | None:
     if (own := route.backend) is not None:
         return TriggerSource(backends[id(own)], {}, route.namespace, str(own.plugin))
-    if route.source is None or (backend := route.source.backend) is None:
+    backend, namespace = route.origin
+    if route.source is None or backend is None:
         return None
     functions = served[route.source.import_.name]
-    return TriggerSource(backends[id(backend)], functions, route.source.namespace, str(backend.plugin))
+    return TriggerSource(backends[id(backend)], functions, namespace, str(backend.plugin))
 
 
 @asynccontextmanager
@@ -125,10 +127,10 @@ async def _left(manager: AbstractAsyncContextManager[BoundInterfaces]) -> None:
     await manager.__aexit__(None, None, None)
 
 
-def _served(route: Route, bound: BoundInterfaces, backend: Backend | None) -> HostFunctions:
+def _served(route: Route, bound: BoundInterfaces, backends: Mapping[int, Backend]) -> HostFunctions:
     what = f"the import {route.import_.name!r} cannot be served"
     try:
-        functions: object = bound.serve(route.request(backend))
+        functions: object = bound.serve(route.request(backends))
     except WasmplexError:
         raise
     except (Exception, SystemExit) as error:
@@ -154,14 +156,10 @@ def _failed(what: str, route: Route, error: BaseException) -> PluginError:
 
 def _text(route: Route, error: BaseException) -> str:
     """Return what a plugin raised, without the secrets of the binding."""
-    backend = route.backend
-    secrets = secrets_in([route.settings, backend and backend.settings])
-    text = Redactor(secrets | (backend.hidden if backend else frozenset())).error(error)
+    secrets = secrets_in([route.settings, *(backend.settings for backend in route.backends)])
+    hidden = frozenset[str]().union(*(backend.hidden for backend in route.backends))
+    text = Redactor(secrets | hidden).error(error)
     return text if str(error).strip() else f"{text} no message"
-
-
-def _backend(route: Route, backends: Mapping[int, Backend]) -> Backend | None:
-    return None if route.backend is None else backends[id(route.backend)]
 
 
 async def _open_backends(
@@ -185,6 +183,6 @@ async def _open_backends(
 def _user(plan: Plan, backend: BackendRoute) -> str:
     """Return what uses a backend: a label, an interface, or a trigger."""
     for route in plan.routes:
-        if route.backend is backend:
+        if any(one is backend for one in route.backends):
             return route.import_.label or route.import_.interface
     return next(f"trigger.{route.name}" for route in plan.triggers if route.backend is backend)

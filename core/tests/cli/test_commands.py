@@ -145,6 +145,22 @@ def test_explain_in_json_and_without_secrets(cli: Cli, home: Path, monkeypatch: 
     assert "hunter2" not in ok(cli("explain", "host.toml", "store"))
 
 
+def test_explain_of_a_backend_for_each_bucket(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB", "hunter2.db")
+    two = 'buckets = { a = "memory", b = { backend = "sqlite", path = { env = "DB" } } }'
+    (home / "host.toml").write_text((home / "host.toml").read_text().replace('backend = "memory"', two))
+    (step,) = json.loads(ok(cli("explain", "host.toml", "cache", "--json")))
+    assert step["backend"] is None
+    assert {name: one["settings"] for name, one in step["backends"].items()} == {
+        "a": {},
+        "b": {"path": '{ env = "DB" }'},
+    }
+    said = ok(cli("explain", "host.toml", "cache")) + ok(cli("check"))
+    assert "opened as   b" in said
+    assert "backend sqlite for b" in said
+    assert "hunter2" not in said
+
+
 def test_explain_of_what_nobody_imports(cli: Cli) -> None:
     ended = cli("explain", "host.toml", "stroe")
     assert (ended.code, ended.err.splitlines()[0]) == (2, "error: no workload imports 'stroe'")

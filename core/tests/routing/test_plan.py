@@ -21,6 +21,7 @@ from .worlds import (
     STORE,
     TEXT,
     Kv,
+    Opened,
     config,
     labelled,
     opening,
@@ -523,9 +524,10 @@ def test_keys_are_split_between_interface_and_backend(tmp_path: Path) -> None:
     assert only.backend.settings.model_dump() == {"url": "redis://u:hunter2@h", "timeout": 3.0}
     assert only.namespace == "shared"
     assert "redis://u:hunter2@h" in only.backend.hidden
-    assert only.request(None).namespace == "shared"
-    assert only.request(None).name == "store"
-    assert only.request(None).label == "cache"
+    opened = {id(only.backend): Opened()}
+    assert only.request(opened).namespace == "shared"
+    assert only.request(opened).name == "store"
+    assert only.request(opened).label == "cache"
     for text in (repr(found), str(found.rows())):
         assert "hunter2" not in text
 
@@ -577,7 +579,7 @@ def test_from_gives_an_import_a_label(tmp_path: Path) -> None:
     assert found.relabels == {"labels:kv/cache@0.1.0": ("cache", STORE)}
     assert found.shape.imports[0].name == "cache"
     assert found.shape.imports[0].implements == STORE
-    assert found.routes[0].request(None).interface == STORE
+    assert found.routes[0].request({id(found.backends[0]): Opened()}).interface == STORE
 
 
 def test_from_needs_the_package_only_if_one_interface_can_be_meant(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ class Kv(InterfaceProvider):
     interfaces = frozenset({"store", "atomics", "batch"})
     capability = "keyvalue"
     routes_by_resource = frozenset({"atomics", "batch"})
+    backends_in: str | None = "buckets"  # type: ignore[misc]
 
     class settings(Settings):  # noqa: N801
         buckets: tuple[str, ...] | None = None
@@ -163,6 +164,13 @@ class HttpTrigger(Trigger):
 
     def start(self, bindings: Any, settings: Any, sockets: Any) -> Any:
         raise NotImplementedError
+
+
+class Opened(Backend):
+    """A backend that does nothing."""
+
+    async def close(self) -> None:
+        pass
 
 
 class Everything:

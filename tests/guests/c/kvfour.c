@@ -1,6 +1,6 @@
 // HTTP in front of four labels: /LABEL/BUCKET/KEY reads, ?set=VALUE writes; LABEL is first, second, third, fourth, or all
 // of them in turn. "plain" is the store without a label, which atomics go with: ?add=N increments there.
-// Each answers with a line. An error of a store is a line too, with status 503.
+// PLAIN has only that one: /BUCKET/KEY. Each answers with a line. An error of a store is a line too, with status 503.
 #define ARENA (1 << 20)
 #include "http.h"
 
@@ -71,10 +71,12 @@ static void count(u32 bucket, text key, text delta) {
         if (opened) label##_drop(bucket);                                                                   \
     }
 
+#ifndef PLAIN
 STORE(first, "first")
 STORE(second, "second")
 STORE(third, "third")
 STORE(fourth, "fourth")
+#endif
 STORE(plain, "wasi:keyvalue/store@0.2.0-draft")
 
 // Take the next part of a path off it.
@@ -91,6 +93,10 @@ EXPORT(HANDLE) void handle(u32 request, u32 param) {
     status = 200;
     text path = requested_path(request), rest = path;
     part(&rest);  // what is before the first slash
+#ifdef PLAIN
+    text bucket = part(&rest), key = part(&rest);
+    plain_use(bucket, key, path);
+#else
     text label = part(&rest), bucket = part(&rest), key = part(&rest);
     int all = same(label, TEXT("all"));
     if (all || same(label, TEXT("first"))) first_use(bucket, key, path);
@@ -98,6 +104,7 @@ EXPORT(HANDLE) void handle(u32 request, u32 param) {
     if (all || same(label, TEXT("third"))) third_use(bucket, key, path);
     if (all || same(label, TEXT("fourth"))) fourth_use(bucket, key, path);
     if (same(label, TEXT("plain"))) plain_use(bucket, key, path);
+#endif
     request_drop(request);
     answer_text(param, status, (text){out.data, out.size});
 }

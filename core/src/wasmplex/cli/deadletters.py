@@ -161,7 +161,7 @@ def _letters(planned: PlannedWorkload) -> list[tuple[TriggerRoute, str]]:
 
 
 def _backend(route: TriggerRoute) -> BackendRoute:
-    backend = route.backend if route.source is None else route.source.backend
+    backend, _ = route.origin
     assert backend is not None  # noqa: S101  the trigger asks for one
     if backend.provider.in_process:
         raise UsageError(
@@ -173,4 +173,4 @@ def _backend(route: TriggerRoute) -> BackendRoute:
 
 
 def _namespace(route: TriggerRoute) -> str:
-    return route.namespace if route.source is None else route.source.namespace
+    return route.origin[1]

@@ -113,7 +113,7 @@ async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
 
         for planned in assembly.workloads:
             for route in planned.plan.backends:
-                names = [r.import_.name for r in planned.plan.routes if r.backend is route]
+                names = [r.import_.name for r in planned.plan.routes if route in r.backends]
                 tasks.start_soon(ask, id(route), planned.config.name, ", ".join(names), route)
     return sorted(found.values(), key=lambda row: row[:2])
 

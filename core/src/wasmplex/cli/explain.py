@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from wasmplex.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
-    from wasmplex.routing import Route
+    from wasmplex.config import BindingConfig
+    from wasmplex.routing import BackendRoute, Route
 
 __all__ = ["command"]
 
@@ -90,19 +92,42 @@ def _explain(planned: PlannedWorkload, route: Route) -> dict[str, Any]:
             "plugin": route.plugin.name,
             "distribution": route.plugin.requirement,
         },
-        "backend": None
-        if backend is None
-        else {
-            "name": backend.provider.name,
-            "capability": backend.provider.capability,
-            "plugin": backend.plugin.name,
-            "distribution": backend.plugin.requirement,
-            "features": sorted(backend.provider.features),
-            "durability": backend.provider.durability,
-        },
+        "backend": None if backend is None else _backend(backend),
         "namespace": route.namespace if backend is not None else None,
         "settings": _settings(planned, route),
+        "backends": _parts(planned, route),
     }
+
+
+def _backend(backend: BackendRoute) -> dict[str, Any]:
+    return {
+        "name": backend.provider.name,
+        "capability": backend.provider.capability,
+        "plugin": backend.plugin.name,
+        "distribution": backend.plugin.requirement,
+        "features": sorted(backend.provider.features),
+        "durability": backend.provider.durability,
+    }
+
+
+def _parts(planned: PlannedWorkload, route: Route) -> dict[str, Any] | None:
+    """Return what serves each name that guests open, where each has a backend of its own."""
+    from wasmplex.config import redact
+
+    binding, provider = _binding(planned, route), route.provider
+    if not route.parts or binding is None or provider is None or provider.backends_in is None:
+        return None
+    found = {}
+    for name, part in route.parts.items():
+        table, models = binding.settings.sub(provider.backends_in, name), part.backend.provider.settings
+        own = replace(table, values={key: value for key, value in table.values.items() if key != "backend"})
+        found[name] = {
+            **_backend(part.backend),
+            "namespace": part.namespace,
+            "binding": str(part.backend.where),
+            "settings": redact(own, models, provider.settings, plain={"namespace"}),
+        }
+    return found
 
 
 def _renamed_from(planned: PlannedWorkload, route: Route) -> str | None:
@@ -112,37 +137,60 @@ def _renamed_from(planned: PlannedWorkload, route: Route) -> str | None:
     return None
 
 
+def _binding(planned: PlannedWorkload, route: Route) -> BindingConfig | None:
+    found = (b for b in planned.config.bindings if b.settings.location == route.where)
+    return next(found, None) if route.backends else None
+
+
 def _settings(planned: PlannedWorkload, route: Route) -> dict[str, Any] | None:
     from wasmplex.config import redact
 
-    for binding in planned.config.bindings:
-        if route.backend is not None and binding.settings.location == route.where:
-            models = [route.backend.provider.settings]
-            if route.provider is not None:
-                models.append(route.provider.settings)
-            return redact(binding.settings, *models, plain={"namespace"})
-    return None
+    binding, provider = _binding(planned, route), route.provider
+    if binding is None:
+        return None
+    models = [] if route.backend is None else [route.backend.provider.settings]
+    left_out = None
+    if provider is not None:
+        models.append(provider.settings)
+        left_out = provider.backends_in if route.parts else None
+    values = {key: value for key, value in binding.settings.values.items() if key != left_out}
+    return redact(replace(binding.settings, values=values), *models, plain={"namespace"})
 
 
 def _echo(explained: dict[str, Any]) -> None:
-    backend, provider = explained["backend"] or {}, explained["interface_provider"] or {}
-    renamed = explained["renamed_from"]
+    provider = explained["interface_provider"] or {}
+    renamed, granted = explained["renamed_from"], explained["granted"] or ()
     echo_pairs(
         [
             ("workload", f"{explained['workload']}  ({explained['component']})"),
             ("import", explained["import"] + (f"  (in the file: {renamed})" if renamed else "")),
             ("interface", explained["interface"]),
             ("binding", explained["binding"] or ""),
-            ("granted", ", ".join(explained["granted"] or ())),
+            ("granted", ", ".join(granted)),
             ("served by", _SERVED_BY.get(explained["served_by"], explained["served_by"])),
             ("provider", f"{provider['package']}  from {provider['distribution']}" if provider else ""),
-            ("backend", f"{backend['name']}  from {backend['distribution']}" if backend else ""),
-            ("features", ", ".join(backend.get("features", ()))),
-            ("durability", backend.get("durability", "")),
-            ("namespace", explained["namespace"] or ""),
+            *_backend_lines(explained["backend"] or {}, explained["namespace"]),
         ]
     )
-    for name, value in (explained["settings"] or {}).items():
+    _echo_settings(explained["settings"])
+    for name, part in (explained["backends"] or {}).items():
+        echo()
+        lines = _backend_lines(part, part["namespace"])
+        echo_pairs([("opened as", name), ("binding", part["binding"]), *lines])
+        _echo_settings(part["settings"])
+
+
+def _backend_lines(backend: dict[str, Any], namespace: str | None) -> list[tuple[str, str]]:
+    return [
+        ("backend", f"{backend['name']}  from {backend['distribution']}" if backend else ""),
+        ("features", ", ".join(backend.get("features", ()))),
+        ("durability", backend.get("durability", "")),
+        ("namespace", namespace or ""),
+    ]
+
+
+def _echo_settings(settings: dict[str, Any] | None) -> None:
+    for name, value in (settings or {}).items():
         echo(f"  {name} = {value if isinstance(value, str) else _text(value)}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "Grants", "GuestInstance",
-    "HostFunction", "HostFunctions", "ImportRequest", "InterfaceProvider", "Limits", "OpenContext",
-    "Workload", "WorkloadContext",
+    "HostFunction", "HostFunctions", "ImportPart", "ImportRequest", "InterfaceProvider", "Limits",
+    "OpenContext", "Workload", "WorkloadContext",
 ]  # fmt: skip
 
 S = TypeVar("S", bound=Settings)
@@ -197,6 +197,21 @@ class WorkloadContext:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportPart:
+    """What stands behind one name that guests open, where the binding has a backend for each.
+
+    :ivar settings: the provider's own part of the binding, with what it says of this name
+    :ivar namespace: as in `ImportRequest`
+    :ivar plugin: who brought the backend, for the log
+    """
+
+    backend: Backend
+    settings: Settings
+    namespace: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRequest:
     """One import that an interface provider is to serve.
 
@@ -209,6 +224,8 @@ class ImportRequest:
     :ivar granted: the interfaces that the binding grants, None for all; a resource handed out here must
         not work through an interface routed by resource that is not among them
     :ivar plugin: who brought the backend, for the log; empty without one
+    :ivar parts: where the binding has a backend for each name instead of one: what stands behind each;
+        `backend` is None then, and no other name is to be opened. See `InterfaceProvider.backends_in`
     """
 
     interface: str
@@ -219,6 +236,15 @@ class ImportRequest:
     namespace: str = ""
     granted: frozenset[str] | None = None
     plugin: str = ""
+    parts: Mapping[str, ImportPart] = field(default_factory=dict)
+
+    def of_parts(self) -> dict[str, ImportRequest]:
+        """Return what each name would be asked for if a binding were for it alone."""
+        return {
+            name: replace(self, backend=part.backend, settings=part.settings, namespace=part.namespace,
+                          plugin=part.plugin, parts={})
+            for name, part in self.parts.items()
+        }  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -249,6 +275,9 @@ class InterfaceProvider(ABC):
     :cvar routes_by_resource: those of `interfaces` whose functions only take resources that another
         import hands out (``atomics`` with its ``borrow<bucket>``): unlabelled, they need no binding,
         because each resource remembers the backend it came from. `ImportRequest.backend` is None there
+    :cvar backends_in: the key of `settings` that may be a table with a backend for each name that guests
+        open (``buckets``), in the place of one backend for all; `ImportRequest.parts` has them then.
+        None if one backend serves everything
     """
 
     package: ClassVar[str]
@@ -258,6 +287,7 @@ class InterfaceProvider(ABC):
     settings: ClassVar[type[Settings]] = Settings
     linked_directly: ClassVar[bool] = False
     routes_by_resource: ClassVar[frozenset[str]] = frozenset()
+    backends_in: ClassVar[str | None] = None
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return the backend features that this import cannot do without."""

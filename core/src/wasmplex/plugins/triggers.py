@@ -59,12 +59,17 @@ class Through:
     :ivar label: its label; None for the import without one
     :ivar features: what the backend has to declare
     :ivar key: the setting that named the import, for messages
+    :ivar opens: what is opened through it, a bucket say, which may have a backend of its own; None if that
+        is no matter
+    :ivar opens_key: the setting that named it, for messages
     """
 
     interface: str
     label: str | None = None
     features: frozenset[str] = frozenset()
     key: str = "label"
+    opens: str | None = None
+    opens_key: str = "bucket"
 
 
 @dataclass(frozen=True, slots=True)

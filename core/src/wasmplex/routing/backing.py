@@ -8,14 +8,14 @@ from typing import Any
 
 from wasmplex.config.model import Table
 from wasmplex.config.references import refers_to_files
-from wasmplex.errors import Diagnostic
+from wasmplex.errors import Diagnostic, PluginError
 from wasmplex.plugins.contracts import BackendProvider
 from wasmplex.plugins.identity import PluginIdentity
 from wasmplex.routing.plan import BackendRoute
 from wasmplex.routing.settings import SplitSettings, split
 from wasmplex.settings import Settings
 
-__all__ = ["back"]
+__all__ = ["back", "placed"]
 
 
 def back(
@@ -44,3 +44,11 @@ def back(
     again = reread if refers_to_files(table.values) else None
     where, hidden = table.location, settings.hidden
     return (settings, BackendRoute(selector, provider, plugin, settings.backend, where, hidden, again)), []
+
+
+def placed(error: PluginError, where: str, prefix: str = "") -> list[Diagnostic]:
+    """Return what is wrong with a plugin, at the place that asks for it."""
+    return [
+        Diagnostic(prefix + d.what, where, "; ".join(filter(None, (d.where, d.why))), d.fix)
+        for d in error.diagnostics
+    ]

@@ -114,12 +114,16 @@ class Triggers:
             source_route = through(source, route, table, self.shape, self.routes, self.problems)
             if source_route is None:
                 return None
-        self.problems += source_problems(source, route, source_route, table)
+        self.problems += source_problems(source, replace(route, opens=_opened(source)), source_route, table)
         namespace = ""
         if isinstance(source, OwnBackend):
             asked = table.values.get(_NAMESPACE)
             namespace = asked if isinstance(asked, str) else f"{self.workload}/{route.name}"
-        return replace(route, source=source_route, namespace=namespace)
+        return replace(route, source=source_route, namespace=namespace, opens=_opened(source))
+
+
+def _opened(source: Source | None) -> str | None:
+    return source.opens if isinstance(source, Through) else None
 
 
 def _broken(route: TriggerRoute, error: BaseException) -> Diagnostic:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from wasmplex.component.shape import InstanceType
 from wasmplex.errors import Diagnostic
-from wasmplex.routing.plan import Route, RouteKind
+from wasmplex.routing.plan import BackendRoute, Route, RouteKind
 from wasmplex.routing.resources import has_only_methods, producers, taken
 
 __all__ = ["check_features"]
@@ -34,7 +34,7 @@ def check_features(routes: Sequence[Route]) -> list[Diagnostic]:
         granting = [r for r in reached if _grants(r, route)]
         if route.kind is RouteKind.RESOURCE and reached and not granting:
             ungranted.setdefault(id(reached[0]), []).append((route, reached))
-        for target in granting or ([route] if route.backend else []):
+        for target in granting or ([route] if route.backends else []):
             problems += _lacking(route, target, needed)
     problems += [_granted_by_nobody(members) for members in ungranted.values()]
     return list(dict.fromkeys(problems))
@@ -60,15 +60,17 @@ def _reached(route: Route, routes: Iterable[Route]) -> Iterable[Route]:
     assert isinstance(route.import_.type, InstanceType)  # noqa: S101
     by_import = {id(other.import_): other for other in routes}
     sources = producers(taken(route.import_.type), [other.import_ for other in by_import.values()])
-    return [other for source in sources if (other := by_import[id(source)]).backend is not None]
+    return [other for source in sources if (other := by_import[id(source)]).backends]
 
 
 def _lacking(route: Route, target: Route, needed: frozenset[str]) -> list[Diagnostic]:
-    assert target.backend is not None  # noqa: S101  the caller has looked
-    lacking = sorted(needed - target.backend.provider.features)
+    return [problem for backend in target.backends for problem in _lacks(route, target, needed, backend)]
+
+
+def _lacks(route: Route, target: Route, needed: frozenset[str], backend: BackendRoute) -> list[Diagnostic]:
+    lacking = sorted(needed - backend.provider.features)
     if not lacking:
         return []
-    backend = target.backend
     fix = "choose a backend that supports it"
     if target is not route and route.interface and target.interface:
         fix += f', or keep this one out of its reach: interfaces = ["{target.interface.interface}"]'

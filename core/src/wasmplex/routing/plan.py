@@ -13,6 +13,7 @@ from wasmplex.plugins.contracts import (
     Backend,
     BackendProvider,
     Grants,
+    ImportPart,
     ImportRequest,
     InterfaceProvider,
 )
@@ -21,7 +22,7 @@ from wasmplex.plugins.triggers import ExportAdapter, Trigger, TriggerUse
 from wasmplex.settings import Settings
 from wasmplex.wit.names import InterfaceId
 
-__all__ = ["BackendRoute", "Plan", "Route", "RouteKind", "RouteRow", "TriggerRoute"]
+__all__ = ["BackendRoute", "Plan", "Route", "RouteKind", "RoutePart", "RouteRow", "TriggerRoute"]
 
 
 class RouteKind(StrEnum):
@@ -59,6 +60,19 @@ class BackendRoute:
     reread: Callable[[], Settings | None] | None = field(default=None, repr=False, compare=False)
 
 
+@dataclass(frozen=True)
+class RoutePart:
+    """One name that guests open, where a binding has a backend for each.
+
+    :ivar settings: those of the interface provider; never printed
+    :ivar namespace: as in `Route`
+    """
+
+    backend: BackendRoute
+    settings: Settings = field(repr=False)
+    namespace: str
+
+
 @dataclass(frozen=True, repr=False)
 class Route:
     """Who serves one import.
@@ -72,6 +86,7 @@ class Route:
     :ivar namespace: where a backend keeps this binding's data, ``<workload>/<label>`` unless configured
     :ivar granted: the interfaces that the binding grants, None for all
     :ivar where: the binding's place, None without one
+    :ivar parts: the backends of a binding that has one for each name that guests open; `backend` is None then
     """
 
     import_: Import
@@ -84,23 +99,43 @@ class Route:
     namespace: str = ""
     granted: frozenset[str] | None = None
     where: Location | None = None
+    parts: Mapping[str, RoutePart] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        row = _row(self)
-        return f"<Route {row.import_} -> {row.served_by}{f' ({row.plugin})' if row.plugin else ''}>"
+        served = [f"{row.served_by}{f' ({row.plugin})' if row.plugin else ''}" for row in _rows(self)]
+        return f"<Route {self.import_.name} -> {', '.join(served)}>"
 
-    def request(self, backend: Backend | None) -> ImportRequest:
-        """Return what the provider's `serve` is given, with the backend that was opened for it."""
+    @property
+    def backends(self) -> tuple[BackendRoute, ...]:
+        """Its backends: none, one, or one for each name that guests open."""
+        return (self.backend,) if self.backend else tuple(part.backend for part in self.parts.values())
+
+    def behind(self, name: str | None) -> tuple[BackendRoute | None, str]:
+        """Return the backend and the namespace that a name leads to; no backend if it leads nowhere."""
+        part = None if name is None else self.parts.get(name)
+        return (self.backend, self.namespace) if part is None else (part.backend, part.namespace)
+
+    def request(self, backends: Mapping[int, Backend]) -> ImportRequest:
+        """Return what the provider's `serve` is given.
+
+        :param backends: what was opened, by the `id` of its `BackendRoute`
+        """
         assert isinstance(self.import_.type, InstanceType)  # noqa: S101  plan() makes no other route
         return ImportRequest(
             interface=self.import_.interface,
             label=self.import_.label,
             type=self.import_.type,
-            backend=backend,
+            backend=None if self.backend is None else backends[id(self.backend)],
             settings=self.settings,
             namespace=self.namespace,
             granted=self.granted,
             plugin="" if self.backend is None else str(self.backend.plugin),
+            parts={
+                name: ImportPart(
+                    backends[id(part.backend)], part.settings, part.namespace, str(part.backend.plugin)
+                )
+                for name, part in self.parts.items()
+            },
         )
 
 
@@ -110,6 +145,7 @@ class TriggerRoute:
 
     :ivar backend: the backend that the table names, None if it names none
     :ivar source: the import that its messages come through, None if they do not
+    :ivar opens: the name that it opens there, None if that is no matter
     :ivar namespace: where a backend of its own keeps what is the workload's
     """
 
@@ -124,14 +160,19 @@ class TriggerRoute:
     backend: BackendRoute | None = None
     source: Route | None = None
     namespace: str = ""
+    opens: str | None = None
+
+    @property
+    def origin(self) -> tuple[BackendRoute | None, str]:
+        """The backend that its messages come from, and the namespace there."""
+        return (self.backend, self.namespace) if self.source is None else self.source.behind(self.opens)
 
     def use(self, workload: str) -> TriggerUse:
         """Return it as its trigger sees it."""
-        backend = self.source.backend if self.source is not None else self.backend
+        backend, namespace = self.origin
         where = str(self.where)
         if backend is None:
             return TriggerUse(workload, self.settings, where)
-        namespace = self.namespace if self.source is None else self.source.namespace
         identity, features = (backend.selector, backend.settings), backend.provider.features
         return TriggerUse(workload, self.settings, where, identity, namespace, features)
 
@@ -151,7 +192,7 @@ class RouteRow(NamedTuple):
     interface: str
     """What a label implements; empty for an unlabelled import."""
     served_by: str
-    """``backend redis``, ``host``, ``resource`` or ``types``."""
+    """``backend redis``, ``backend redis for cache``, ``host``, ``resource`` or ``types``."""
     plugin: str
     """Distributions and versions of whoever takes part: the interface's, then the backend's."""
     namespace: str
@@ -189,11 +230,10 @@ class Plan:
 
     @property
     def backends(self) -> tuple[BackendRoute, ...]:
-        """The backends to open, one for each binding that names one: those of imports, then of triggers."""
-        routes: tuple[Route | TriggerRoute, ...] = (*self.routes, *self.triggers)
-        return tuple(
-            {id(route.backend): route.backend for route in routes if route.backend is not None}.values()
-        )
+        """The backends to open, as bindings name them: those of imports, then of triggers."""
+        found = [backend for route in self.routes for backend in route.backends]
+        found += [route.backend for route in self.triggers if route.backend is not None]
+        return tuple({id(backend): backend for backend in found}.values())
 
     @property
     def shares_instances(self) -> bool:
@@ -209,8 +249,8 @@ class Plan:
         return self.shares_instances or any(map(_is_command, self.shape.exports))
 
     def rows(self) -> list[RouteRow]:
-        """Return the routing table, one row for each import."""
-        return [_row(route) for route in self.routes]
+        """Return the routing table: a row for each import, and for each name with its own backend there."""
+        return [row for route in self.routes for row in _rows(route)]
 
 
 def _is_command(export: Export) -> bool:
@@ -220,15 +260,26 @@ def _is_command(export: Export) -> bool:
     return isinstance(export.type, InstanceType) and any(f.is_async for f in export.type.functions.values())
 
 
-def _row(route: Route) -> RouteRow:
-    plugins = [route.plugin, route.backend.plugin if route.backend else None]
+def _rows(route: Route) -> list[RouteRow]:
+    if route.parts:
+        return [
+            _row(route, part.backend, part.namespace, f"backend {part.backend.selector} for {name}")
+            for name, part in route.parts.items()
+        ]
+    backend = route.backend
+    served = f"backend {backend.selector}" if backend else _SERVED_BY[route.kind]
+    return [_row(route, backend, route.namespace if backend else "", served)]
+
+
+def _row(route: Route, backend: BackendRoute | None, namespace: str, served: str) -> RouteRow:
+    where = backend.where if route.parts and backend else route.where
     return RouteRow(
         import_=route.import_.name,
         interface=route.import_.implements or "",
-        served_by=f"backend {route.backend.selector}" if route.backend else _SERVED_BY[route.kind],
-        plugin=_requirements(plugin for plugin in plugins if plugin is not None),
-        namespace=route.namespace if route.backend else "",
-        where=str(route.where) if route.where else "",
+        served_by=served,
+        plugin=_requirements(filter(None, [route.plugin, backend.plugin if backend else None])),
+        namespace=namespace,
+        where=str(where) if where else "",
     )
 
 

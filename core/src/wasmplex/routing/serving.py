@@ -16,10 +16,11 @@ from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
-from wasmplex.routing.backing import back
+from wasmplex.routing.backing import back, placed
 from wasmplex.routing.lookalikes import lookalikes, wit_of
 from wasmplex.routing.matching import has_functions, interface_of
-from wasmplex.routing.plan import BackendRoute, Route, RouteKind
+from wasmplex.routing.parting import is_parted, part
+from wasmplex.routing.plan import BackendRoute, Route, RouteKind, RoutePart
 from wasmplex.routing.resources import has_only_methods, takes_only_resources
 from wasmplex.routing.settings import SplitSettings, split
 from wasmplex.routing.signatures import differences
@@ -36,6 +37,7 @@ class _Bound:
 
     settings: SplitSettings
     backend: BackendRoute | None
+    parts: Mapping[str, RoutePart] = field(default_factory=dict)
 
 
 @dataclass
@@ -90,7 +92,6 @@ class Server:
         bound = self._bind(binding, interface.package_name, provider)
         if bound is None or not self._has_the_types(import_, interface, provider, binding):
             return None
-        default = f"{self.workload.name}/{binding.label or interface.package_name}"
         return Route(
             import_,
             interface,
@@ -99,10 +100,14 @@ class Server:
             self.registry.origin(provider),
             bound.backend,
             bound.settings.interface,
-            bound.settings.namespace or default,
+            bound.settings.namespace or self._namespace(binding, interface.package_name),
             granted,
             binding.settings.location,
+            bound.parts,
         )
+
+    def _namespace(self, binding: BindingConfig, package: str) -> str:
+        return f"{self.workload.name}/{binding.label or package}"
 
     def _without_binding(
         self, import_: Import, type_: InstanceType, interface: InterfaceId, provider: InterfaceProvider
@@ -144,7 +149,7 @@ class Server:
                 self._unserved.add(interface.package_name, self._not_served(import_, interface, where))
                 return None
         except PluginError as error:
-            for problem in _placed(error, where, f"import {import_.name} cannot be served: "):
+            for problem in placed(error, where, f"import {import_.name} cannot be served: "):
                 self._unserved.add(interface.package_name, problem)
             return None
         if interface.interface in provider.interfaces:
@@ -173,6 +178,8 @@ class Server:
             if binding.backend is not None:
                 self.problems.append(_needless_backend(binding, package))
                 return None
+        elif is_parted(binding, provider):
+            return self._parted(binding, package, provider)
         else:
             backend = self._backend(binding, package, provider.capability)
             if backend is None:
@@ -188,6 +195,12 @@ class Server:
         self.problems += found
         return None if bound is None else _Bound(*bound)
 
+    def _parted(self, binding: BindingConfig, package: str, provider: InterfaceProvider) -> _Bound | None:
+        namespace = self._namespace(binding, package)
+        parted, found = part(binding, provider, namespace, self.registry, self.base, self.environ)
+        self.problems += found
+        return None if parted is None else _Bound(parted.settings, None, parted.parts)
+
     def _backend(self, binding: BindingConfig, package: str, capability: str) -> BackendProvider[Any] | None:
         if binding.backend is None:
             location = binding.settings.location
@@ -202,7 +215,7 @@ class Server:
         try:
             return self.registry.backend(binding.backend, capability)
         except PluginError as error:
-            self.problems += _placed(error, str(binding.settings.where("backend")))
+            self.problems += placed(error, str(binding.settings.where("backend")))
             return None
 
     def _has_the_types(
@@ -295,13 +308,6 @@ class Server:
             str(self.workload.location),
             fix="put it into an interface of a WIT package and import that",
         )
-
-
-def _placed(error: PluginError, where: str, prefix: str = "") -> list[Diagnostic]:
-    return [
-        Diagnostic(prefix + d.what, where, "; ".join(filter(None, (d.where, d.why))), d.fix)
-        for d in error.diagnostics
-    ]
 
 
 def _is_home(import_: Import) -> bool:

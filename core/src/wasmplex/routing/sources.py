@@ -62,10 +62,23 @@ def source_problems(
         return [_needless(trigger, table)]
     if source is None:
         return []
-    backend = trigger.backend if isinstance(source, OwnBackend) else route.backend if route else None
+    if isinstance(source, Through) and route is not None and route.parts and source.opens not in route.parts:
+        return [_not_opened(source, trigger, route, table)]
+    backend = trigger.backend if isinstance(source, OwnBackend) else None
+    if route is not None:
+        backend, _ = route.behind(trigger.opens)
     if backend is None:
         return [_no_backend(trigger, table, route)]
     return _lacking(source.features, trigger, backend)
+
+
+def _not_opened(source: Through, trigger: TriggerRoute, route: Route, table: Table) -> Diagnostic:
+    return Diagnostic(
+        f"trigger.{trigger.name} names {quoted(source.opens or '')}, which has no backend",
+        str(table.where(source.opens_key)),
+        f"the binding of {route.import_.name} has one for {', '.join(map(quoted, route.parts))}",
+        nearest(source.opens or "", route.parts),
+    )
 
 
 def _needless(trigger: TriggerRoute, table: Table) -> Diagnostic:

@@ -53,7 +53,8 @@ class KeyValueSettings(PolicySettings):
     """What a key-value binding may say besides the settings of its backend."""
 
     buckets: tuple[str, ...] | None = None
-    """The buckets that may be opened; any if absent."""
+    """The buckets that may be opened; any if absent. A table has a backend for each, instead of `backend`:
+    `{ cache = "memory", store = { backend = "redis", url = "redis://..." } }`."""
     max_value: Annotated[Size, Field(ge=1, le=MAX_VALUE)] = 2**20
     """The largest value in bytes, at most 64 MiB."""
 

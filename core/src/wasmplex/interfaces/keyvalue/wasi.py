@@ -9,8 +9,8 @@ from typing import Any
 
 from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.component.shape import InstanceType
-from wasmplex.interfaces.keyvalue.plain import plain_methods
-from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue.parted import bind_store, plain
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket, KeyValueSettings
 from wasmplex.interfaces.keyvalue.watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
@@ -74,7 +74,7 @@ class _Bound(BoundInterfaces):
         return {"store": self._store, "atomics": self._atomics, "batch": self._batch}[request.name](request)
 
     def _store(self, request: ImportRequest) -> HostFunctions:
-        store = GuardedStore.bind(request, self._workload, refused)
+        store = bind_store(request, self._workload, refused)
         return {
             "open": store.open,
             "[method]bucket.get": GuardedBucket.get,
@@ -83,7 +83,7 @@ class _Bound(BoundInterfaces):
             "[method]bucket.exists": GuardedBucket.exists,
             "[method]bucket.list-keys": self._list_keys,
             # A bucket of this import comes from this store: the draft gives each import a type of its own.
-            **plain_methods(store),
+            **plain(store),
         }
 
     def _atomics(self, request: ImportRequest) -> HostFunctions:
@@ -116,6 +116,7 @@ class WasiKeyValue(InterfaceProvider):
     capability = "keyvalue"
     settings = KeyValueSettings
     routes_by_resource = frozenset({"atomics", "batch"})
+    backends_in = "buckets"
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return ``increment`` for atomics; the rest is in every backend."""

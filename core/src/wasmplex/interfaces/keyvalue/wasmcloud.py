@@ -12,7 +12,8 @@ from typing import Any
 
 from wasmplex.capabilities.keyvalue import Entry, KeyValueError, Swapped
 from wasmplex.component.shape import InstanceType
-from wasmplex.interfaces.keyvalue.policy import GuardedBucket, GuardedStore, KeyValueSettings
+from wasmplex.interfaces.keyvalue.parted import bind_store
+from wasmplex.interfaces.keyvalue.policy import GuardedBucket, KeyValueSettings
 from wasmplex.interfaces.keyvalue.watch import Watcher
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
@@ -90,7 +91,7 @@ class _Bound(BoundInterfaces):
     def serve(self, request: ImportRequest) -> HostFunctions:
         if request.name != "store":
             return _BY_RESOURCE[request.name]
-        return {"open": GuardedStore.bind(request, self._workload, _refused).open}
+        return {"open": bind_store(request, self._workload, _refused).open}
 
 
 class WasmcloudKeyValue(InterfaceProvider):
@@ -102,6 +103,7 @@ class WasmcloudKeyValue(InterfaceProvider):
     capability = "keyvalue"
     settings = KeyValueSettings
     routes_by_resource = frozenset(_BY_RESOURCE)
+    backends_in = "buckets"
 
     def features(self, interface: str, type: InstanceType) -> frozenset[str]:
         """Return what atomics and cas stand for; the options of ``set`` are looked at when it is called."""

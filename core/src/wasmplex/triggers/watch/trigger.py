@@ -55,7 +55,7 @@ class WatchTrigger(Trigger):
     def source(self, settings: WatchSettings, export: Export) -> Source:
         """Watch through the import that the component itself would open the bucket by: under its grants."""
         package = export.name.partition("/")[0]
-        return Through(f"{package}/store", settings.label, frozenset({"watch"}))
+        return Through(f"{package}/store", settings.label, frozenset({"watch"}), opens=settings.bucket)
 
     def start(
         self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]
