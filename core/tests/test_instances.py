@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
-from wasmplex.instances import AHEAD, InstancePool, Loan
+from wasmplex.instances import AHEAD, InstancePool
+from wasmplex.loans import Loan
 
 pytestmark = pytest.mark.anyio
 
@@ -414,3 +415,53 @@ async def test_a_call_whose_end_cannot_be_reported_gives_its_instance_back() -> 
                 raise KeyError
     with anyio.fail_after(5):
         await p.drain()
+
+
+class Never:
+    """An instance that is being made ahead for ever."""
+
+    def done(self) -> bool:
+        return False
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        pass
+
+    def result(self) -> FakeInstance:
+        raise AssertionError
+
+
+async def test_no_more_wait_than_may_while_an_instance_is_being_made() -> None:
+    made = anyio.Event()
+
+    async def create() -> FakeInstance:
+        await made.wait()
+        return FakeInstance()
+
+    p = InstancePool(create, maximum=10, reuse=1, queue=2, timeout=60.0, name="w", begin=Never)
+    refused = 0
+
+    async def take() -> None:
+        nonlocal refused
+        try:
+            await p.take()
+        except LimitExceeded:
+            refused += 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(take)
+        await anyio.wait_all_tasks_blocked()
+        assert p.statistics().waiting <= 2 + 10
+        assert refused == 40 - 1 - p.statistics().waiting
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_made_ahead_takes_no_place() -> None:
+    def begin() -> Never:
+        raise RuntimeError("can't start new thread")
+
+    p = InstancePool(Factory(), maximum=2, reuse=1, queue=2, timeout=5.0, name="w", begin=begin)
+    for _ in range(3):
+        async with p.lend():
+            assert p.statistics().live == 1
+    assert p.statistics().live == 0

@@ -75,9 +75,19 @@ class Threads:
             if self._idle >= len(self._jobs):
                 self._changed.notify()
             elif self._live < self._most:
-                self._live += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._another(job)
         return job
+
+    def _another(self, job: _Job) -> None:
+        """Start one more thread. Where the system has none left, those there are do it all."""
+        self._live += 1
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            self._live -= 1
+            if not self._live:
+                self._jobs.remove(job)
+                raise
 
     def close(self) -> None:
         """Let the threads end, each when it has done what it does; what waits for one is given up."""
@@ -128,5 +138,7 @@ class _Job:
             self.future.set_result(value)
 
     def _raise(self, error: BaseException) -> None:
+        if isinstance(error, StopIteration):  # a future takes any other
+            error = RuntimeError(f"a function called in a thread raised {error!r}")
         if not self.future.done():
             self.future.set_exception(error)

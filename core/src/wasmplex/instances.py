@@ -9,35 +9,23 @@ from __future__ import annotations
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
-from types import TracebackType
+from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 import anyio
 
 from wasmplex.deadlines import Deadlines
-from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
+from wasmplex.errors import LimitExceeded
+from wasmplex.loans import Loan, PooledInstance
 from wasmplex.logs import get_logger
-from wasmplex.plugins.contracts import GuestInstance
 
-__all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics", "PooledInstance"]
+__all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics"]
 
 
 log = get_logger("wasmplex.instances")
 
 AHEAD = 6
 """Instances that are made ahead of calls."""
-
-
-class PooledInstance(GuestInstance, Protocol):
-    """What the pool needs of an engine's instance besides calling it."""
-
-    @property
-    def poisoned(self) -> bool:
-        """True after a trap or a cancelled call: it must not be used again."""
-
-    def close(self) -> None:
-        """Drop the instance and everything its resource table holds."""
 
 
 class Coming(Protocol):
@@ -60,14 +48,14 @@ _Lent: TypeAlias = tuple[PooledInstance, int]
 class PoolStatistics(NamedTuple):
     """A snapshot of an `InstancePool`."""
 
-    live: int
     #: instances that exist, idle or in a call
-    idle: int
+    live: int
     #: instances waiting for a call
-    waiting: int
+    idle: int
     #: calls waiting for an instance
-    created: int
+    waiting: int
     #: instances ever made
+    created: int
 
 
 class InstancePool:
@@ -197,7 +185,8 @@ class InstancePool:
         return self._live < self._maximum and not (self._making and self._begin is not None)
 
     async def _wait(self) -> _Lent | None:
-        if self._live >= self._maximum and len(self._waiters) >= self._queue + len(self._coming):
+        on_their_way = len(self._coming) + self._maximum - self._live
+        if len(self._waiters) >= self._queue + on_their_way:
             raise LimitExceeded(
                 f"workload {self.name!r} is full: {self._maximum} instances are busy"
                 f" and {len(self._waiters)} calls wait",
@@ -243,7 +232,11 @@ class InstancePool:
             self._begin is not None and len(self._idle) + len(self._coming) < AHEAD
             and self._live < self._maximum and not self._closed
         ):  # fmt: skip
-            coming = self._begin()
+            try:
+                coming = self._begin()
+            except Exception as error:  # noqa: BLE001  the call that needs one finds out for itself
+                log.debug("workload %s: no instance can be made ahead: %s", self.name, error)
+                return
             self._live += 1
             self._coming.append(coming)
             coming.when_done(partial(get_running_loop().call_soon_threadsafe, self._news))
@@ -310,94 +303,3 @@ class InstancePool:
             self.deadlines.close()
             if self._drained is not None:
                 self._drained.set()
-
-
-@cache
-def _scope_type() -> type[anyio.CancelScope]:
-    """Return what `anyio.CancelScope` makes on this event loop, to be made without looking for the loop."""
-    return type(anyio.CancelScope())
-
-
-class Lender(Protocol):
-    """A pool, as a loan sees it."""
-
-    name: str
-    timeout: float
-    deadlines: Deadlines
-
-    async def take(self) -> tuple[PooledInstance, int]:
-        """Return an instance for one call, and how many it has served."""
-
-    def give_back(self, instance: PooledInstance, used: int) -> None:
-        """Note that the call has ended."""
-
-    def tell(self, error: BaseException) -> None:
-        """Report what has ended the call."""
-
-
-class Loan:
-    """The context that `InstancePool.lend` returns; a class, for it is on the path of every call."""
-
-    __slots__ = ("_cancelled", "_instance", "_pool", "_scope", "_used")
-
-    def __init__(self, pool: Lender) -> None:
-        self._pool = pool
-        self._scope: anyio.CancelScope | None = None
-        self._cancelled = False
-        self._instance: PooledInstance | None = None
-        self._used = 0
-
-    async def __aenter__(self) -> PooledInstance:
-        pool = self._pool
-        self._scope = scope = _scope_type()()
-        scope.__enter__()
-        pool.deadlines.start(scope)
-        if self._cancelled:
-            scope.cancel()
-        try:
-            self._instance, self._used = await pool.take()
-        except BaseException as error:
-            pool.deadlines.stop(scope)
-            if scope.__exit__(type(error), error, error.__traceback__):
-                late = self._given_up() or LimitExceeded(
-                    f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
-                    fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
-                )
-                pool.tell(late)
-                raise late from None
-            pool.tell(error)
-            raise
-        return self._instance
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        pool, scope = self._pool, self._scope
-        if error is not None:
-            pool.tell(error)
-        if self._instance is not None:
-            pool.give_back(self._instance, self._used + 1)
-        assert scope is not None  # noqa: S101  it was entered
-        pool.deadlines.stop(scope)
-        if scope.__exit__(kind, error, traceback) and error is not None:
-            late = self._given_up() or DeadlineExceeded(
-                f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
-                fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
-            )
-            pool.tell(late)
-            raise late from None
-        return None
-
-    def cancel(self) -> None:
-        """Give the call up; see `wasmplex.plugins.contracts.Borrowing`."""
-        self._cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
-
-    def _given_up(self) -> CallCancelled | None:
-        if not self._cancelled:
-            return None
-        return CallCancelled(f"a call of workload {self._pool.name!r} was given up by its caller")

@@ -15,7 +15,8 @@ import anyio
 
 from wasmplex.deadlines import Deadlines
 from wasmplex.errors import LimitExceeded
-from wasmplex.instances import Loan, PooledInstance, PoolStatistics
+from wasmplex.instances import PoolStatistics
+from wasmplex.loans import Loan, PooledInstance
 from wasmplex.logs import get_logger
 
 __all__ = ["SharedPool", "SharingInstance"]
@@ -79,7 +80,7 @@ class SharedPool:
         self._lent = 0
         self._created = 0
         self._closed = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
 
     def __repr__(self) -> str:
         s = self.statistics()
@@ -98,8 +99,7 @@ class SharedPool:
         """Refuse new calls and return when none is under way. The caller brings the deadline."""
         self._closed = True
         while self._lent or any(place.watch is not None for place in self._places.values()):
-            self._changed = anyio.Event()
-            await self._changed.wait()
+            await self._change()
 
     def close(self) -> None:
         """Drop the instances that no call is in; the others are dropped when their last one ends."""
@@ -122,8 +122,7 @@ class SharedPool:
         """Wait, after `close`, until nothing is being made any more."""
         with anyio.CancelScope(shield=True):
             while self._making:
-                self._changed = anyio.Event()
-                await self._changed.wait()
+                await self._change()
 
     # ------------------------------------------------------------ for `Loan`
 
@@ -136,7 +135,7 @@ class SharedPool:
             raise LimitExceeded(f"workload {self.name!r} is stopping and takes no new calls")
         self._lent += 1
         try:
-            place = self._free() or (None if self._may_make() else await self._wait()) or await self._make()
+            place = self._free() or await self._place()
         except BaseException:
             self._returned()
             raise
@@ -146,11 +145,7 @@ class SharedPool:
         """Note that a call has ended."""
         place = self._places[id(instance)]
         place.active -= 1
-        if place.instance.poisoned or place.used >= self._reuse or self._closed:
-            if not place.active:
-                self._retire(place)
-        elif not self._hand_on(place) and not place.active:
-            self._watch(place)
+        self._left(place)
         self._returned()
 
     def tell(self, error: BaseException) -> None:
@@ -186,7 +181,14 @@ class SharedPool:
         room = len(self._places) + self._making < self._maximum
         return room and len(self._waiters) >= self._making * (min(self._concurrency, self._reuse) - 1)
 
+    async def _place(self) -> _Place:
+        if self._may_make():
+            self._making += 1
+            return await self._make()
+        return await self._wait() or await self._make()
+
     async def _wait(self) -> _Place | None:
+        """Wait for room in an instance; None is a place to make one in, which is counted already."""
         if len(self._waiters) >= self._queue + self._making * self._concurrency:
             raise LimitExceeded(
                 f"workload {self.name!r} is full: {self._maximum} instances are busy"
@@ -207,24 +209,30 @@ class SharedPool:
     def _undo(self, place: _Place | None) -> None:
         """Take back what was handed to somebody who has gone."""
         if place is None:
+            self._made()
             self._encourage()
             return
         place.used -= 1
         place.active -= 1
-        if not self._hand_on(place) and not place.active and self._closed:
-            self._end(place)
+        self._left(place)
+
+    def _left(self, place: _Place) -> None:
+        """See to an instance that a call has gone from."""
+        if place.instance.poisoned or place.used >= self._reuse or self._closed:
+            if not place.active:
+                self._retire(place)
+        elif not self._hand_on(place) and not place.active:
+            self._watch(place)
 
     async def _make(self) -> _Place:
-        self._making += 1
+        """Make an instance, in a place that `_making` counts already."""
         try:
             instance = await self._create()
         except BaseException:
-            self._making -= 1
-            self._changed.set()
+            self._made()
             self._encourage()
             raise
-        self._making -= 1
-        self._changed.set()
+        self._made()
         self._created += 1
         place = self._places[id(instance)] = _Place(instance)
         self._enter(place)
@@ -248,6 +256,7 @@ class SharedPool:
         while self._waiters and not self._making and len(self._places) < self._maximum:
             waiter = self._waiters.popleft()
             if not waiter.done():
+                self._making += 1  # at once, or a newcomer would take the place
                 waiter.set_result(None)
                 return
 
@@ -277,7 +286,7 @@ class SharedPool:
             if scope.cancelled_caught or self._closed or place.used >= self._reuse or place.instance.poisoned:
                 self._end(place)
                 self._encourage()
-        self._changed.set()
+        self._tell_change()
 
     def _end(self, place: _Place) -> None:
         del self._places[id(place.instance)]
@@ -288,9 +297,24 @@ class SharedPool:
             log.exception("workload %s: an instance could not be closed", self.name)
         if watch is not None and watch is not current_task():
             watch.cancel()
+        self._tell_change()
+
+    def _made(self) -> None:
+        self._making -= 1
+        self._tell_change()
+
+    async def _change(self) -> None:
+        """Wait for the next change; several may."""
+        self._changed = self._changed or anyio.Event()
+        await self._changed.wait()
+
+    def _tell_change(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _returned(self) -> None:
         self._lent -= 1
-        self._changed.set()
+        self._tell_change()
         if self._closed and not self._lent:
             self.deadlines.close()

@@ -67,7 +67,7 @@ class Watchdog:
         code = frame.f_code
         place = f"{code.co_filename}:{frame.f_lineno} ({code.co_name})"
         logger.warning(
-            "%s blocks the event loop for more than %g s in %s; await anyio.to_thread.run_sync(...) instead",
+            "%s blocks the event loop for more than %g s in %s; let wasmplex.plugin.Threads call it",
             owner or "something",
             self._threshold,
             place,

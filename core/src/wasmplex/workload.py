@@ -36,7 +36,8 @@ from wasmplex.engine.ahead import Coming as InstanceComing
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
-from wasmplex.instances import Coming, InstancePool, Loan, PooledInstance, PoolStatistics
+from wasmplex.instances import Coming, InstancePool, PoolStatistics
+from wasmplex.loans import Loan, PooledInstance
 from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import HostFunctions
 from wasmplex.routing import Plan

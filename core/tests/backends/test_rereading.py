@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import anyio
@@ -72,3 +73,17 @@ async def test_without_a_file_settings_stay_what_they_are(tmp_path: Path) -> Non
     async with BackendPool(tmp_path) as pool, pool.lease(Stores(), settings) as store:
         assert isinstance(store, Store)
         assert await store.context.settings_now(settings) is settings
+
+
+async def test_a_file_system_that_has_gone_away_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rereading, "_TIMEOUT", 0.05)
+    settings, gone = StoreSettings(), threading.Event()
+
+    def read() -> Settings:
+        gone.wait(60)
+        return settings
+
+    again = Rereading(settings, read, lambda _: None)
+    with anyio.fail_after(20):
+        assert await again.now() is settings
+    gone.set()

@@ -121,3 +121,43 @@ async def test_chunks_wait_until_there_is_room() -> None:
 )  # fmt: skip
 def test_the_weight_of_a_value(value: Any, least: int, most: int) -> None:
     assert least <= weight(value) <= most
+
+
+@pytest.mark.anyio
+async def test_what_is_taken_wakes_as_many_as_fit() -> None:
+    chunks, let_in = Chunks(100), []
+
+    async def hold(number: int, size: int) -> None:
+        await chunks.hold(size)
+        let_in.append(number)
+
+    await chunks.hold(100)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = [tasks.create_task(hold(i, size)) for i, size in enumerate([80, 30, 30, 30, 30])]
+        await asyncio.sleep(0)
+        waiting[4].cancel()
+        chunks.taken(40)  # 60 are held: the first does not fit, and lets smaller ones pass
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert let_in == [1]
+        waiting[2].cancel()
+        await asyncio.sleep(0)
+        chunks.taken(60)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert let_in == [1, 3]
+        chunks.taken(60)
+    assert (let_in, chunks.bytes) == ([1, 3, 0], 80)
+
+
+@pytest.mark.anyio
+async def test_room_that_a_cancelled_one_was_given_is_given_back() -> None:
+    chunks = Chunks(100)
+    await chunks.hold(100)
+    waiting = asyncio.ensure_future(chunks.hold(50))
+    await asyncio.sleep(0)
+    chunks.taken(100)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert chunks.bytes == 0

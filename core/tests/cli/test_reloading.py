@@ -286,7 +286,7 @@ def test_the_end_of_the_terminal_is_the_end_of_what_was_started_in_it(
     """The same signal; but nobody could reach the host any more, unless that is what was wanted."""
     main, terminal = pty.openpty()
     log = (hello / "log").open("w+")
-    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);" if nohup else ""
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_{'IGN' if nohup else 'DFL'});"
     own = f"import os; os.setsid(); import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);{ignoring}"
     process = subprocess.Popen(
         [sys.executable, "-c", own + "from wasmplex.cli import main; main()", "run"],

@@ -595,13 +595,20 @@ async def test_lookup_failures(net: Any, monkeypatch: pytest.MonkeyPatch, number
 async def test_lookups_are_bounded_and_end_with_the_workload(
     bound: Bound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = threading.Event()
-    monkeypatch.setattr(lookup, "_addresses", lambda host: gate.wait(30) and [])
+    gate, begun = threading.Event(), threading.Event()
+
+    def looked_up(host: str) -> list[str]:
+        begun.set()
+        gate.wait(30)
+        return []
+
+    monkeypatch.setattr(lookup, "_addresses", looked_up)
     async with bound("wasi:sockets", ALLOW) as net:
         streams = [await net("ip-name-lookup#resolve-addresses", None, "a.invalid") for _ in range(64)]
         with pytest.raises(Err) as caught:
             await net("ip-name-lookup#resolve-addresses", None, "b.invalid")
         assert caught.value.value == "temporary-resolver-failure"
+        await asyncio.to_thread(begun.wait, 30)
     await asyncio.sleep(0)
     await streams[-1].subscribe().block()
     refused("temporary-resolver-failure", streams[-1].resolve_next_address)

@@ -114,6 +114,29 @@ async def test_what_an_abandoned_call_opened_is_closed() -> None:
     allowance.threads.close()
 
 
+async def test_stop_iteration_is_raised_as_another_error() -> None:
+    threads = Threads("t")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        async with asyncio.timeout(20):
+            await threads.run(next, iter(()))
+    threads.close()
+
+
+async def test_a_system_without_threads_is_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, start = Threads("t", 1), threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="new thread"):
+            await threads.run(abs, -1)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert await threads.run(abs, -1) == 1
+    threads.close()
+
+
 def test_a_hung_thread_does_not_keep_the_process() -> None:
     program = (
         "import asyncio, threading\n"

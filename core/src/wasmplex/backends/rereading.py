@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from wasmplex.blocking import Threads
 from wasmplex.settings import Settings
 
 __all__ = ["Reread", "Rereading"]
@@ -17,6 +18,9 @@ Reread = Callable[[], Settings | None]
 
 _PAUSE: Final = 1.0
 """Seconds between two readings: a server may refuse a thousand times in one."""
+
+_TIMEOUT: Final = 5.0
+"""Seconds that a reading may take: the file may be on a file system that has gone away."""
 
 
 class Rereading:
@@ -32,13 +36,16 @@ class Rereading:
         self._changed = changed
         self._last = -inf
         self._lock = anyio.Lock()
+        self._thread = Threads("settings", 1)
 
     async def now(self) -> Settings:
-        """Return the settings of now; those of before if they cannot be read."""
+        """Return the settings of now; those of before if they cannot be read, or not in time."""
         async with self._lock:
             if self._read is not None and anyio.current_time() - self._last >= _PAUSE:
+                fresh = None
+                with anyio.move_on_after(_TIMEOUT):
+                    fresh = await self._thread.run(self._read)
                 self._last = anyio.current_time()
-                fresh = await anyio.to_thread.run_sync(self._read)
                 if fresh is not None and fresh != self._settings:
                     self._settings = fresh
                     self._changed(fresh)

@@ -10,6 +10,7 @@ A stream does wait: who feeds it is ours.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,24 +114,51 @@ class Chunks:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.bytes = 0
 
     async def hold(self, size: int) -> None:
         """Wait until there is room for a chunk, and note it."""
-        while self.bytes and self.bytes + size > self._most:
-            room = asyncio.get_running_loop().create_future()
-            self._waiting.append(room)
+        if self._fits(size):
+            self.bytes += size
+        else:
+            await self._room(size)
+
+    async def _room(self, size: int) -> None:
+        """Wait for room; whoever makes it counts the chunk, so that nobody else takes it first."""
+        room = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, room))
+        try:
             await room
-        self.bytes += size
+        except asyncio.CancelledError:
+            if room.done() and not room.cancelled():
+                self.taken(size)
+            raise
 
     def taken(self, size: int) -> None:
         """Note that a chunk has been taken, or given up."""
         self.bytes -= size
-        waiting, self._waiting = self._waiting, []
-        for room in waiting:
-            if not room.done():
+        self._let_in()
+
+    def _fits(self, size: int) -> bool:
+        return not self.bytes or self.bytes + size <= self._most
+
+    def _let_in(self) -> None:
+        """Let those in who wait, as far as there is room; a small one passes a large one that does not fit.
+
+        The guest may read the small one first. Few are looked at: a chunk makes room for about one.
+        """
+        passed: list[tuple[int, asyncio.Future[None]]] = []
+        while self._waiting and not (self.bytes and self.bytes >= self._most):
+            size, room = self._waiting.popleft()
+            if room.done():
+                continue
+            if self._fits(size):
+                self.bytes += size
                 room.set_result(None)
+            else:
+                passed.append((size, room))
+        self._waiting.extendleft(reversed(passed))
 
 
 def weight(value: Any) -> int:

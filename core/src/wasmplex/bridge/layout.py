@@ -10,19 +10,14 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from wasmplex.wit.types import (
-    Borrow,
     Enum,
-    ErrorContext,
     Flags,
-    FutureType,
     ListType,
     MapType,
     Option,
-    Own,
     Primitive,
     Record,
     ResultType,
-    StreamType,
     TupleType,
     ValueType,
     VariantType,
@@ -42,7 +37,6 @@ _SIZES = {"bool": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "
 _CORES: dict[str, tuple[Core, ...]] = {
     "s64": ("i64",), "u64": ("i64",), "f32": ("f32",), "f64": ("f64",), "string": ("i32", "i32"),
 }  # fmt: skip
-_HANDLES = (Own, Borrow, StreamType, FutureType, ErrorContext)
 
 
 def align_to(offset: int, alignment: int) -> int:

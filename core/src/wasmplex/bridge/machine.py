@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from wasmplex.bridge.protocol import ARENA, fill
 from wasmplex.bridge.transport import Transport
+from wasmplex.engine.traps import MACHINE
 
 __all__ = ["call_memory", "machine", "stream_memory"]
 
@@ -339,4 +340,4 @@ def machine(imports: str, transport: Transport, functions: str, *, tasks: bool) 
     """
     core = _CORE + (_TASKS if tasks else _NO_TASKS)
     calls = transport.calls + (transport.tasks if tasks else "")
-    return fill(f"(core module $Machine\n{imports}{core}{calls}{functions})")
+    return fill(f"(core module ${MACHINE}\n{imports}{core}{calls}{functions})")

@@ -9,6 +9,7 @@ from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.machine import call_memory, machine, stream_memory
 from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.bridge.transport import Marks, Transport
+from wasmplex.engine.traps import MACHINE
 
 __all__ = ["GUEST_OPTIONS", "START", "TWIN_ENCODING", "Parts", "host_instance"]
 
@@ -174,7 +175,7 @@ class Parts:
     def _instance(self) -> str:
         fixed = " ".join(f'(export "{n}" (func ${n}))' for n in self._fixed)
         memories = '(with "s" (instance $smemory)) (with "sh" (instance $hmemory))' if self.tasks else ""
-        return f"""(core instance $machine (instantiate $Machine
+        return f"""(core instance $machine (instantiate ${MACHINE}
   (with "m" (instance $memory)) {memories} {'(with "d" (instance $dtor))' if self.defines else ""}
   (with "f" (instance {fixed}))
   {self.builtins.exports}))"""

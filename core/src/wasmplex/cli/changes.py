@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wasmplex.blocking import Threads
 from wasmplex.cli.logs import say
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class Changes:
         """Call `changed` whenever something has, until cancelled."""
         import anyio
 
+        threads = Threads("changes", 1)
         while True:
             await anyio.sleep(_PERIOD)
             files = self._files
-            now = await anyio.to_thread.run_sync(_states_of, files)
+            now = await threads.run(_states_of, files)
             if files is self._files and now != self._seen:
                 self._seen = now
                 say("changed: reading the configuration again")

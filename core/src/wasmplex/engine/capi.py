@@ -91,7 +91,6 @@ resource_type_delete: Final = _bind("wasmtime_component_resource_type_delete", N
 any_to_host: Final = _bind("wasmtime_component_resource_any_to_host", P, P, P, P)
 any_clone: Final = _bind("wasmtime_component_resource_any_clone", P, P)
 any_delete: Final = _bind("wasmtime_component_resource_any_delete", None, P)
-any_drop: Final = _bind_blocking("wasmtime_component_resource_any_drop", P, P, P)
 host_new: Final = _bind("wasmtime_component_resource_host_new", P, c_bool, c_uint32, c_uint32)
 host_rep: Final = _bind("wasmtime_component_resource_host_rep", c_uint32, P)
 host_to_any: Final = _bind("wasmtime_component_resource_host_to_any", P, P, P, P)

@@ -10,11 +10,13 @@ from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = [
-    "GENERATED", "TOO_MUCH", "host_trap", "innermost_cause", "no_memory", "too_much", "trap",
+    "GENERATED", "MACHINE", "TOO_MUCH", "host_trap", "innermost_cause", "no_memory", "too_much", "trap",
 ]  # fmt: skip
 
 GENERATED: Final = "<wasmplex codec"
 """What the names begin with that tracebacks show as files of generated code."""
+MACHINE: Final = "Machine"
+"""The core module of the bridge that moves what flows; its name stands in the frames of a trap."""
 TOO_MUCH: Final = "wasmplex-too-much"
 """What the core module is called that refuses arguments of too many values."""
 _FRAME = re.compile(r"^\s*\d+:\s+0x[0-9a-f]+ - (?P<name>.*)$", re.MULTILINE)
@@ -41,7 +43,7 @@ def trap(workload: str, function: str, message: str, refused: str = "") -> Guest
     if frames:
         shown = " < ".join(frames[:_FRAMES_SHOWN])
         why = f"{cause}, in {shown}{' < ...' if len(frames) > _FRAMES_SHOWN else ''}"
-    if cause.startswith(_BOTH_ENDS) and frames and frames[0].startswith("Machine!"):
+    if cause.startswith(_BOTH_ENDS) and frames and frames[0].startswith(f"{MACHINE}!"):
         return Trap(
             f"workload {workload!r}: the guest returned unread a stream or future of its own resources",
             where=function,

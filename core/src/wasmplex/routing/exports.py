@@ -65,10 +65,8 @@ class Triggers:
             return None
         if settings is None:
             return None
-        origin, called = self.registry.origin(trigger), self.registry.origin(adapter[0])
-        route = TriggerRoute(
-            name, trigger, origin, *adapter, called, settings, table.location, backend=backend
-        )
+        origin = self.registry.origin(trigger)
+        route = TriggerRoute(name, trigger, origin, *adapter, settings, table.location, backend=backend)
         return self._with_source(route, table)
 
     # ------------------------------------------------------------ settings

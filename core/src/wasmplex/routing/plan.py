@@ -154,7 +154,6 @@ class TriggerRoute:
     plugin: PluginIdentity
     adapter: ExportAdapter
     export: Export
-    adapter_plugin: PluginIdentity
     settings: Settings = field(repr=False)
     where: Location
     backend: BackendRoute | None = None

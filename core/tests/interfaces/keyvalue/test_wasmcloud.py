@@ -13,7 +13,7 @@ from host_plugin_memory import MemoryProvider
 from wasmplex.bridge import Session
 from wasmplex.errors import DeadlineExceeded, UsageError
 from wasmplex.host import Host
-from wasmplex.instances import PooledInstance
+from wasmplex.loans import PooledInstance
 from wasmplex.testing import Delayed, Faulty, plugin
 from wasmplex.testing.doubles import Hang
 from wasmplex.values import Err, Variant

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -125,12 +125,6 @@ class ContractHandle:
     async def put(self, name: str, data: bytes) -> None:
         async with self.writer(name) as writer:
             await writer.write_all(data)
-            await writer.commit()
-
-    async def put_stream(self, name: str, pieces: AsyncIterable[bytes]) -> None:
-        async with self.writer(name) as writer:
-            async for piece in pieces:
-                await writer.write_all(piece)
             await writer.commit()
 
     async def abandon(self, name: str, data: bytes) -> None:

@@ -94,11 +94,12 @@ class HttpApplication:
             self._active -= 1
             if self._idle is not None and not self._active:
                 self._idle.set()
+                self._idle = None
 
     async def drain(self) -> None:
         """Return when no request is under way. The caller brings the deadline."""
         while self._active:
-            self._idle = anyio.Event()
+            self._idle = self._idle or anyio.Event()
             await self._idle.wait()
 
     async def _serve(

@@ -1,0 +1,117 @@
+"""Borrowing an instance for one call, under the deadline of its workload."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import TracebackType
+from typing import Protocol
+
+import anyio
+
+from wasmplex.deadlines import Deadlines
+from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
+from wasmplex.plugins.contracts import GuestInstance
+
+__all__ = ["Lender", "Loan", "PooledInstance"]
+
+
+class PooledInstance(GuestInstance, Protocol):
+    """What the pool needs of an engine's instance besides calling it."""
+
+    @property
+    def poisoned(self) -> bool:
+        """True after a trap or a cancelled call: it must not be used again."""
+
+    def close(self) -> None:
+        """Drop the instance and everything its resource table holds."""
+
+
+@cache
+def _scope_type() -> type[anyio.CancelScope]:
+    """Return what `anyio.CancelScope` makes on this event loop, to be made without looking for the loop."""
+    return type(anyio.CancelScope())
+
+
+class Lender(Protocol):
+    """A pool, as a loan sees it."""
+
+    name: str
+    timeout: float
+    deadlines: Deadlines
+
+    async def take(self) -> tuple[PooledInstance, int]:
+        """Return an instance for one call, and how many it has served."""
+
+    def give_back(self, instance: PooledInstance, used: int) -> None:
+        """Note that the call has ended."""
+
+    def tell(self, error: BaseException) -> None:
+        """Report what has ended the call."""
+
+
+class Loan:
+    """The context that `lend` of a pool returns; a class, for it is on the path of every call."""
+
+    __slots__ = ("_cancelled", "_instance", "_pool", "_scope", "_used")
+
+    def __init__(self, pool: Lender) -> None:
+        self._pool = pool
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+        self._instance: PooledInstance | None = None
+        self._used = 0
+
+    async def __aenter__(self) -> PooledInstance:
+        pool = self._pool
+        self._scope = scope = _scope_type()()
+        scope.__enter__()
+        pool.deadlines.start(scope)
+        if self._cancelled:
+            scope.cancel()
+        try:
+            self._instance, self._used = await pool.take()
+        except BaseException as error:
+            pool.deadlines.stop(scope)
+            if scope.__exit__(type(error), error, error.__traceback__):
+                late = self._given_up() or LimitExceeded(
+                    f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
+                    fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
+                )
+                pool.tell(late)
+                raise late from None
+            pool.tell(error)
+            raise
+        return self._instance
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        pool, scope = self._pool, self._scope
+        if error is not None:
+            pool.tell(error)
+        if self._instance is not None:
+            pool.give_back(self._instance, self._used + 1)
+        assert scope is not None  # noqa: S101  it was entered
+        pool.deadlines.stop(scope)
+        if scope.__exit__(kind, error, traceback) and error is not None:
+            late = self._given_up() or DeadlineExceeded(
+                f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
+                fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
+            )
+            pool.tell(late)
+            raise late from None
+        return None
+
+    def cancel(self) -> None:
+        """Give the call up; see `wasmplex.plugins.contracts.Borrowing`."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _given_up(self) -> CallCancelled | None:
+        if not self._cancelled:
+            return None
+        return CallCancelled(f"a call of workload {self._pool.name!r} was given up by its caller")
