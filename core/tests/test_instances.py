@@ -108,6 +108,25 @@ async def test_a_full_queue_refuses_at_once() -> None:
         pass
 
 
+async def test_a_limit_in_a_call_is_told_from_an_instance_that_was_not_to_be_had() -> None:
+    p = pool(Factory(), maximum=1, queue=0)
+    found: list[bool] = []
+
+    def too_much() -> None:
+        raise LimitExceeded("a list of a million values is passed")
+
+    async def call() -> None:
+        try:
+            async with p.lend():
+                await call()  # there is no other instance
+                too_much()
+        except LimitExceeded as raised:
+            found.append(raised.called)
+
+    await call()
+    assert found == [False, True]
+
+
 async def test_waiting_ends_with_the_deadline() -> None:
     p = InstancePool(anyio.sleep_forever, maximum=1, reuse=1, queue=4, timeout=0.05, name="w")  # type: ignore[arg-type]
     refused = 0

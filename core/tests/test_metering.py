@@ -88,12 +88,18 @@ def test_families_of_several_processes_add_up(found: list[dict[tuple[str, str], 
     assert len(samples(together)) == sum(map(len, found)), "whatever is in a label, each is read as its own"
 
 
+def _in_a_call(error: LimitExceeded) -> LimitExceeded:
+    error.called = True
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (Trap("x"), "trap"),
         (DeadlineExceeded("x"), "deadline"),
         (LimitExceeded("x"), "busy"),
+        (_in_a_call(LimitExceeded("a list of a million values is passed")), "limit"),
         (Err("x"), ""),
         (KeyboardInterrupt(), ""),
     ],

@@ -171,7 +171,14 @@ class DeadlineExceeded(GuestError):
 
 
 class LimitExceeded(GuestError):
-    """Raised when no instance may be made: too many of them, or memory above the workload's limit."""
+    """Raised when no instance may be made: too many of them, or memory above the workload's limit.
+
+    In a call it is raised as well, when more passes to or from the guest than the host takes at once.
+
+    :ivar called: whether it was raised in a call, so that the component may have done something already
+    """
+
+    called = False
 
 
 class GuestExit(GuestError):

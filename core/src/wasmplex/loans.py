@@ -91,6 +91,8 @@ class Loan:
     ) -> bool | None:
         pool, scope = self._pool, self._scope
         if error is not None:
+            if isinstance(error, LimitExceeded):
+                error.called = True
             pool.tell(error)
         if self._instance is not None:
             pool.give_back(self._instance, self._used + 1)

@@ -61,6 +61,8 @@ class Measured(Protocol):
 
 def cause_of(error: BaseException) -> str:
     """Return what a call that ended with `error` is counted as; empty for what the guest itself said."""
+    if isinstance(error, LimitExceeded) and error.called:
+        return "limit"
     return next((name for kind, name in _CAUSES if isinstance(error, kind)), "")
 
 

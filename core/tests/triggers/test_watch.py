@@ -14,10 +14,11 @@ import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.capabilities.keyvalue import Change, StoreUnavailable
 from wasmplex.capabilities.keyvalue.watch import Watched
-from wasmplex.errors import ConfigError, LimitExceeded, Trap, UsageError
+from wasmplex.errors import ConfigError, FailureError, LimitExceeded, Trap, UsageError
 from wasmplex.host import Host
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.testing import Delayed, plugin
+from wasmplex.triggers import resuming
 from wasmplex.triggers.watch import WatchSettings, WatchTrigger, deliveries
 from wasmplex.triggers.watch.trigger import RunningWatch
 
@@ -56,14 +57,14 @@ class Source:
 
 @contextlib.asynccontextmanager
 async def serving(
-    source: Source, deliver: Callable[[Change], Any], **settings: Any
+    source: Source, deliver: Callable[[Change], Any], *, largest: int | None = None, **settings: Any
 ) -> AsyncIterator[RunningWatch]:
     async def handler(*args: Any) -> Watched:
-        return Watched(source.watch, deliver)
+        return Watched(source.watch, deliver, largest)
 
     binding = TriggerBinding(Named(), WatchSettings(bucket="b", **settings), handler)  # type: ignore[arg-type]
     async with anyio.create_task_group() as tasks:
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             trigger = WatchTrigger().start([binding], None, ())
             await tasks.start(partial(trigger.serve))
             yield trigger
@@ -72,8 +73,7 @@ async def serving(
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("wasmplex.triggers.watch.trigger.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(resuming, "FIRST_PAUSE", 0.001)
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -149,7 +149,7 @@ async def test_a_change_that_always_fails_is_given_up_and_the_next_is_told(
 
 
 async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(resuming, "LONGEST_PAUSE", 0.001)
     refusals = 20
 
     async def deliver(change: Change) -> None:
@@ -162,6 +162,82 @@ async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     done = anyio.Event()
     async with serving(Source(Change("k", b"")), deliver, max_deliver=1):
         await done.wait()
+
+
+async def test_a_call_that_passes_too_much_has_failed_and_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An error in a call is not that there was no instance; and nothing that it raises ends the host."""
+    told: list[str] = []
+
+    async def deliver(change: Change) -> None:
+        told.append(change.key)
+        if change.key == "large":
+            error = LimitExceeded("a list of a million values is passed")
+            error.called = True
+            raise error
+        if change.key == "odd":
+            raise TypeError("expected a string")
+
+    source = Source(Change("large", b""), Change("odd", b""), Change("good", b""))
+    async with serving(source, deliver, max_deliver=2) as trigger:
+        await until(lambda: len(told) == 5)
+        await trigger.drain()
+        assert [d.given_up for d in trigger._deliveries] == [2]
+    assert sorted(told) == ["good", "large", "large", "odd", "odd"]
+    traces = {"TypeError" in (record.exc_text or "") for record in caplog.records if record.exc_info}
+    assert traces == {True}, "what nobody raised on purpose is shown with where it was raised"
+
+
+async def test_waiting_for_an_instance_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resuming, "LONGEST_PAUSE", 0.001)
+    refusals, done = 10, anyio.Event()
+
+    async def deliver(change: Change) -> None:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise LimitExceeded("the workload is full")
+        done.set()
+
+    async with serving(Source(Change("k", b"")), deliver):
+        await done.wait()
+    assert caplog.text.count("wait for an instance") == 1
+
+
+async def test_no_more_bytes_are_taken_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "MAX_WAITING_BYTES", 1000, raising=False)
+    gate, told = anyio.Event(), list[int]()
+
+    async def deliver(change: Change) -> None:
+        await gate.wait()
+        told.append(len(change.value or b""))
+
+    source = Source(*(Change(f"{n:04}", b"v" * 300) for n in range(10)), Change("alone", b"v" * 2000))
+    async with serving(source, deliver) as trigger:
+        for _ in range(200):
+            await anyio.lowlevel.checkpoint()
+        assert len(source.changes) == 11 - 3 - 1  # one is in hand
+        gate.set()
+        await until(lambda: len(told) == 11)
+        await trigger.drain()
+
+
+async def test_a_value_over_the_limit_of_the_binding_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    async def deliver(change: Change) -> None:
+        told.append(change.key)
+
+    source = Source(Change("large", b"v" * 11), Change("good", b"v" * 10))
+    async with serving(source, deliver, largest=10) as trigger:
+        await until(lambda: bool(told))
+        await trigger.drain()
+        assert [d.given_up for d in trigger._deliveries] == [1]
+    assert told == ["good"]
+    assert "its value has 11 bytes, over max_value" in caplog.text
 
 
 async def test_no_more_is_taken_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +265,25 @@ async def test_a_watch_that_breaks_is_begun_again(caplog: pytest.LogCaptureFixtu
         await until(lambda: source.watched == 2)
         source.changes.append(Change("k", b"again"))
     assert "changes may have been lost: connection lost" in caplog.text
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("connection lost"), OSError("cannot connect")])
+async def test_a_watch_that_was_never_there_is_an_error(error: Exception) -> None:
+    class Away(Source):
+        @contextlib.asynccontextmanager
+        async def watch(self) -> AsyncIterator[AsyncIterator[Change]]:
+            if self is not None:
+                raise error
+            yield self._iterate()
+
+    async def deliver(change: Change) -> None: ...
+
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(FailureError, match="workload 'w' cannot watch the bucket 'b'"),
+        flatten_subgroups=True,
+    ):
+        async with serving(Away(), deliver):
+            pass
 
 
 # ---------------------------------------------------------------- through a host, with a guest

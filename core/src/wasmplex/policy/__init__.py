@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from wasmplex.policy.guard import Dialect, Guard, Guarded, PolicySettings, Scope, operation, steps, stream
+from wasmplex.policy.guard import (
+    Dialect,
+    Guard,
+    Guarded,
+    PolicySettings,
+    Scope,
+    operation,
+    steps,
+    stream,
+    typed,
+)
 
-__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream"]
+__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream", "typed"]

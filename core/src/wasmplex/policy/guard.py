@@ -22,7 +22,7 @@ from wasmplex.plugins.circuit import Circuit
 from wasmplex.policy.deadline import within
 from wasmplex.settings import Duration, Settings
 
-__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream"]
+__all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream", "typed"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class Guard:
 
     def refusal(self, name: str, error: Exception) -> Exception:
         """Return what to raise to the guest for `error`, whatever it is."""
-        known = error if isinstance(error, self.cases.base) else self._typed(name, error)
+        known = typed(self.cases, name, error, self.plugin, self.label)
         if self.circuit is not None:
             self._tell(self.circuit, name, known, error)
         return self.dialect(name, known)
@@ -126,29 +126,33 @@ class Guard:
         ):
             circuit.refuse(_why(name, known, cause))
 
-    def _typed(self, name: str, error: Exception) -> CapabilityError:
-        """Return the typed error for an exception that a backend let through.
 
-        Its own text is for the host's log only: it may hold a path, an address or a secret.
-        """
-        cases = self.cases
-        match error:
-            case TimeoutError():
-                return cases.timeout("no answer before the deadline")
-            case ConnectionError():
-                return cases.unavailable(error.strerror or type(error).__name__)
-            case MemoryError():
-                return cases.exceeded("out of memory")
-            case PermissionError():
-                return cases.denied(error.strerror or "no permission")
-            case OSError(errno=code) if code in _FULL:
-                return cases.exceeded(error.strerror or "no space")
-            case OSError() if error.strerror:
-                return cases.other(error.strerror)
-        who, what = self.plugin or "a backend", cases.capability
-        more = {"label": self.label, "operation": name}
-        logger.warning("%s: %s %s failed with an untyped error", who, what, name, exc_info=error, extra=more)
-        return cases.other(type(error).__name__)
+def typed(cases: ErrorCases, name: str, error: Exception, plugin: str, label: str = "") -> CapabilityError:
+    """Return the typed error for whatever a backend raised in an operation, typed or not.
+
+    The text of one that is not is for the host's log only: it may hold a path, an address or a secret.
+
+    :param plugin: who brought the backend, for the log
+    :param label: the import, for the log
+    """
+    match error:
+        case CapabilityError() if isinstance(error, cases.base):
+            return error
+        case TimeoutError():
+            return cases.timeout("no answer before the deadline")
+        case ConnectionError():
+            return cases.unavailable(error.strerror or type(error).__name__)
+        case MemoryError():
+            return cases.exceeded("out of memory")
+        case PermissionError():
+            return cases.denied(error.strerror or "no permission")
+        case OSError(errno=code) if code in _FULL:
+            return cases.exceeded(error.strerror or "no space")
+        case OSError() if error.strerror:
+            return cases.other(error.strerror)
+    who, what, more = plugin or "a backend", cases.capability, {"label": label, "operation": name}
+    logger.warning("%s: %s %s failed with an untyped error", who, what, name, exc_info=error, extra=more)
+    return cases.other(type(error).__name__)
 
 
 def _why(name: str, known: CapabilityError, cause: BaseException | None) -> str:

@@ -23,10 +23,12 @@ class Watched:
 
     :ivar changes: see `wasmplex.capabilities.keyvalue.Bucket.watch`
     :ivar deliver: calls the component; raises what the call raised
+    :ivar largest: bytes that a value may have for the component to be told of it; None for any
     """
 
     changes: Callable[[], AbstractAsyncContextManager[AsyncIterator[Change]]]
     deliver: Callable[[Change], Awaitable[None]]
+    largest: int | None = None
 
 
 class WatchHandler(Protocol):

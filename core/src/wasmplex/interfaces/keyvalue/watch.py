@@ -32,7 +32,8 @@ class Watcher(ExportAdapter):
 
         async def watch(binding: TriggerBinding) -> Watched:
             opened = await _open(binding)
-            return Watched(opened.bucket.watch, partial(_deliver, binding.workload, export.name, opened))
+            deliver = partial(_deliver, binding.workload, export.name, opened)
+            return Watched(opened.bucket.watch, deliver, opened.store.settings.max_value)
 
         return watch
 

@@ -9,18 +9,19 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.capabilities.keyvalue import Change
-from wasmplex.errors import LimitExceeded, WasmplexError
+from wasmplex.errors import LimitExceeded
 from wasmplex.logs import Origin, get_logger
+from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.resuming import Pauses
 
-__all__ = ["MAX_WAITING", "Deliveries"]
+__all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Deliveries"]
 
 logger = get_logger("wasmplex.watch")
 
 MAX_WAITING = 1000
 """Changes that may wait for their turn; the next one is not taken from the backend before."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-"""Seconds between attempts; each pause is twice as long as the one before."""
+MAX_WAITING_BYTES = 16 * 2**20
+"""Bytes of keys and values that those may have together, if it is not a single one that has more."""
 
 
 class Deliveries:
@@ -33,6 +34,7 @@ class Deliveries:
         is tried until there is one
     :param what: whose changes these are, for the log
     :param workload: the component's, for the log
+    :param largest: bytes that a value may have; None for any
     """
 
     def __init__(
@@ -44,23 +46,34 @@ class Deliveries:
         attempts: int,
         what: str,
         workload: str = "",
+        largest: int | None = None,
     ) -> None:
         self._deliver = deliver
         self._tasks = tasks
         self._attempts = attempts
         self._what = what
         self._workload = workload
+        self._largest = largest
         self._slots = anyio.Semaphore(most)
-        self._room = anyio.Semaphore(MAX_WAITING)
+        self._count = self._bytes = 0
+        self._room = anyio.Event()
+        self._full = False
         self._waiting: dict[str, deque[Change]] = {}
         self._idle = anyio.Event()
         self._idle.set()
         self.given_up = 0
-        """Changes that the component was not told of, because every attempt failed."""
+        """Changes that the component was not told of: every attempt failed, or the value is too large."""
 
     async def put(self, change: Change) -> None:
-        """Take a change; wait while too many are under way."""
-        await self._room.acquire()
+        """Take a change; wait while too many are under way, or too much."""
+        size = len(change.value or b"")
+        if self._largest is not None and size > self._largest:
+            self.given_up += 1
+            logger.error(
+                "%s: a change was given up: its value has %d bytes, over max_value", self._what, size
+            )
+            return
+        await self._enter(_size(change))
         if change.key in self._waiting:
             self._waiting[change.key].append(change)
             return
@@ -73,33 +86,61 @@ class Deliveries:
         """Return when every change that was taken has been delivered or given up."""
         await self._idle.wait()
 
+    async def _enter(self, size: int) -> None:
+        while self._count >= MAX_WAITING or (self._count and self._bytes + size > MAX_WAITING_BYTES):
+            self._room = anyio.Event()
+            await self._room.wait()
+        self._count += 1
+        self._bytes += size
+
+    def _leave(self, size: int) -> None:
+        self._count -= 1
+        self._bytes -= size
+        self._room.set()
+
     async def _in_order(self, key: str) -> None:
         changes = self._waiting[key]
         with Origin(self._workload):
             while changes:
                 await self._persist(changes[0])
-                changes.popleft()
-                self._room.release()
+                self._leave(_size(changes.popleft()))
         del self._waiting[key]
         if not self._waiting:
             self._idle.set()
 
     async def _persist(self, change: Change) -> None:
         """Deliver a change, again and again if need be."""
-        pause, attempt = FIRST_PAUSE, 0
+        pauses, attempt = Pauses(), 0
         while attempt < self._attempts:
             try:
                 async with self._slots:
                     await self._deliver(change)
-            except LimitExceeded:
-                pass  # the component was not called
-            except WasmplexError as error:
-                attempt += 1
-                logger.warning("%s: delivery %d of a change failed: %s", self._what, attempt, error)
+            except Exception as error:  # noqa: BLE001  whatever it is, other changes are to be delivered
+                if isinstance(error, LimitExceeded) and not error.called:
+                    self._tell_full(error)
+                else:
+                    attempt += 1
+                    self._tell_failed(attempt, error)
             else:
+                self._full = False
                 return
             if attempt < self._attempts:
-                await anyio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await anyio.sleep(pauses.next())
         self.given_up += 1
         logger.error("%s: a change was given up after %d attempts", self._what, attempt)
+
+    def _tell_full(self, error: LimitExceeded) -> None:
+        if not self._full:
+            self._full = True
+            logger.warning("%s: changes wait for an instance: %s", self._what, error)
+
+    def _tell_failed(self, attempt: int, error: Exception) -> None:
+        kind = type(error).__name__
+        logger.warning(
+            "%s: delivery %d of a change failed: %s", self._what, attempt, str(error) or kind,
+            exc_info=unforeseen(error), extra={"repeats": kind},
+        )  # fmt: skip
+
+
+def _size(change: Change) -> int:
+    return len(change.key) + len(change.value or b"")

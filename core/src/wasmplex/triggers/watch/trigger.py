@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 from pydantic import Field
 
-from wasmplex.capabilities.keyvalue import KeyValueError
-from wasmplex.logs import get_logger
+from wasmplex.capabilities.keyvalue import CASES
+from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import RunningTrigger, Source, Through, Trigger, TriggerBinding
 from wasmplex.settings import Settings
+from wasmplex.triggers.resuming import Resumed, Words
 from wasmplex.triggers.watch.deliveries import Deliveries
 
 if TYPE_CHECKING:
     import socket
 
-    from anyio.abc import TaskStatus
+    from anyio.abc import TaskGroup, TaskStatus
 
+    from wasmplex.capabilities.keyvalue import Change
     from wasmplex.capabilities.keyvalue.watch import Watched
     from wasmplex.component.shape import Export
 
 __all__ = ["RunningWatch", "WatchSettings", "WatchTrigger"]
 
 logger = get_logger("wasmplex.watch")
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-"""Seconds before a watch that broke is begun again."""
 
 
 class WatchSettings(Settings):
@@ -81,39 +80,41 @@ class RunningWatch(RunningTrigger):
         opened = [(binding, await binding.handler(binding)) for binding in self._bindings]
         async with anyio.create_task_group() as tasks:
             for binding, watched in opened:
-                what = f"workload {binding.workload.name}, bucket {binding.settings.bucket}"
-                deliveries = Deliveries(
-                    watched.deliver,
-                    tasks,
-                    most=binding.settings.max_in_flight,
-                    attempts=binding.settings.max_deliver,
-                    what=what,
-                    workload=binding.workload.name,
-                )
-                self._deliveries.append(deliveries)
-                await tasks.start(self._watch, watched, deliveries, what)
+                await tasks.start(self._watch, binding, watched, tasks)
             task_status.started({"buckets": [binding.settings.bucket for binding in self._bindings]})
 
     async def _watch(
-        self, watched: Watched, deliveries: Deliveries, what: str, *, task_status: TaskStatus[None]
+        self, binding: TriggerBinding, watched: Watched, tasks: TaskGroup, *, task_status: TaskStatus[None]
     ) -> None:
         """Take changes until drained; a watch that breaks is begun again."""
-        pause, ready = FIRST_PAUSE, False
-        with anyio.CancelScope() as scope:
+        settings, name = binding.settings, binding.workload.name
+        what = f"workload {name}, bucket {settings.bucket}"
+        deliveries = Deliveries(
+            watched.deliver,
+            tasks,
+            most=settings.max_in_flight,
+            attempts=settings.max_deliver,
+            what=what,
+            workload=name,
+            largest=watched.largest,
+        )
+        self._deliveries.append(deliveries)
+
+        async def take(changes: AsyncIterator[Change]) -> None:
+            async for change in changes:
+                watching.pauses.reset()
+                await deliveries.put(change)
+
+        words = Words(
+            what,
+            f"cannot watch the bucket {settings.bucket!r}",
+            "changes may have been lost",
+            "watched again",
+        )
+        watching = Resumed(binding, CASES, watched.changes, take, words, logger)
+        with Origin(name), anyio.CancelScope() as scope:
             self._watching.append(scope)
-            while True:
-                try:
-                    async with watched.changes() as changes:
-                        if not ready:
-                            task_status.started()
-                            ready = True
-                        async for change in changes:
-                            pause = FIRST_PAUSE
-                            await deliveries.put(change)
-                except KeyValueError as error:
-                    logger.warning("%s: changes may have been lost: %s", what, error)
-                await anyio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            await watching.run(task_status=task_status)
 
     async def drain(self) -> None:
         """Take no new changes and return when those taken have been delivered."""

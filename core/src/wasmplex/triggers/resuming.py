@@ -1,0 +1,143 @@
+"""What triggers hold open and open again whenever it breaks, and how long they wait between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from logging import Logger
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import anyio
+
+from wasmplex.capabilities.errors import ErrorCases
+from wasmplex.errors import ConfigError, FailureError, WasmplexError
+from wasmplex.plugins.triggers import TriggerBinding
+from wasmplex.policy import typed
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+__all__ = ["Pauses", "Resumed", "Words"]
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+"""Seconds between attempts; each pause is twice as long as the one before."""
+
+
+class Pauses:
+    """Seconds to wait before something is tried again: ever longer, until something has come of it."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self) -> None:
+        self._next = FIRST_PAUSE
+
+    def reset(self) -> None:
+        """Begin with the shortest again: what was tried has worked."""
+        self._next = FIRST_PAUSE
+
+    def next(self) -> float:
+        """Return how long to wait now."""
+        pause, self._next = self._next, min(2 * self._next, LONGEST_PAUSE)
+        return pause
+
+
+class Words(NamedTuple):
+    """How what is held open is called in the log.
+
+    :ivar what: whose it is, ``workload shop, orders.>``
+    :ivar cannot: ``cannot subscribe to orders.>``
+    :ivar broke: what it means that it broke
+    :ivar again: what it means that it was opened again
+    """
+
+    what: str
+    cannot: str
+    broke: str
+    again: str
+
+
+class Resumed(Generic[T]):
+    """Something of a backend that is held open until it is stopped.
+
+    If it cannot be had in the beginning, that is an error of whoever starts. If it breaks later, whatever
+    the reason, it is opened again: the host has more to do than this.
+
+    :param binding: whose it is
+    :param cases: the errors of its backend
+    :param open: opens it
+    :param take: uses it until it breaks or ends; to reset `pauses` when something has come
+    """
+
+    def __init__(
+        self,
+        binding: TriggerBinding,
+        cases: ErrorCases,
+        open: Callable[[], AbstractAsyncContextManager[T]],
+        take: Callable[[T], Awaitable[None]],
+        words: Words,
+        logger: Logger,
+    ) -> None:
+        self.pauses = Pauses()
+        self._binding = binding
+        self._cases = cases
+        self._open = open
+        self._take = take
+        self._words = words
+        self._logger = logger
+        self._ready = False
+        self._stopping = anyio.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is not to be opened again."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Do not open it again; whoever uses it has to be told as well."""
+        self._stopping.set()
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Hold it open until stopped; ready when it is open.
+
+        :raises wasmplex.errors.ConfigError: if it can never be had as it is configured
+        :raises wasmplex.errors.FailureError: if it cannot be had now
+        """
+        while not self.stopped:
+            opened_at = float("inf")
+            try:
+                async with self._open() as opened:
+                    opened_at = anyio.current_time()
+                    self._tell_open(task_status)
+                    await self._take(opened)
+            except Exception as error:  # noqa: BLE001  whatever it is, the rest of the host goes on
+                self._tell_broken(error)
+            if anyio.current_time() - opened_at > LONGEST_PAUSE:
+                self.pauses.reset()
+            with anyio.move_on_after(self.pauses.next()):
+                await self._stopping.wait()
+
+    def _tell_open(self, task_status: TaskStatus[None]) -> None:
+        if self._ready:
+            self._logger.info("%s: %s", self._words.what, self._words.again)
+        else:
+            task_status.started()
+        self._ready = True
+
+    def _tell_broken(self, error: Exception) -> None:
+        """Log why it broke; raise where it never was open."""
+        source, words = self._binding.source, self._words
+        plugin = source.plugin if source is not None else ""
+        own = isinstance(error, WasmplexError)
+        known = error if own else typed(self._cases, "subscription", error, plugin)
+        if self._ready:
+            level = self._logger.error if own else self._logger.warning
+            level("%s: %s: %s", words.what, words.broke, known)
+            return
+        where = self._binding.where
+        if isinstance(known, ConfigError):
+            raise ConfigError([replace(d, where=d.where or where) for d in known.diagnostics]) from error
+        what = f"workload {self._binding.workload.name!r} {words.cannot}"
+        raise FailureError(what, where=where, why=f"{plugin}: {known}" if plugin else str(known)) from error
