@@ -75,6 +75,23 @@ async def test_what_is_left_behind(one: Database, what: str) -> None:
     assert await next_guest.value("SELECT pg_backend_pid()") == before  # it was reset, not replaced
 
 
+@pytest.mark.parametrize("way", ["query", "exec"])
+async def test_what_a_function_leaves_behind_whose_answer_does_not_wait(one: Database, way: str) -> None:
+    await one.batch(
+        "CREATE OR REPLACE FUNCTION leave() RETURNS int LANGUAGE plpgsql AS $$BEGIN"
+        " PERFORM set_config('search_path', 'pg_catalog', false), pg_advisory_lock(43);"
+        " CREATE TEMP TABLE l (a int); LISTEN news; RETURN 1; END$$"
+    )
+    look = (
+        "SELECT current_setting('search_path') || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')"
+        " || (SELECT count(*) FROM pg_listening_channels()) || coalesce(to_regclass('pg_temp.l'), 0)"
+    )
+    assert await one.value(look) == "public00-"
+    for _ in range(20):
+        await (one.query("SELECT leave()") if way == "query" else one.execute("SELECT leave()"))
+        assert await Database(one.backend, "tests/other").value(look) == "public00-"
+
+
 async def test_a_query_leaves_no_more_than_a_batch(one: Database) -> None:
     await one.query("SELECT set_config('work_mem', '1MB', false), pg_advisory_lock(7)")
     await one.query("BEGIN")

@@ -68,9 +68,18 @@ class Postgres(PostgresBackend):
         if is_empty(sql):
             return
         if self._settings.prepared_statements:
-            await self._session(user, lambda link: link.simple(sql))
+            await self._batch(user, sql)
         else:
             await self._batch_in_a_transaction(user, sql)
+
+    async def _batch(self, user: str, sql: str) -> None:
+        """Execute, and answer when nothing is left that others would see."""
+
+        async def use(link: Link) -> Link:
+            await link.simple(sql)
+            return link
+
+        await self.pool.finish(await self._taken(user, use), commit=False)
 
     async def _batch_in_a_transaction(self, user: str, sql: str) -> None:
         """Keep one session of the server until it is reset, where the next message may go to another one."""
@@ -152,7 +161,7 @@ class Postgres(PostgresBackend):
             return await self._executed(link, sql, params)
         except Stale:
             # Nothing was executed: another session has changed a table, or taken a statement away.
-            if link.connection.is_in_transaction():
+            if link.in_transaction:
                 await link.simple("ROLLBACK")
             await link.forget()
         try:

@@ -18,8 +18,10 @@ from wasmplex.capabilities.postgres import NULL, InvalidParams, PgValue, Row, Va
 
 from host_plugin_postgres.codecs import Codecs, Unfit, Unreadable
 from host_plugin_postgres.codecs.catalogue import Catalogue
+from host_plugin_postgres.statements import is_plain
+from host_plugin_postgres.tap import Answer, Tap, simple
 
-__all__ = ["Link", "Prepared", "Stale"]
+__all__ = ["NOTHING_PREPARED", "Link", "Prepared", "Stale"]
 
 KEPT = 100
 """Statements that a connection keeps prepared; the one longest unused is forgotten."""
@@ -37,6 +39,8 @@ _RESET = (
 )
 _FOREIGN = "SELECT FROM pg_prepared_statements WHERE from_sql"
 """Its answer's tag tells how many statements somebody has prepared in SQL."""
+NOTHING_PREPARED = "SELECT 0"
+_COMMIT, _ROLLBACK = simple("COMMIT"), simple("ROLLBACK")
 
 
 class Stale(Exception):
@@ -54,12 +58,14 @@ class Prepared:
     """A statement that a connection has prepared.
 
     :ivar columns: names and codecs
+    :ivar plain: whether others see nothing of it after its transaction, see `is_plain`
     """
 
-    __slots__ = ("_codecs", "_parameters", "columns", "plan", "state")
+    __slots__ = ("_codecs", "_parameters", "columns", "plain", "plan", "state")
 
-    def __init__(self, state: Any, codecs: Codecs) -> None:
+    def __init__(self, state: Any, codecs: Codecs, sql: str) -> None:
         self.state = state
+        self.plain = is_plain(sql)
         self._codecs = codecs
         self._parameters: list[int] = [one.oid for one in state._get_parameters()]  # noqa: SLF001
         attributes = state._get_attributes()  # noqa: SLF001
@@ -164,6 +170,9 @@ class Link:
         self.connection = connection
         self.user = user
         self._protocol = connection._protocol  # noqa: SLF001
+        self._tap = Tap(connection)
+        self._settled = True
+        """Whether nothing of the driver is under way for sure."""
         self._catalogue = catalogue
         self._registered: set[int] = set()
         self._statements: OrderedDict[str, Prepared] = OrderedDict()
@@ -180,6 +189,11 @@ class Link:
         return not self.connection.is_closed()
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction has been begun, and not ended."""
+        return self._tap.status != "I"
+
+    @property
     def pid(self) -> int:
         """The process of the server that it talks to."""
         number: int = self.connection.get_server_pid()
@@ -193,7 +207,9 @@ class Link:
 
     async def simple(self, sql: str) -> str:
         """Execute statements without parameters; return the last one's tag."""
+        self._settled = False
         tag: str = await self._protocol.query(sql, None)
+        self._settled = True
         return tag
 
     # ------------------------------------------------------------ statements
@@ -206,7 +222,7 @@ class Link:
         name = f"wasmplex_{next(self._numbers)}" if self._named else ""
         state = await self._protocol.prepare(name, sql, None, record_class=asyncpg.Record)
         await self._learn(state)
-        prepared = Prepared(state, self._catalogue.codecs)
+        prepared = Prepared(state, self._catalogue.codecs, sql)
         if self._named:
             self._remember(sql, prepared, name)
         return prepared
@@ -255,12 +271,15 @@ class Link:
 
     async def more(self, prepared: Prepared, limit: int) -> tuple[list[Any], bool]:
         """Return the next rows of what `first` began, and whether there may be more."""
+        self._settled = False
         rows, _, completed = await self._protocol.execute(prepared.state, "", limit, True, None)
+        self._settled = True
         return rows, not completed
 
     async def _execute(
         self, prepared: Prepared, arguments: list[Any], limit: int
     ) -> tuple[list[Any], str, bool]:
+        self._settled = False
         try:
             rows, tag, completed = await self._protocol.bind_execute(
                 prepared.state, arguments, "", limit, True, None
@@ -271,6 +290,7 @@ class Link:
             if not isinstance(error, ValueError):
                 raise
             raise InvalidParams("a parameter does not fit") from None  # the driver's text quotes it
+        self._settled = True
         return rows, (tag or b"").decode(), completed
 
     async def begin(self) -> None:
@@ -296,17 +316,36 @@ class Link:
             raise
         await self._clean(tag)
 
+    @property
+    def ends_apart(self) -> bool:
+        """Whether `end` may be used: the driver is done, and all messages reach one session of the server."""
+        return self._settled and self._named and self.is_open
+
+    def end(self, *, commit: bool) -> tuple[Answer | None, Answer]:
+        """Ask for what `finish` asks for, and wait for nothing: whoever reads the rows need not.
+
+        :return: how the transaction ends, if there is one; and what `is_clean` and `forget` are told of
+        """
+        reset = simple(self._leaving())
+        if not self.in_transaction:
+            return None, self._tap.ask(reset)[0]
+        ended, clean = self._tap.ask(_COMMIT if commit else _ROLLBACK, reset)
+        return ended, clean
+
     def _ending(self, commit: bool) -> str:
         end = ""
-        if self.connection.is_in_transaction():
+        if self.in_transaction:
             end = "COMMIT;" if commit else "ROLLBACK;"
+        return end + self._leaving()
+
+    def _leaving(self) -> str:
         gone = "".join(f'DEALLOCATE "{name}";' for name in self._forgotten)
         self._forgotten.clear()
         name = f"SET application_name = {quoted(self._shown or self.user)};" if self._named else ""
-        return f"{end}{_RESET}{gone}{name}{_FOREIGN}"
+        return f"{_RESET}{gone}{name}{_FOREIGN}"
 
     async def _clean(self, tag: str) -> None:
-        if tag != "SELECT 0":
+        if tag != NOTHING_PREPARED:
             await self.forget()
 
     async def forget(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from wasmplex.capabilities.postgres import ConnectionFailed
 from wasmplex.plugin import get_logger
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, sqlstate
-from host_plugin_postgres.link import Link, Stale
+from host_plugin_postgres.link import NOTHING_PREPARED, Link, Stale
 
 __all__ = ["Pool"]
 
@@ -35,7 +36,7 @@ class Pool:
         self._room = asyncio.Semaphore(size)
         self._idle: deque[Link] = deque()
         self._links: set[Link] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -94,9 +95,50 @@ class Pool:
         """
         await asyncio.shield(self.ending(link, commit=commit))
 
-    def ending(self, link: Link, *, commit: bool) -> asyncio.Task[None]:
-        """Begin to end a session; return the task that does it."""
-        return self.spawn(self._end(link, commit=commit))
+    def ending(self, link: Link, *, commit: bool, plain: bool = False) -> asyncio.Future[Any]:
+        """Begin to end a session; return what is done when it has ended: of a plain one, its transaction.
+
+        Who waits for that is told, if they wanted to commit, what it failed with.
+
+        :param plain: whether others see nothing of what it leaves until it is reset
+        """
+        if not link.ends_apart:
+            return self.spawn(self._end(link, commit=commit))
+        ended, clean = link.end(commit=commit)
+        patience = asyncio.get_running_loop().call_later(PATIENCE, link.abort)
+        clean.add_done_callback(functools.partial(self._reset, link, patience))
+        self._keep(clean)
+        if ended is not None:
+            self._keep(ended)
+        if not plain:
+            return self.spawn(_all_of(ended if commit else None, clean))
+        return ended if ended is not None and commit else _done()
+
+    def _reset(self, link: Link, patience: asyncio.TimerHandle, clean: asyncio.Future[str]) -> None:
+        """Take a connection back, when the server has said what became of its session."""
+        patience.cancel()
+        if clean.cancelled() or clean.exception() is not None or link.in_transaction:
+            self._return(link, clean=False)
+        elif clean.result() == NOTHING_PREPARED:
+            self._return(link, clean=True)
+        else:
+            self.spawn(self._forget(link))
+
+    async def _forget(self, link: Link) -> None:
+        clean = False
+        try:
+            with anyio.fail_after(PATIENCE):
+                await link.forget()
+            clean = True
+        finally:
+            self._return(link, clean=clean)
+
+    def _return(self, link: Link, *, clean: bool) -> None:
+        if clean and link.is_open and not self._closed:
+            self._idle.append(link)
+        else:
+            self._remove(link)
+        self._room.release()
 
     def drop(self, link: Link) -> None:
         """Take a connection back that is of no use any more."""
@@ -129,19 +171,13 @@ class Pool:
             clean = True
         except DRIVER_ERRORS as error:
             # A connection whose commit failed is clean; of what else failed nobody knows.
-            clean = (
-                commit and bool(sqlstate(error)) and link.is_open and not link.connection.is_in_transaction()
-            )
+            clean = commit and bool(sqlstate(error)) and link.is_open and not link.in_transaction
             if commit:
                 raise
         except Stale:
             logger.debug("a session could not be cleaned; its connection is closed")
         finally:
-            if clean and link.is_open and not self._closed:
-                self._idle.append(link)
-            else:
-                self._remove(link)
-            self._room.release()
+            self._return(link, clean=clean)
 
     def forget_idle(self) -> None:
         """Close all that wait for work: the server is not what it was."""
@@ -155,11 +191,14 @@ class Pool:
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Do something in a task that ends before the pool is closed."""
         task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+        self._keep(task)
         return task
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _keep(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; if nobody does, that is on purpose
@@ -167,3 +206,16 @@ class Pool:
 
 async def _goodbye(link: Link) -> None:
     await link.connection.close(timeout=PATIENCE)
+
+
+async def _all_of(ended: asyncio.Future[str] | None, clean: asyncio.Future[str]) -> None:
+    await asyncio.wait({clean})
+    if ended is not None:
+        await ended
+
+
+def _done() -> asyncio.Future[None]:
+    """Return what is done already."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -50,14 +50,14 @@ class PgRows(Rows):
         self._more = more
         self._portion = ROWS_AHEAD
         self._fetching: asyncio.Task[tuple[list[Any], bool]] | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[Any] | None = None
         if not more:
             self._end()
 
     def _end(self) -> None:
         """Commit, while the guest reads what there is."""
         if self._link is not None:
-            self._ending = self._pool.ending(self._link, commit=True)
+            self._ending = self._pool.ending(self._link, commit=True, plain=self._prepared.plain)
             self._link = None
 
     async def next(self) -> list[Row]:
@@ -124,7 +124,7 @@ class PgRows(Rows):
                 if commit:
                     raise operation_failed(error) from error
                 return
-            self._ending = self._pool.ending(link, commit=commit)
+            self._ending = self._pool.ending(link, commit=commit, plain=self._prepared.plain)
         if commit:
             await self._ended()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from wasmplex.capabilities.postgres import InvalidQuery
 
-__all__ = ["check", "first_words", "is_empty"]
+__all__ = ["check", "first_words", "is_empty", "is_plain"]
 
 _TOKEN = re.compile(
     r"""
@@ -42,6 +42,18 @@ def is_empty(sql: str) -> bool:
             return False
         at = _after_comment(sql, match.end()) if match.lastgroup == "comment" else match.end()
     return True
+
+
+_PLAIN = frozenset({"delete", "insert", "merge", "select", "table", "update", "values", "with"})
+_TELLING = re.compile(r"lock|listen|notify|temp|set_config|dblink", re.IGNORECASE)
+
+
+def is_plain(sql: str) -> bool:
+    """Return whether other sessions see nothing more of a statement once its transaction has ended.
+
+    This says how long an answer may wait, not what is reset: a function may do anything, and all is reset.
+    """
+    return not _TELLING.search(sql) and {*first_words(sql)} <= _PLAIN
 
 
 def first_words(sql: str) -> Iterator[str]:
