@@ -96,14 +96,18 @@ async def _of_one(
     from wasmplex.triggers.messaging.outcomes import resent
 
     letters = [letter async for letter in broker.kept(namespace, subject)]
+    stay: list[str] = []
     for letter in letters if redeliver else ():
         try:
             message = resent(letter.message)
         except ValueError as error:
-            what = f"a dead letter in {subject} cannot be sent again"
-            raise FailureError(what, why=str(error)) from error
+            stay.append(str(error))
+            continue
         await broker.publish(namespace, message)
         await broker.remove(namespace, subject, letter.token)
+    if stay:
+        what = f"{len(stay)} of {len(letters)} dead letters in {subject} cannot be sent again"
+        raise FailureError(what, why=stay[0])
     return [_row(letter, subject) for letter in letters]
 
 

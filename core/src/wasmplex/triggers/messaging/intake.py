@@ -6,25 +6,43 @@ with the one before, so a broker is never asked for more than is being handled: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio.abc import TaskStatus
 
-from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, MessagingBackend, MessagingError
-from wasmplex.capabilities.messaging.handling import Handle, HandlerFailed, HandlerRejected
-from wasmplex.errors import ConfigError, FailureError, LimitExceeded, WasmplexError
+from wasmplex.capabilities.errors import CapabilityError
+from wasmplex.capabilities.messaging import (
+    CASES,
+    Deliveries,
+    Delivery,
+    Message,
+    MessageTooLarge,
+    MessagingBackend,
+)
+from wasmplex.capabilities.messaging.handling import Handle
+from wasmplex.errors import ConfigError, LimitExceeded
 from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import TriggerBinding
-from wasmplex.triggers.messaging.outcomes import Fate, Verdict, backoff, before, dead_letter, judge
+from wasmplex.policy import typed
+from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.messaging.outcomes import (
+    Fate,
+    Verdict,
+    backoff,
+    before,
+    dead_letter,
+    judge,
+    without_body,
+)
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+from wasmplex.triggers.resuming import Resumed, Words
 
 __all__ = ["Counts", "Intake"]
 
 logger = get_logger("wasmplex.messaging")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-"""Seconds before a subscription that broke is begun again."""
 FULL_PAUSE = 0.02
 """Seconds before a workload is asked again all of whose instances are taken."""
 
@@ -37,7 +55,8 @@ class Counts:
     :ivar handled: messages that it handled
     :ivar retried: deliveries that failed and are repeated
     :ivar dead: messages that were put to the dead letters
-    :ivar lost: messages that failed for good, and there are no dead letters to put them to
+    :ivar lost: messages that failed for good, and there are no dead letters to put them to, or they are too
+        large for that
     :ivar unsettled: outcomes that the broker could not be told: it delivers those messages again
     """
 
@@ -61,21 +80,27 @@ class Intake:
         assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
         assert isinstance(settings, MessagingTriggerSettings)  # noqa: S101  they are the trigger's
         self.counts = Counts()
-        self._binding = binding
         self._settings = settings
         self._backend = source.backend
         self._namespace = source.namespace
         self._handle = handle
         self._workload = binding.workload
-        self._subscription = settings.subscription(binding.workload.name)
         self._dead_letters = settings.dead_letters(binding.workload.name)
-        self._what = f"workload {binding.workload.name}, {', '.join(settings.subjects)}"
+        self._plugin = source.plugin
+        subjects = ", ".join(settings.subjects)
+        self._what = f"workload {binding.workload.name}, {subjects}"
+        words = Words(
+            self._what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again"
+        )
+        subscribe = partial(
+            source.backend.subscribe, source.namespace, settings.subscription(binding.workload.name)
+        )
+        self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
         self._deliveries: Deliveries | None = None
         self._out: dict[Delivery, None] = {}
-        self._pausing = anyio.CancelScope()
-        self._stopping = False
         self._ended = anyio.Event()
         self._told = False
+        self._full = False
 
     # ------------------------------------------------------------ the subscription
 
@@ -85,32 +110,14 @@ class Intake:
         :raises wasmplex.errors.ConfigError: if the subscription can never be had as it is configured
         :raises wasmplex.errors.FailureError: if it cannot be had now
         """
-        ready, pause = False, FIRST_PAUSE
         try:
-            while not self._stopping:
-                try:
-                    async with self._backend.subscribe(self._namespace, self._subscription) as deliveries:
-                        if ready:
-                            logger.info("%s: subscribed again", self._what)
-                        else:
-                            task_status.started()
-                        ready, pause = True, FIRST_PAUSE
-                        await self._take(deliveries)
-                except MessagingError as error:
-                    if not ready:
-                        raise self._failed(error) from error
-                    logger.warning("%s: the subscription broke: %s", self._what, error)
-                except ConfigError as error:
-                    raise self._located(error) from error
-                await self._pause(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            await self._subscribed.run(task_status=task_status)
         finally:
             self._ended.set()
 
     def stop(self) -> None:
         """Take no new messages."""
-        self._stopping = True
-        self._pausing.cancel()
+        self._subscribed.stop()
         if self._deliveries is not None:
             self._deliveries.stop()
 
@@ -125,25 +132,11 @@ class Intake:
             self._what, c.handled, c.retried, c.dead, c.lost,
         )  # fmt: skip
 
-    def _failed(self, error: MessagingError) -> FailureError:
-        source = self._binding.source
-        why = f"{source.plugin}: {error}" if source is not None else str(error)
-        what = f"workload {self._workload.name!r} cannot subscribe to {', '.join(self._settings.subjects)}"
-        return FailureError(what, where=self._binding.where, why=why)
-
-    def _located(self, error: ConfigError) -> ConfigError:
-        return ConfigError([replace(d, where=d.where or self._binding.where) for d in error.diagnostics])
-
-    async def _pause(self, seconds: float) -> None:
-        if not self._stopping:
-            with self._pausing:
-                await anyio.sleep(seconds)
-
     async def _take(self, deliveries: Deliveries) -> None:
         """Have the workers take what is delivered, until there is no more."""
-        broken: list[MessagingError] = []
+        broken: list[Exception] = []
         self._deliveries = deliveries
-        if self._stopping:
+        if self._subscribed.stopped:
             deliveries.stop()
         try:
             async with anyio.create_task_group() as tasks:
@@ -164,27 +157,32 @@ class Intake:
             for delivery in [one for one in self._out if one.watched]:
                 try:
                     await delivery.in_progress()
-                except MessagingError:  # its outcome will not reach the broker either, and is counted then
+                except Exception:  # noqa: BLE001  its outcome will not reach the broker either, and is counted then
                     break
 
-    async def _work(self, deliveries: Deliveries, broken: list[MessagingError]) -> None:
+    async def _work(self, deliveries: Deliveries, broken: list[Exception]) -> None:
         with Origin(self._workload.name):
             while True:
                 try:
                     delivery = await deliveries.next()
-                except MessagingError as error:
-                    broken.append(error)
+                except Exception as error:  # noqa: BLE001  whatever it is, only the subscription is broken
+                    broken.append(self._typed("subscription", error))
                     return
                 if delivery is None:
                     return
+                self._subscribed.pauses.reset()
                 self._out[delivery] = None
                 try:
                     await self._deliver(delivery)
-                except MessagingError as error:
+                except Exception as error:  # noqa: BLE001  whatever it is, other messages are to be handled
                     self.counts.unsettled += 1
-                    logger.warning("%s: an outcome did not reach the broker: %s", self._what, error)
+                    said = self._typed("outcome", error)
+                    logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
                 finally:
                     del self._out[delivery]
+
+    def _typed(self, operation: str, error: Exception) -> CapabilityError:
+        return typed(CASES, operation, error, self._plugin)
 
     # ------------------------------------------------------------ one message
 
@@ -194,7 +192,7 @@ class Intake:
         verdict = before(delivery, self._settings)
         if verdict is None:
             error = await self._call(delivery)
-            if isinstance(error, LimitExceeded):  # the workload ends: the component was not called
+            if isinstance(error, LimitExceeded) and not error.called:  # and the workload takes no more calls
                 await delivery.retry(0)
                 return
             verdict = judge(error, delivery.tries, self._settings)
@@ -205,55 +203,84 @@ class Intake:
             self.counts.retried += 1
             logger.warning(
                 "%s: delivery %d of a message to %s failed, the next is in %g s: %s",
-                self._what, delivery.tries, delivery.message.subject, verdict.after, error,
+                self._what, delivery.tries, delivery.message.subject, verdict.after, _text(error),
+                exc_info=unforeseen(error), extra={"repeats": type(error).__name__},
             )  # fmt: skip
             await delivery.retry(verdict.after)
         else:
             await self._bury(delivery, verdict, error)
 
     async def _call(self, delivery: Delivery) -> Exception | None:
-        """Call the component, and return what that raised."""
+        """Call the component, and return what that raised; wait for an instance as long as it takes."""
         while True:
             try:
                 async with self._workload.instance() as instance:
+                    self._full = False
                     self.counts.delivered += 1
                     await self._handle(instance, delivery.message)
-            except LimitExceeded as error:
-                if self._stopping:
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this message that failed
+                waits = isinstance(error, LimitExceeded) and not error.called
+                if not waits or self._subscribed.stopped:
                     return error
+                self._tell_full(error)
                 await anyio.sleep(FULL_PAUSE)
-            except (HandlerFailed, HandlerRejected, WasmplexError) as error:
-                return error
             else:
                 return None
 
+    def _tell_full(self, error: Exception) -> None:
+        if not self._full:
+            self._full = True
+            logger.warning("%s: messages wait for an instance: %s", self._what, error)
+
     async def _bury(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> None:
-        """Put a message to the dead letters, or log it where there are none."""
-        what = f"after {delivery.tries} deliveries ({verdict.reason})"
+        """Put a message to the dead letters; give it up where there are none, or it is too large for them."""
         if (subject := self._dead_letters) is None:
-            self.counts.lost += 1
-            logger.error(
-                "%s: a message to %s is given up %s: %s",
-                self._what, delivery.message.subject, what, error or verdict.reason,
-            )  # fmt: skip
-            await delivery.reject()
+            await self._give_up(delivery, verdict, error, "given up")
             return
         letter = dead_letter(delivery, subject, self._workload.name, verdict.reason, error)
         try:
-            await self._keep(letter)
-        except (MessagingError, ConfigError) as refused:
-            after = backoff(delivery.tries, self._settings)
-            logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, refused)
-            await delivery.retry(after)
+            kept = await self._keep(letter)
+        except Exception as refused:  # noqa: BLE001  whatever it is, the message is not lost
+            said = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
+            logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
+            await delivery.retry(backoff(delivery.tries, self._settings))
+            return
+        if kept is None:
+            await self._give_up(delivery, verdict, error, "given up, too large for a dead letter,")
             return
         self.counts.dead += 1
-        logger.error(
-            "%s: a message to %s is a dead letter in %s %s: %s",
-            self._what, delivery.message.subject, subject, what, error or verdict.reason,
-        )  # fmt: skip
+        without = "" if kept is letter else " without its body, for it is too large,"
+        self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
         await delivery.reject()
 
-    async def _keep(self, letter: Message) -> None:
+    async def _give_up(
+        self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str
+    ) -> None:
+        self.counts.lost += 1
+        self._tell_end(delivery, verdict, error, fate)
+        await delivery.reject()
+
+    def _tell_end(self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str) -> None:
+        subject, reason = delivery.message.subject, verdict.reason
+        logger.error(
+            "%s: a message to %s is %s after %d deliveries (%s): %s",
+            self._what, subject, fate, delivery.tries, reason, _text(error) or reason,
+            exc_info=unforeseen(error), extra={"repeats": fate},
+        )  # fmt: skip
+
+    async def _keep(self, letter: Message) -> Message | None:
+        """Keep a dead letter, without its body if it is too large with it; None if it is even then."""
         keeps = "dead-letters" in self._backend.features
         send = self._backend.keep if keeps else self._backend.publish
-        await send(self._namespace, letter)
+        for attempt in (letter, without_body(letter)):
+            try:
+                await send(self._namespace, attempt)
+            except MessageTooLarge:
+                continue
+            return attempt
+        return None
+
+
+def _text(error: Exception | None) -> str:
+    """Return what the log says of an error; empty for none."""
+    return "" if error is None else str(error) or type(error).__name__

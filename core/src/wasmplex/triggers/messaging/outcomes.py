@@ -13,10 +13,12 @@ from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
-__all__ = ["HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "resent"]
+__all__ = ["HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "resent", "without_body"]
 
 HEADER = "Wasmplex-"
-"""What the headers of dead letters begin with."""
+"""What the headers of dead letters begin with; none that a sender has put there is kept."""
+_LEFT_OUT = f"{HEADER}Body-Left-Out"
+"""How many bytes the body had of a message that was too large to be kept."""
 
 _SHOWN = 500
 """Characters of an error's text that a dead letter has."""
@@ -90,20 +92,33 @@ def dead_letter(
         "Reply-To": message.reply_to or "",
     }
     headers = {f"{HEADER}{name}": value for name, value in said.items() if value}
-    return Message(subject, message.body, None, {**(message.headers or {}), **headers})
+    return Message(subject, message.body, None, {**_senders(message.headers), **headers})
+
+
+def without_body(letter: Message) -> Message:
+    """Return a dead letter that says of the body no more than how large it was."""
+    headers = {**(letter.headers or {}), _LEFT_OUT: str(len(letter.body))}
+    return letter._replace(body=b"", headers=headers)
 
 
 def resent(letter: Message) -> Message:
     """Return the message that a dead letter was.
 
-    :raises ValueError: if it does not say where it was sent
+    :raises ValueError: if it does not say where it was sent, or was kept without its body
     """
     headers: Mapping[str, str] = letter.headers or {}
     subject = headers.get(f"{HEADER}Subject")
     if not subject:
         raise ValueError(f"the header {HEADER}Subject is missing")
-    own = {name: value for name, value in headers.items() if not name.startswith(HEADER)}
-    return Message(subject, letter.body, headers.get(f"{HEADER}Reply-To"), own or None)
+    if (size := headers.get(_LEFT_OUT)) is not None:
+        raise ValueError(f"its body of {size} bytes was too large to be kept")
+    return Message(subject, letter.body, headers.get(f"{HEADER}Reply-To"), _senders(headers) or None)
+
+
+def _senders(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers that the sender of a message gave it, without those that only hosts give."""
+    ours = HEADER.lower()
+    return {name: value for name, value in (headers or {}).items() if not name.lower().startswith(ours)}
 
 
 def _one_line(error: BaseException | None) -> str:

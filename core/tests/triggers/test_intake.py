@@ -1,0 +1,227 @@
+"""The messages of one table: whatever goes wrong with one, the others are handled and none is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+from host_plugin_memory import MemoryMessagingProvider
+from host_plugin_memory.broker import MemoryBroker
+from wasmplex.capabilities.messaging import (
+    Deliveries,
+    Message,
+    MessageTooLarge,
+    Subscription,
+)
+from wasmplex.errors import ConfigError, LimitExceeded
+from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
+from wasmplex.triggers import resuming
+from wasmplex.triggers.messaging import intake as intakes
+from wasmplex.triggers.messaging.intake import Counts, Intake
+from wasmplex.triggers.messaging.outcomes import dead_letter, resent
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+
+pytestmark = pytest.mark.anyio
+
+
+class Shop:
+    """A workload whose instances nobody makes; `refusals` is how often there is none."""
+
+    name = "shop"
+    refusals = 0
+
+    @contextlib.asynccontextmanager
+    async def instance(self) -> AsyncIterator[None]:
+        if self.refusals:
+            self.refusals -= 1
+            raise LimitExceeded("the workload is full")
+        try:
+            yield
+        except LimitExceeded as error:  # as a loan does
+            error.called = True
+            raise
+
+
+class Broker(MemoryBroker):
+    """The broker in memory, which takes `most` bytes a message, and `breaks` as often as it is told."""
+
+    most = 1 << 20
+
+    def __init__(self) -> None:
+        super().__init__(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
+        self.breaks: list[Exception] = []
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, namespace: str, subscription: Subscription) -> AsyncIterator[Deliveries]:
+        if self.breaks and isinstance(self.breaks[0], ConfigError):
+            raise self.breaks.pop(0)
+        async with super().subscribe(namespace, subscription) as deliveries:
+            yield _Breaking(deliveries, self.breaks)
+
+    async def keep(self, namespace: str, message: Message) -> None:
+        headers = sum(len(name) + len(value) for name, value in (message.headers or {}).items())
+        if len(message.body) + headers > self.most:
+            raise MessageTooLarge("more than the server takes")
+        await super().keep(namespace, message)
+
+    async def letters(self) -> list[Message]:
+        return [kept.message async for kept in self.kept("n", "dead")]
+
+
+class _Breaking(Deliveries):
+    """Raises what is planned instead of asking for the next delivery."""
+
+    def __init__(self, inner: Deliveries, breaks: list[Exception]) -> None:
+        self.inner, self.breaks = inner, breaks
+
+    async def next(self) -> Any:
+        if self.breaks:
+            raise self.breaks.pop(0)
+        return await self.inner.next()
+
+    def stop(self) -> None:
+        self.inner.stop()
+
+
+class Bench:
+    """An intake that runs, calling `handle` with bodies."""
+
+    def __init__(self, handle: Callable[[bytes], Any], **settings: Any) -> None:
+        self.broker = Broker()
+        self.shop = Shop()
+        told = MessagingTriggerSettings(subjects=("orders",), backoff=0.001, **settings)
+        source = TriggerSource(self.broker, namespace="n", plugin="memory")
+
+        async def handler(instance: object, message: Message) -> None:
+            handle(message.body)
+
+        binding = TriggerBinding(self.shop, told, handler, "host.toml:3", source)  # type: ignore[arg-type]
+        self.intake = Intake(binding, handler)
+
+    async def send(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        await self.broker.publish("n", Message("orders", body, None, headers))
+
+    async def until(self, done: Callable[[Counts], bool]) -> None:
+        with anyio.fail_after(20):
+            while not done(self.intake.counts):  # noqa: ASYNC110  what is waited for is no event
+                await anyio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def serving(handle: Callable[[bytes], Any], **settings: Any) -> AsyncIterator[Bench]:
+    bench = Bench(handle, **settings)
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(20):
+            await tasks.start(bench.intake.run)
+        try:
+            yield bench
+            bench.intake.stop()
+            with anyio.fail_after(20):
+                await bench.intake.finish()
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(intakes, "FULL_PAUSE", 0.001)
+
+
+async def test_a_call_that_passes_too_much_has_failed_like_a_trap() -> None:
+    calls: list[bytes] = []
+
+    def handle(body: bytes) -> None:
+        calls.append(body)
+        if body == b"large":
+            raise LimitExceeded("a list of a million values is passed")
+
+    async with serving(handle, max_deliver=3, dead_letter="dead") as bench:
+        await bench.send(b"large")
+        await bench.send(b"good")
+        await bench.until(lambda c: c.dead == 1 and c.handled == 1)
+        (letter,) = await bench.broker.letters()
+    assert sorted(calls) == [b"good", b"large", b"large", b"large"]
+    assert "million values" in (letter.headers or {})["Wasmplex-Error"]
+
+
+async def test_waiting_for_an_instance_is_no_failure_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(lambda body: None, max_deliver=1) as bench:
+        bench.shop.refusals = 10
+        await bench.send(b"x")
+        await bench.until(lambda c: c.handled == 1)
+    assert bench.intake.counts == Counts(delivered=1, handled=1)
+    assert caplog.text.count("wait for an instance") == 1
+
+
+async def test_an_error_that_nobody_foresaw_is_of_one_message(caplog: pytest.LogCaptureFixture) -> None:
+    def handle(body: bytes) -> None:
+        if body == b"odd":
+            raise TypeError("expected a string")
+
+    async with serving(handle, max_deliver=2) as bench:
+        await bench.send(b"odd")
+        await bench.send(b"good")
+        await bench.until(lambda c: c.lost == 1 and c.handled == 1)
+    assert bench.intake.counts == Counts(delivered=3, handled=1, retried=1, lost=1)
+    assert [bool(record.exc_info) for record in caplog.records] == [True, True]
+
+
+async def test_an_outcome_that_cannot_be_told_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(lambda body: None) as bench:
+        group = next(iter(bench.broker._space("n").groups.values()))[1]
+        finish, failures = group.finish, [OSError("a driver's own")]
+
+        def failing(*args: Any) -> None:
+            finish(*args)
+            if failures:
+                raise failures.pop()
+
+        monkeypatch.setattr(group, "finish", failing)
+        await bench.send(b"x")
+        await bench.send(b"y")
+        await bench.until(lambda c: c.handled == 2 and c.unsettled == 1)
+
+
+@pytest.mark.parametrize("error", [ConfigError("no leader, so no stream"), OSError("a driver's own")])
+async def test_a_subscription_comes_back_whatever_broke_it(error: Exception) -> None:
+    """A cluster without a leader cannot say that it has a stream; that ends no host."""
+    async with serving(lambda body: None, durable=True, max_in_flight=1) as bench:
+        bench.broker.breaks += [OSError("gone"), error, error]
+        await bench.send(b"before")
+        await bench.until(lambda c: not bench.broker.breaks)
+        await bench.send(b"after")
+        await bench.until(lambda c: c.handled == 2)
+
+
+async def test_a_letter_that_is_too_large_is_kept_without_its_body(caplog: pytest.LogCaptureFixture) -> None:
+    def handle(body: bytes) -> None:
+        raise TypeError
+
+    async with serving(handle, max_deliver=1, dead_letter="dead") as bench:
+        bench.broker.most = 600
+        await bench.send(b"x" * 590)
+        await bench.until(lambda c: c.dead == 1)
+        await bench.send(b"x", {"Much": "y" * 600})
+        await bench.until(lambda c: c.lost == 1)
+        (letter,) = await bench.broker.letters()
+    assert (letter.body, (letter.headers or {})["Wasmplex-Body-Left-Out"]) == (b"", "590")
+    assert "without its body" in caplog.text
+    assert "too large for a dead letter" in caplog.text
+    with pytest.raises(ValueError, match="its body of 590 bytes"):
+        resent(letter)
+
+
+def test_no_header_of_a_sender_passes_for_one_of_the_host() -> None:
+    class Given:
+        message = Message(
+            "orders", b"x", None, {"Wasmplex-Reply-To": "$JS.API", "wasmplex-error": "none", "Trace": "1"}
+        )
+        tries, first_seen = 1, 0.0
+
+    letter = dead_letter(Given(), "dead", "shop", "rejected", None)  # type: ignore[arg-type]
+    assert not {"Wasmplex-Reply-To", "wasmplex-error"} & (letter.headers or {}).keys()
+    assert resent(letter) == Message("orders", b"x", None, {"Trace": "1"})
