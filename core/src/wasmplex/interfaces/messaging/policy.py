@@ -18,7 +18,7 @@ from wasmplex.capabilities.messaging import (
 )
 from wasmplex.capabilities.messaging.subjects import check_pattern, check_subject, matcher
 from wasmplex.errors import ConfigError, PluginError
-from wasmplex.interfaces.messaging.replies import Origin, ReplyRoutes
+from wasmplex.interfaces.messaging.replies import SYSTEM, Origin, ReplyRoutes
 from wasmplex.plugins.contracts import ImportRequest
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation
 from wasmplex.policy.deadline import within
@@ -33,8 +33,6 @@ REQUEST_TIMEOUT = 10.0
 """Seconds that an answer is waited for, if the guest does not say how long."""
 LONGEST_REQUEST = 600.0
 """Seconds that an answer is waited for at most."""
-SYSTEM = "$"
-"""What the subjects begin with by which a server is administered; they have to be granted by name."""
 
 
 class MessagingSettings(PolicySettings):
@@ -117,14 +115,19 @@ class GuardedBroker:
     @operation("publish", "consumer")
     def publish(self, message: Message) -> Coroutine[Any, Any, None]:
         """Send a message, or the answer to one, to the broker that waits for it."""
-        origin = self.replies.find(message.subject)
-        if origin is None:
-            origin = self.origin
+        answered = self.replies.find(message.subject)
+        if answered is None:
             self._admit(message.subject)
         if message.reply_to is not None:
             check_subject(message.reply_to)
         self._check_size(message.body)
-        return origin.backend.publish(origin.namespace, message)
+        if answered is not None:
+            return self._answer(answered, message)
+        return self.origin.backend.publish(self.origin.namespace, message)
+
+    async def _answer(self, origin: Origin, message: Message) -> None:
+        await origin.backend.publish(origin.namespace, message)
+        self.replies.answered(message.subject)
 
     async def request(self, subject: str, body: bytes, seconds: float | None = None) -> Message:
         """Send a request and return the first answer; it may take as long as the guest says."""
