@@ -18,7 +18,7 @@ from wasmplex.component.images import MemoryImage
 from wasmplex.engine import Engine, Instance, Linked, images, pages
 from wasmplex.engine.accounts import Account, MemoryBudget
 from wasmplex.engine.ahead import Ahead
-from wasmplex.engine.images import KEPT, Image
+from wasmplex.engine.images import KEPT, KEPT_FEW, Image
 from wasmplex.engine.memory import RAW, U8
 from wasmplex.engine.pages import PAGE
 from wasmplex.errors import ComponentError, LimitExceeded
@@ -221,8 +221,9 @@ async def test_instances_find_what_the_component_says(
         instance.close()
 
 
-async def test_many_instances_at_a_time(engine: Engine) -> None:
-    shop = await linked(engine)
+@pytest.mark.parametrize(("often", "kept"), [(True, KEPT), (False, KEPT_FEW)])
+async def test_many_instances_at_a_time(engine: Engine, often: bool, kept: int) -> None:
+    shop = await linked(engine, keep=often)
     creator = shop.compiled.variant.creator
     for _ in range(2):
         alive: list[Instance] = [await shop.instantiate() for _ in range(KEPT + 5)]
@@ -234,7 +235,7 @@ async def test_many_instances_at_a_time(engine: Engine) -> None:
         for instance in alive:
             instance.close()
         assert creator.live == 0
-    assert [image.kept for image in creator._images.values()] == [KEPT]
+    assert [image.kept for image in creator._images.values()] == [kept]
 
 
 async def test_limits_hold_for_kept_memories(engine: Engine) -> None:
@@ -263,15 +264,6 @@ async def test_components_that_differ_in_their_data_alone_are_two(
         for *_, instance in those:
             instance.close()
     assert expected[0] != expected[1]
-
-
-async def test_memories_are_kept_where_instances_are_made_often(engine: Engine) -> None:
-    for often, kept in ((False, 0), (True, 1)):
-        shop = await linked(engine, keep=often)
-        instance = await shop.instantiate()
-        await instance.call("spoil", 0, 1000, 0)
-        instance.close()
-        assert [image.kept for image in shop.compiled.variant.creator._images.values()] == [kept]
 
 
 async def test_a_component_that_cannot_be_compiled_leaves_no_engine_behind(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from wasmplex.engine.ahead import Ahead, worth_it
 from wasmplex.engine.cache import CodeCache
 from wasmplex.engine.codec.layout import uncarried
 from wasmplex.engine.compiled import Compiled
-from wasmplex.engine.images import KEPT, Image
+from wasmplex.engine.images import KEPT, KEPT_FEW, Image
 from wasmplex.engine.leaving import Cancelling
 from wasmplex.engine.linker import Linked, link
 from wasmplex.engine.services import Services
@@ -117,15 +117,15 @@ class Engine:
         :param shape: what `wasmplex.component.read` says about `wasm`
         :param progress: is told what is being done, in a few words
         :param mapped: whether large memories are mapped to what they begin with, instead of having it copied
-        :param often: whether instances are made often: large memories are kept then when instances end, and
-            brought back to their first content for the next
+        :param often: whether instances are made often: more of the large memories are kept then when
+            instances end, and brought back to their first content for the next
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
         tell = progress or (lambda text: None)
         digest = await anyio.to_thread.run_sync(_digest, wasm)
         contents: list[Image] = []
         if mapped and await anyio.to_thread.run_sync(images.possible):
-            wasm, contents = await anyio.to_thread.run_sync(_with_images, wasm, KEPT if often else 0)
+            wasm, contents = await anyio.to_thread.run_sync(_with_images, wasm, KEPT if often else KEPT_FEW)
         concurrency = _needs_concurrency(shape)
         variant_name = variant_key(self.settings.proposals, concurrency=concurrency)
         # The images are what tells components apart that differ in their data alone.
