@@ -20,6 +20,7 @@ from wasmplex.capabilities.postgres import (
 from wasmplex.interfaces.postgres.policy import GuardedDatabase, GuardedRows, PostgresPolicySettings, Tokens
 from wasmplex.interfaces.postgres.rows import RowStream
 from wasmplex.interfaces.postgres.wasmcloud import refused
+from wasmplex.plugins.circuit import Circuit
 from wasmplex.values import Err, Variant
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +104,30 @@ async def test_a_stream_that_is_dropped(gone: bool) -> None:
     assert stream.completion.cancelled() is gone
 
 
+async def test_rows_are_given_back_though_the_server_is_down() -> None:
+    rows, stream = streamed(1, 2)
+    portions: Any = aiter(stream)
+    await anext(portions)
+    circuit = stream._rows.guard.circuit = Circuit()
+    circuit.is_open = True
+    await portions.aclose()
+    assert rows.closed == [True]
+
+
+async def test_a_session_that_is_never_given_back_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, stream = streamed(1, None)
+
+    async def close(*, commit: bool = False) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(rows, "close", close)
+    stream._rows.guard.idle = 0.5
+    async with asyncio.timeout(20):
+        assert [portion async for portion in stream] == [[[("int4", 1)]]]
+    with pytest.raises(Err, match="division"):
+        stream.completion.result()
+
+
 async def test_a_stream_that_nobody_began_to_read() -> None:
     rows, stream = streamed(1)
     stream.close()
@@ -121,6 +146,16 @@ async def test_the_token_longest_unused_is_forgotten() -> None:
         tokens.get("one", made[1])
     with pytest.raises(UnknownPrepared):
         tokens.get("other", made[0])
+
+
+async def test_long_statements_are_forgotten_before_there_are_a_thousand() -> None:
+    tokens = Tokens()
+    made = [tokens.add("one", Statement("-" * 5_000_000, 0)) for _ in range(5)]
+    assert len(tokens) == 3
+    tokens.add("one", Statement("-" * 20_000_000, 0))
+    assert len(tokens) == 1
+    with pytest.raises(UnknownPrepared):
+        tokens.get("one", made[-1])
 
 
 async def test_a_thousand_tokens_are_kept() -> None:

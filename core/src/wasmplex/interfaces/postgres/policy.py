@@ -20,12 +20,15 @@ from wasmplex.capabilities.postgres import (
 from wasmplex.errors import PluginError
 from wasmplex.plugins.contracts import ImportRequest
 from wasmplex.policy import Dialect, Guard, PolicySettings, operation
+from wasmplex.policy.deadline import within
 from wasmplex.settings import Count
 
 __all__ = ["GuardedDatabase", "GuardedRows", "PostgresPolicySettings", "Tokens"]
 
 MAX_STATEMENTS = 1000
 """Prepared statements of one workload; the one longest unused is forgotten."""
+MAX_TEXT = 16 << 20
+"""Characters that their texts may have together: a guest chooses how long they are."""
 
 
 class PostgresPolicySettings(PolicySettings):
@@ -41,6 +44,7 @@ class Tokens:
     def __init__(self, limit: int = MAX_STATEMENTS) -> None:
         self._statements: OrderedDict[tuple[str | None, str], Statement] = OrderedDict()
         self._limit = limit
+        self._text = 0
 
     def __len__(self) -> int:
         return len(self._statements)
@@ -49,8 +53,9 @@ class Tokens:
         """Return a token for a statement, good under this label alone."""
         token = secrets.token_hex(16)
         self._statements[label, token] = statement
-        if len(self._statements) > self._limit:
-            self._statements.popitem(last=False)
+        self._text += len(statement.sql)
+        while len(self._statements) > self._limit or (self._text > MAX_TEXT and len(self._statements) > 1):
+            self._text -= len(self._statements.popitem(last=False)[1].sql)
         return token
 
     def get(self, label: str | None, token: str) -> Statement:
@@ -176,7 +181,9 @@ class GuardedRows:
         """See `Rows.next`."""
         return self.rows.next()
 
-    @operation("query", "query", transfer=True)
-    def close(self, *, commit: bool) -> Coroutine[Any, Any, None]:
-        """See `Rows.close`."""
-        return self.rows.close(commit=commit)
+    async def close(self, *, commit: bool = False) -> None:
+        """See `Rows.close`. Rows hold a session: they are closed though the backend is known to be down."""
+        try:
+            await within(self.guard.idle, self.rows.close(commit=commit))
+        except Exception as error:
+            raise self.guard.refusal("query", error) from error

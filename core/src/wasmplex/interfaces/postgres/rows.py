@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from wasmplex.capabilities.postgres import Row
 from wasmplex.interfaces.postgres.policy import GuardedRows
@@ -32,13 +33,13 @@ class RowStream:
             while portion := await self._rows.next():
                 yield portion
         except Err as error:
-            await self._rows.rows.close()
+            await self._give_up()
             self._end(error)
         except (GeneratorExit, asyncio.CancelledError):
             await self._stop()
             raise
         except BaseException as error:
-            await self._rows.rows.close()
+            await self._give_up()
             self._end(error)
             raise
         self._end(None)
@@ -46,6 +47,11 @@ class RowStream:
     def close(self) -> None:
         """Give up what nobody has begun to read."""
         self._closing = asyncio.ensure_future(self._stop())
+
+    async def _give_up(self) -> None:
+        """Give the session back after an error, which is told whatever becomes of this."""
+        with suppress(Err):
+            await self._rows.close()
 
     async def _stop(self) -> None:
         """Give the session back: the guest reads no more, or is gone."""
