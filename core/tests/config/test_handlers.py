@@ -77,3 +77,65 @@ async def test_what_an_entry_must_not_say(tmp_path: Path, config: str, said: str
             pass
     assert said in str(error.value)
     assert "host.toml:" in str(error.value)
+
+
+# ---------------------------------------------------------------- HTTP
+
+HTTP = """
+[workload.shop]
+component = "{component}"
+{trigger}
+[[workload.shop.host_interfaces]]
+namespace = "wasi"
+package = "http"
+interfaces = {interfaces}
+config = {{ {config} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "config", "trigger", "expected"),
+    [
+        (
+            '["incoming-handler"]',
+            'host = "shop.localhost.direct:8000"',
+            "",
+            [{"host": "shop.localhost.direct"}],
+        ),
+        ('["incoming-handler"]', "", "", [{}]),
+        (
+            '["incoming-handler"]',
+            'host = "a.example", host-aliases = "b.internal, c.internal"',
+            "",
+            [{"host": "a.example"}, {"host": "b.internal"}, {"host": "c.internal"}],
+        ),
+        ('["handler", "outgoing-handler"]', "", "", [{}]),
+        ('["incoming-handler"]', "", "trigger.http = { path = '/api' }", [{"path": "/api"}]),
+        (
+            '["incoming-handler"]',
+            'host = "a.example"',
+            "trigger.http = { host = 'b.example' }",
+            [{"host": "b.example"}, {"host": "a.example"}],
+        ),
+    ],
+)
+def test_a_handler_of_http_is_a_trigger(
+    tmp_path: Path, interfaces: str, config: str, trigger: str, expected: list[dict[str, str]]
+) -> None:
+    path = tmp_path / "host.toml"
+    component = GUESTS / "hello.wasm"
+    path.write_text(HTTP.format(component=component, interfaces=interfaces, config=config, trigger=trigger))
+    workload = load(path).workloads["shop"]
+    assert [table.values for table in workload.triggers["http"]] == expected
+    assert workload.bindings == ()
+
+
+def test_what_else_an_entry_for_http_says_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "host.toml"
+    config = 'host = "a.example", connect_timeout = "5s"'
+    interfaces = '["incoming-handler", "outgoing-handler"]'
+    path.write_text(
+        HTTP.format(component=GUESTS / "hello.wasm", interfaces=interfaces, config=config, trigger="")
+    )
+    (binding,) = load(path).workloads["shop"].bindings
+    assert (binding.interfaces, binding.settings.values) == (None, {"connect_timeout": "5s"})

@@ -21,7 +21,8 @@ from wasmplex.plugins.identity import Group as Entries
 
 __all__ = ["root"]
 
-_ORDER = ("run", "check", "explain", "inspect", "label", "invoke", "messages", "plugins", "doctor", "new")
+_ORDER = ("run", "check", "explain", "inspect", "label", "invoke", "messages", "plugins", "doctor", "new",
+          "import")  # fmt: skip
 _log = get_logger("wasmplex.plugins")
 
 

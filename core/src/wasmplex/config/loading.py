@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from wasmplex.config.bindings import read_bindings
 from wasmplex.config.document import Document, assignment, quoted
-from wasmplex.config.handlers import TRIGGER, split_handlers
+from wasmplex.config.handlers import split_handlers
 from wasmplex.config.model import (
     AdminConfig,
     BackendsConfig,
@@ -170,10 +170,7 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
     section = reader.section(_without_nested(table), WorkloadSection)
     component, dirs = _files(reader, path, table)
     env = _env(reader, path)
-    triggers = _triggers(reader, path)
-    bindings, handlers = split_handlers(read_bindings(reader, path))
-    if handlers:
-        triggers[TRIGGER] = (*triggers.get(TRIGGER, ()), *handlers)
+    bindings, triggers = split_handlers(read_bindings(reader, path), _triggers(reader, path))
     if section is None:
         return None
     return WorkloadConfig(

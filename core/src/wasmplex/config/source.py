@@ -8,7 +8,7 @@ from pathlib import Path
 from wasmplex.config.document import Document, Parsed, quoted
 from wasmplex.errors import ConfigError, Diagnostic, nearest
 
-__all__ = ["a_component_in", "find", "read"]
+__all__ = ["a_component_in", "find", "read", "read_all"]
 
 _NAMES = ("host.toml", "host.yaml", "host.yml")
 _SUFFIXES = (".toml", ".yaml", ".yml")
@@ -67,6 +67,22 @@ def read(path: Path) -> tuple[Document, list[Diagnostic]]:
     """
     parsed = _parse(_text(path), path)
     return Document(str(path), parsed.values, parsed.lines), parsed.problems
+
+
+def read_all(path: Path) -> list[Document]:
+    """Read a file of somebody else's; one in YAML may have several documents.
+
+    :raises ConfigError: as `read`, and for what is wrong although the rest can be read
+    """
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        from wasmplex.config import yaml
+
+        every = yaml.parse_all(_text(path), str(path))
+    else:
+        every = [_parse(_text(path), path)]
+    if problems := [problem for parsed in every for problem in parsed.problems]:
+        raise ConfigError(problems)
+    return [Document(str(path), parsed.values, parsed.lines) for parsed in every]
 
 
 def _parse(text: str, path: Path) -> Parsed:

@@ -7,7 +7,7 @@ fixed number of values, and a merge key (``<<``) may take from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -20,7 +20,7 @@ from wasmplex.config.references import UNRESOLVED
 from wasmplex.errors import ConfigError, Diagnostic
 from wasmplex.escaping import escape
 
-__all__ = ["parse"]
+__all__ = ["parse", "parse_all"]
 
 _TAG = "tag:yaml.org,2002:"
 _NAME = re.compile(r"(?P<kind>alias|anchor|tag handle) '[^']*'")
@@ -49,8 +49,21 @@ def parse(text: str, file: str) -> Parsed:
 
     :raises ConfigError: it is not YAML, or its root is something else; the message has the line
     """
+    return _built(_composed(text, file, lambda: yaml.compose(text, Loader=_Loader)), file)
+
+
+def parse_all(text: str, file: str) -> list[Parsed]:
+    """Parse `text`, any number of YAML documents whose roots are maps.
+
+    :raises ConfigError: as `parse`
+    """
+    nodes = _composed(text, file, lambda: [*yaml.compose_all(text, Loader=_Loader)])
+    return [_built(node, file) for node in nodes]
+
+
+def _composed(text: str, file: str, compose: Callable[[], Any]) -> Any:
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        return compose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # The names of aliases, anchors and tags may be texts that somebody forgot to quote: passwords, say.
@@ -65,6 +78,9 @@ def parse(text: str, file: str) -> Parsed:
     except (ValueError, OverflowError):  # PyYAML does not check the numbers in escapes and directives
         why = "an escape or a directive has a number that is too large"
         raise ConfigError(f"{file} is not valid YAML", where=f"{file}:1", why=why) from None
+
+
+def _built(node: Node | None, file: str) -> Parsed:
     if node is None or _is_null(node):
         return Parsed({}, {})
     if not isinstance(node, MappingNode):
