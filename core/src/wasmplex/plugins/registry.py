@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +21,7 @@ from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.entry import IN_PROCESS, PluginEntry
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
-from wasmplex.plugins.installation import installation, published
+from wasmplex.plugins.remedies import collision, remedy
 from wasmplex.plugins.triggers import ExportAdapter, Trigger
 from wasmplex.wit.names import InterfaceId, SemVer, compatible
 
@@ -297,7 +296,7 @@ class Registry:
         if len(enabled) == 1:
             return enabled[0]
         if enabled:
-            raise _collision(group, selector, enabled)
+            raise collision(group, selector, enabled)
         if offering:
             raise offering[0].error(f"{group.noun} {selector!r} is disabled")
         raise self._unknown(group, selector)
@@ -317,7 +316,7 @@ class Registry:
             f"no {group.noun} {name!r} is installed",
             why=f"installed: {', '.join(names) or 'none'}"
             + (f"; {', '.join(hidden)} is disabled" if hidden else ""),
-            fix=_remedy(group, name, names),
+            fix=remedy(group, name, names),
         )
 
     def _from_all(
@@ -380,24 +379,3 @@ def _newer(one: InterfaceId, other: InterfaceId) -> bool:
 def _object_name(plugin: object) -> str:
     names = (getattr(plugin, attribute, None) for attribute in ("name", "package", "__name__"))
     return next((name for name in names if name and isinstance(name, str)), type(plugin).__name__)
-
-
-def _remedy(group: Group, name: str, installed: Sequence[str]) -> str:
-    """Return what to do about a name that no plugin offers: a name that is meant, or a plugin of ours."""
-    if (guess := nearest(name, installed)).startswith("did you"):
-        return guess
-    ours = published() if group is Group.BACKENDS else frozenset[str]()
-    found = name if name in ours else next(iter(get_close_matches(name, sorted(ours), n=1)), None)
-    if found is None:
-        return f"install the plugin that offers the {group.noun} {name!r}"
-    install = installation().install(f"host-plugin-{found}")
-    return install if found == name else f"did you mean {found!r}? {install}"
-
-
-def _collision(group: Group, selector: str, entries: Sequence[PluginEntry]) -> PluginError:
-    name = selector.partition("@")[0]
-    owners = " and by ".join(e.identity.requirement for e in entries)
-    fix = f"disable one: WASMPLEX_DISABLE_PLUGINS={entries[-1].identity.distribution}"
-    if group is Group.BACKENDS:
-        fix = f'write backend = "{name}@{entries[0].identity.distribution}"'
-    return PluginError(f"{group.noun} {name!r} is offered by {owners}", fix=fix)
