@@ -24,7 +24,8 @@ __all__ = ["command"]
 _NAME = re.compile(r"(?!.{33})[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _LEFT_OUT = {"__pycache__", ".venv", ".hypothesis", "dist", "variants"}
 _VARIANTS = {
-    "keyvalue": ".", "messaging": "variants/messaging", "postgres": "variants/postgres",
+    "keyvalue": ".", "blobstore": "variants/blobstore", "messaging": "variants/messaging",
+    "postgres": "variants/postgres",
     "interface": "variants/interface", "trigger": "variants/trigger",
 }  # fmt: skip
 """What a plugin may be, and where its template stands."""
@@ -42,7 +43,7 @@ def command() -> None:
 )
 @click.argument("name")
 @click.option("--capability", type=click.Choice(list(_VARIANTS)), default="keyvalue", show_default=True,
-              help="A backend for key-value, messages or Postgres, a WIT interface, a trigger.")  # fmt: skip
+              help="A backend of a capability, a WIT interface or a trigger.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
               help="The directory to make it in, by default the current one.")  # fmt: skip
 @click.pass_context

@@ -1,0 +1,7 @@
+from wasmplex.testing import BlobStoreConformance
+
+from host_plugin_example import ExampleProvider
+
+
+class TestExample(BlobStoreConformance):
+    provider = ExampleProvider()
