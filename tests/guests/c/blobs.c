@@ -326,6 +326,42 @@ EXPORTED("masses", "drain", do_drain)(NAME, KEY, u64 most) {
     return summed();
 }
 
+// What moves bytes and looks at none of them.
+static u8 bulk[1 << 18];
+
+EXPORTED("masses", "send", do_send)(NAME, KEY, u64 total) {
+    ROUTE(get, name, name_size, &result);
+    if (result.failed) return summed();
+    u32 container = result.words[0];
+    upload up = start(container, key, size, &result);
+    for (sum = 0; sum < total;) {
+        u32 part = total - sum < sizeof bulk ? (u32)(total - sum) : sizeof bulk;
+        if (!put_all(&up, bulk, part)) break;
+        sum += part;
+    }
+    finish(&up);
+    c_drop(container);
+    return summed();
+}
+
+EXPORTED("masses", "take", do_take)(NAME, KEY) {
+    ROUTE(get, name, name_size, &result);
+    if (result.failed) return summed();
+    u32 container = result.words[0];
+    c_get_data(container, key, size, 0, ~0ull, &result);
+    if (!result.failed) {
+        u32 stream = result.words[0], code;
+        sum = 0;
+        do {
+            code = in_read(stream, bulk, sizeof bulk);
+            sum += code >> 4;
+        } while ((code & 15) != DROPPED);
+        in_drop(stream);
+    }
+    c_drop(container);
+    return summed();
+}
+
 EXPORTED("masses", "pass", do_pass)(NAME, KEY, const u8 *to, u32 to_size, const u8 *as, u32 as_size) {
     static blob_result written;
     ROUTE(get, name, name_size, &result);
