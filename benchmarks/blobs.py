@@ -2,8 +2,8 @@
 
 ``python benchmarks/blobs.py [--json FILE] [--quick]``. The arms of a row run in turn; the ratio is the median
 of the ratios of neighbouring runs, the library's time by the guest's. On `filesystem` the library is a loop
-that reads or writes a file of the page cache, which is synced. The guest reads each byte that comes and makes
-each that goes: what that takes is seen on `memory`, where there is nothing else.
+that reads or writes a file of the page cache, which is synced. The guest moves bytes and looks at none of them,
+and on `memory` is measured against one that makes or sums each.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MASSES = "tests:guests/masses#"
 SIZES = {"64 KiB": 64 << 10, "1 MiB": 1 << 20, "256 MiB": 256 << 20}
 QUICK = 32 << 20
 PIECE = 256 << 10
-REQUIRED = {"nats": 0.7, "s3": 0.7}
+REQUIRED = {"filesystem": 0.5, "nats": 0.7, "s3": 0.7}
 """Of the library's speed, at the largest size."""
 
 Arm = Callable[[int], Awaitable[object]]
@@ -105,7 +105,7 @@ class Keys:
 
 
 class Memory:
-    """The guest itself, on a backend that only keeps pieces in memory."""
+    """The guest that looks at each byte, on a backend that only keeps pieces in memory."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -176,9 +176,9 @@ async def measure(host: Host, backend: str, library: Library, size: int, runs: i
             await operation()
 
     four: tuple[Callable[[], Awaitable[object]], ...] = (
-        lambda: host.call(backend, f"{MASSES}fill", "c", "a", size, None),
+        lambda: host.call(backend, f"{MASSES}send", "c", "a", size),
         lambda: library.write(size),
-        lambda: host.call(backend, f"{MASSES}drain", "c", "a", size),
+        lambda: host.call(backend, f"{MASSES}take", "c", "a"),
         lambda: library.read(size),
     )
     for arm in four:
@@ -198,13 +198,15 @@ async def measure(host: Host, backend: str, library: Library, size: int, runs: i
 async def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--only", action="append", metavar="BACKEND", help="measure only these")
     parser.add_argument("--quick", action="store_true", help="smaller objects, fewer runs")
     options = parser.parse_args()
     sizes = {**SIZES, "256 MiB": QUICK} if options.quick else SIZES
     found: dict[str, dict[str, float]] = {}
     with NatsServer(sync=None) as server, S3Server() as s3:
         async with arms(server.url, s3) as (host, libraries):
-            for backend, library in libraries.items():
+            for backend in options.only or libraries:
+                library = libraries[backend]
                 for name, size in sizes.items():
                     runs = 3 if size >= QUICK else 5
                     row = await measure(host, backend, library, size, runs)
@@ -217,7 +219,7 @@ async def main() -> int:
         options.json.write_text(json.dumps(found, indent=1))
     slow = []
     for backend, least in REQUIRED.items():
-        row = found[f"{backend} 256 MiB"]
+        row = found.get(f"{backend} 256 MiB", {"up": 1, "down": 1})
         slow += [f"{backend} {way} {row[way]:.2f}" for way in ("up", "down") if row[way] < least]
     for line in slow:
         print(f"below what is required: {line}")

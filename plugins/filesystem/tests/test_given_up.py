@@ -16,7 +16,7 @@ def test_it_is_removed_when_the_next_one_is_made_and_not_by_whoever_drops_it(tmp
 
     before = files()
     staged = Staged(root)
-    staged.write(b"x")
+    staged.write([b"x"])
     del staged  # on the event loop, perhaps: nothing is unlinked there
     assert files() == before + 1
     another = Staged(root)

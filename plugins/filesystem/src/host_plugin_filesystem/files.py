@@ -11,6 +11,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import ClassVar
@@ -21,6 +22,9 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _SYNC_EVERY = 64 << 20
 """Bytes after which what was written is sent to the disk, so that the end does not wait for all of it."""
+
+_FEW = 4
+"""Pieces that are written one by one; of more, which are small, it takes longer than to copy them."""
 
 _NO_OBJECT = {errno.ENOENT, errno.ENXIO, errno.ENOTDIR, errno.ELOOP, errno.ENODEV}
 """Nothing, a socket, a link, a device without a driver."""
@@ -76,6 +80,7 @@ class Source(_File):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             raise
         super().__init__(number)
+        self._buffer = bytearray()
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
             self.close()
@@ -92,13 +97,15 @@ class Source(_File):
         if not self._cached or not self._lock.acquire(blocking=False):
             return None
         try:
-            data = bytearray(length)
-            count = os.preadv(self._open(), [data], offset, os.RWF_NOWAIT)
+            if len(self._buffer) < length:
+                self._buffer = bytearray(length)
+            part = memoryview(self._buffer)[:length]
+            count = os.preadv(self._open(), [part], offset, os.RWF_NOWAIT)
+            return bytes(part) if count == length else None
         except OSError:  # not in memory, or the file system cannot tell
             return None
         finally:
             self._lock.release()
-        return bytes(data) if count == length else None
 
     def copy_to(self, target: Staged, offset: int) -> int:
         """Copy up to `COPY_STEP` bytes from an offset on; return how many, 0 at the end."""
@@ -144,14 +151,17 @@ class Staged(_File):
         self._name, number = staging.create()
         super().__init__(number)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, pieces: Sequence[bytes]) -> None:
         """Add bytes at the end."""
+        if len(pieces) > _FEW:
+            pieces = [b"".join(pieces)]
         with self._lock:
             number = self._open()
-            view = memoryview(data)
-            while view:
-                view = view[os.write(number, view) :]
-            self._grown(number, len(data))
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(number, view) :]
+                self._grown(number, len(piece))
 
     def copy_from(self, source: int, offset: int) -> int:
         """Add bytes of an open file; return how many, 0 at its end."""

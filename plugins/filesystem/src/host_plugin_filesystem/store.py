@@ -2,66 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 from wasmplex.capabilities.blobstore import (
-    PIECE,
     BlobStoreBackend,
     Container,
     ContainerInfo,
     ObjectId,
     ObjectInfo,
     Page,
-    Reader,
     Steps,
     StoreUnavailable,
-    Writer,
 )
 from wasmplex.plugin import Threads
 
 from host_plugin_filesystem import FilesystemSettings, operations
-from host_plugin_filesystem.failures import operation_failed
-from host_plugin_filesystem.files import Source, Staged
-from host_plugin_filesystem.listing import Windows
+from host_plugin_filesystem.files import Staged
 from host_plugin_filesystem.places import Place, container
 from host_plugin_filesystem.root import Root
+from host_plugin_filesystem.shop import Shop
+from host_plugin_filesystem.transfers import FileReader, FileWriter
 
 __all__ = ["FilesystemBackend"]
 
+_CLOSING = 5.0
+
 T = TypeVar("T")
-
-
-class Shop:
-    """What all parts of one store share.
-
-    :ivar root: the directory
-    :ivar windows: the names that were read ahead
-    """
-
-    def __init__(self, root: Root, threads: Threads) -> None:
-        self.root = root
-        self.windows = Windows()
-        self._threads = threads
-
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """Call what blocks in a thread.
-
-        :raises BlobStoreError: typed, for what the system raises
-        """
-        try:
-            return await self._threads.run(function, *args)
-        except OSError as error:
-            raise operation_failed(error) from error
-        except RuntimeError as error:
-            raise StoreUnavailable("the store is closed") from error
-
-    async def steps(self, steps: Iterator[int]) -> Steps:
-        """Take the steps of an operation one by one."""
-        while (count := await self.run(next, steps, None)) is not None:
-            yield count
 
 
 class FilesystemBackend(BlobStoreBackend):
@@ -184,72 +153,3 @@ class Directory(Container):
     async def delete_objects(self, names: Sequence[str]) -> None:
         """See `Container.delete_objects`."""
         await self._run(operations.delete, [Place.of(name) for name in names])
-
-
-class FileReader(Reader):
-    """An object that is being read."""
-
-    def __init__(self, shop: Shop, source: Source, offset: int, length: int) -> None:
-        self.length = length
-        self.source = source
-        self._shop = shop
-        self._offset = offset
-        self._end = offset + length
-
-    async def read(self) -> bytes:
-        """See `Reader.read`."""
-        length = min(PIECE, self._end - self._offset)
-        if length <= 0:
-            return b""
-        data = self.source.read_cached(length, self._offset)
-        if data is None:
-            data = await self._shop.run(self.source.read, length, self._offset)
-        if not data:
-            raise StoreUnavailable("the file was cut short")
-        self._offset += len(data)
-        return data
-
-    async def close(self) -> None:
-        """See `Reader.close`."""
-        await _finished(self._shop, self.source.close)
-
-
-class FileWriter(Writer):
-    """An object that is being written."""
-
-    def __init__(self, shop: Shop, place: Place, target: Place, staged: Staged) -> None:
-        self._shop = shop
-        self._place, self._target = place, target
-        self._staged = staged
-
-    async def write(self, data: bytes | memoryview) -> None:
-        """See `Writer.write`."""
-        await self._shop.run(self._staged.write, bytes(data))
-
-    async def copy(self, reader: FileReader) -> Steps:
-        """Write what another file holds."""
-        offset = 0
-        while count := await self._shop.run(reader.source.copy_to, self._staged, offset):
-            offset += count
-            yield count
-
-    async def commit(self) -> None:
-        """See `Writer.commit`."""
-        shop = self._shop
-        await shop.run(operations.commit, shop.root, self._place, self._target, self._staged)
-
-    async def close(self) -> None:
-        """See `Writer.close`."""
-        await _finished(self._shop, self._staged.discard)
-
-
-_CLOSING = 5.0
-
-
-async def _finished(shop: Shop, function: Callable[[], None]) -> None:
-    """Close a file in a thread, when what is done with it has ended, and although this task is cancelled."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        try:
-            await shop.run(function)
-        except StoreUnavailable:
-            function()  # the store is closed, and with it its threads
