@@ -2,8 +2,8 @@
 
 ``python benchmarks/blobs.py [--json FILE] [--quick]``. The arms of a row run in turn; the ratio is the median
 of the ratios of neighbouring runs, the library's time by the guest's. On `filesystem` the library is a loop
-that reads or writes a file of the page cache, which is synced. The guest moves bytes and looks at none of them,
-and on `memory` is measured against one that makes or sums each.
+that reads or writes a file, which is synced: out of the page cache, and on `disk` without it. The guest moves
+bytes and looks at none of them, and on `memory` is measured against one that makes or sums each.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 import statistics
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
+from typing import Any
 
 import nats
 import obstore
@@ -41,13 +43,35 @@ MASSES = "tests:guests/masses#"
 SIZES = {"64 KiB": 64 << 10, "1 MiB": 1 << 20, "256 MiB": 256 << 20}
 QUICK = 32 << 20
 PIECE = 256 << 10
-REQUIRED = {"filesystem": 0.5, "nats": 0.7, "s3": 0.7}
-"""Of the library's speed, at the largest size."""
+REQUIRED = {
+    "filesystem up": 0.5,
+    "disk up": 0.5,
+    "disk down": 0.5,
+    "nats up": 0.7,
+    "nats down": 0.7,
+    "s3 up": 0.7,
+    "s3 down": 0.7,
+}
+"""Of the library's speed, at the largest size. What is in the page cache a plain loop copies once, within the
+cache of the processor; on its way to a guest it is copied four times."""
 
-Arm = Callable[[int], Awaitable[object]]
+
+class Library(ABC):
+    """What a guest is measured against."""
+
+    @abstractmethod
+    async def write(self, size: int) -> None:
+        """Write an object of so many bytes."""
+
+    @abstractmethod
+    async def read(self, size: int) -> None:
+        """Read it."""
+
+    def forget(self) -> None:  # noqa: B027  most have nothing to do
+        """Have nothing of any object in memory; called before each run, of the guest as well."""
 
 
-class Files:
+class Files(Library):
     """Reading and writing as any program does."""
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +96,27 @@ class Files:
         self._read(size)
 
 
-class Objects:
+class Disk(Files):
+    """The same where nothing is in the page cache."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder
+
+    def forget(self) -> None:
+        for path in self._folder.rglob("*"):
+            if path.is_file():
+                number = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(number)
+
+
+class _Nowhere(BufferedIOBase):
+    def write(self, data: Any, /) -> int:
+        return len(data)
+
+
+class Objects(Library):
     """The object store of the client library of NATS."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -82,10 +126,11 @@ class Objects:
         await self._store.put("plain", BytesIO(bytes(size)))
 
     async def read(self, size: int) -> None:
-        await self._store.get("plain")
+        # Without a file it adds each chunk to all that came before: 28 MB/s at 32 MiB, and less from there.
+        await self._store.get("plain", writeinto=_Nowhere())
 
 
-class Keys:
+class Keys(Library):
     """The client library of S3."""
 
     def __init__(self, store: S3Store) -> None:
@@ -104,7 +149,7 @@ class Keys:
             pass
 
 
-class Memory:
+class Memory(Library):
     """The guest that looks at each byte, on a backend that only keeps pieces in memory."""
 
     def __init__(self, host: Host) -> None:
@@ -117,15 +162,14 @@ class Memory:
         await self._host.call("memory", f"{MASSES}drain", "c", "plain", size)
 
 
-Library = Files | Objects | Keys | Memory
-
-
 @asynccontextmanager
 async def arms(nats_url: str, s3: S3Server) -> AsyncIterator[tuple[Host, dict[str, Library]]]:
     """Return a host with a workload for each backend, and what is measured against."""
+    directory = 'backend = "filesystem", path = "blobs"'
     bindings = {
         "memory": 'backend = "memory", max_size = "1GiB"',
-        "filesystem": 'backend = "filesystem", path = "blobs"',
+        "filesystem": directory,
+        "disk": directory,
         "nats": f'backend = "nats", url = "{nats_url}"',
         "s3": f'backend = "s3", bucket = "{s3.bucket}", endpoint = "{s3.url}", '
         f'access_key_id = "{s3.access_key}", secret_access_key = "{s3.secret_key}"',
@@ -153,6 +197,7 @@ async def arms(nats_url: str, s3: S3Server) -> AsyncIterator[tuple[Host, dict[st
                     {
                         "memory": Memory(host),
                         "filesystem": Files(folder),
+                        "disk": Disk(folder),
                         "nats": Objects(store),
                         "s3": Keys(keys),
                     },
@@ -161,7 +206,8 @@ async def arms(nats_url: str, s3: S3Server) -> AsyncIterator[tuple[Host, dict[st
             await client.close()
 
 
-async def timed(arm: Callable[[], Awaitable[object]]) -> float:
+async def timed(library: Library, arm: Callable[[], Awaitable[object]]) -> float:
+    library.forget()
     begun = time.perf_counter()
     await arm()
     return time.perf_counter() - begun
@@ -183,7 +229,7 @@ async def measure(host: Host, backend: str, library: Library, size: int, runs: i
     )
     for arm in four:
         await arm()
-    taken = [[await timed(partial(repeated, arm)) for arm in four] for _ in range(runs)]
+    taken = [[await timed(library, partial(repeated, arm)) for arm in four] for _ in range(runs)]
     fill, write, drain, read = (statistics.median(arm) / times for arm in zip(*taken, strict=True))
     return {
         "up_mb_s": size / fill / 1e6,
@@ -208,6 +254,8 @@ async def main() -> int:
             for backend in options.only or libraries:
                 library = libraries[backend]
                 for name, size in sizes.items():
+                    if backend == "disk" and size < QUICK:
+                        continue
                     runs = 3 if size >= QUICK else 5
                     row = await measure(host, backend, library, size, runs)
                     found[f"{backend} {name}"] = row
@@ -218,9 +266,11 @@ async def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
     slow = []
-    for backend, least in REQUIRED.items():
-        row = found.get(f"{backend} 256 MiB", {"up": 1, "down": 1})
-        slow += [f"{backend} {way} {row[way]:.2f}" for way in ("up", "down") if row[way] < least]
+    for required, least in REQUIRED.items():
+        backend, way = required.split()
+        ratio = found.get(f"{backend} 256 MiB", {}).get(way)
+        if ratio is not None and ratio < least:
+            slow.append(f"{required} {ratio:.2f}, not {least}")
     for line in slow:
         print(f"below what is required: {line}")
     return 1 if slow else 0

@@ -86,10 +86,10 @@ class Elements:
             )
         return max(1, min(count - 1, count * _CHUNK // size)) if count > 1 else 1
 
-    def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray:
-        """Return elements in memory layout for the address `base`."""
+    def encode(self, part: Any, base: int, handles: Any) -> bytes | bytearray | memoryview:
+        """Return elements in memory layout for the address `base`; of bytes, these themselves."""
         if self.octets:
-            return bytes(part)
+            return part  # type: ignore[no-any-return]
         return self._write(part, base, handles)
 
     def decode(self, pieces: list[bytes], count: int, handles: Any) -> Any:

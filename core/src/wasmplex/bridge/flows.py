@@ -55,7 +55,7 @@ class Streaming(Protocol):
     def script(self, script: Script, /) -> None:
         """Have the adapter perform a script."""
 
-    def fill(self, which: int, address: int, data: bytes | bytearray, /) -> Script:
+    def fill(self, which: int, address: int, data: bytes | bytearray | memoryview, /) -> Script:
         """Put bytes into a stream memory."""
 
     def fetch(self, which: int, address: int, size: int, /) -> Script:

@@ -146,14 +146,14 @@ class Side:
         data, self.chunk_next = self.chunk_next, ""
         return data
 
-    def fill(self, which: int, address: int, data: bytes | bytearray) -> Script:
+    def fill(self, which: int, address: int, data: bytes | bytearray | memoryview) -> Script:
         """Put bytes into a stream memory."""
         if self.buffers:
             self.buffers[which].write(address, data)
             return
         piece = PIECE if not which else len(data)
         for start in range(0, len(data), piece):
-            part = data[start : start + piece]
+            part = bytes(data[start : start + piece])
             self.chunk_next, ascii_ = packed_chunk(part, packs=self.packs and not which)
             self.operands_next = address + start | ascii_ << 32
             yield Op.FILL | which << 8

@@ -34,7 +34,7 @@ from host_plugin_s3.failures import Failure, NoServer, answer, failed, opening_f
 from host_plugin_s3.keys import NAME, Keys
 from host_plugin_s3.leases import Lease, folder
 from host_plugin_s3.sweeping import Left
-from host_plugin_s3.transfers import ObjectReader, ObjectWriter
+from host_plugin_s3.transfers import CHUNK, ObjectReader, ObjectWriter
 
 __all__ = ["S3Backend"]
 
@@ -44,7 +44,6 @@ logger = get_logger("wasmplex.backends.s3")
 _AT_ONCE = 8
 """Requests for the names of objects that are on their way at once."""
 _FURTHEST = 2**63 - 1
-_PIECE = 256 << 10
 
 
 async def _asked(request: Awaitable[T]) -> T:
@@ -283,7 +282,7 @@ class Prefix(Container):
             await self.object_info(name)
             return ObjectReader(0, None)
         start, end = found.range
-        stream: AsyncIterator[Any] = aiter(found.stream(min_chunk_size=_PIECE))
+        stream: AsyncIterator[Any] = aiter(found.stream(min_chunk_size=CHUNK))
         return ObjectReader(end - start, stream)
 
     async def write_object(self, name: str) -> ObjectWriter:

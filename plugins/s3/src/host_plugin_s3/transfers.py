@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -15,8 +16,10 @@ from wasmplex.plugin import channel
 from host_plugin_s3.failures import Failure, failed
 from host_plugin_s3.leases import Lease
 
-__all__ = ["ObjectReader", "ObjectWriter"]
+__all__ = ["CHUNK", "ObjectReader", "ObjectWriter"]
 
+CHUNK = 2 * PIECE
+"""Bytes that the library is asked for at a time: each time it comes from a thread of its own."""
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
@@ -25,31 +28,61 @@ _ABORTING = 5.0
 class ObjectReader(Reader):
     """A part of an object that is being read, with one request.
 
-    :param stream: the library's
+    :param stream: the library's, in chunks of `CHUNK` and a little more; one comes while another one is taken
     """
 
-    def __init__(self, length: int, stream: AsyncIterator[bytes] | None) -> None:
+    def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
         self.length = self._left = length
         self._stream = stream
-        self._rest = memoryview(b"")
+        self._coming: asyncio.Future[Any] | None = None
+        self._held: deque[memoryview] = deque()
+        self._size = 0
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
-        while not self._rest and self._left and self._stream is not None:
-            try:
-                self._rest = memoryview(await anext(self._stream))
-            except StopAsyncIteration:
-                raise StoreUnavailable("the object was cut short") from None
-            except Failure as error:
-                raise failed(error) from error
-        piece = bytes(self._rest[: min(PIECE, self._left)])
-        self._rest = self._rest[len(piece) :]
-        self._left -= len(piece)
-        return piece
+        wanted = min(PIECE, self._left)
+        while self._size < wanted:
+            chunk = memoryview(await self._next())
+            self._held.append(chunk)
+            self._size += len(chunk)
+        self._size -= wanted
+        self._left -= wanted
+        if self._left > self._size and self._size < PIECE and self._coming is None:
+            self._ask()
+        return b"".join(self._taken(wanted))
+
+    def _taken(self, count: int) -> Iterator[memoryview]:
+        while count:
+            chunk = self._held.popleft()
+            if len(chunk) > count:
+                self._held.appendleft(chunk[count:])
+            yield chunk[:count]
+            count -= min(count, len(chunk))
+
+    def _ask(self) -> asyncio.Future[Any]:
+        if self._stream is None:
+            raise StoreUnavailable("the reader is closed")
+        self._coming = asyncio.ensure_future(anext(self._stream))
+        return self._coming
+
+    async def _next(self) -> Any:
+        coming = self._coming or self._ask()
+        await asyncio.wait([coming])
+        self._coming = None
+        try:
+            return coming.result()
+        except StopAsyncIteration:
+            raise StoreUnavailable("the object was cut short") from None
+        except Failure as error:
+            raise failed(error) from error
 
     async def close(self) -> None:
         """See `Reader.close`."""
-        self._stream, self._rest = None, memoryview(b"")  # with the stream, its connection goes
+        self._stream = None  # with the stream, its connection goes
+        self._held.clear()
+        coming, self._coming = self._coming, None
+        if coming is not None and not coming.cancel() and not coming.cancelled():
+            coming.exception()  # asyncio prints the exceptions that nobody has looked at
 
 
 class _Aborted(Exception):
