@@ -66,6 +66,8 @@ def test_what_is_secret_in_a_url() -> None:
     assert url_secrets("redis://u:a%40b@h/0") == {"u:a%40b", "u:a@b", "a%40b", "a@b"}
     assert url_secrets("nats://t@h1,nats://u:p@h2") >= {"t", "p", "u:p"}
     assert url_secrets("redis://h/0") == set()
+    assert url_secrets("rediss://redis:redis@h/0") == {"redis:redis"}
+    assert url_secrets("postgresql://postgres:s@h/0") >= {"postgres:s", "s"}
     assert url_secrets("unix:///s?db=1&key=a+b") == {"1", "a b"}
     assert url_secrets("hunter2") == {"hunter2"}
     assert url_secrets("redis://u:secret") == {"u:secret"}

@@ -21,6 +21,7 @@ from wasmplex.plugins.contracts import (
     InterfaceProvider,
     WorkloadContext,
 )
+from wasmplex.plugins.secrecy import secrets_of
 from wasmplex.plugins.triggers import TriggerSource
 from wasmplex.policy.deadline import within
 from wasmplex.redaction import KNOWN, Redactor, secrets_in
@@ -156,9 +157,10 @@ def _failed(what: str, route: Route, error: BaseException) -> PluginError:
 
 def _text(route: Route, error: BaseException) -> str:
     """Return what a plugin raised, without the secrets of the binding."""
-    secrets = secrets_in([route.settings, *(backend.settings for backend in route.backends)])
-    hidden = frozenset[str]().union(*(backend.hidden for backend in route.backends))
-    text = Redactor(secrets | hidden).error(error)
+    secrets = secrets_in(route.settings)
+    for backend in route.backends:
+        secrets |= secrets_of(backend.provider, backend.settings, backend.hidden)
+    text = Redactor(secrets).error(error)
     return text if str(error).strip() else f"{text} no message"
 
 

@@ -91,8 +91,17 @@ def url_secrets(url: str) -> frozenset[str]:
     found: set[str] = set()
     for one in {url, *_NEXT.split(url)}:
         match = _URL.fullmatch(one)
-        found.update([one] if match is None else _secret_parts(match["rest"]))
+        if match is None:
+            found.add(one)
+            continue
+        scheme = match["scheme"].casefold()
+        # What a scheme begins with (redis://redis:redis@...) is shown with it, and in every message besides.
+        found.update(part for part in _secret_parts(match["rest"]) if not _begins(scheme, part))
     return frozenset(found - {""})
+
+
+def _begins(scheme: str, part: str) -> bool:
+    return len(part) >= _SHORT and scheme.startswith(part.casefold())
 
 
 def _secret_parts(rest: str) -> Iterator[str]:

@@ -246,6 +246,17 @@ async def test_no_secret_gets_into_an_error(pool: BackendPool) -> None:
     assert "store://***@host/0?x=1 with *** and ***" in caught.value.render()
 
 
+@pytest.mark.parametrize("word", ["store", "password", "Password"])
+async def test_a_password_that_is_a_name_leaves_messages_readable(pool: BackendPool, word: str) -> None:
+    text = "no password for the store at store://bob:store@host"
+    provider = Stores(raising(BackendError(text, fix="password = ...")))
+    with pytest.raises(BackendError) as caught:
+        async with pool.lease(provider, StoreSettings(password=SecretStr(word)), hidden={word}):
+            pass
+    (said,) = caught.value.diagnostics
+    assert (said.what, said.fix) == ("no password for the store at store://***@host", "password = ...")
+
+
 async def test_no_secret_gets_into_a_providers_own_error(pool: BackendPool) -> None:
     provider = Stores(raising(BackendError("no", why="store://bob:p4ss@host", fix="hunter2")))
     with pytest.raises(BackendError) as caught:

@@ -30,7 +30,8 @@ from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
-from wasmplex.redaction import KNOWN, Redactor, secrets_in
+from wasmplex.plugins.secrecy import secrets_of
+from wasmplex.redaction import KNOWN, Redactor
 from wasmplex.settings import Settings
 
 __all__ = ["BackendPool"]
@@ -59,9 +60,9 @@ class _Entry:
         self.ending = False
         self.idle_since = inf  # when the last binding went, if it is kept open without any
         self.circuit = Circuit()
-        self.redactor = Redactor({*secrets_in(settings), *hidden})
+        self.redactor = Redactor(secrets_of(provider, settings, hidden))
         self.known = ExitStack()  # the secrets that the log has to know
-        self.known.enter_context(KNOWN.holding(secrets_in(settings)))
+        self.known.enter_context(KNOWN.holding(secrets_of(provider, settings)))
         self.rereading = Rereading(settings, reread, self._changed)
         self.holders: Counter[str] = Counter()
         self.scope = anyio.CancelScope()
@@ -76,7 +77,7 @@ class _Entry:
         return Voice(self.provider.name, holders, lambda text: self.redactor.text(text))
 
     def _changed(self, fresh: Settings) -> None:
-        secrets = secrets_in(fresh)
+        secrets = secrets_of(self.provider, fresh)
         self.redactor = Redactor(self.redactor.secrets | secrets)
         self.known.enter_context(KNOWN.holding(secrets))
         self.voice.say(": its settings have changed, and were read again")

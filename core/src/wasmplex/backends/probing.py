@@ -10,7 +10,8 @@ import anyio
 from wasmplex.backends.pool import BackendPool
 from wasmplex.errors import BackendError, Diagnostic, WasmplexError
 from wasmplex.plugins.contracts import Backend, BackendProvider
-from wasmplex.redaction import Redactor, secrets_in
+from wasmplex.plugins.secrecy import secrets_of
+from wasmplex.redaction import Redactor
 from wasmplex.settings import Settings
 
 __all__ = ["PROBE_TIMEOUT", "Probed", "probe"]
@@ -47,7 +48,7 @@ async def probe(
 
     :param patience: seconds that the answer may take, once it is open
     """
-    started, redactor = anyio.current_time(), Redactor({*secrets_in(settings), *hidden})
+    started, redactor = anyio.current_time(), Redactor(secrets_of(provider, settings, hidden))
     problem: Diagnostic | None = None
     try:
         async with pool.lease(provider, settings, where=where, plugin=plugin, hidden=hidden) as backend:

@@ -70,7 +70,7 @@ class PostgresSettings(Settings):
     @model_validator(mode="after")
     def _check_place(self) -> Self:
         if self.url is None and self.host is None:
-            raise ValueError('names no server: url = "postgresql://user@host/database", or host and database')
+            raise ValueError('names no server: url = "postgresql://host/database", or host and database')
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file is the key of cert_file, which is missing")
         return self
