@@ -34,6 +34,8 @@ LANGUAGES = {
     "toml": {"file", "manifest", "made", "component"},
     "yaml": {"manifest", "component"},
     "python": {"run", "test", "file"},
+    "ini": {"file"},
+    "dockerfile": {"file"},
     "wit": set(),
     "wat": set(),
     "sql": set(),
