@@ -30,6 +30,11 @@ def get_wasi_versions() -> list[str]:
     return os.environ.get("WASMPLEX_WASI", "wasm32-wasip3").split(",")
 
 
+def get_timeout_seconds() -> float:
+    """Return how long a program may take: it is compiled, and the machine may be slow."""
+    return float(os.environ.get("WASMPLEX_TIMEOUT", "60"))
+
+
 def get_wasi_worlds() -> list[str]:
     return ["wasi:cli/command", "wasi:http/service"]
 
@@ -45,6 +50,7 @@ def compute_argv(
     argv = [PYTHON, str(HERE / "one.py"), "serve" if wasi_world == "wasi:http/service" else "run"]
     argv += [f"--env={name}={value}" for name, value in env.items()]
     argv += [f"--dir={root}"] if root else []
-    argv += ["--network"] if any("sockets" in name for name in proposals) else []
+    # Two programs of sockets do not say that they need them.
+    argv += ["--network"] if any("sockets" in name for name in [*proposals, Path(test_path).stem]) else []
     argv += ["--http"] if any("http" in name for name in proposals) else []
     return [*argv, test_path, *args]

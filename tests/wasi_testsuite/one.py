@@ -1,10 +1,14 @@
 """Runs one program of the suite by the installed commands, with a configuration written for it.
 
 one.py run|serve [--env=NAME=VALUE]... [--dir=ROOT] [--network] [--http] PROGRAM [ARGUMENT]...
+
+A program that is a core module is one of preview 1: WASM_TOOLS makes a component of it with COMMAND_ADAPTER,
+the adapter of Bytecode Alliance's toolchains.
 """
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +29,9 @@ limits = {{ timeout = "60s" }}
 """
 
 
+CORE_MODULE = b"\0asm\1\0\0\0"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["run", "serve"])
@@ -35,9 +42,15 @@ def main() -> int:
     parser.add_argument("program")
     parser.add_argument("args", nargs=argparse.REMAINDER)
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return play(given, Path(folder))
+
+
+def play(given: argparse.Namespace, folder: Path) -> int:
+    """Write the configuration, and run the program as it says; return the exit code."""
     env = dict(pair.split("=", 1) for pair in given.env)
     text = CONFIG.format(
-        component=json.dumps(str(Path(given.program).resolve())),
+        component=json.dumps(str(component(Path(given.program).resolve(), folder))),
         args=json.dumps([Path(given.program).name, *given.args]),
         env="{" + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in env.items()) + "}",
         dirs=f'{{ "/" = {json.dumps(str(Path(given.dir).resolve()))} }}' if given.dir else "{}",
@@ -46,13 +59,24 @@ def main() -> int:
     )
     if given.what == "serve":
         text += 'trigger.http = { path = "/" }\n'
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "host.toml"
-        config.write_text(text)
-        wasmplex = [sys.executable, "-m", "wasmplex"]
-        if given.what == "run":
-            return subprocess.call([*wasmplex, "invoke", "--stdio", str(config), "test", "run"])
-        return serve([*wasmplex, "run", str(config)])
+    config = folder / "host.toml"
+    config.write_text(text)
+    wasmplex = [sys.executable, "-m", "wasmplex"]
+    if given.what == "run":
+        return subprocess.call([*wasmplex, "invoke", "--stdio", str(config), "test", "run"])
+    return serve([*wasmplex, "run", str(config)])
+
+
+def component(program: Path, folder: Path) -> Path:
+    """Return the program as a component."""
+    with program.open("rb") as file:
+        if file.read(8) != CORE_MODULE:
+            return program
+    target = folder / program.name
+    adapter = f"wasi_snapshot_preview1={os.environ['COMMAND_ADAPTER']}"
+    new = [os.environ["WASM_TOOLS"], "component", "new", "--adapt", adapter, str(program), "-o", str(target)]
+    subprocess.run(new, check=True)
+    return target
 
 
 def serve(command: list[str]) -> int:
