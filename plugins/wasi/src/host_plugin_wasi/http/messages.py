@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from wasmplex.capabilities.http import Headers, HttpExchange
 from wasmplex.plugin import Err, Variant
@@ -109,6 +110,8 @@ class OutgoingRequest:
     """The resource ``outgoing-request``."""
 
     __slots__ = ("_authority", "_method", "_path", "_scheme", "body_taken", "fields")
+    _paths: ClassVar[re.Pattern[str]] = _PATH
+    _authorities: ClassVar[re.Pattern[str]] = _AUTHORITY
 
     def __init__(self, headers: Fields) -> None:
         self.fields = headers
@@ -153,7 +156,7 @@ class OutgoingRequest:
     def set_path_with_query(self, path_with_query: str | None) -> None:
         """Set path and query; refused if they are not that, or longer than fields may be: `SIZE_LIMIT`."""
         if path_with_query is not None:
-            _check(path_with_query, _PATH, SIZE_LIMIT)
+            _check(path_with_query, self._paths, SIZE_LIMIT)
         self._path = path_with_query
 
     def scheme(self) -> Variant | None:
@@ -174,7 +177,7 @@ class OutgoingRequest:
     def set_authority(self, authority: str | None) -> None:
         """Set host and port; refused if not that, with a user name in front, or longer than `_MAX_WORD`."""
         if authority is not None:
-            match = _check(authority, _AUTHORITY, _MAX_WORD)
+            match = _check(authority, self._authorities, _MAX_WORD)
             if int(match["port"] or 0) > 65535:
                 raise Err
         self._authority = authority

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from wasmplex.plugin import Variant
 
@@ -20,6 +21,8 @@ Trailers = Sequence[tuple[bytes, bytes]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHOD, _URI = Variant("HTTP-request-method-invalid"), Variant("HTTP-request-URI-invalid")
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+"""What of a path is sent as it is; the rest is UTF-8 in the form of RFC 3986 section 2.5."""
 _MAX_TARGET = 64 * 1024
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110 section 9.2.2
 _WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -109,9 +112,12 @@ def _target(request: OutgoingRequest, method: bytes) -> bytes:
     path = request.path_with_query() or "/"
     if path == "*" and method != b"OPTIONS":
         raise HttpError(_URI, "* is for OPTIONS alone (RFC 9112 section 3.2.4)")
-    if len(path) > _MAX_TARGET:
+    if path[0] not in "/?*":
+        raise HttpError(_URI, "a request's path begins with / (RFC 9112 section 3.2.1)")
+    target = quote(f"/{path}" if path[0] == "?" else path, safe=_ASCII)
+    if len(target) > _MAX_TARGET:
         raise HttpError(Variant("HTTP-request-URI-too-long"))
-    return (f"/{path}" if path[0] == "?" else path).encode("ascii")
+    return target.encode("ascii")
 
 
 def _headers(fields: Fields, authority: str) -> list[tuple[bytes, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -61,6 +62,25 @@ class Options3(RequestOptions):
             raise Err(_IMMUTABLE)
 
 
+class RequestLine(OutgoingRequest):
+    """The line and the headers of a request. More can be written into it than can be sent over HTTP.
+
+    wasi-testsuite, http-request: relative paths, text that is no ASCII, and users are taken; what cannot be
+    sent is found out by whoever sends it.
+    """
+
+    __slots__ = ()
+    _paths = re.compile(r"[\x21\x22\x24-\x7e\x80-\U0010ffff]*")
+    _authorities = re.compile(
+        r"(?:[A-Za-z0-9._~!$&'()*+,;=:%-]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)"
+        r"(?::(?P<port>[0-9]{0,5}))?"
+    )
+
+    def set_path_with_query(self, path_with_query: str | None) -> None:
+        """Set path and query; an empty path is that of the root (RFC 9110 section 4.2.3)."""
+        super().set_path_with_query("/" if path_with_query == "" else path_with_query)
+
+
 class Request(Message):
     """The resource ``request``: one that came in, or one that a guest has made.
 
@@ -80,7 +100,7 @@ class Request(Message):
     @classmethod
     def received(cls, exchange: HttpExchange, body: ReceivedBody) -> Request:
         """Return what came in."""
-        line = OutgoingRequest.received(exchange, Fields3.received(exchange.headers))
+        line = RequestLine.received(exchange, Fields3.received(exchange.headers))
         return cls(line, body, None)
 
     @staticmethod
@@ -92,7 +112,7 @@ class Request(Message):
     ) -> tuple[Request, Awaitable[None]]:
         """Make one; return it, and what tells what became of it."""
         outcome = Outcome()
-        request = Request(OutgoingRequest(headers.frozen()), GuestBody(contents, trailers), outcome)
+        request = Request(RequestLine(headers.frozen()), GuestBody(contents, trailers), outcome)
         request.options = options.frozen() if options is not None else None
         return request, outcome.wait()
 
