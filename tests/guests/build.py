@@ -30,6 +30,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 ZIG = "ziglang==0.17.1"  # a C compiler from PyPI, 400 MB: only where clang is missing
 PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "keyvalue", "random", "sockets")
 WASI_WIT = [ROOT / "wit" / "wasi" / f"{name}.wit" for name in PACKAGES]
+WASI_3 = sorted((ROOT / "wit" / "wasi" / "0.3").glob("*.wit"))
 OTHER_WIT = [HERE / "wit" / "versioned-0.2.wit", HERE / "wit" / "versioned-1.wit"]
 COMPILE = [
     "-Oz", "-nostdlib", "-ffreestanding", "-fno-builtin", "-mbulk-memory",
@@ -70,6 +71,8 @@ class Guest:
             return [ROOT / "wit" / "wasmcloud" / "blobstore.wit"]
         if self.wit in (WASI_BLOBS, BLOB_HTTP):
             return [*WASI_WIT, ROOT / "wit" / "wasi" / "blobstore.wit"]
+        if self.wit == SERVICE_3:
+            return WASI_3
         if self.wit == COUNTING:
             return []
         if self.wit == HOSTILE:
@@ -86,6 +89,7 @@ MESSAGING = HERE / "wit" / "messaging.wit"
 POSTGRES = [HERE / "wit" / "postgres.wit", HERE / "wit" / "postgres-draft.wit"]
 BLOBS = HERE / "wit" / "blobs.wit"
 WASI_BLOBS = HERE / "wit" / "wasiblobs.wit"
+SERVICE_3 = HERE / "wit" / "service3.wit"
 BLOB_HTTP = HERE / "wit" / "blobhttp.wit"
 GUESTS = {
     "kv": Guest("kv"),
@@ -127,6 +131,9 @@ GUESTS = {
     "wasiblobs": Guest("wasi-blobs", "0.2.1", WASI_BLOBS),
     "wasiblobs-labelled": Guest("wasi-blobs-labelled", "0.2.1", WASI_BLOBS, "wasiblobs", ("LABELLED",)),
     "blobhttp": Guest("blob-http", "0.2.12", BLOB_HTTP),
+    "hello3": Guest("hello", wit=SERVICE_3, source="service3"),
+    "waiting3": Guest("waiting", wit=SERVICE_3, source="service3", defines=("WAITING",)),
+    "yielding3": Guest("hello", wit=SERVICE_3, source="service3", defines=("YIELDING",)),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),

@@ -102,7 +102,9 @@ class Flow:
         """Read or write; return the code, after the flow was joined to the driver's set if it is blocked."""
         self.session.operands_next = at | count << 32
         code, _ = yield self.order(self._copy, builtin)
-        if code == BLOCKED and not self._joined:
+        if code != BLOCKED:
+            self.session.pulse.gave()
+        elif not self._joined:
             self._joined = True
             yield Op.JOIN | self.handle << 32
         return code
@@ -129,6 +131,7 @@ class Flow:
             self.session.flows.pop(self.handle, None)
             if self._joined:
                 yield Op.LEAVE | self.handle << 32
+            self.session.pulse.gave()
             yield self.order(Op.DROP, builtin)
 
     def event(self, code: int) -> Script:

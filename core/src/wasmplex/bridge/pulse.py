@@ -17,6 +17,11 @@ from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["Beating", "Maker", "Moving", "Pulse"]
 
+_PAUSE, _LONGEST = 0.005, 1.0
+"""Seconds after which a guest gets turns that it may have a use for: at first, and at last."""
+_TURNS = 64
+"""How many it gets then at most."""
+
 
 class Beating(Protocol):
     """The side of an adapter."""
@@ -76,7 +81,11 @@ class Pulse:
         self.sides: list[Beating] = []
         self.maker: Maker | None = None
         """The side of the adapter that makes streams and futures for the others."""
-        self._idle: set[Beating] = set()
+        self._idle: dict[Beating, int] = {}
+        """How many turns each side has had since something was done, all for nothing."""
+        self._given = 0
+        self._pause = _PAUSE
+        self._turns = 1
         self.failure: BaseException | None = None
         self.ending = False
         """Whether an export's call is about to end: until it has, nobody may suspend the store."""
@@ -110,23 +119,46 @@ class Pulse:
     def busy(self) -> None:
         """Note that an adapter has done something: others may have something to do because of it."""
         self._idle.clear()
+        self._pause, self._turns = _PAUSE, 1
+
+    def gave(self) -> None:
+        """Note that the guest has been given something, and may not know it yet."""
+        self._given += 1
 
     def rests(self, side: Beating) -> bool:
         """Say whether the store may be suspended, where an adapter's turn has come and it has nothing to do.
 
         Its turn comes after that of all who can run. With several adapters, all that are awake have to have
         had theirs and found nothing, one after the other: else one might have an event and not know of it.
+
+        A guest's task that is told of one event has to wait for its next turn to be told of the next one: it
+        may be as many turns behind as it has been given things.
         """
-        self._idle.add(side)
-        return not self.ending and all(other in self._idle for other in self.sides if other.awake)
+        self._idle[side] = self._idle.get(side, 0) + 1
+        turns = max(self._turns, self._given)
+        return not self.ending and all(
+            self._idle.get(other, 0) >= turns for other in self.sides if other.awake
+        )
 
     async def next(self) -> None:
-        """Wait until an adapter of the instance has something to do."""
+        """Wait until an adapter of the instance has something to do, or for a while.
+
+        A guest that yields, and asks the host for nothing, has its turns between those of the adapters; that
+        it wants more of them nobody can see. So it gets some now and then, ever more and ever more rarely.
+        """
         self._idle.clear()
+        self._given = 0
         if self.failure is not None or any(side.has_work() for side in self.sides):
             return
-        self._waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        timer = loop.call_later(self._pause, self._resume)
         try:
             await self._waiting
         finally:
+            timer.cancel()
             self._waiting = None
+
+    def _resume(self) -> None:
+        self._pause, self._turns = min(2 * self._pause, _LONGEST), min(2 * self._turns, _TURNS)
+        self.beat()

@@ -136,6 +136,7 @@ class CallTask:
             return Op.CANCELLED
         session.driver.woken.discard(self.record)
         if self.future.done():
+            session.pulse.gave()
             return Op.RETURN | self.served.codec.function.number << 8
         self.sleeping = True  # perhaps again: the wake may have been for the task that had the record before
         return Op.WAIT

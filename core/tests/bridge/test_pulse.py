@@ -1,0 +1,58 @@
+"""When the store of an instance may be suspended, and when it goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+from wasmplex.bridge.pulse import Pulse
+from wasmplex.engine.accounts import Account, MemoryBudget
+from wasmplex.plugins.limits import Limits
+
+pytestmark = pytest.mark.anyio
+
+
+def sides(pulse: Pulse, count: int) -> list[Any]:
+    class Side(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    pulse.sides += [Side(awake=True, has_work=lambda: False) for _ in range(count)]  # type: ignore[arg-type]
+    return pulse.sides
+
+
+def pulse() -> Pulse:
+    return Pulse("shop", Limits(), Account(MemoryBudget().tenant(), 1))
+
+
+async def test_a_guest_may_be_as_many_turns_behind_as_it_was_given_things() -> None:
+    made = pulse()
+    one, other = sides(made, 2)
+    assert [made.rests(one), made.rests(other)] == [False, True]
+    made.busy()
+    made.gave()
+    made.gave()
+    turns = [made.rests(side) for side in (one, other) * 2]
+    assert turns == [False, False, False, True]
+
+
+async def test_a_guest_gets_turns_though_nothing_has_come_for_it() -> None:
+    made = pulse()
+    [side] = sides(made, 1)
+    turns = 0
+    with anyio.fail_after(20):
+        for _ in range(4):
+            while not made.rests(side):
+                turns += 1
+            await made.next()
+    assert turns >= 1 + 3 + 7 - 3  # ever more of them
+
+
+async def test_what_comes_for_a_guest_ends_its_wait() -> None:
+    made = pulse()
+    sides(made, 1)
+    asyncio.get_running_loop().call_soon(made.beat)
+    with anyio.fail_after(20):
+        await made.next()
