@@ -6,7 +6,8 @@ slices, many times. The share given is the median of the ratios of neighbouring 
 more about the machine, and what else it does, than about the code. Where the system tells, the processor
 time that a request costs the server is given as well: it is steadier than the rate.
 
-The baseline is an ASGI application that answers at once, served by uvicorn on uvloop and httptools.
+The baseline is an ASGI application that answers at once, served by uvicorn on uvloop and httptools. Guests of
+WASI 0.3 run in `wasmtime serve` as well, where there is a `wasmtime` (PATH, or WASMTIME).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import select
+import shutil
 import socket
 import statistics
 import subprocess
@@ -57,12 +59,15 @@ class Arm:
     """One server and what was measured of it.
 
     :ivar least: the share of the baseline's rate that it must have
+    :ivar beside: the share of the rate that it must have of what `wasmtime serve` makes of the guest
     """
 
     name: str
     guest: str = ""
     reuse: int = 100
     least: float = 0.0
+    beside: float = 0.0
+    wasmtime: bool = False
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     rates: list[float] = field(default_factory=list)
@@ -79,6 +84,10 @@ def arms() -> list[Arm]:
         Arm("componentize-qjs, fresh", "qjs-hello", reuse=1),
         Arm("componentize-py", "py-hello", least=0.08),
         Arm("componentize-py, fresh", "py-hello", reuse=1, least=0.02),
+        Arm("0.3, smallest component", "hello3", least=0.25),
+        Arm("0.3, componentize-qjs", "qjs-hello3", least=0.10, beside=0.8),
+        Arm("0.3, componentize-py", "py-hello3", least=0.10, beside=0.8),
+        *(Arm(f"wasmtime serve, {guest}", guest, wasmtime=True) for guest in ("qjs-hello3", "py-hello3")),
     ]
 
 
@@ -103,6 +112,10 @@ def command(arm: Arm, folder: Path) -> list[str]:
     wasm = component(arm.guest)
     if wasm is None:
         return []
+    if arm.wasmtime:
+        wasmtime = os.environ.get("WASMTIME") or shutil.which("wasmtime")
+        serve = ["serve", "-Sp3,cli", "-Wcomponent-model-async", f"--addr=127.0.0.1:{arm.port}", str(wasm)]
+        return [wasmtime, *serve] if wasmtime else []
     config = folder / f"{arm.guest}-{arm.reuse}.toml"
     config.write_text(
         f'[http]\nlisten = "127.0.0.1:{arm.port}"\n[workload.w]\ncomponent = "{wasm}"\n'
@@ -208,10 +221,15 @@ def measure(arm: Arm, seconds: float) -> float:
     return arm.rates[-1]
 
 
-def benchmark(rounds: int, seconds: float) -> list[Arm]:
+def benchmark(rounds: int, seconds: float, only: str) -> list[Arm]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        base, *others = [arm for arm in arms() if stack.enter_context(running(arm, folder))]
+        base, *others = [
+            arm
+            for arm in arms()
+            if only in arm.name or not arm.guest
+            if stack.enter_context(running(arm, folder))
+        ]
         for arm in (base, *others):
             load(arm.port, seconds)  # fill pools and caches
         for _ in range(rounds):
@@ -224,12 +242,16 @@ def benchmark(rounds: int, seconds: float) -> list[Arm]:
 # ---------------------------------------------------------------- reporting
 
 
-def summary(arm: Arm, base: Arm) -> dict[str, Any]:
-    cost = sum(arm.costs) / len(arm.costs)
+def summary(arm: Arm, arms: list[Arm]) -> dict[str, Any]:
+    base, cost = arms[0], sum(arm.costs) / len(arm.costs)
+    others = [other for other in arms if other.wasmtime and other.guest == arm.guest and arm.beside]
+    beside = [statistics.median(arm.rates) / statistics.median(other.rates) for other in others]
     return {
         "name": arm.name,
         "share": statistics.median(arm.shares) if arm.shares else 1.0,
         "least": arm.least,
+        "beside_wasmtime": beside[0] if beside else None,
+        "beside_least": arm.beside,
         "requests_per_second": statistics.median(arm.rates),
         "processor_microseconds": cost * 1e6,
         "processor_share": sum(base.costs) / len(base.costs) / cost if cost else 0.0,
@@ -238,13 +260,21 @@ def summary(arm: Arm, base: Arm) -> dict[str, Any]:
 
 def table(results: list[dict[str, Any]]) -> Table:
     shown = Table(title=f"HTTP hello, {CONNECTIONS} connections, one process")
-    for column in ("server", "share of uvicorn", "at least", "requests/s", "CPU µs/request", "share by CPU"):
+    for column in (
+        "server",
+        "share of uvicorn",
+        "at least",
+        "requests/s",
+        "CPU µs/request",
+        "share by CPU",
+        "of wasmtime's",
+    ):
         shown.add_column(column, justify="left" if column == "server" else "right")
     for r in results:
         shown.add_row(
             r["name"], f"{r['share']:.3f}", f"{r['least']:.2f}" if r["least"] else "",
             f"{r['requests_per_second']:.0f}", f"{r['processor_microseconds']:.0f}",
-            f"{r['processor_share']:.3f}",
+            f"{r['processor_share']:.3f}", f"{r['beside_wasmtime']:.2f}" if r["beside_wasmtime"] else "",
         )  # fmt: skip
     return shown
 
@@ -255,10 +285,11 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--rounds", type=int, default=7, help="slices of each arm")
+    parser.add_argument("--only", default="", help="arms whose names contain this, and the baseline")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a slice")
     options = parser.parse_args()
-    measured = benchmark(options.rounds, options.seconds)
-    results = [summary(arm, measured[0]) for arm in measured]
+    measured = benchmark(options.rounds, options.seconds, options.only)
+    results = [summary(arm, measured) for arm in measured]
     Console(width=110).print(table(results))
     if options.json:
         about = {"python": platform.python_version(), "machine": platform.machine()}
@@ -267,7 +298,11 @@ def main() -> int:
     slow = [r for r in results if r["share"] < r["least"]]
     for r in slow:
         print(f"too slow: {r['name']}: {r['share']:.3f}, must be {r['least']:.2f}", file=sys.stderr)
-    return 1 if slow else 0
+    behind = [r for r in results if r["beside_wasmtime"] and r["beside_wasmtime"] < r["beside_least"]]
+    for r in behind:
+        share = f"{r['beside_wasmtime']:.3f} of wasmtime serve's rate, must be {r['beside_least']:.2f}"
+        print(f"too slow: {r['name']}: {share}", file=sys.stderr)
+    return 1 if slow or behind else 0
 
 
 if __name__ == "__main__":

@@ -141,7 +141,10 @@ def _node_program(name: str, folder: Path = HERE / "javascript") -> Path:
 
 
 WIT3 = (HERE / "wit" / "wasi3.wit", *sorted((ROOT / "wit" / "wasi" / "0.3").glob("*.wit")))
+SERVICE3 = (HERE / "wit" / "service3.wit", *WIT3[1:])
 GUESTS = {
+    "py-hello3": Guest("python/hello3.py", "hello", _componentize_py, SERVICE3),
+    "qjs-hello3": Guest("javascript/hello3.js", "hello", _componentize_qjs_async, SERVICE3),
     "py-hello": Guest("python/hello.py", "http", _componentize_py),
     "py-kv": Guest("python/kv.py", "kv", _componentize_py),
     "py-kv-async": Guest("python/kv_async.py", "kv-async", _componentize_py),
