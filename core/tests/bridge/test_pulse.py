@@ -56,3 +56,13 @@ async def test_what_comes_for_a_guest_ends_its_wait() -> None:
     asyncio.get_running_loop().call_soon(made.beat)
     with anyio.fail_after(20):
         await made.next()
+
+
+async def test_streams_are_asked_about_by_whoever_is_awake() -> None:
+    made = pulse()
+    one, other = sides(made, 2)
+    asked = []
+    one.ask = lambda: asked.append(one) or True
+    other.ask, other.awake = one.ask, False
+    assert made.asks()
+    assert asked == [one]

@@ -29,7 +29,8 @@ def books() -> Any:
     session = SimpleNamespace(
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
         pulse=SimpleNamespace(
-            flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None, rests=lambda side: True,
+            flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None,
+            rests=lambda side: True, asks=lambda: False,
         ),
     )  # fmt: skip
     session.driver = Driver(session)

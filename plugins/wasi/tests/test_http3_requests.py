@@ -26,7 +26,7 @@ def test_an_empty_path_is_that_of_the_root() -> None:
     assert line("").path_with_query() == "/"
 
 
-@pytest.mark.parametrize("path", ["/ ", "/\n", "/#x", "/\x7f", "a b"])
+@pytest.mark.parametrize("path", ["/ ", "/\n", "/#x", "/\x7f", "a b", "/<", "/>", "/`"])
 def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(Err):
         line(path)

@@ -140,6 +140,13 @@ class Pulse:
             self._idle.get(other, 0) >= turns for other in self.sides if other.awake
         )
 
+    def asks(self) -> bool:
+        """Find out which streams the guest has dropped, before it is waited for; say whether any is asked.
+
+        A guest may wait for what comes of that: for how a stream has ended that it has dropped, for one.
+        """
+        return bool(sum(side.ask() for side in self.sides if side.awake))
+
     async def next(self) -> None:
         """Wait until an adapter of the instance has something to do, or for a while.
 

@@ -133,12 +133,10 @@ class ServingActor(Actor):
         side = self.side
         side.awake = True
         rests = event == Event.NONE and side.pulse.rests(side)
-        if not rests:
+        if not rests or side.pulse.asks():
             return Op.YIELD
         if self._under_way or self._queue:
             return Op.NEXT
-        if sum(other.ask() for other in side.pulse.sides):  # all of them
-            return Op.YIELD
         if any(other.goes_on() for other in side.pulse.sides):
             return Op.NEXT
         self.open = side.awake = False

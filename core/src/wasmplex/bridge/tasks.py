@@ -183,7 +183,8 @@ class Driver(Actor):
         if self.woken:
             return Op.YIELD
         if side.running or side.flows:
-            return Op.NEXT if event == Event.NONE and side.pulse.rests(side) else Op.YIELD
+            rests = event == Event.NONE and side.pulse.rests(side) and not side.pulse.asks()
+            return Op.NEXT if rests else Op.YIELD
         self.dozing = True
         side.awake = False
         if self.armed:

@@ -70,7 +70,7 @@ class RequestLine(OutgoingRequest):
     """
 
     __slots__ = ()
-    _paths = re.compile(r"[\x21\x22\x24-\x7e\x80-\U0010ffff]*")
+    _paths = re.compile(r"[\x21\x22\x24-;=?-_a-~\x80-\U0010ffff]*")
     _authorities = re.compile(
         r"(?:[A-Za-z0-9._~!$&'()*+,;=:%-]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)"
         r"(?::(?P<port>[0-9]{0,5}))?"
