@@ -84,6 +84,10 @@ def test_streams_that_the_guest_has_dropped_hold_nothing(host: Running) -> None:
         assert request(host, "/dropped") == (200, b"dropped")
 
 
+def test_how_a_stream_has_ended_that_the_guest_has_dropped(host: Running) -> None:
+    assert request(host, "/ended") == (200, b"ok")  # ts sockets-tcp-receive
+
+
 def test_sockets_are_denied_unless_granted(host: Running) -> None:
     answer = request(host, "/denied", name="shut.example")
     assert answer == (200, b"ErrorCode_AccessDenied ErrorCode_AccessDenied")

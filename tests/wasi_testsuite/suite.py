@@ -63,10 +63,12 @@ def command_adapter(folder: Path) -> Path | None:
 
 def wasm_tools() -> Path:
     """Return the program that the guests of the tests are built with."""
-    sys.path.insert(0, str(HERE.parents[1] / "tests" / "guests"))
-    import build
-
-    return build.wasm_tools()
+    code = "import build; print(build.wasm_tools())"
+    guests = HERE.parent / "guests"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=guests, text=True, stdout=subprocess.PIPE, check=True
+    )
+    return Path(done.stdout.strip())
 
 
 def table(found: list[tuple[str, str]]) -> str:

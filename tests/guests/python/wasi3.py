@@ -344,6 +344,19 @@ class Handler(exports.Handler):
         told += [data, [repr(a.value) for a in await ip_name_lookup.resolve_addresses("127.0.0.1")]]
         return answer(repr(told).encode())[0]
 
+    async def ended(self, request, query):
+        """Wait for how a stream has ended that was dropped, of a connection over which nothing comes."""
+        server, client = (TcpSocket.create(IpAddressFamily.IPV4) for _ in range(2))
+        server.bind(IpSocketAddress_Ipv4(Ipv4SocketAddress(0, LOCAL)))
+        with server.listen() as connections:
+            await client.connect(server.get_local_address())
+            [accepted] = await connections.read(1)
+        data, outcome = client.receive()
+        data.__exit__(None, None, None)
+        told = name(await outcome.read())
+        accepted.__exit__(None, None, None)
+        return answer(told.encode())[0]
+
     async def dropped(self, request, query):
         """Let go of a listening socket, and of its connections, which nobody has looked at."""
         server = TcpSocket.create(IpAddressFamily.IPV4)
