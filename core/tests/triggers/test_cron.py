@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
@@ -18,13 +19,16 @@ from wasmplex.errors import Trap, UsageError
 from wasmplex.host import Host
 from wasmplex.plugin import OpenContext
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
-from wasmplex.testing import Faulty
+from wasmplex.testing import Faulty, Hang
 from wasmplex.triggers.cron import CronSettings, CronTrigger
+from wasmplex.triggers.cron.runs import Runs
 from wasmplex.triggers.cron.schedule import times
 from wasmplex.triggers.cron.trigger import RunningCron
 
 pytestmark = pytest.mark.anyio
 
+ZONES = [ZoneInfo(name) for name in ("UTC", "Europe/Berlin")]
+"""Read before there is an event loop, whichever test is the first."""
 GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
 
 
@@ -175,6 +179,135 @@ async def test_without_the_lock_nobody_runs(
     async with serving(run, TriggerSource(backend, {}, "shared")):
         while "its lock cannot be had: gone" not in caplog.text:
             await clock._sleep(0.001)
+
+
+# ---------------------------------------------------------------- which runs take place
+
+
+class Job:
+    """A run that goes on until it is told to end; it notes which host it is in."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.gate = anyio.Event()
+
+    async def __call__(self, host: str) -> None:
+        self.begun.append(host)
+        await self.gate.wait()
+
+
+@contextlib.asynccontextmanager
+async def runs_of(job: Any, host: str = "a", source: Any = None, **settings: Any) -> AsyncIterator[Runs]:
+    async def handler(_: object) -> None:
+        await job(host)
+
+    told = CronSettings(schedule="* * * * *", **settings)
+    binding = TriggerBinding(Named(), told, handler, source=source)  # type: ignore[arg-type]
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            yield Runs(binding, tasks)
+            tasks.cancel_scope.cancel()
+
+
+async def begun(job: Job, count: int) -> None:
+    while len(job.begun) < count:  # noqa: ASYNC110  what is waited for is no event
+        await anyio.sleep(0.001)
+
+
+async def ended(runs: Runs) -> None:
+    runs.stop()
+    await runs.finish()
+
+
+async def shared_lock() -> TriggerSource:
+    backend = await MemoryProvider().open(MemoryProvider.settings(), OpenContext(Path()))
+    return TriggerSource(backend, {}, "shared")
+
+
+async def test_no_more_than_one_run_waits(caplog: pytest.LogCaptureFixture) -> None:
+    job = Job()
+    async with runs_of(job, overlap="wait") as runs:
+        for due in range(5):
+            runs.begin(60.0 * due)
+        await begun(job, 1)
+        job.gate.set()
+        await begun(job, 2)
+        await ended(runs)
+    assert len(job.begun) == 2
+    assert caplog.text.count("is skipped, for that of 1970-01-01T00:01:00Z waits") == 3
+
+
+async def test_a_run_that_waits_is_not_begun_while_draining(caplog: pytest.LogCaptureFixture) -> None:
+    job = Job()
+    async with runs_of(job, overlap="wait") as runs:
+        runs.begin(0.0)
+        runs.begin(60.0)
+        await begun(job, 1)
+        runs.stop()
+        job.gate.set()
+        await runs.finish()
+    assert len(job.begun) == 1
+    assert "the run of 1970-01-01T00:01:00Z is skipped, for the host stops" in caplog.text
+
+
+async def test_a_host_that_skips_a_run_leaves_it_to_the_others() -> None:
+    job, source = Job(), await shared_lock()
+    async with runs_of(job, "a", source) as first, runs_of(job, "b", source) as second:
+        first.begin(0.0)
+        await begun(job, 1)
+        first.begin(60.0)
+        second.begin(60.0)
+        await begun(job, 2)
+        job.gate.set()
+        await ended(first)
+        await ended(second)
+    assert job.begun == ["a", "b"]
+
+
+async def test_schedules_that_differ_in_export_or_time_zone_do_not_share_runs() -> None:
+    job, source = Job(), await shared_lock()
+    job.gate.set()
+    tables: list[dict[str, Any]] = [{}, {"export": "test:job/night"}, {"timezone": "Europe/Berlin"}, {}]
+    for number, table in enumerate(tables):
+        async with runs_of(job, str(number), source, **table) as runs:
+            runs.begin(0.0)
+            await ended(runs)
+    assert job.begun == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("fault", [Hang(), OSError("a driver's own"), RuntimeError("a defect")])
+async def test_a_lock_that_cannot_be_had_costs_one_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception | Hang
+) -> None:
+    monkeypatch.setattr("wasmplex.triggers.cron.runs.LOCK_TIMEOUT", 0.01)
+    faulty, job = Faulty(MemoryProvider()), Job()
+    faulty.at("open_bucket", fault, times=1)
+    backend = await faulty.open(MemoryProvider.settings(), OpenContext(Path()))
+    job.gate.set()
+    async with runs_of(job, source=TriggerSource(backend, {}, "shared")) as runs:
+        runs.begin(0.0)
+        await runs._idle.wait()
+        monkeypatch.undo()  # the next lock may take its time
+        runs.begin(60.0)
+        await ended(runs)
+    assert len(job.begun) == 1
+    assert "its lock cannot be had" in caplog.text
+
+
+async def test_an_error_that_nobody_foresaw_costs_one_run(caplog: pytest.LogCaptureFixture) -> None:
+    count = 0
+
+    async def job(_: object) -> None:
+        nonlocal count
+        count += 1
+        raise TypeError("expected a string")
+
+    async with runs_of(job) as runs:
+        for due in (0.0, 60.0):
+            runs.begin(due)
+            await runs._idle.wait()
+    assert count == 2
+    assert [bool(record.exc_info) for record in caplog.records] == [True, True]
 
 
 # ---------------------------------------------------------------- real guests
