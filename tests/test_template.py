@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "plugin-template"
 (CAPABILITY,) = (param for param in plugin_command.params if param.name == "capability")
 VARIANTS = list(CAPABILITY.type.choices)  # type: ignore[attr-defined]
-LONG = {"postgres"}
+LONG = {"messaging", "postgres"}
 """Variants whose own tests take a minute."""
 GUESTS = {"blobstore"}
 """Variants whose own tests also run each line through guests; here that is left to `make test-all`."""
@@ -47,7 +47,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_made_passes_its_own_tests(fresh: Path, variant: str) -> None:
     if variant in LONG and not everything():
-        pytest.skip("its tests run the whole kit on a server, which takes a minute: make test-all does")
+        pytest.skip("its tests run a whole kit, which takes a minute: make test-all does")
     if variant == "postgres":
         wheels = fresh / "wheels"
         run(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 from wasmplex.testing import BlobStoreConformance
+from wasmplex.testing.loops import everything
 
 from .running import failed, outcomes_of
 from .wrong_blobs import DEFECTS, class_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first one runs a pytest of its own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # the first one runs a pytest of its own
+    pytest.mark.skipif(not everything(), reason="runs the kit fifty times: make test-all does"),
+]
 
 MODEL = "test_the_store_agrees_with_a_model"
 FOUND_BY_MODEL = ["closing-commits", "objects-survive", "move-loses", "tombstones"]
