@@ -121,6 +121,30 @@ async def test_a_subscription_whose_subjects_change_keeps_its_place(nats_server:
             await delivery.ack()
 
 
+async def test_what_a_sender_tells_a_stream_is_not_told_to_that_of_dead_letters(
+    nats_server: NatsServer,
+) -> None:
+    """They would be refused for ever, or be taken for one another and lost."""
+    told = [{"Nats-Msg-Id": "1"}, {"Nats-Msg-Id": "1"}, {"nats-expected-stream": "x", "Trace": "2"}]
+    async with opened(nats_server.url) as broker:
+        for headers in (*told, {"Nats-Expected-Stream": "orders"}, {"Nats-Rollup": "all"}):
+            await broker.keep("", Message("wasmplex.dead.told", b"x", None, headers))
+        kept = [one.message.headers async for one in broker.kept("", "wasmplex.dead.told")]
+    assert kept[-5:] == [None, None, {"Trace": "2"}, None, None]
+
+
+async def test_a_message_over_what_its_stream_takes(nats_server: NatsServer) -> None:
+    client = await nats.connect(
+        f"nats://{nats_server.address}", user="wasmplex", password=nats_server.password, allow_reconnect=False
+    )
+    stream: Any = client.jetstream()
+    await stream.add_stream(name="narrow", subjects=["narrow.>"], max_msg_size=10)
+    await client.close()
+    async with opened(nats_server.url) as broker:
+        with pytest.raises(MessageTooLarge, match="of this size"):
+            await broker.publish("", Message("narrow.x", b"x" * 20))
+
+
 async def test_a_message_over_what_the_server_takes(nats_server: NatsServer) -> None:
     async with opened(nats_server.url) as broker:
         with pytest.raises(MessageTooLarge, match="1048576"):

@@ -31,7 +31,7 @@ from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import ApiError, opening_failed
-from host_plugin_nats.headers import REPLY_TO, message_of
+from host_plugin_nats.headers import REPLY_TO, for_server, message_of
 from host_plugin_nats.jetstream import JetStream, failed, parsed
 from host_plugin_nats.link import Link
 
@@ -102,6 +102,7 @@ class NatsBroker(MessagingBackend):
 
     async def publish(self, namespace: str, message: Message) -> None:
         """Return when a stream has stored the message, or the server has read it where none keeps it."""
+        message = for_server(message)
         self._check_size(message)
         if await self._jetstream.keeping(message.subject) is not None:
             try:
@@ -129,6 +130,7 @@ class NatsBroker(MessagingBackend):
 
     async def request(self, namespace: str, message: Message, seconds: float) -> Message:
         """Send a request and return the first answer."""
+        message = for_server(message)
         self._check_size(message)
         try:
             async with asyncio.timeout(seconds):
@@ -189,6 +191,7 @@ class NatsBroker(MessagingBackend):
         """Put a message into the stream of its subject, which is made if it is missing."""
         if not self._jetstream.there:
             raise Unsupported("dead-letters")
+        message = for_server(message)
         self._check_size(message)
         await self._jetstream.dead_stream(message.subject)
         await self._store(message)

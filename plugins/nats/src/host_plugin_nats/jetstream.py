@@ -14,6 +14,7 @@ from wasmplex.capabilities.messaging import (
     AccessDenied,
     BrokerUnavailable,
     Message,
+    MessageTooLarge,
     MessagingError,
     Other,
     QuotaExceeded,
@@ -288,6 +289,8 @@ def parsed(answer: Msg) -> Any:
 def failed(error: ApiError) -> MessagingError:
     """Return what an error of JetStream means to whoever sends or receives."""
     text = str(error)
+    if error.code == _TOO_LARGE:
+        return MessageTooLarge("the stream takes no message of this size")
     if error.code in FULL or "maximum" in text or "no space left" in text or "resources" in text:
         return QuotaExceeded("the server's store is full")
     if error.code in UNREADY or error.code == NO_STREAM:
@@ -296,6 +299,7 @@ def failed(error: ApiError) -> MessagingError:
 
 
 _DENIED = {10035, 10039}
+_TOO_LARGE = 10054
 
 
 def _other(error: ApiError) -> MessagingError:
