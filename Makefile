@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js test test-all check bench faults oracle soak wasi-testsuite
+.PHONY: help setup demo demo-js demo-photos test test-all check bench faults oracle soak wasi-testsuite
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,11 @@ demo: $(DEMO)  ## build the example guest in Python, run it, make requests, stop
 
 demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and npm
 	@$(BIN)/python examples/kv-cached/demo.py javascript
+
+MEGABYTES ?= 200
+demo-photos: $(DEMO)  ## upload a photo of MEGABYTES=200 through a guest into a directory, and get it and parts of it
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./plugins/filesystem
+	@$(BIN)/python examples/photos/demo.py $(MEGABYTES)
 
 # Work is stolen, so tests that share an expensive fixture mostly stay together. Many tests wait for servers, so
 # there are four workers on two cores too; more gain little: the longest tests decide then.
