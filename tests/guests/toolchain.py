@@ -110,6 +110,14 @@ def _componentize_qjs_async(guest: Guest, folder: Path, target: Path) -> None:
     )  # fmt: skip
 
 
+def _componentize_qjs_service(guest: Guest, folder: Path, target: Path) -> None:
+    """Compile with QuickJS for WASI 0.3, whose interfaces it imports."""
+    _run(
+        _node_program("componentize-qjs"), "--wit", folder / "wit", "--js", HERE / guest.source,
+        "-n", guest.world, "-o", target,
+    )  # fmt: skip
+
+
 def _componentize_js(guest: Guest, folder: Path, target: Path) -> None:
     """Compile with SpiderMonkey, if the example has installed it: 400 MB are too much to fetch unasked."""
     if not (EXAMPLE / "javascript" / "node_modules").exists():
@@ -144,7 +152,7 @@ WIT3 = (HERE / "wit" / "wasi3.wit", *sorted((ROOT / "wit" / "wasi" / "0.3").glob
 SERVICE3 = (HERE / "wit" / "service3.wit", *WIT3[1:])
 GUESTS = {
     "py-hello3": Guest("python/hello3.py", "hello", _componentize_py, SERVICE3),
-    "qjs-hello3": Guest("javascript/hello3.js", "hello", _componentize_qjs_async, SERVICE3),
+    "qjs-hello3": Guest("javascript/hello3.js", "hello", _componentize_qjs_service, SERVICE3),
     "py-hello": Guest("python/hello.py", "http", _componentize_py),
     "py-kv": Guest("python/kv.py", "kv", _componentize_py),
     "py-kv-async": Guest("python/kv_async.py", "kv-async", _componentize_py),

@@ -23,11 +23,13 @@ from wasmplex.errors import LimitExceeded, Trap
 from wasmplex.values import Ok, Some
 from wasmplex.wit.types import (
     FuncType,
+    FutureType,
     ListType,
     Option,
     Primitive,
     Record,
     ResultType,
+    StreamType,
     TupleType,
     ValueType,
     VariantType,
@@ -291,6 +293,15 @@ def test_nothing_changes_where_nothing_is_weighed() -> None:
     assert guarded(wasm, ["other"], assemble) is wasm
     assert guarded(wasm, ["in"], assemble, [("in", "f")]) is wasm
     assert guarded(b"\0asm", ["in"], assemble) == b"\0asm"
+
+
+def test_what_flows_in_streams_and_futures_is_not_among_the_arguments() -> None:
+    """As in a component of componentize-qjs, within which response.new of wasi:http 0.3 is lowered."""
+    future, stream = FutureType(ResultType(Option(STRING), STRING)), StreamType(STRING)
+    assert not weighing.weighed(function(future, Option(stream)))
+    weighing.weighing_module(
+        [(function(Option(stream), STRING, future, TupleType((stream, STRING))), "utf8")]
+    )
 
 
 def test_imports_stay_as_they_are() -> None:

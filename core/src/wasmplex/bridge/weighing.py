@@ -27,7 +27,16 @@ from wasmplex.bridge.layout import (
 )
 from wasmplex.engine.bounds import VALUES
 from wasmplex.engine.traps import TOO_MUCH
-from wasmplex.wit.types import FuncType, ListType, MapType, Primitive, TupleType, ValueType
+from wasmplex.wit.types import (
+    FuncType,
+    FutureType,
+    ListType,
+    MapType,
+    Primitive,
+    StreamType,
+    TupleType,
+    ValueType,
+)
 
 __all__ = ["MOST", "Encoding", "core_type", "weighed", "weighing_module"]
 
@@ -54,7 +63,18 @@ _LOADS: Final = {1: "i32.load8_u", 2: "i32.load16_u", 4: "i32.load"}
 
 def weighed(type_: FuncType) -> bool:
     """Say whether the arguments of a function can be of any size."""
-    return any(points(param.type) for param in type_.params)
+    return any(_points(param.type) for param in type_.params)
+
+
+def _points(type_: ValueType) -> bool:
+    """Say whether a value has data out of line. An end of a stream has none, whatever flows there."""
+    if isinstance(type_, (StreamType, FutureType)):
+        return False
+    parts = fields(type_)
+    parts = cases(type_) if parts is None else parts
+    if parts is None:
+        return points(type_)
+    return any(_points(part) for part in parts if part is not None)
 
 
 def core_type(type_: FuncType) -> tuple[tuple[Core, ...], tuple[Core, ...]]:
@@ -124,7 +144,7 @@ class _Weighing:
 
     def flat(self, type_: ValueType, given: Sequence[tuple[str, Core]]) -> Iterator[str]:
         """Yield the instructions for a value that is passed as core values."""
-        if not points(type_):
+        if not _points(type_):
             return
         if (parts := fields(type_)) is not None:
             at = 0
@@ -134,7 +154,7 @@ class _Weighing:
                 at += width
         elif (payloads := cases(type_)) is not None:
             for number, payload in enumerate(payloads):
-                if payload is not None and points(payload):
+                if payload is not None and _points(payload):
                     rest = zip(given[1:], flatten(payload), strict=False)
                     inner = [*self.flat(payload, [(_as(want, *have), want) for have, want in rest])]
                     yield _if(f"(i32.eq {given[0][0]} (i32.const {number}))", inner)
@@ -145,7 +165,7 @@ class _Weighing:
 
     def stored(self, type_: ValueType, at: str, offset: int) -> Iterator[str]:
         """Yield the instructions for a value that lies in memory."""
-        if not points(type_):
+        if not _points(type_):
             return
         if (parts := fields(type_)) is not None:
             for part in parts:
@@ -155,7 +175,7 @@ class _Weighing:
         elif (payloads := cases(type_)) is not None:
             load = f"({_LOADS[discriminant_size(len(payloads))]} offset={offset} {at})"
             for number, payload in enumerate(payloads):
-                if payload is not None and points(payload):
+                if payload is not None and _points(payload):
                     inner = [*self.stored(payload, at, offset + payload_offset(payloads))]
                     yield _if(f"(i32.eq {load} (i32.const {number}))", inner)
         else:
@@ -173,7 +193,7 @@ class _Weighing:
         # The product must not overflow; a count above this is too much in any case.
         yield f"(if (i32.gt_u (local.get ${left}) (i32.const {MOST // each})) (then (call $too_much)))"
         yield _take(f"(i32.mul (local.get ${left}) (i32.const {each}))")
-        if not points(element):
+        if not _points(element):
             return
         place = self._local()
         inner = " ".join(self.stored(element, f"(local.get ${place})", 0))
