@@ -67,7 +67,7 @@ async def test_a_guest_gets_turns_though_nothing_has_come_for_it() -> None:
             while not made.rests(side):
                 turns += 1
             await made.next()
-    assert turns >= 1 + 3 + 7 - 3  # ever more of them
+    assert turns > 4 * 3  # ever more of them
 
 
 async def test_what_comes_for_a_guest_ends_its_wait() -> None:

@@ -17,7 +17,9 @@ from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["Beating", "Maker", "Moving", "Pulse"]
 
-_PAUSE, _LONGEST = 0.005, 1.0
+_AT_ONCE = 3
+"""Turns that a guest gets before it is waited for, if it has been given so many things."""
+_PAUSE, _LONGEST = 0.001, 1.0
 """Seconds after which a guest gets turns that it may have a use for: at first, and at last."""
 _TURNS = 64
 """How many it gets then at most."""
@@ -132,10 +134,10 @@ class Pulse:
         had theirs and found nothing, one after the other: else one might have an event and not know of it.
 
         A guest's task that is told of one event has to wait for its next turn to be told of the next one: it
-        may be as many turns behind as it has been given things.
+        may be as many turns behind as it has been given things. It gets a few at once, more as `next` says.
         """
         self._idle[side] = self._idle.get(side, 0) + 1
-        turns = max(self._turns, self._given)
+        turns = max(self._turns, min(self._given, _AT_ONCE))
         return not self.ending and all(
             self._idle.get(other, 0) >= turns for other in self.sides if other.awake
         )
@@ -167,5 +169,5 @@ class Pulse:
             self._waiting = None
 
     def _resume(self) -> None:
-        self._pause, self._turns = min(2 * self._pause, _LONGEST), min(2 * self._turns, _TURNS)
+        self._pause, self._turns = min(2 * self._pause, _LONGEST), min(2 * max(self._turns, _AT_ONCE), _TURNS)
         self.beat()
