@@ -168,6 +168,27 @@ def test_many_calls_are_in_one_instance(host: Running) -> None:
     assert int(request(host, "/together")[1].split()[0]) == 20  # W: handle may be called concurrently
 
 
+def test_what_a_guest_logs_never_has_the_id_of_another_request(host: Running) -> None:
+    def send(name: str) -> None:
+        assert request(host, f"/log?{name}", **{"x-request-id": f"id-{name}"}) == (200, b"logged")
+
+    send("first")
+    with ThreadPoolExecutor(2) as pool:
+        [*pool.map(send, ("second", "third"))]
+    send("last")
+    lines = [
+        line
+        for line in host.log().splitlines()
+        if re.search(r"(begins|ends) (first|second|third|last)", line)
+    ]
+    assert len(lines) == 8
+    for line in lines:
+        own = re.search(r"(?:begins|ends) (\w+)", line)
+        assert own is not None
+        assert set(re.findall(r"id-\w+", line)) <= {f"id-{own[1]}"}
+    assert all("id-" in line for line in lines if "first" in line or "last" in line)
+
+
 def test_an_error_and_a_trap_of_the_guest(host: Running) -> None:
     status, body = request(host, "/fail")
     assert status == 500  # 23: wasmtime answers so for an error-code

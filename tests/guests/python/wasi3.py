@@ -344,6 +344,13 @@ class Handler(exports.Handler):
         told += [data, [repr(a.value) for a in await ip_name_lookup.resolve_addresses("127.0.0.1")]]
         return answer(repr(told).encode())[0]
 
+    async def log(self, request, query):
+        """Say something to standard output, before and after a wait."""
+        print(f"begins {query}")
+        await monotonic_clock.wait_for(300 * MS)
+        print(f"ends {query}")
+        return answer(b"logged")[0]
+
     async def ended(self, request, query):
         """Wait for how a stream has ended that was dropped, of a connection over which nothing comes."""
         server, client = (TcpSocket.create(IpAddressFamily.IPV4) for _ in range(2))

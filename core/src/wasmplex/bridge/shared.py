@@ -13,7 +13,7 @@ from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import SERVE
 from wasmplex.bridge.serving import Entered, ServingActor
 from wasmplex.errors import GuestError
-from wasmplex.logs import get_logger
+from wasmplex.logs import SharedOrigin, get_logger, origin
 
 __all__ = ["SharedInstance"]
 
@@ -30,6 +30,7 @@ class SharedInstance(BridgedInstance):
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
         super().__init__(inner, bridged)
         self._driver: asyncio.Task[None] | None = None
+        self._origin = SharedOrigin(inner.workload)
         self._left = False
         self._failed = False
         self._session: ExportSession | None = None
@@ -64,9 +65,11 @@ class SharedInstance(BridgedInstance):
 
     def _begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> Entered:
         actor = self._actor or self._start()
+        self._origin.add(origin())
         call = actor.begin(codec, args)
         if self._driver is None or self._driver.done():  # it may have ended in this very turn of the loop
-            self._driver = asyncio.get_running_loop().create_task(self._serve(actor))
+            loop, context = asyncio.get_running_loop(), self._origin.context()
+            self._driver = loop.create_task(self._serve(actor), context=context)
             self._driver.add_done_callback(self._over)
         return call
 

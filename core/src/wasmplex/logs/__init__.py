@@ -5,9 +5,18 @@ Every module of the host gets its logger from `get_logger`, so that its records 
 ``wasmplex run`` sets up, and are free to use in such an application.
 """
 
-from wasmplex.logs.context import Origin, origin
+from wasmplex.logs.context import Origin, SharedOrigin, origin
 from wasmplex.logs.counting import Counted
 from wasmplex.logs.formats import JsonFormatter, TextFormatter
 from wasmplex.logs.records import get_logger, log_text
 
-__all__ = ["Counted", "JsonFormatter", "Origin", "TextFormatter", "get_logger", "log_text", "origin"]
+__all__ = [
+    "Counted",
+    "JsonFormatter",
+    "Origin",
+    "SharedOrigin",
+    "TextFormatter",
+    "get_logger",
+    "log_text",
+    "origin",
+]

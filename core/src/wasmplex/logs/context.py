@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Origin", "origin"]
+__all__ = ["Origin", "SharedOrigin", "origin"]
 
 
 class Origin:
@@ -41,6 +41,39 @@ class Origin:
     ) -> None:
         self.over = True
         _CURRENT.reset(self._token)
+
+
+class SharedOrigin(Origin):
+    """What several requests are done in at once: its records are those of one of them if there is but one.
+
+    Nobody can tell which of several a guest works for when it says something.
+    """
+
+    __slots__ = ("_requests",)
+
+    def __init__(self, workload: str = "") -> None:
+        super().__init__(workload)
+        self._requests: list[Origin] = []
+
+    def add(self, request: Origin | None) -> None:
+        """Note that something is begun for a request; it is forgotten when that is over."""
+        if request is not None:
+            self._requests = [*self._going_on(), request]
+
+    def _going_on(self) -> list[Origin]:
+        return [request for request in self._requests if not request.over]
+
+    @property
+    def named(self) -> tuple[str, str, str, str]:
+        """What is said of the one request; the workload alone if there are several, or none."""
+        requests = self._requests = self._going_on()
+        return requests[0].named if len(requests) == 1 else super().named
+
+    def context(self) -> Context:
+        """Return a context for tasks whose records belong to it, and that is otherwise the current one."""
+        made = copy_context()
+        made.run(_CURRENT.set, self)
+        return made
 
 
 _CURRENT: Final[ContextVar[Origin | None]] = ContextVar("wasmplex_origin", default=None)
