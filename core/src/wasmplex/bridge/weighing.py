@@ -70,9 +70,8 @@ def _points(type_: ValueType) -> bool:
     """Say whether a value has data out of line. An end of a stream has none, whatever flows there."""
     if isinstance(type_, (StreamType, FutureType)):
         return False
-    parts = fields(type_)
-    parts = cases(type_) if parts is None else parts
-    if parts is None:
+    parts: Sequence[ValueType | None] | None = fields(type_)
+    if parts is None and (parts := cases(type_)) is None:
         return points(type_)
     return any(_points(part) for part in parts if part is not None)
 
