@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from wasmplex.bridge.shared import SharedInstance
+from wasmplex.logs import SharedOrigin
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,7 @@ async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -
     instance.above = SimpleNamespace(codecs={"f": object()})  # type: ignore[assignment]
     instance._driver, instance._actor = None, actor  # type: ignore[assignment]
     instance._left = instance._failed = False
+    instance._origin = SharedOrigin("shop")
     with anyio.fail_after(5):
         for number in range(3):  # each begins in the turn of the loop in which the driver has ended
             assert await instance.call("f", number) == (number,)
