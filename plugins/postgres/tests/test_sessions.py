@@ -138,7 +138,7 @@ async def running(database: Database, words: str) -> int:
 
 async def eventually(ask: Callable[[], Awaitable[int]], wanted: int) -> None:
     """Wait until something is a number."""
-    for _ in range(500):
+    for _ in range(2000):
         if (found := await ask()) == wanted:
             return
         await anyio.sleep(0.01)

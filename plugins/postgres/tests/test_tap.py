@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
-from host_plugin_postgres.tap import Answer, Tap, simple
+from host_plugin_postgres.tap import Answer, Collected, Tap, simple
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +96,20 @@ async def test_an_answer_that_nobody_wants_is_kept_from_the_driver() -> None:
     tap.data_received(b"".join([*OURS, *THEIRS]))
     assert await answers[1] == "SELECT 2"
     assert driver.data == b"".join(THEIRS)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 300, 10_000])
+async def test_rows_are_kept_from_the_driver_where_they_are_collected(size: int) -> None:
+    tap, driver, _ = tapped()
+    rows = [message("D", bytes([n]) * n) for n in (0, 1, 100, 250)]
+    control = [message("2"), message("C", b"SELECT 4\0"), IN_TRANSACTION]
+    stream = b"".join([control[0], *rows[:2], NOTICE, *rows[2:], *control[1:], *THEIRS])
+    end = len(stream) - len(b"".join(THEIRS))
+    collected = tap.collected = Collected()
+    for at in range(0, end, size):
+        tap.data_received(stream[at : min(at + size, end)])
+    tap.collected = None
+    tap.data_received(stream[end:])
+    assert collected.data == b"".join(rows)
+    assert [collected.data[a:b] for a, b in pairwise(collected.starts)] == rows
+    assert driver.data == b"".join([control[0], NOTICE, *control[1:], *THEIRS])

@@ -9,6 +9,8 @@ from wasmplex.bridge.codec import elements
 from wasmplex.bridge.kinds import KindTable, inner_types, lifts, points
 from wasmplex.bridge.layout import size
 from wasmplex.bridge.protocol import STREAM_HEAP
+from wasmplex.bridge.rowlayout import MOST, RowLayout
+from wasmplex.packed import PackedRows
 from wasmplex.wit.mismatch import ValueMismatch
 from wasmplex.wit.types import FutureType, Own, Primitive, StreamType, ValueType
 
@@ -32,6 +34,7 @@ class Elements:
     :ivar points: whether elements have data out of line
     :ivar memory: which of the two stream memories they use
     :ivar room: how many are read at a time
+    :ivar rows: how packed rows become such elements, if they can
     :ivar most: how many are read at a time where more and more come, and written
     """
 
@@ -48,6 +51,7 @@ class Elements:
         if self.points:
             self.room = max(1, 4096 // self.size)
         self.most = _MOST if self.octets else 64 if self.points else self.room
+        self.rows = None if single else RowLayout.of(type_)
         if type_ is not None and not self.octets:
             self._read, self._write = elements(type_, kinds)
 
@@ -60,6 +64,8 @@ class Elements:
             if not isinstance(chunk, (bytes, bytearray, memoryview)):
                 raise ValueMismatch("chunk", f"bytes are wanted, not {type(chunk).__name__}")
             return memoryview(chunk).cast("B") if len(chunk) > _CHUNK else bytes(chunk)
+        if isinstance(chunk, PackedRows):
+            return chunk if self.rows is not None and self.rows.takes(chunk) else list(chunk)
         if isinstance(chunk, (str, bytes)) or not isinstance(chunk, Sequence):
             raise ValueMismatch("chunk", f"a list of elements is wanted, not {type(chunk).__name__}")
         return chunk
@@ -69,6 +75,16 @@ class Elements:
         if self.gives:
             return 1
         return min(len(rest), self.most)
+
+    def packed(self, rest: Any) -> PackedRows | None:
+        """Return those of packed rows that are to be moved at once; None if Python has to read them."""
+        layout = self.rows
+        if layout is None or not isinstance(rest, PackedRows):
+            return None
+        rows = rest[: self.most]
+        while len(rows) > 1 and (bound := layout.bound(rows)) > _CHUNK:
+            rows = rows[: max(1, min(len(rows) - 1, len(rows) * _CHUNK // bound))]
+        return rows if layout.bound(rows) <= MOST else None
 
     def fitting(self, count: int, size: int) -> int:
         """Return how many of some elements to move at once, of those that point at something.

@@ -21,6 +21,7 @@ from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import Made
 from wasmplex.bridge.inflight import weight
 from wasmplex.bridge.protocol import Op
+from wasmplex.packed import PackedRows
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
@@ -78,7 +79,8 @@ class Outflow(Flow):
 
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
-        chunks, size = self.session.pulse.chunks, weight(chunk)
+        chunks = self.session.pulse.chunks
+        size = chunk.size if isinstance(chunk, PackedRows) else weight(chunk)
         await chunks.hold(size)
         try:
             self._rest = self.elements.checked(chunk)
@@ -138,6 +140,10 @@ class Outflow(Flow):
     def _put(self, rest: Any) -> Generator[int, tuple[int, int], int]:
         """Put elements into the buffer, after handles have been made for them; return how many."""
         session, elements = self.session, self.elements
+        if (rows := elements.packed(rest)) is not None and elements.rows is not None:
+            yield from self.acquire(elements.rows.bound(rows))
+            yield from session.fill(elements.memory, self.buffer, elements.rows.write(rows, self.buffer))
+            return len(rows)
         count, lowered = elements.portion(rest), None
         if not elements.size:
             return count

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache, wraps
 from typing import Any, TypeAlias, TypeVar, cast
@@ -105,7 +105,7 @@ def _wrapped(value: Any, name: str, args: tuple[Any, ...], before: Before) -> An
     contract = contract_of(type(value))
     return (
         value
-        if contract is None or contract in _STANDARD or inspect.isawaitable(value)
+        if contract is None or contract in _STANDARD or isinstance(value, Awaitable | Sequence)
         else proxy(value, before)
     )
 

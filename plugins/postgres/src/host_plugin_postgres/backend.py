@@ -57,10 +57,17 @@ class Postgres(PostgresBackend):
 
     async def query(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
         """Execute a statement; see `PostgresBackend.query`."""
+        return await self._rows(user, sql, params, packed=False)
+
+    async def stream(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
+        """Execute a statement; see `PostgresBackend.stream`."""
+        return await self._rows(user, sql, params, packed=True)
+
+    async def _rows(self, user: str, sql: str, params: Sequence[PgValue], *, packed: bool) -> Rows:
         check(sql)
         if is_empty(sql):
             raise InvalidQuery("there is no statement in the SQL")
-        return await self._taken(user, lambda link: self._query(link, sql, params))
+        return await self._taken(user, lambda link: self._query(link, sql, params, packed=packed))
 
     async def batch(self, user: str, sql: str) -> None:
         """Execute statements; see `PostgresBackend.batch`."""
@@ -156,20 +163,22 @@ class Postgres(PostgresBackend):
             return ConnectionFailed("the database is closed")
         return operation_failed(error)
 
-    async def _query(self, link: Link, sql: str, params: Sequence[PgValue]) -> PgRows:
+    async def _query(
+        self, link: Link, sql: str, params: Sequence[PgValue], *, packed: bool = False
+    ) -> PgRows:
         try:
-            return await self._executed(link, sql, params)
+            return await self._executed(link, sql, params, packed)
         except Stale:
             # Nothing was executed: another session has changed a table, or taken a statement away.
             if link.in_transaction:
                 await link.simple("ROLLBACK")
             await link.forget()
         try:
-            return await self._executed(link, sql, params)
+            return await self._executed(link, sql, params, packed)
         except Stale as error:
             raise error.why from None
 
-    async def _executed(self, link: Link, sql: str, params: Sequence[PgValue]) -> PgRows:
+    async def _executed(self, link: Link, sql: str, params: Sequence[PgValue], packed: bool) -> PgRows:
         if not self._settings.prepared_statements:
             await link.begin()
         prepared = await link.prepare(sql)
@@ -179,7 +188,8 @@ class Postgres(PostgresBackend):
             # A transaction of its own: VACUUM and the like refuse any other, and a procedure may end it.
             rows, tag, _ = await link.complete(prepared, arguments)
             return PgRows(self.pool, self.give_up, link, prepared, rows, more=False, count=_count(tag))
-        first, more = await link.first(prepared, arguments, ROWS_AHEAD)
+        packed = packed and prepared.packs is not None and link.checks_text
+        first, more = await link.first(prepared, arguments, ROWS_AHEAD, packed=packed)
         return PgRows(self.pool, self.give_up, link, prepared, first, more=more)
 
     def _readable(self, prepared: Prepared) -> None:

@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 from asyncpg import exceptions as pg
-from wasmplex.capabilities.postgres import NULL, InvalidParams, PgValue, Row, ValueConversionFailed
+from wasmplex.capabilities.postgres import (
+    NULL,
+    Columns,
+    InvalidParams,
+    PackedRows,
+    PgValue,
+    Row,
+    ValueConversionFailed,
+)
 
-from host_plugin_postgres.codecs import Codecs, Unfit, Unreadable
+from host_plugin_postgres.codecs import Codec, Codecs, Unfit, Unreadable
 from host_plugin_postgres.codecs.catalogue import Catalogue
 from host_plugin_postgres.statements import is_plain
-from host_plugin_postgres.tap import Answer, Tap, simple
+from host_plugin_postgres.tap import Answer, Collected, Tap, simple
 
 __all__ = ["NOTHING_PREPARED", "Link", "Prepared", "Stale"]
 
@@ -58,10 +67,11 @@ class Prepared:
     """A statement that a connection has prepared.
 
     :ivar columns: names and codecs
+    :ivar packs: how the bridge reads the columns, None if it cannot read all of them
     :ivar plain: whether others see nothing of it after its transaction, see `is_plain`
     """
 
-    __slots__ = ("_codecs", "_parameters", "columns", "plain", "plan", "state")
+    __slots__ = ("_codecs", "_parameters", "columns", "packs", "plain", "plan", "state")
 
     def __init__(self, state: Any, codecs: Codecs, sql: str) -> None:
         self.state = state
@@ -71,6 +81,7 @@ class Prepared:
         attributes = state._get_attributes()  # noqa: SLF001
         self.columns: list[str] = [one.name for one in attributes]
         self.plan = [_column(codecs, one) for one in attributes]
+        self.packs = _packs([codecs.get(one.type.oid) for one in attributes])
 
     def __len__(self) -> int:
         """Return how many parameters it has."""
@@ -109,6 +120,22 @@ class Prepared:
         except (ValueError, IndexError, OverflowError):
             raise self._unreadable(record) from None
 
+    def read(self, fields: Sequence[bytes | None]) -> Row:
+        """Return a row for the guest from its fields in binary format.
+
+        :raises ValueConversionFailed: if a field is no such value
+        """
+        row: Row = []
+        for at, (raw, attribute) in enumerate(zip(fields, self.state._get_attributes(), strict=True)):  # noqa: SLF001
+            codec = self._codecs.get(attribute.type.oid)
+            try:
+                row.append(NULL if raw is None or codec is None else (codec.case, codec.decode(raw)))
+            except (ValueError, IndexError, OverflowError):
+                raise ValueConversionFailed(
+                    f"{self._where(at)}: the server sends what is no such value"
+                ) from None
+        return row
+
     def _unreadable(self, record: Sequence[Any]) -> Exception:
         for at, (raw, (_, decode)) in enumerate(zip(record, self.plan, strict=True)):
             try:
@@ -123,6 +150,12 @@ class Prepared:
     def _where(self, at: int) -> str:
         oid = self.state._get_attributes()[at].type.oid  # noqa: SLF001
         return f'column {at + 1}, "{self.columns[at]}", of type {self._codecs.name(oid)}'
+
+
+def _packs(codecs: Sequence[Codec | None]) -> Columns | None:
+    if all(codec is not None and codec.form is not None for codec in codecs):
+        return tuple((codec.case, codec.form) for codec in codecs if codec is not None and codec.form)
+    return None
 
 
 def _column(codecs: Codecs, attribute: Any) -> tuple[str, Any]:
@@ -187,6 +220,11 @@ class Link:
     def is_open(self) -> bool:
         """Whether it can be used."""
         return not self.connection.is_closed()
+
+    @property
+    def checks_text(self) -> bool:
+        """Whether the server has made sure that text is such: not in a database of ``SQL_ASCII``."""
+        return getattr(self._protocol.get_settings(), "server_encoding", "SQL_ASCII") != "SQL_ASCII"
 
     @property
     def in_transaction(self) -> bool:
@@ -261,20 +299,37 @@ class Link:
         """Execute a statement to its end, in a transaction of its own; return its rows and its tag."""
         return await self._execute(prepared, arguments, 0)
 
-    async def first(self, prepared: Prepared, arguments: list[Any], limit: int) -> tuple[list[Any], bool]:
-        """Begin a transaction and execute; return the first rows, and whether there may be more."""
+    async def first(
+        self, prepared: Prepared, arguments: list[Any], limit: int, *, packed: bool = False
+    ) -> tuple[Sequence[Any], bool]:
+        """Begin a transaction and execute; return the first rows, and whether there may be more.
+
+        :param packed: return rows as `PackedRows`
+        """
         if self._named:
             self.connection._transport.write(_BEGIN)  # noqa: SLF001
-        rows, tag, completed = await self._execute(prepared, arguments, limit)
+        with self._collecting(packed) as collected:
+            rows, tag, completed = await self._execute(prepared, arguments, limit)
         # Beginning has completed too; what a statement that was suspended completed last is just that.
-        return rows, tag == "BEGIN" or not completed
+        return _found(prepared, rows, collected), tag == "BEGIN" or not completed
 
-    async def more(self, prepared: Prepared, limit: int) -> tuple[list[Any], bool]:
+    async def more(
+        self, prepared: Prepared, limit: int, *, packed: bool = False
+    ) -> tuple[Sequence[Any], bool]:
         """Return the next rows of what `first` began, and whether there may be more."""
         self._settled = False
-        rows, _, completed = await self._protocol.execute(prepared.state, "", limit, True, None)
+        with self._collecting(packed) as collected:
+            rows, _, completed = await self._protocol.execute(prepared.state, "", limit, True, None)
         self._settled = True
-        return rows, not completed
+        return _found(prepared, rows, collected), not completed
+
+    @contextmanager
+    def _collecting(self, packed: bool) -> Iterator[Collected | None]:
+        self._tap.collected = Collected() if packed else None
+        try:
+            yield self._tap.collected
+        finally:
+            self._tap.collected = None
 
     async def _execute(
         self, prepared: Prepared, arguments: list[Any], limit: int
@@ -357,6 +412,12 @@ class Link:
     def abort(self) -> None:
         """End the connection at once."""
         self.connection.terminate()
+
+
+def _found(prepared: Prepared, rows: list[Any], collected: Collected | None) -> Sequence[Any]:
+    if collected is None or prepared.packs is None:
+        return rows
+    return PackedRows(prepared.packs, collected.data, collected.starts, prepared.read)
 
 
 NATIVE = frozenset({16, 17, 20, 21, 23, 25, 19, 114, 142, 705})

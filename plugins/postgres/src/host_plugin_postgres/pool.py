@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 logger = get_logger("wasmplex.plugins.postgres")
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that a session may take to end before its connection is closed."""
 
 

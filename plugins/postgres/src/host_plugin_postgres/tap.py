@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import asyncpg
 
-__all__ = ["Answer", "Tap", "simple"]
+__all__ = ["Answer", "Collected", "Tap", "simple"]
 
 _HEAD: Final = 5
 """Bytes of a message's head: its kind, and the length of the rest with these four bytes."""
 _LENGTH: Final = struct.Struct(">I")
 _UNASKED: Final = frozenset(b"SAN")
 """ParameterStatus, NotificationResponse, NoticeResponse."""
-_COMPLETE, _ERROR, _READY = b"CEZ"
+_COMPLETE, _ERROR, _READY, _ROW = b"CEZD"
 
 
 def simple(sql: str) -> bytes:
@@ -37,10 +37,25 @@ class Answer(asyncio.Future[str]):
     error: Exception | None = None
 
 
+class Collected:
+    """The rows of one answer as they came, which the driver does not see.
+
+    :ivar data: their messages
+    :ivar starts: where each begins, and where the last one ends
+    """
+
+    __slots__ = ("data", "starts")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.starts = [0]
+
+
 class Tap(asyncio.Protocol):
     """Reads what a server sends, keeps what it was asked for itself, and passes on the rest.
 
     :param connection: the driver's, with nothing under way
+    :ivar collected: where rows go instead of to the driver
     :ivar status: that of the session: ``I`` idle, ``T`` in a transaction, ``E`` in one that has failed
     """
 
@@ -52,7 +67,10 @@ class Tap(asyncio.Protocol):
         self._part = b""
         """The beginning of a message: less than its head, or a message of ours that is not all there."""
         self._left = 0
-        """Bytes that are yet to come of a message of the driver's."""
+        """Bytes that are yet to come of a message of the driver's, or of a row."""
+        self._row_of: Collected | None = None
+        """Whose row that is."""
+        self.collected: Collected | None = None
         self.status = "I"
         self._transport.set_protocol(self)
 
@@ -72,8 +90,10 @@ class Tap(asyncio.Protocol):
         """Take messages apart as far as has to be."""
         if self._part:
             data, self._part = self._part + data, b""
-        at, end, begin = min(self._left, len(data)), len(data), 0
-        self._left -= at
+        begin = at = self._rest_of(data) if self._left else 0
+        if self._row_of is None:
+            begin = 0
+        end = len(data)
         while end - at >= _HEAD:
             kind, (length,) = data[at], _LENGTH.unpack_from(data, at + 1)
             after = at + 1 + length
@@ -83,16 +103,42 @@ class Tap(asyncio.Protocol):
             if kind == _READY:
                 self.status = chr(data[at + _HEAD])
             if ours:
-                if begin < at:
-                    self._driver.data_received(data[begin:at])
+                self._pass(data, begin, at)
                 self._answered(kind, data, at + _HEAD, after)
                 begin = after
+            elif kind == _ROW and self.collected is not None:
+                self._pass(data, begin, at)
+                begin = after = self._collect(self.collected, data, at)
             at = after
         if at > end:
+            if begin < end:
+                self._row_of = None
             self._left, at = at - end, end
         self._part = data[at:]
-        if begin < at:
-            self._driver.data_received(data[begin:at] if begin or at < end else data)
+        self._pass(data, begin, at)
+
+    def _pass(self, data: bytes, begin: int, end: int) -> None:
+        if begin < end:
+            self._driver.data_received(data if end - begin == len(data) else data[begin:end])
+
+    def _rest_of(self, data: bytes) -> int:
+        """Take in what belongs to the message before; return where the next one begins."""
+        at = min(self._left, len(data))
+        self._left -= at
+        if self._row_of is not None:
+            self._row_of.data += memoryview(data)[:at]
+        return at
+
+    def _collect(self, rows: Collected, data: bytes, at: int) -> int:
+        """Keep rows that follow each other; return where the last one ends, which may be to come yet."""
+        begin, end, add, size_at = at, len(data), rows.starts.append, _LENGTH.unpack_from
+        offset = len(rows.data) - at
+        while end - at >= _HEAD and data[at] == _ROW:
+            at += 1 + size_at(data, at + 1)[0]
+            add(at + offset)
+        rows.data += memoryview(data)[begin:at]
+        self._row_of = rows if at > end else None
+        return at
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who waits, and the driver."""

@@ -22,9 +22,11 @@ from wasmplex.capabilities.postgres.errors import (
     ValueConversionFailed,
 )
 from wasmplex.capabilities.postgres.values import NULL, PAYLOADS, PgValue, Row
+from wasmplex.packed import Columns, Form, PackedRows
 
 __all__ = [
-    "CASES", "NULL", "PAYLOADS", "ROWS_AHEAD", "AccessDenied", "ConnectionFailed", "DbError", "InvalidParams",
-    "InvalidQuery", "Other", "PgValue", "PostgresBackend", "PostgresError", "QueryFailed", "Row", "Rows",
-    "Statement", "Timeout", "TooMuch", "UnknownPrepared", "ValueConversionFailed",
+    "CASES", "NULL", "PAYLOADS", "ROWS_AHEAD", "AccessDenied", "Columns", "ConnectionFailed", "DbError",
+    "Form", "InvalidParams", "InvalidQuery", "Other", "PackedRows", "PgValue", "PostgresBackend",
+    "PostgresError", "QueryFailed", "Row", "Rows", "Statement", "Timeout", "TooMuch",
+    "UnknownPrepared", "ValueConversionFailed",
 ]  # fmt: skip

@@ -41,8 +41,10 @@ class Rows(ABC):
     columns: Sequence[str] = ()
 
     @abstractmethod
-    async def next(self) -> list[Row]:
-        """Return the next rows, at most `ROWS_AHEAD`; none at the end, when all of it is committed.
+    async def next(self) -> Sequence[Row]:
+        """Return the next rows; none at the end, when all of it is committed.
+
+        There are at most `ROWS_AHEAD`, or more of `PackedRows` if so many were read before.
 
         :raises wasmplex.capabilities.postgres.PostgresError: what ended the rows; nothing was committed
         """
@@ -72,6 +74,10 @@ class PostgresBackend(Backend):
 
         :param user: whose session it is, workload and label, for the server's views
         """
+
+    async def stream(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
+        """Execute one statement for somebody who passes its rows on: they may be `PackedRows`, unread."""
+        return await self.query(user, sql, params)
 
     @abstractmethod
     async def batch(self, user: str, sql: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from wasmplex.capabilities.postgres import (
     CASES,
+    PackedRows,
     PgValue,
     PostgresBackend,
     Row,
@@ -129,8 +130,8 @@ class GuardedDatabase:
 
     @operation("query", "query", returns=Rows)
     def query(self, sql: str, params: Sequence[PgValue]) -> Coroutine[Any, Any, Rows]:
-        """See `PostgresBackend.query`."""
-        return self.backend.query(self.user, sql, params)
+        """See `PostgresBackend.stream`."""
+        return self.backend.stream(self.user, sql, params)
 
     @operation("query", "query", returns=list)
     async def query_all(self, sql: str, params: Sequence[PgValue]) -> list[tuple[Sequence[str], Row]]:
@@ -176,8 +177,8 @@ class GuardedRows:
         self.guard = database.guard
         self.rows = rows
 
-    @operation("query", "query", returns=list, transfer=True)
-    def next(self) -> Coroutine[Any, Any, list[Row]]:
+    @operation("query", "query", returns=list | PackedRows, transfer=True)
+    def next(self) -> Coroutine[Any, Any, Sequence[Row]]:
         """See `Rows.next`."""
         return self.rows.next()
 

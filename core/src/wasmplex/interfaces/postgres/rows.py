@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from wasmplex.capabilities.postgres import Row
@@ -28,7 +28,7 @@ class RowStream:
         self.completion.add_done_callback(_seen)
         self._closing: asyncio.Task[None] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[list[Row]]:
+    async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
         try:
             while portion := await self._rows.next():
                 yield portion

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wasmplex.capabilities.postgres import Form
+
 __all__ = ["Codec", "Decode", "Encode", "Unfit", "Unreadable", "aliases", "array_codec", "utf8"]
 
 Decode = Callable[[bytes], Any]
@@ -31,6 +33,7 @@ class Codec:
     :ivar native: the driver's own codec does both, faster: `decode` is not called for columns of this type,
         and parameters are given to the driver as `check` returns them
     :ivar check: by case, what the driver encodes
+    :ivar form: how the bridge makes the payload of the binary form, if it can
     """
 
     case: str
@@ -38,6 +41,7 @@ class Codec:
     encode: Mapping[str, Encode] = field(default_factory=dict)
     native: bool = False
     check: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    form: Form | None = None
 
 
 def aliases(encode: Encode, *cases: str) -> dict[str, Encode]:

@@ -27,6 +27,7 @@ def boolean() -> Codec:
         aliases(lambda value: b"\1" if value else b"\0", *cases),
         native=True,
         check=dict.fromkeys(cases, bool),
+        form="boolean",
     )
 
 
@@ -48,6 +49,7 @@ def integer(case: str, size: int) -> Codec:
         aliases(encode, *_INTEGERS),
         native=True,
         check=dict.fromkeys(_INTEGERS, check),
+        form="integer",
     )
 
 
@@ -91,7 +93,8 @@ def floating(case: str, width: int) -> Codec:
         except ValueError as error:
             raise Unfit(str(error)) from None
 
-    return Codec(case, parts_of, aliases(encode, "float8", "double", "float4", "real"))
+    encoders = aliases(encode, "float8", "double", "float4", "real")
+    return Codec(case, parts_of, encoders, form="double" if width == 64 else "float")
 
 
 # ---------------------------------------------------------------- numeric

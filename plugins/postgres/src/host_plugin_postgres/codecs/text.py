@@ -56,7 +56,7 @@ def _native(case: str, cases: dict[str, Encode]) -> Codec:
         return lambda value: encode(value).decode()
 
     check = {one: checked(encode) for one, encode in cases.items()}
-    return Codec(case, bytes.decode, cases, native=True, check=check)
+    return Codec(case, bytes.decode, cases, native=True, check=check, form="text")
 
 
 def text() -> Codec:
@@ -81,7 +81,7 @@ def name() -> Codec:
 
 def varchar() -> Codec:
     """``varchar``: its bytes; how long it may be is the column's business."""
-    return Codec("varchar", lambda raw: (None, raw), _text_cases(utf8))
+    return Codec("varchar", lambda raw: (None, raw), _text_cases(utf8), form="characters")
 
 
 def bpchar() -> Codec:
@@ -106,7 +106,7 @@ def char() -> Codec:
 
 def bytea() -> Codec:
     """``bytea``."""
-    return Codec("bytea", bytes, {"bytea": bytes}, native=True, check={"bytea": bytes})
+    return Codec("bytea", bytes, {"bytea": bytes}, native=True, check={"bytea": bytes}, form="octets")
 
 
 def json_text() -> Codec:

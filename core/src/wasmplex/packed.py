@@ -1,0 +1,75 @@
+"""Rows as a server of PostgreSQL's protocol sends them, passed on to a guest without Python reading them.
+
+A row is a ``DataRow`` message (PostgreSQL, "Message Formats"): ``D``, its length, the number of fields, and
+for each its length, -1 for NULL, and its bytes, numbers with the highest byte first. `PackedRows` is a chunk
+for a stream whose elements are lists of a variant: the bridge writes them where the guest will read them.
+Whoever wants Python's values gets these from it as from any sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, overload
+
+__all__ = ["Columns", "Form", "PackedRows"]
+
+Form: TypeAlias = Literal["integer", "boolean", "float", "double", "text", "octets", "characters"]
+"""How a field's bytes become a payload: ``octets`` as a list of bytes, ``characters`` as a tuple of no limit
+and these, ``float`` and ``double`` as a mantissa, an exponent and a sign, a tuple."""
+Columns: TypeAlias = tuple[tuple[str, Form], ...]
+"""The case of the variant that each column's values are, and their form."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows(Sequence[Any]):
+    """Some rows.
+
+    :ivar data: their messages, one behind the other
+    :ivar starts: where each begins, and in the end where the last one ends
+    :ivar read: returns a row from its fields, bytes or None
+    """
+
+    columns: Columns
+    data: bytes | bytearray
+    starts: Sequence[int]
+    read: Callable[[Sequence[bytes | None]], Any]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows."""
+        return self.starts[-1] - self.starts[0]
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> PackedRows: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            first, last, step = index.indices(len(self))
+            if step != 1:
+                raise ValueError("a step is not to be had")
+            return PackedRows(self.columns, self.data, self.starts[first : max(last, first) + 1], self.read)
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.read(_fields(self.data, self.starts[index]))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.read(_fields(self.data, start)) for start in self.starts[:-1])
+
+
+def _fields(data: bytes | bytearray, at: int) -> list[bytes | None]:
+    fields: list[bytes | None] = []
+    count = int.from_bytes(data[at + 5 : at + 7], "big")
+    at += 7
+    for _ in range(count):
+        size = int.from_bytes(data[at : at + 4], "big", signed=True)
+        at += 4
+        fields.append(None if size < 0 else bytes(data[at : at + size]))
+        at += max(size, 0)
+    return fields
