@@ -67,7 +67,7 @@ async def test_a_guest_gets_turns_though_nothing_has_come_for_it() -> None:
             while not made.rests(side):
                 turns += 1
             await made.next()
-    assert turns > 4 * 3  # ever more of them
+    assert turns == 0 + 1 + 3 + 7  # ever more of them
 
 
 async def test_what_comes_for_a_guest_ends_its_wait() -> None:
@@ -84,3 +84,13 @@ async def test_streams_are_asked_about_by_whoever_is_awake() -> None:
     other.awake = False
     assert made.asks()
     assert (one.asked, other.asked) == (1, 0)
+
+
+async def test_what_makes_calls_is_over_when_none_is_under_way_and_nothing_will_come() -> None:
+    made = pulse()
+    sides(made, 1)
+    assert not made.over
+    made.calls = lambda: True
+    assert not made.over
+    made.calls = lambda: False
+    assert made.over

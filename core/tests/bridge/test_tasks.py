@@ -30,7 +30,7 @@ def books() -> Any:
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
         pulse=SimpleNamespace(
             flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None,
-            rests=lambda side: True, asks=lambda: False,
+            rests=lambda side: True, asks=lambda: False, over=False,
         ),
     )  # fmt: skip
     session.driver = Driver(session)

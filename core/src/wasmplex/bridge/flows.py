@@ -131,7 +131,8 @@ class Flow:
             self.session.flows.pop(self.handle, None)
             if self._joined:
                 yield Op.LEAVE | self.handle << 32
-            self.session.pulse.gave()
+            if builtin == DROP_WRITABLE and self._copy is Op.COPY:  # who reads is told of the end
+                self.session.pulse.gave()
             yield self.order(Op.DROP, builtin)
 
     def event(self, code: int) -> Script:

@@ -6,7 +6,7 @@ Whatever happens in Python for a guest ends in `Pulse.beat`; whatever an adapter
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from wasmplex.bridge.inflight import Chunks, InFlight
@@ -91,6 +91,8 @@ class Pulse:
         self.failure: BaseException | None = None
         self.ending = False
         """Whether an export's call is about to end: until it has, nobody may suspend the store."""
+        self.calls: Callable[[], bool] | None = None
+        """Says whether a call is under way; None where what makes calls ends by itself."""
         self._waiting: asyncio.Future[None] | None = None
 
     def beat(self) -> None:
@@ -121,7 +123,6 @@ class Pulse:
     def busy(self) -> None:
         """Note that an adapter has done something: others may have something to do because of it."""
         self._idle.clear()
-        self._pause, self._turns = _PAUSE, 1
 
     def gave(self) -> None:
         """Note that the guest has been given something, and may not know it yet."""
@@ -149,6 +150,11 @@ class Pulse:
         """
         return bool(sum(side.ask() for side in self.sides if side.awake))
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to wait for: no call, and nothing that the guest could be given."""
+        return self.calls is not None and not self.calls() and not any(side.goes_on() for side in self.sides)
+
     async def next(self) -> None:
         """Wait until an adapter of the instance has something to do, or for a while.
 
@@ -157,17 +163,20 @@ class Pulse:
         """
         self._idle.clear()
         self._given = 0
+        pause, turns = self._pause, self._turns
+        self._pause, self._turns = _PAUSE, 1
         if self.failure is not None or any(side.has_work() for side in self.sides):
             return
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
-        timer = loop.call_later(self._pause, self._resume)
+        timer = loop.call_later(pause, self._resume, min(2 * pause, _LONGEST), min(2 * turns, _TURNS))
         try:
             await self._waiting
         finally:
             timer.cancel()
             self._waiting = None
 
-    def _resume(self) -> None:
-        self._pause, self._turns = min(2 * self._pause, _LONGEST), min(2 * max(self._turns, _AT_ONCE), _TURNS)
+    def _resume(self, pause: float, turns: int) -> None:
+        """Let the guest have turns, and wait longer after that if nothing comes of them."""
+        self._pause, self._turns = pause, turns
         self.beat()

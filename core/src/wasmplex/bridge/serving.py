@@ -57,6 +57,7 @@ class ServingActor(Actor):
         self._entered: set[Entered] = set()
         """Calls that were begun, and whose results have not been given to who waits for them."""
         self._top = ARENA
+        side.pulse.calls = lambda: bool(self._under_way or self._queue)
 
     @property
     def calls(self) -> list[Entered]:
@@ -135,9 +136,7 @@ class ServingActor(Actor):
         rests = event == Event.NONE and side.pulse.rests(side)
         if not rests or side.pulse.asks():
             return Op.YIELD
-        if self._under_way or self._queue:
-            return Op.NEXT
-        if any(other.goes_on() for other in side.pulse.sides):
+        if not side.pulse.over:
             return Op.NEXT
         self.open = side.awake = False
         return Op.FINISH

@@ -184,7 +184,7 @@ class Driver(Actor):
             return Op.YIELD
         if side.running or side.flows:
             rests = event == Event.NONE and side.pulse.rests(side) and not side.pulse.asks()
-            return Op.NEXT if rests else Op.YIELD
+            return Op.NEXT if rests and not side.pulse.over else Op.YIELD  # who makes the calls ends them
         self.dozing = True
         side.awake = False
         if self.armed:
