@@ -138,6 +138,29 @@ async def test_each_import_has_an_object_of_its_own() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_resource_is_made_knowing_its_import(tmp_path: Path) -> None:
+    class Listing:
+        class Page:
+            def __init__(self, number: int, *, request: ImportRequest) -> None:
+                self.number, self.request = number, request
+
+            def text(self) -> str:
+                return f"{self.request.label} {self.number} {self.request.base.name}"
+
+    wit = (
+        "package acme:pages@1.0.0;\n"
+        "interface listing { resource page { constructor(n: u32); text: func() -> string; } }"
+    )
+    provider = wit_package(wit, {"listing": Listing})
+    async with provider.bind(WorkloadContext("shop")) as bound:
+        for label in ("one", "two"):
+            request = ImportRequest("acme:pages/listing@1.0.0", label, InstanceType(), base=tmp_path)
+            functions: Any = bound.serve(request)
+            page = functions["[constructor]page"](3)
+            assert functions["[method]page.text"](page) == f"{label} 3 {tmp_path.name}"
+
+
+@pytest.mark.anyio
 async def test_an_object_that_fails_to_close_does_not_keep_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from wasmplex.component.shape import Import
 from wasmplex.errors import RoutingError
 
-from .worlds import ATOMICS, KV, STORE, Opened, labelled, resource, route, shape, taking, unlabelled
+from .worlds import ATOMICS, BATCH, KV, STORE, Opened, labelled, resource, route, shape, taking, unlabelled
 
 BINDING = f'[workload.shop.default."{KV}"]\n'
 REDIS = '{ backend = "redis", url = "redis://u:hunter2@h" }'
@@ -79,6 +79,21 @@ def test_what_is_wrong_is_one_message_with_its_place(tmp_path: Path, text: str, 
     assert said.count("error:") == 1, said
     assert words in said, said
     assert "host.toml:4" in said or "host.toml:5" in said, said
+
+
+def test_what_a_binding_does_not_grant_has_one_remedy(tmp_path: Path) -> None:
+    """Two of them would undo each other."""
+    text = f'{BINDING}backend = "memory"\ninterfaces = ["store"]\n'
+    bucket = resource(50)
+    with pytest.raises(RoutingError) as caught:
+        route(
+            tmp_path,
+            text,
+            shape(unlabelled(), Import(ATOMICS, taking(bucket)), Import(BATCH, taking(bucket))),
+        )
+    (said,) = caught.value.diagnostics
+    assert said.what.startswith("the binding does not grant atomics, batch, which the component imports (")
+    assert said.fix == 'interfaces = ["atomics", "batch", "store"]'
 
 
 def test_a_store_has_no_other_names(tmp_path: Path) -> None:

@@ -528,6 +528,7 @@ def test_keys_are_split_between_interface_and_backend(tmp_path: Path) -> None:
     assert only.request(opened).namespace == "shared"
     assert only.request(opened).name == "store"
     assert only.request(opened).label == "cache"
+    assert only.request(opened).base == tmp_path
     for text in (repr(found), str(found.rows())):
         assert "hunter2" not in text
 

@@ -226,6 +226,7 @@ class ImportRequest:
     :ivar plugin: who brought the backend, for the log; empty without one
     :ivar parts: where the binding has a backend for each name instead of one: what stands behind each;
         `backend` is None then, and no other name is to be opened. See `InterfaceProvider.backends_in`
+    :ivar base: the directory of the configuration file; relative paths in settings start here
     """
 
     interface: str
@@ -237,6 +238,7 @@ class ImportRequest:
     granted: frozenset[str] | None = None
     plugin: str = ""
     parts: Mapping[str, ImportPart] = field(default_factory=dict)
+    base: Path = Path()
 
     def of_parts(self) -> dict[str, ImportRequest]:
         """Return what each name would be asked for if a binding were for it alone."""

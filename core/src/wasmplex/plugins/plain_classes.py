@@ -9,6 +9,7 @@ import inspect
 import keyword
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def wit_package(
 
     Each import, labelled or not, gets an object of its own, made with the `ImportRequest` or with nothing,
     as the class has it. A function ``find-all`` is the method ``find_all``; a resource ``cursor`` is a class
-    ``Cursor`` inside the interface's class. A method ``close`` is called when the workload ends.
+    ``Cursor`` inside the interface's class. Its ``__init__`` gets the `ImportRequest` as well, if it has a
+    parameter ``request`` that is keyword-only. A method ``close`` is called when the workload ends.
 
     :param wit: the file, or the text itself if it has several lines
     :param classes: the class of each interface that is served, by the interface's name
@@ -146,7 +148,8 @@ def _arity_problem(scope: type, attribute: str, function: WitFunction) -> str:
     target: Callable[..., Any] = scope if attribute == "__init__" else getattr(scope, attribute)
     try:
         signature = inspect.signature(target)
-        signature.bind(*[None] * (len(function.params) + (not static)))
+        request = {"request": None} if attribute == "__init__" and _wants_keyword(scope) else {}
+        signature.bind(*[None] * (len(function.params) + (not static)), **request)
     except TypeError as error:
         return f"it is called with ({', '.join(param for param, _ in function.params)}), and {error}"
     except ValueError:  # some functions written in C do not tell
@@ -219,8 +222,23 @@ class _Bound(BoundInterfaces):
             resource = FunctionName.parse(name).resource
             scope = served if resource is None else getattr(class_, _camel(resource))
             attribute = _attribute(function)
-            functions[name] = scope if attribute == "__init__" else getattr(scope, attribute)
+            functions[name] = (
+                _constructor(scope, request) if attribute == "__init__" else getattr(scope, attribute)
+            )
         return functions
+
+
+def _constructor(class_: type, request: ImportRequest) -> Callable[..., Any]:
+    """Return what makes a resource for a guest: the class, told which import it is for if it asks."""
+    return partial(class_, request=request) if _wants_keyword(class_) else class_
+
+
+def _wants_keyword(class_: type) -> bool:
+    try:
+        found = inspect.signature(class_).parameters.get("request")
+    except (TypeError, ValueError):
+        return False
+    return found is not None and found.kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def _wants_request(class_: type) -> bool:

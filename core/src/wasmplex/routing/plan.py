@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
@@ -87,6 +88,7 @@ class Route:
     :ivar granted: the interfaces that the binding grants, None for all
     :ivar where: the binding's place, None without one
     :ivar parts: the backends of a binding that has one for each name that guests open; `backend` is None then
+    :ivar base: the directory of the configuration
     """
 
     import_: Import
@@ -100,6 +102,7 @@ class Route:
     granted: frozenset[str] | None = None
     where: Location | None = None
     parts: Mapping[str, RoutePart] = field(default_factory=dict)
+    base: Path = Path()
 
     def __repr__(self) -> str:
         served = [f"{row.served_by}{f' ({row.plugin})' if row.plugin else ''}" for row in _rows(self)]
@@ -136,6 +139,7 @@ class Route:
                 )
                 for name, part in self.parts.items()
             },
+            base=self.base,
         )
 
 

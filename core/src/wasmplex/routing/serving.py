@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from wasmplex.component.shape import Import, InstanceType
 from wasmplex.config.document import assignment, header, quoted
@@ -29,6 +29,8 @@ from wasmplex.wit.names import InterfaceId
 from wasmplex.wit.types import FuncType, Resource
 
 __all__ = ["Server"]
+
+_Wanted: TypeAlias = tuple[Import, InterfaceId]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Server:
     problems: list[Diagnostic] = field(default_factory=list)
     _unserved: Unserved = field(default_factory=Unserved)
     _bound: dict[tuple[int, int], _Bound | None] = field(default_factory=dict)
+    _ungranted: dict[int, tuple[BindingConfig, list[_Wanted]]] = field(default_factory=dict)
 
     def serve(self, import_: Import, binding: BindingConfig | None) -> Route | None:
         """Return the route of an imported instance; None if there is none, and the reason is reported."""
@@ -75,7 +78,8 @@ class Server:
 
     def all_problems(self) -> list[Diagnostic]:
         """Return everything found wrong, a cause that several imports have in common said once."""
-        return [*self.problems, *self._unserved.problems()]
+        ungranted = [_not_granted(binding, wanted) for binding, wanted in self._ungranted.values()]
+        return [*self.problems, *ungranted, *self._unserved.problems()]
 
     def without_causes(self, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return those of `problems` that what keeps imports from being served does not explain."""
@@ -88,7 +92,7 @@ class Server:
     ) -> Route | None:
         granted = binding.interfaces
         if granted is not None and interface.interface not in granted and not _is_home(import_):
-            self.problems.append(_not_granted(import_, interface, binding))
+            self._ungranted.setdefault(id(binding), (binding, []))[1].append((import_, interface))
         bound = self._bind(binding, interface.package_name, provider)
         if bound is None or not self._has_the_types(import_, interface, provider, binding):
             return None
@@ -104,6 +108,7 @@ class Server:
             granted,
             binding.settings.location,
             bound.parts,
+            self.base,
         )
 
     def _namespace(self, binding: BindingConfig, package: str) -> str:
@@ -135,7 +140,8 @@ class Server:
                 for problem in found
             ]
             return None
-        return Route(import_, interface, RouteKind.HOST, provider, plugin, settings=settings.interface)
+        ours = settings.interface
+        return Route(import_, interface, RouteKind.HOST, provider, plugin, settings=ours, base=self.base)
 
     # ------------------------------------------------------------ plugins
 
@@ -320,14 +326,19 @@ def _guess(name: str, known: Iterable[str]) -> str:
     return text if text.startswith("did you") else ""
 
 
-def _not_granted(import_: Import, interface: InterfaceId, binding: BindingConfig) -> Diagnostic:
+def _not_granted(binding: BindingConfig, wanted: Sequence[_Wanted]) -> Diagnostic:
+    """Say it of all imports of a binding: each remedy alone would undo the others."""
     granted = sorted(binding.interfaces or ())
-    wanted = ", ".join(f'"{name}"' for name in sorted({*granted, interface.interface}))
+    names = [*dict.fromkeys(interface.interface for _, interface in wanted)]
+    needed = ", ".join(f'"{name}"' for name in sorted({*granted, *names}))
+    imports = ", ".join(import_.name for import_, _ in wanted)
     return Diagnostic(
-        f"the binding does not grant {interface.interface}, which {import_.name} imports",
+        f"the binding does not grant {', '.join(names)}, which the component imports ({imports})"
+        if len(wanted) > 1
+        else f"the binding does not grant {names[0]}, which {imports} imports",
         str(binding.settings.where("interfaces")),
         f"it grants {', '.join(granted)}",
-        f"interfaces = [{wanted}]",
+        f"interfaces = [{needed}]",
     )
 
 
