@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wasmplex.bridge.transport import CALL_MARKS
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
+from wasmplex.errors import Trap
 from wasmplex.wit.types import ListType, Option, Primitive, ResultType, TupleType, ValueType
 
 from .echo import echo, running
@@ -141,3 +142,36 @@ async def test_a_guest_may_declare_the_limits_by_which_adapters_memories_are_tol
         running(engine, wasm, {"in": {"f": lambda data: data[::-1]}}) as instance,
     ):
         assert await instance.call("g", b"abc") == b"cba"
+
+
+# ---------------------------------------------------------------- what fails has its own name
+
+
+def raising(value: Any) -> Any:
+    raise OSError("disk on fire")
+
+
+async def raising_at_once(value: Any) -> Any:
+    raise OSError("disk on fire")
+
+
+async def raising_later(value: Any) -> Any:
+    await asyncio.sleep(0)
+    raise OSError("disk on fire")
+
+
+@pytest.mark.parametrize("serve", [raising, raising_at_once, raising_later])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_function_that_fails_is_named(serve: Any, asynchronous: bool) -> None:
+    """By the import that it serves, whichever function of the adapter its call went through."""
+    types = (Primitive("u32"), ListType(Primitive("u8")), TupleType((Primitive("string"), Primitive("u8"))))
+    wasm = echo(*types, asynchronous=asynchronous)
+    functions = {f"f{number}": serve for number in range(len(types))}
+    for number, value in enumerate((1, b"1", ("1", 1))):
+        async with (
+            Engine(EngineSettings(use_cache=False)) as engine,
+            running(engine, wasm, {"in": functions}) as instance,
+        ):
+            with pytest.raises(Trap) as caught, anyio.fail_after(30):
+                await instance.call(f"out#f{number}", value)
+        assert f"host function in#f{number} failed" in caught.value.render()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from wasmplex.bridge.codec import Kinds
@@ -280,5 +281,5 @@ def port(
         if one.direct:
             function = one.codec.function
             bare = direct(function, one.call, table, to.box, context=one.context)
-            linked[f"{DIRECT}{function.number}"] = bare
+            linked[f"{DIRECT}{function.number}"] = replace(bare, name=function.path)
     return linked

@@ -19,6 +19,7 @@ from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.side import Side, align16
 from wasmplex.bridge.tasks import EAGER, CallTask, Driver, spawn
+from wasmplex.engine.traps import blame
 from wasmplex.values import Err, Ok
 
 __all__ = ["Session"]
@@ -72,13 +73,17 @@ class Session(Side):
     def _call(self, number: int, block: bytes) -> bytes | bytearray:
         served = self._functions[number]
         base = align16(ARENA + len(block))
-        if served.whole is not None:
-            return served.whole(block, ARENA, base, self.handles, self._instance)
-        if not served.codec.takes:
-            return self._answer(served, served.codec.read(block, ARENA, self.handles), base)
-        if served.codec.function.waits:
-            return self._taking(served, block, base, self._keep)
-        return self._taking(served, block, base, lambda args, at: self._answer(served, args, at))
+        try:
+            if served.whole is not None:
+                return served.whole(block, ARENA, base, self.handles, self._instance)
+            if not served.codec.takes:
+                return self._answer(served, served.codec.read(block, ARENA, self.handles), base)
+            if served.codec.function.waits:
+                return self._taking(served, block, base, self._keep)
+            return self._taking(served, block, base, lambda args, at: self._answer(served, args, at))
+        except Exception as error:
+            blame(error, served.codec.function.path)
+            raise
 
     def _sealed(self, block: bytes | bytearray) -> bytes | bytearray:
         """Have the driver woken with this answer, if it sleeps and there is something for it now."""
@@ -118,7 +123,11 @@ class Session(Side):
             args, base, self._kept = self._kept, self._next_base, ()
         else:
             args, base = served.codec.read(block, ARENA, self.handles), align16(ARENA + len(block))
-        return self._sealed(self._write(served, await self._run(served, args), base))
+        try:
+            return self._sealed(self._write(served, await self._run(served, args), base))
+        except Exception as error:
+            blame(error, served.codec.function.path)
+            raise
 
     async def _run(self, served: Served, args: tuple[Any, ...]) -> Any:
         if served.context:
@@ -139,11 +148,15 @@ class Session(Side):
         size = len(block)
         base = align16(ARENA + size)
         self.pulse.flight.check(size)
-        if served.codec.takes:
-            return self._taking(
-                served, block, base, lambda args, at: self._start(served, record, args, at, size)
-            )
-        return self._start(served, record, served.codec.read(block, ARENA, self.handles), base, size)
+        try:
+            if served.codec.takes:
+                return self._taking(
+                    served, block, base, lambda args, at: self._start(served, record, args, at, size)
+                )
+            return self._start(served, record, served.codec.read(block, ARENA, self.handles), base, size)
+        except Exception as error:
+            blame(error, served.codec.function.path)
+            raise
 
     def _start(
         self, served: Served, record: int, args: tuple[Any, ...], base: int, size: int
@@ -177,7 +190,11 @@ class Session(Side):
     def take(self, record: int) -> bytes | bytearray:
         """Return the result of a function that has finished."""
         task = self.tasks[record]
-        return self._sealed(self._write(task.served, task.take(), ARENA))
+        try:
+            return self._sealed(self._write(task.served, task.take(), ARENA))
+        except Exception as error:
+            blame(error, task.served.codec.function.path)
+            raise
 
     def resume(self, block: bytes) -> bytes | bytearray:
         """Go on after an exchange."""
@@ -208,7 +225,11 @@ class Session(Side):
             return then(served.codec.read(block, ARENA, self.handles), base)
 
         def resume(handles: Any, at: int) -> bytes | bytearray:
-            return then(served.codec.read(block, ARENA, handles), at)
+            try:
+                return then(served.codec.read(block, ARENA, handles), at)
+            except Exception as error:
+                blame(error, served.codec.function.path)
+                raise
 
         return self.lifting(scan, resume, base)
 

@@ -24,6 +24,7 @@ class BareFunction:
     :ivar namespace: the globals of the statements
     :ivar finish: for a function that may wait: is given ``s`` and what the coroutine returned
     :ivar fail: for one that may wait: is given ``s`` and the `Err` it raised; None if it has no err case
+    :ivar name: what errors call it, if that is not the name that it is linked under
     """
 
     begin: Callable[[Any], Any]
@@ -31,3 +32,4 @@ class BareFunction:
     namespace: Mapping[str, Any]
     finish: Callable[[Any, Any], None] | None = None
     fail: Callable[[Any, Any], None] | None = None
+    name: str = ""

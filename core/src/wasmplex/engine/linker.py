@@ -227,6 +227,7 @@ class _Importer:
         self._check(error, name)
 
     def _bare(self, instance: int, name: str, full_name: str, function: BareFunction) -> None:
+        full_name = function.name or full_name
         body = self._linked.compiled.codec.bare_import(full_name, function, self._linked.pace)
         text = name.encode()
         if function.finish is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from wasmplex.engine.accounts import HOST, OWN, Account
@@ -10,7 +11,8 @@ from wasmplex.errors import GuestError, LimitExceeded, Trap, WasmplexError
 from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = [
-    "GENERATED", "MACHINE", "TOO_MUCH", "host_trap", "innermost_cause", "no_memory", "too_much", "trap",
+    "GENERATED", "MACHINE", "TOO_MUCH", "blame", "host_trap", "innermost_cause", "no_memory", "too_much",
+    "trap",
 ]  # fmt: skip
 
 GENERATED: Final = "<wasmplex codec"
@@ -28,6 +30,8 @@ _COPIED: Final = "too much data is being copied"
 """What wasmtime says of lists in streams and futures, which it copies one by one, up to a bound."""
 _AS_BYTES: Final = "move bytes as stream<u8>, not as lists in a stream or future"
 _FRAMES_SHOWN = 4
+_FUNCTION: Final = "_wasmplex_host_function"
+"""The attribute of an exception that says which host function raised it."""
 _LIMITS = ("table limits", "resource limit exceeded")
 _PIECES: Final = "pass it in several calls, or as bytes"
 
@@ -106,12 +110,25 @@ def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def blame(error: Exception, function: str) -> None:
+    """Note which function an exception comes from, for what the engine calls is not always that one.
+
+    Functions of an adapter serve many imports; the first to be noted was the closest.
+    """
+    if not hasattr(error, _FUNCTION):
+        with suppress(Exception):  # an exception may refuse attributes
+            setattr(error, _FUNCTION, function)
+
+
 def host_trap(workload: str, function: str, host_function: str, error: Exception) -> Trap:
     """Return the error for a host function that raised what its type does not declare.
 
     A string of the guest that is none is found while the arguments are read, and is the guest's doing. The
     text of foreign exceptions may hold secrets, so it is left to the ``__cause__``; our own are shown.
+
+    :param host_function: what the engine called; `blame` may have noted another
     """
+    host_function = str(getattr(error, _FUNCTION, host_function))
     if isinstance(error, UnicodeDecodeError) and _where(error).startswith(GENERATED):
         return Trap(
             f"workload {workload!r}: the guest trapped",
