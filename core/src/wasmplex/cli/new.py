@@ -39,15 +39,21 @@ def command() -> None:
 @command.command(
     "plugin",
     cls=Command,
-    examples=["wasmplex new plugin acme", "wasmplex new plugin geo --capability interface"],
+    examples=[
+        "wasmplex new plugin acme",
+        "wasmplex new plugin geo --capability interface",
+        "wasmplex new plugin geo --wit geo.wit",
+    ],
 )
 @click.argument("name")
 @click.option("--capability", type=click.Choice(list(_VARIANTS)), default="keyvalue", show_default=True,
               help="A backend of a capability, a WIT interface or a trigger.")  # fmt: skip
+@click.option("--wit", type=click.Path(path_type=Path, dir_okay=False),
+              help="A WIT package: a plugin that serves it, its functions to be written.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
               help="The directory to make it in, by default the current one.")  # fmt: skip
 @click.pass_context
-def plugin_command(ctx: click.Context, name: str, capability: str, into: Path) -> None:
+def plugin_command(ctx: click.Context, name: str, capability: str, wit: Path | None, into: Path) -> None:
     """Make a plugin: the folder host-plugin-NAME, installable, with tests that pass.
 
     NAME is what a configuration will write: backend = "NAME", or the namespace of your WIT package.
@@ -57,19 +63,17 @@ def plugin_command(ctx: click.Context, name: str, capability: str, into: Path) -
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", fix="choose another name, or another --into")
     _require_free(ctx, name)
-    template = _template() / _VARIANTS[capability]
-    made = 0
-    for source in _files(template):
-        path = target / _renamed(str(source.relative_to(template)), name)
+    files = _from_template(capability, name) if wit is None else _from_wit(wit, name)
+    for relative, text in files.items():
+        path = target / relative
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_renamed(source.read_text("utf-8"), name), "utf-8")
+            path.write_text(text, "utf-8")
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written", why=(error.strerror or str(error)).lower()
             ) from None
-        made += 1
-    echo(f"made {target}: {made} files. Next:")
+    echo(f"made {target}: {len(files)} files. Next:")
     for line in (
         f"cd {shlex.quote(str(target))}",
         f"{_python()} -m pip install -e .[dev]",
@@ -140,6 +144,29 @@ def _template() -> Path:
 
     fix = installation().reinstall("wasmplex")
     raise UsageError("this installation has no plugin template", fix=fix)
+
+
+def _from_template(capability: str, name: str) -> dict[str, str]:
+    """Return the files of a plugin, by their paths in its folder."""
+    template = _template() / _VARIANTS[capability]
+    return {
+        _renamed(str(file.relative_to(template)), name): _renamed(file.read_text("utf-8"), name)
+        for file in _files(template)
+    }
+
+
+def _from_wit(wit: Path, name: str) -> dict[str, str]:
+    """Return the files of a plugin that serves a WIT package: how it is built is as in the template."""
+    from wasmplex.cli.stubs import files
+
+    package, made = files(wit, name)
+    kept = {
+        path: text
+        for path, text in _from_template("interface", name).items()
+        if path == "pyproject.toml" or path.endswith("py.typed")
+    }
+    project = kept["pyproject.toml"].replace(f'"{name}.geo"', f'"{package.replace(":", ".")}"')
+    return {**kept, "pyproject.toml": project.replace(f"{name}:geo", package), **made}
 
 
 def _files(template: Path) -> Iterator[Path]:
