@@ -33,6 +33,9 @@ demo: $(DEMO)  ## build the example guest in Python, run it, make requests, stop
 demo-js: $(DEMO)  ## the same with the guest in JavaScript; needs Node.js and npm
 	@$(BIN)/python examples/kv-cached/demo.py javascript
 
+demo-async: $(DEMO)  ## the same with an asynchronous guest in Python, by WASI 0.3
+	@$(BIN)/python examples/kv-cached/demo.py async
+
 MEGABYTES ?= 200
 demo-photos: $(DEMO)  ## upload a photo of MEGABYTES=200 through a guest into a directory, and get it and parts of it
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./plugins/filesystem

@@ -1,5 +1,6 @@
 """The example as its README has it: built, served by `wasmplex run`, asked by curl."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,18 +10,23 @@ import pytest
 from guests.toolchain import locked
 from serving import serving
 
+LOOPS = os.environ.get("WASMPLEX_TEST_LOOPS")
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
+
+
+def built(language: str, config: str, folder: Path) -> Path:
+    """A copy with a database of its own, and with the component that `build.py` makes or has made."""
+    build: list[str | Path] = [sys.executable, EXAMPLE / "build.py", language]
+    with locked("example"):
+        subprocess.run(build, check=True, capture_output=True, timeout=400)
+    (folder / ".build").mkdir()
+    (folder / ".build" / f"{language}.wasm").symlink_to(EXAMPLE / ".build" / f"{language}.wasm")
+    return Path(shutil.copy(EXAMPLE / config, folder))
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """A copy with a database of its own, and with the component that `build.py` makes or has made."""
-    build: list[str | Path] = [sys.executable, EXAMPLE / "build.py", "python"]
-    with locked("example"):
-        subprocess.run(build, check=True, capture_output=True, timeout=400)
-    (tmp_path / ".build").mkdir()
-    (tmp_path / ".build" / "python.wasm").symlink_to(EXAMPLE / ".build" / "python.wasm")
-    return Path(shutil.copy(EXAMPLE / "host.toml", tmp_path))
+    return built("python", "host.toml", tmp_path)
 
 
 def curl(url: str, *args: str) -> tuple[str, str, str | None]:
@@ -61,3 +67,15 @@ def test_fresh_instances_share_backends_and_nothing_else(example: Path, transpor
             assert curl(f"{url}/key-{turn % 3}", "-X", "PUT", "--data", value) == ("204", "", None)
             assert curl(f"{url}/key-{turn % 3}") == ("200", value, "miss")
             assert curl(f"{url}/key-{turn % 3}") == ("200", value, "hit")
+
+
+@pytest.mark.skipif(LOOPS != "all", reason="compiles one more guest; make test-all plays it")
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_the_asynchronous_guest_answers_the_same(tmp_path: Path) -> None:
+    with serving(built("async", "host-async.toml", tmp_path), "--listen", "127.0.0.1:0") as url:
+        assert curl(f"{url}/greeting", "-X", "PUT", "--data", "hello") == ("204", "", None)
+        assert curl(f"{url}/greeting") == ("200", "hello", "miss")
+        assert curl(f"{url}/greeting") == ("200", "hello", "hit")
+        assert curl(f"{url}/greeting", "-X", "DELETE") == ("204", "", None)
+        assert curl(f"{url}/greeting") == ("404", "no such key\n", "miss")

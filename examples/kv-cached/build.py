@@ -1,4 +1,4 @@
-"""Build the guest from its source: `python build.py python` or `python build.py javascript`.
+"""Build a guest from its source: `python build.py python`; or `javascript`, or `async`.
 
 The component goes to .build/ and is built again only when its source, its WIT or its toolchain changes.
 """
@@ -20,7 +20,7 @@ STORE = "wasi:keyvalue/store@0.2.0-draft"
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["python" | "javascript" as language]:
+        case ["python" | "javascript" | "async" as language]:
             build(language)
         case _:
             sys.exit(__doc__)
@@ -36,7 +36,7 @@ def build(language: str) -> Path:
     print(f"building the guest in {language}, which takes about 15 seconds ...", flush=True)
     started = time.monotonic()
     OUT.mkdir(exist_ok=True)
-    {"python": build_python, "javascript": build_javascript}[language](component)
+    {"python": build_python, "javascript": build_javascript, "async": build_async}[language](component)
     stamp.write_text(digest)
     print(
         f"built {component.name}: {component.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s"
@@ -46,6 +46,12 @@ def build(language: str) -> Path:
 
 def sources(language: str) -> Iterator[Path]:
     yield HERE / "build.py"
+    if language == "async":
+        yield HERE / "python-async" / "app.py"
+        yield HERE / "requirements.txt"
+        yield HERE / "wit-async" / "world.wit"
+        yield from packages()
+        return
     yield from sorted((HERE / "wit").rglob("*.wit"))
     if language == "python":
         yield HERE / "python" / "app.py"
@@ -56,25 +62,34 @@ def sources(language: str) -> Iterator[Path]:
         yield HERE / "javascript" / "package-lock.json"
 
 
+def packages() -> Iterator[Path]:
+    """Yield what the world of the asynchronous guest refers to."""
+    wit = HERE.parents[1] / "wit"
+    yield wit / "wasmcloud" / "keyvalue.wit"
+    yield from sorted((wit / "wasi" / "0.3").glob("*.wit"))
+
+
 def build_python(component: Path) -> None:
     """Compile with componentize-py. The labels are put on by `from = ...` in host.toml."""
+    componentize_py(HERE / "wit", "kv-cached", HERE / "python", component)
+
+
+def build_async(component: Path) -> None:
+    """Compile with componentize-py, for WASI 0.3."""
+    wit = OUT / "wit-async"
+    shutil.rmtree(wit, ignore_errors=True)
+    (wit / "deps").mkdir(parents=True)
+    shutil.copy(HERE / "wit-async" / "world.wit", wit)
+    for package in packages():
+        shutil.copy(package, wit / "deps")
+    componentize_py(wit, "kv-cached-async", HERE / "python-async", component)
+
+
+def componentize_py(wit: Path, world: str, folder: Path, component: Path) -> None:
     compiler = PROGRAMS / "componentize-py"
     if not compiler.exists():
         sys.exit(f"componentize-py is missing; type: python -m pip install -r {HERE / 'requirements.txt'}")
-    run(
-        compiler,
-        "-q",
-        "-d",
-        HERE / "wit",
-        "-w",
-        "kv-cached",
-        "componentize",
-        "-p",
-        HERE / "python",
-        "-o",
-        component,
-        "app",
-    )
+    run(compiler, "-q", "-d", wit, "-w", world, "componentize", "-p", folder, "-o", component, "app")
 
 
 def build_javascript(component: Path) -> None:

@@ -1,4 +1,4 @@
-"""See it work: `python demo.py`, or `python demo.py javascript` for the guest in JavaScript.
+"""See it work: `python demo.py`; or `python demo.py javascript`, or `async`, for the other guests.
 
 Builds the guest, starts the host, makes requests, restarts the host, looks into the SQLite file, stops.
 """
@@ -17,7 +17,11 @@ from pathlib import Path
 
 from build import HERE, OUT, PROGRAMS, build, show_clock
 
-CONFIGS = {"python": HERE / "host.toml", "javascript": HERE / "host-javascript.toml"}
+CONFIGS = {
+    "python": HERE / "host.toml",
+    "javascript": HERE / "host-javascript.toml",
+    "async": HERE / "host-async.toml",
+}
 DATABASE = OUT / "store.db"
 KEY, VALUE = "greeting", b"hello from " + os.urandom(4).hex().encode()
 

@@ -80,3 +80,12 @@ async def test_a_task_is_not_woken_again_before_it_has_had_its_turn() -> None:
     assert second.step(STREAM_READ) == Op.RETURN | NUMBER << 8
     assert second.step(Event.RETURNED) == Op.EXIT
     assert (session.running, session.driver.woken, list(session.ready)) == (0, set(), [])
+
+
+async def test_the_driver_leaves_the_end_of_calls_to_who_makes_them() -> None:
+    """A guest may keep the readable end of a future for ever: that is nothing to wait for."""
+    session = books()
+    session.flows[4] = object()
+    assert session.driver.step(0, 0, 0) == Op.NEXT
+    session.pulse.over = True
+    assert session.driver.step(0, 0, 0) == Op.YIELD
