@@ -356,6 +356,7 @@ class Workload(Protocol):
 
         The deadline of the workload runs inside the context. See `Borrowing.cancel` for ending it earlier.
 
-        :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken
+        :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken; in
+            a call, with `called` true, if it passes more than the host takes at once
         :raises wasmplex.errors.DeadlineExceeded: on leaving, if the deadline passed
         """

@@ -1,0 +1,81 @@
+"""``wasmplex messages dead``: what is listed, what is sent again, and what has to stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host_plugin_memory import MemoryMessagingProvider
+from host_plugin_memory.broker import MemoryBroker
+from wasmplex.capabilities.messaging import Delivery, Message
+from wasmplex.triggers.messaging.outcomes import dead_letter, without_body
+
+Cli = Callable[..., Any]
+
+GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
+HOST = f"""
+[workload.shop]
+component = "{GUESTS}/handler.wasm"
+default."wasmcloud:keyvalue" = {{ backend = "memory" }}
+import.audit = {{ backend = "memory" }}
+trigger.messaging = {{ backend = "memory", namespace = "n", subjects = ["orders"], dead_letter = "dead" }}
+"""
+
+
+class Broker(MemoryBroker):
+    """The broker in memory, which goes on when a command ends; it notes what is published to `orders`."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
+        self.sent: list[Message] = []
+
+    async def close(self) -> None: ...
+
+    async def publish(self, namespace: str, message: Message) -> None:
+        if message.subject == "orders":
+            self.sent.append(message)
+        await super().publish(namespace, message)
+
+
+class Given(Delivery):
+    async def ack(self) -> None: ...
+    async def retry(self, after: float) -> None: ...
+    async def reject(self) -> None: ...
+
+
+@pytest.fixture
+def broker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """A broker with a letter that was too large, and one that was not, after it."""
+    broker = Broker()
+
+    async def given(*args: Any) -> Broker:
+        if not broker._spaces:
+            for body in (b"large", b"small"):
+                letter = dead_letter(
+                    Given(Message("orders", body, "inbox.1"), 5, 0.0), "dead", "shop", "max-deliver", None
+                )
+                await broker.keep("n", without_body(letter) if body == b"large" else letter)
+        return broker
+
+    monkeypatch.setattr(MemoryMessagingProvider, "open", given)
+    monkeypatch.setattr(MemoryMessagingProvider, "in_process", False)
+    (home / "host.toml").write_text(HOST)
+    return broker
+
+
+def test_what_was_kept_without_its_body_stays_and_the_others_are_sent(cli: Cli, broker: Broker) -> None:
+    listed = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
+    assert [(row["body"], row["tries"], row["reason"]) for row in listed] == [
+        ("", "5", "max-deliver"),
+        ("small", "5", "max-deliver"),
+    ]
+    ended = cli("messages", "dead", "host.toml", "shop", "--redeliver")
+    assert ended.code == 1
+    assert "1 of 2 dead letters in dead cannot be sent again" in ended.err
+    assert "its body of 5 bytes was too large to be kept" in ended.err
+    assert broker.sent == [Message("orders", b"small", "inbox.1", None)]
+    left = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
+    assert [row["body"] for row in left] == [""]
