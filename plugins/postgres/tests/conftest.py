@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from wasmplex.testing.loops import EventLoop, usual
-from wasmplex.testing.servers import PostgresServer
+from wasmplex.testing.servers import PostgresServer, ServerMissing
 
 
 @pytest.fixture(params=usual().values(), ids=list(usual()))
@@ -18,4 +18,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> EventLoop:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     with PostgresServer("p0st/gr@s", {"max_connections": "200"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def older_server() -> Iterator[PostgresServer]:
+    """Debian's, which is built with TLS and libxml; skipped where it is not installed."""
+    try:
+        server = PostgresServer(program=PostgresServer.installed(15))
+    except ServerMissing as error:
+        pytest.skip(str(error))
+    with server:
         yield server

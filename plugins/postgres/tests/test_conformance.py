@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from host_plugin_postgres import PostgresProvider
 from wasmplex.testing import EVENT_LOOPS, PostgresConformance
 from wasmplex.testing.loops import EventLoop, everything
 from wasmplex.testing.postgres import ContractDriver
-from wasmplex.testing.servers import PostgresServer, ServerMissing
+from wasmplex.testing.servers import PostgresServer
 
 VARIABLE = "WASMPLEX_TEST_POSTGRES"
 
@@ -48,19 +48,9 @@ class TestOlderPostgres(PostgresConformance):
         """Run on one event loop: it is the server that is another one."""
         return next(iter(EVENT_LOOPS.values()))
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def older(cls) -> Iterator[PostgresServer]:
-        try:
-            server = PostgresServer(program=PostgresServer.installed(15))
-        except ServerMissing as error:
-            pytest.skip(str(error))
-        with server:
-            yield server
-
     @pytest.fixture
-    def settings(self, older: PostgresServer) -> Mapping[str, Any]:
-        return {"url": older.url}
+    def settings(self, older_server: PostgresServer) -> Mapping[str, Any]:
+        return {"url": older_server.url}
 
 
 @pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} names no server")

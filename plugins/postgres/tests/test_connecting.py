@@ -32,11 +32,41 @@ def certificate(folder: Path, name: str, days: int, host: str = "localhost") -> 
         pytest.skip("openssl is not installed")
 
 
+AUTHORITY = """
+[ca]
+default_ca = d
+[d]
+database = index.txt
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = p
+[p]
+commonName = supplied
+"""
+
+
+def expired_certificate(folder: Path, name: str, key: str) -> None:
+    """Sign a certificate of another one's key that was good for a day in 2020."""
+    (folder / "ca.cnf").write_text(AUTHORITY)
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("01")
+    request = ["req", "-new", "-key", f"{key}.key", "-subj", "/CN=localhost", "-out", f"{name}.csr"]
+    sign = [
+        "ca", "-batch", "-config", "ca.cnf", "-selfsign", "-keyfile", f"{key}.key", "-notext",
+        "-in", f"{name}.csr", "-out", f"{name}.pem",
+        "-startdate", "20200101000000Z", "-enddate", "20200102000000Z",
+    ]  # fmt: skip
+    for words in (request, sign):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
     certificate(folder, "good", 2)
     certificate(folder, "other", 2)
+    expired_certificate(folder, "expired", "good")
     return folder
 
 
@@ -95,6 +125,32 @@ async def test_certificates_that_are_not_trusted(
             pass
     assert told in str(caught.value), str(caught.value)
     assert "p0stgres" not in str(caught.value)
+
+
+async def test_a_certificate_that_has_expired(tls_server: PostgresServer, certificates: Path) -> None:
+    shown, url = tls_server.folder / "good.pem", tls_server.url.replace("127.0.0.1", "localhost")
+
+    async def show(name: str) -> None:
+        shown.write_bytes((certificates / f"{name}.pem").read_bytes())
+        async with opened(tls_server.url, tls="disable") as database:
+            await database.batch("SELECT pg_reload_conf()")
+
+    async with opened(url, base=certificates, tls="verify-full", ca_file="good.pem", pool_size=1) as database:
+        await show("expired")
+        try:
+            for _ in range(2000):
+                try:
+                    async with opened(url, base=certificates, tls="verify-full", ca_file="expired.pem"):
+                        pass
+                except BackendError as error:
+                    if "certificate has expired" in str(error):
+                        break
+                await asyncio.sleep(0.01)  # the server has not read its configuration yet
+            else:
+                raise AssertionError("an expired certificate was trusted")
+            assert await database.value("SELECT 1") == 1  # what is connected goes on
+        finally:
+            await show("good")
 
 
 async def test_a_server_without_tls(postgres_server: PostgresServer) -> None:

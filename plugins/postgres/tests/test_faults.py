@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -76,8 +79,8 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(url: str) -> AsyncIterator[Traffic]:
-    async with opened(url, timeout=1.0) as database:
+async def traffic(url: str, **settings: Any) -> AsyncIterator[Traffic]:
+    async with opened(url, timeout=1.0, **settings) as database:
         await database.batch("CREATE TABLE IF NOT EXISTS written (n int)")
         await database.batch("TRUNCATE written")
         running = Traffic(database)
@@ -171,6 +174,57 @@ async def test_a_network_that_stalls(postgres_server: PostgresServer) -> None:
                         break
                     except PostgresError:
                         await asyncio.sleep(0.05)
+
+
+class Standby(PostgresServer):
+    """A server that follows another one."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        super().__init__(primary.password, {"max_connections": "40"}, durable=True)
+        self._primary = primary
+
+    def _initialize(self) -> None:
+        """Copy what the other one has, and note where to get the rest."""
+        if self.account is not None:
+            shutil.chown(self.data, self.account)
+        self.data.chmod(0o700)
+        command = [self._program.with_name("pg_basebackup"), "-D", self.data, "-R", "-d", self._primary.url]
+        account = {"user": self.account, "group": "nogroup", "extra_groups": []} if self.account else {}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.folder, **account
+        )  # type: ignore[call-overload]
+        assert done.returncode == 0, done.stderr
+
+
+async def followed(database: Database, how: str) -> None:
+    """Wait until a standby follows."""
+    with anyio.fail_after(20):
+        while not await database.value(f"SELECT count(*) FROM pg_stat_replication WHERE {how}"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.skipif(not FULL, reason="two servers, one of which is made from the other: make faults")
+async def test_a_failover() -> None:
+    """The primary dies, the standby becomes one: guests go on there, and nothing they were told is lost."""
+    with (
+        PostgresServer(durable=True, settings={"max_connections": "40"}) as primary,
+        Standby(primary) as standby,
+    ):
+        async with opened(primary.url) as database:
+            await followed(database, "state = 'streaming'")
+            await database.batch("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            await database.batch("SELECT pg_reload_conf()")
+            await followed(database, "sync_state = 'sync'")
+        both = primary.url.replace(primary.address, f"{primary.address},{standby.address}")
+        async with traffic(both, target_session_attrs="read-write") as running:
+            await asyncio.to_thread(primary.kill)
+            async with opened(standby.url) as database:
+                assert await database.value("SELECT pg_promote()")
+            await running.everybody_is_served(BACK)
+            assert running.told["connection-failed"]
+        async with opened(standby.url) as database:
+            running.database = database
+            await nothing_is_lost(running)
 
 
 async def test_a_server_that_turns_read_only(postgres_server: PostgresServer) -> None:
