@@ -15,13 +15,13 @@ from wasmplex.bridge.flows import Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import GuestHandle, Lowered
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
-from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, lifts, lowers
+from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, inner_types, lifts, lowers
 from wasmplex.bridge.protocol import ARENA, Event, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.side import Side
 from wasmplex.engine.resources import HostObjects
 from wasmplex.values import Err
-from wasmplex.wit.types import ResultType, TupleType
+from wasmplex.wit.types import FutureType, ResultType, StreamType, TupleType
 
 __all__ = ["ExportCodec", "ExportSession", "export_codecs"]
 
@@ -34,6 +34,7 @@ class ExportCodec:
 
     :ivar gives: whether its parameters hold handles that must be made first
     :ivar takes: whether its result holds handles that must be turned into objects
+    :ivar moves: whether streams or futures are in either: a call may go on after it has returned
     """
 
     function: Function
@@ -41,6 +42,7 @@ class ExportCodec:
     read: Reader
     gives: bool
     takes: bool
+    moves: bool
 
 
 def export_codecs(adapter: ExportAdapter) -> dict[str, ExportCodec]:
@@ -57,6 +59,11 @@ def _codec(function: Function, kinds: KindTable) -> ExportCodec:
         reader([] if result is None else [result], kinds, flat=not returns_in_memory(function)),
         gives=lowers(params, kinds.custody),
         takes=lifts([result], kinds.custody),
+        moves=any(
+            isinstance(part, (StreamType, FutureType))
+            for type_ in (*params, result)
+            for part in inner_types(type_)
+        ),
     )
 
 

@@ -135,6 +135,13 @@ class Chunks:
                 self.taken(size)
             raise
 
+    def hold_at_once(self, size: int) -> bool:
+        """Note a chunk if there is room for it; say whether there is."""
+        if self.bytes and self.bytes + size > self._most:
+            return False
+        self.bytes += size
+        return True
+
     def taken(self, size: int) -> None:
         """Note that a chunk has been taken, or given up."""
         self.bytes -= size

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from wasmplex.bridge.bridging import Bridged
-from wasmplex.bridge.exporting import ExportSession
+from wasmplex.bridge.exporting import ExportCodec, ExportSession
 from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
@@ -69,6 +69,8 @@ class BridgedInstance:
         self.objects = inner.objects
         self._starts = bridged.starts
         self._calls: set[asyncio.Task[None]] = set()
+        self._plain: asyncio.Future[None] | None = None
+        """Ends with the call that its caller's own task drives, if there is one."""
         if bridged.above is None and len(bridged.starts) < 2:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
@@ -84,7 +86,7 @@ class BridgedInstance:
         What a guest leaves behind when it returns (calls it does not wait for, streams it neither reads nor
         drops) would go on during the next call, and until then not at all: it ends with its instance.
         """
-        if self.inner.poisoned or self._calls:
+        if self.inner.poisoned or self._calls or self._plain is not None:
             return True
         pulse = self.state.get(Pulse)
         return pulse is not None and any(side.is_busy() for side in pulse.sides)
@@ -103,9 +105,12 @@ class BridgedInstance:
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
             return await self.inner.call(export, *args)
-        while self._calls:  # one at a time, and one is under way until what it returned has ended
-            await asyncio.wait(self._calls)
+        while under_way := self._under_way():
+            # One at a time, and one is under way until what it returned has ended.
+            await asyncio.wait(under_way)
         session = export_session(self.inner, above.kinds, self.transport)
+        if not codec.moves:
+            return await self._call_plain(session, codec, args)
         block, result = session.begin(codec, args)
         task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block, result))
         self._calls.add(task)
@@ -116,9 +121,40 @@ class BridgedInstance:
             task.cancel()
             await asyncio.wait([task])
             raise
-        if not session.is_moving():
+        if task.done():
+            self._ended(task)
+        elif not session.is_moving():
             await asyncio.wait([task])
         return value
+
+    async def _call_plain(self, session: ExportSession, codec: ExportCodec, args: tuple[Any, ...]) -> Any:
+        """Call a function that has ended when it returns, in the task that waits for it."""
+        block, result = session.begin(codec, args)
+        self._plain = under_way = asyncio.get_running_loop().create_future()
+        try:
+            await self.inner.call(CALL, codec.function.number, block.decode("latin-1"))
+        except BaseException as error:
+            session.abandon_call()
+            if isinstance(error, GuestError):
+                named(error, codec.function.path)
+            if not result.done() or not isinstance(error, Exception):
+                if not result.cancel():
+                    result.exception()  # asyncio logs those that nobody has looked at
+                raise
+            log.warning("a call of %s failed after it had returned: %s", self.workload, error)
+            self.fail(error)
+        finally:
+            self._plain = None
+            under_way.set_result(None)
+        if not result.done():
+            result.set_exception(self._nothing(codec.function))
+        return result.result()
+
+    def _under_way(self) -> set[asyncio.Future[None]]:
+        return {*self._calls} if self._plain is None else {*self._calls, self._plain}
+
+    def _nothing(self, function: Function) -> Trap:
+        return Trap(f"workload {self.workload!r}: the guest returned nothing", where=function.path)
 
     async def _drive(
         self, session: ExportSession, function: Function, block: bytes, result: asyncio.Future[Any]
@@ -136,12 +172,12 @@ class BridgedInstance:
                 return
             raise
         if not result.done():
-            result.set_exception(
-                Trap(f"workload {self.workload!r}: the guest returned nothing", where=function.path)
-            )
+            result.set_exception(self._nothing(function))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
+        if task not in self._calls:
+            return
+        self._calls.remove(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a call of %s failed after it had returned: %s", self.workload, error)
             self.fail(error)

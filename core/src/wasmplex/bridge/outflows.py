@@ -30,7 +30,10 @@ __all__ = ["Outflow"]
 
 
 class Outflow(Flow):
-    """A stream or future from the host to the guest, fed by a task of its own."""
+    """A stream or future from the host to the guest, fed by a task of its own.
+
+    Bytes that are all there, and for which there is room, need no task: the guest may have them at once.
+    """
 
     def __init__(
         self, session: Streaming, elements: Elements, first: int, handle: int, source: Any, *, single: bool
@@ -45,8 +48,15 @@ class Outflow(Flow):
         self._sent: asyncio.Future[bool] | None = None
         self._closing = False
         self._asked = self._asking = False
-        feed = self._feed_one(source) if single else self._feed(source)
-        self.task = session.spawn(feed)
+        self._held = 0
+        """Bytes that are on their way without a task."""
+        self.task: asyncio.Task[None] | None = None
+        if elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
+            self._held, self._unread, self._rest = len(source), None, elements.checked(source)
+            self._closing = True
+            session.script(self._write() if source else self._close())
+        else:
+            self.task = session.spawn(self._feed_one(source) if single else self._feed(source))
 
     async def _feed(self, source: Any) -> None:
         """Pull chunks from the source as the guest takes them."""
@@ -173,8 +183,9 @@ class Outflow(Flow):
             yield from self._stop()
             return
         self._rest = self._rest[taken:]
-        if self._copy is Op.COPY_ONE:
+        if self._copy is Op.COPY_ONE or (self.task is None and not len(self._rest)):
             yield from self.finish(DROP_WRITABLE)
+            self._let_go()
         if not len(self._rest) and self._sent is not None and not self._sent.done():
             self._sent.set_result(True)
 
@@ -183,9 +194,7 @@ class Outflow(Flow):
         yield from self.finish(DROP_WRITABLE)
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(False)
-        self.task.cancel()
-        give_up(self._unread)  # it may not have begun to feed
-        self._unread = None
+        self._end()
 
     def _close(self) -> Script:
         if self._asking and not self.done:
@@ -203,13 +212,24 @@ class Outflow(Flow):
 
     def goes_on(self) -> bool:
         """Say whether there will be something for the guest: not while it does not take what there is."""
-        return not self.done and (self._sent is None or self._sent.done())
+        return not self.done and self.task is not None and (self._sent is None or self._sent.done())
 
     def abandon(self) -> None:
         """Stop the feeding task."""
-        self.task.cancel()
-        give_up(self._unread)
+        self._end()
+
+    def _end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        self._let_go()
+        give_up(self._unread)  # it may not have begun to feed
         self._unread = None
+
+    def _let_go(self) -> None:
+        """Reckon no more with bytes that were on their way."""
+        held, self._held = self._held, 0
+        if held:
+            self.session.pulse.chunks.taken(held)
 
 
 async def _whole(value: Any) -> Any:
