@@ -145,6 +145,41 @@ async def test_a_message_over_what_its_stream_takes(nats_server: NatsServer) -> 
             await broker.publish("", Message("narrow.x", b"x" * 20))
 
 
+async def test_who_stops_keeps_only_what_is_being_handled(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url) as one, opened(nats_server.url) as two:
+        wanted = durable("stopping", "stopping.>")
+        async with one.subscribe("", wanted) as first, two.subscribe("", wanted) as second:
+            for number in range(5):
+                await one.publish("", Message(f"stopping.{number}", b""))
+            with anyio.fail_after(25):  # less than the server waits for an outcome
+                held = await first.next()
+                first.stop()
+                assert held is not None
+                others = set[str]()
+                while len(others) < 4:
+                    delivery = await second.next()
+                    assert delivery is not None
+                    others.add(delivery.message.subject)
+                    await delivery.ack()
+            assert held.message.subject not in others
+            await held.ack()
+            assert await first.next() is None
+
+
+async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(nats_server.url) as broker, broker._link.inbox() as inbox:
+
+        async def asked(*what: Any) -> None:
+            raise AssertionError("a round trip before the answer")
+
+        monkeypatch.setattr(broker._jetstream, "ask", asked)
+        monkeypatch.setattr(broker._link, "flush", asked)
+        await broker.publish("", Message(inbox.subject, b"yes"))
+        with anyio.fail_after(20):
+            assert (await inbox.next()).data == b"yes"
+        monkeypatch.undo()
+
+
 async def test_a_message_over_what_the_server_takes(nats_server: NatsServer) -> None:
     async with opened(nats_server.url) as broker:
         with pytest.raises(MessageTooLarge, match="1048576"):

@@ -39,6 +39,12 @@ __all__ = ["NatsBroker"]
 
 logger = get_logger("wasmplex.backends.nats")
 
+_INBOX = "_INBOX."
+"""What the subjects of answers begin with.
+
+Each is used once, and no stream keeps it. To ask the server whether that is so, or whether it has the answer,
+would take as long again as the answer takes; who waits for it has a deadline, and can ask again.
+"""
 _JETSTREAM = frozenset({"dead-letters", "delayed-retry", "durable", "history"})
 
 
@@ -101,10 +107,16 @@ class NatsBroker(MessagingBackend):
     # ------------------------------------------------------------ sending
 
     async def publish(self, namespace: str, message: Message) -> None:
-        """Return when a stream has stored the message, or the server has read it where none keeps it."""
+        """Return when a stream has stored the message, or the server has read it where none keeps it.
+
+        An answer is sent without waiting for that.
+        """
         message = for_server(message)
         self._check_size(message)
-        if await self._jetstream.keeping(message.subject) is not None:
+        if message.subject.startswith(_INBOX) and not message.headers:
+            self._link.answer(message.subject, message.body, message.reply_to or "")
+            return
+        if await self._jetstream.keeping(message.subject):
             try:
                 await self._store(message)
             except NoResponders:  # the stream is gone

@@ -8,10 +8,22 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-__all__ = ["bury", "flush", "forget", "leave", "listen", "on_end", "pause", "resume", "server_version"]
+__all__ = [
+    "bury",
+    "flush",
+    "forget",
+    "leave",
+    "listen",
+    "on_end",
+    "pause",
+    "resume",
+    "server_version",
+    "write",
+]
 
 
 def server_version(client: Client) -> str:
@@ -54,17 +66,66 @@ async def listen(client: Client, subject: str, queue: str, handle: Callable[[Msg
     return int(subscription._id)
 
 
+class _Pong:
+    """Stands where the library has the future of a ping: its own it sets though nobody waits any more.
+
+    That is an error, for which it closes the connection.
+    """
+
+    def __init__(self, answered: asyncio.Future[None]) -> None:
+        self._answered = answered
+
+    def set_result(self, result: Any) -> None:
+        if not self._answered.done():
+            self._answered.set_result(None)
+
+
 async def flush(client: Client, seconds: int) -> None:
     """Return when the server has processed all that was sent before.
 
     The library writes a ping at once, and what was sent before it when a task gets to it: the answer to the
-    ping would come first, and say nothing.
+    ping would come first, and say nothing. All of it goes in one write.
+
+    :raises nats.errors.Error: if the connection is lost, or after so many seconds
     """
+    transport = client._transport
+    if transport is None or not client.is_connected:
+        raise errors.ConnectionClosedError
+    loop = asyncio.get_running_loop()
+    answered = loop.create_future()
+    client._pongs.append(_Pong(answered))  # type: ignore[arg-type]
+    transport.writelines([*_taken(client), b"PING\r\n"])
+    late = loop.call_later(seconds, _late, answered)
+    try:
+        await transport.drain()  # type: ignore[no-untyped-call]
+        await answered
+    finally:
+        late.cancel()
+
+
+def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
+    """Publish a message at once, not when a task gets to it.
+
+    :raises nats.errors.Error: if the connection is lost, or the message is longer than the server takes
+    """
+    transport = client._transport
+    if transport is None or not client.is_connected:
+        raise errors.ConnectionClosedError
+    if len(payload) > client.max_payload:
+        raise errors.MaxPayloadError
+    command = f"PUB {subject} {reply} {len(payload)}\r\n" if reply else f"PUB {subject} {len(payload)}\r\n"
+    transport.writelines([*_taken(client), command.encode(), payload, b"\r\n"])
+
+
+def _taken(client: Client) -> list[bytes]:
     pending, client._pending = client._pending, []
     client._pending_data_size = 0
-    if pending and client._transport is not None:
-        client._transport.writelines(pending)
-    await client.flush(seconds)
+    return pending
+
+
+def _late(answered: asyncio.Future[None]) -> None:
+    if not answered.done():
+        answered.set_exception(errors.FlushTimeoutError())
 
 
 async def leave(client: Client, number: int) -> None:

@@ -1,7 +1,8 @@
 """A durable subscription: messages that JetStream keeps until they have an outcome.
 
-Messages are pulled: no more than are being handled, and as many again that wait here, so that nobody has to
-wait for the server. What waits here too long belongs to the server again, and goes to somebody else.
+Messages are pulled: those that are being handled, and some that wait here, so that nobody waits for the
+server: at least as many as may be handled at once, and more where these take no time. What waits here too
+long belongs to the server again, and goes to somebody else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,6 +37,10 @@ logger = get_logger("wasmplex.backends.nats")
 _EXPIRES = 20.0
 """Seconds that the server remembers that messages are wanted."""
 _FLUSH = 5.0
+_MOST_AHEAD = 256
+"""Messages that are asked for before those are handled that are there."""
+_SOON, _LATE = 0.05, 0.5
+"""Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
 
 @asynccontextmanager
@@ -98,7 +103,9 @@ class DurableDeliveries(Deliveries):
         self._link = link
         self._next_subject = next_subject
         self._inbox = inbox
-        self._batch = max(subscription.max_in_flight, 1)
+        self._least = 2 * max(subscription.max_in_flight, 1)
+        self._most = self._least if subscription.ordered else max(self._least, _MOST_AHEAD)
+        self._ahead = self._least
         self._fresh = subscription.ack_wait
         self._waiting: deque[tuple[float, Msg]] = deque()
         self._wanted = 0
@@ -107,21 +114,28 @@ class DurableDeliveries(Deliveries):
         self._reading = anyio.CancelScope()
         self._loop = asyncio.get_running_loop()
         self._asked = 0.0
+        self._returning: asyncio.Task[None] | None = None
 
     async def tell(self, subject: str, what: bytes) -> None:
         """Tell the server what became of a message, or is becoming of it."""
         await self._link.publish(subject, what)
 
     def stop(self) -> None:
-        """See `Deliveries.stop`."""
+        """See `Deliveries.stop`: others get at once what waits here."""
         self._stopped = True
         self._reading.cancel()
+        if self._returning is None:
+            self._returning = self._loop.create_task(self._give_back())
 
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
         while not self._stopped:
             if self._inbox.ended:  # the server delivers to somebody else what waits here
                 self._waiting.clear()
+            if 0 < len(self._waiting) <= self._ahead // 4:
+                await self._ask()  # meanwhile somebody else may have taken the last one
+            if self._stopped:
+                break
             if self._waiting:
                 at, message = self._waiting.popleft()
                 if (delivery := await self._taken(at, message)) is not None:
@@ -134,14 +148,28 @@ class DurableDeliveries(Deliveries):
 
     async def close(self) -> None:
         """Give back what has no outcome, so that somebody else gets it at once."""
-        self._stopped = True
+        self.stop()
+        if self._returning is not None:
+            await asyncio.wait([self._returning])
+        replies = [delivery.reply_subject for delivery in self.out]
+        self.out.clear()
+        await self._return([*self._left(), *replies])
+
+    async def _give_back(self) -> None:
+        """Give back what waits here, once the server sends no more: it would send that again."""
+        await self._link.leave([self._inbox.number])
+        await self._return(self._left())
+
+    def _left(self) -> list[str]:
+        """Return where to tell what becomes of the messages that wait here, which are taken out."""
         while (message := self._inbox.next_nowait()) is not None:
             if not (message.headers and "Status" in message.headers):
                 self._waiting.append((0.0, message))
         replies = [message.reply for _, message in self._waiting]
-        replies += [delivery.reply_subject for delivery in self.out]
         self._waiting.clear()
-        self.out.clear()
+        return replies
+
+    async def _return(self, replies: Sequence[str]) -> None:
         try:
             for reply in replies:
                 await self.tell(reply, b"-NAK")
@@ -164,13 +192,24 @@ class DurableDeliveries(Deliveries):
         now = self._loop.time()
         if self._wanted and now - self._asked > _EXPIRES:
             self._wanted = 0  # whatever was to say so is lost
-        if self._wanted >= self._batch:
+        if self._wanted >= self._ahead // 2:
             return
-        count = 2 * self._batch - self._wanted
-        request: dict[str, Any] = {"batch": count, "expires": int(_EXPIRES * 0.9 * 10**9)}
-        await self._link.publish(self._next_subject, json.dumps(request).encode(), self._inbox.subject)
+        self._ahead = self._suited(now - self._asked)
+        count = max(self._ahead - self._wanted - len(self._waiting), 1)
         self._wanted += count
         self._asked = now
+        request: dict[str, Any] = {"batch": count, "expires": int(_EXPIRES * 0.9 * 10**9)}
+        try:
+            await self._link.publish(self._next_subject, json.dumps(request).encode(), self._inbox.subject)
+        except BaseException:
+            self._wanted -= count
+            raise
+
+    def _suited(self, since: float) -> int:
+        """Return how many messages to have here, or on the way, so many seconds after the request before."""
+        if since < _SOON:
+            return min(2 * self._ahead, self._most)
+        return max(self._ahead // 2, self._least) if since > _LATE else self._ahead
 
     async def _next_message(self) -> Msg | None:
         """Return the next message; None when stopped, or after a while."""

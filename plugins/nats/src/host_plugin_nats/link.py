@@ -22,7 +22,7 @@ from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version
+from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version, write
 from host_plugin_nats.client import flush as flush_all
 
 __all__ = ["Inbox", "Link"]
@@ -42,10 +42,12 @@ class Inbox:
     """Messages for somebody who waits for more than one.
 
     :ivar ended: whether the connection that they came by is lost
+    :ivar number: what `Link.leave` needs to have no more of them
     """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
+        self.number = 0
         self.ended = False
         self._messages: asyncio.Queue[Msg | CapabilityError] = asyncio.Queue()
 
@@ -209,6 +211,15 @@ class Link:
         """Publish, and wait for nothing."""
         await self._publish(self._usable(), subject, payload, reply, headers)
 
+    def answer(self, subject: str, payload: bytes, reply: str) -> None:
+        """Publish at once, and wait for nothing."""
+        try:
+            write(self._usable(), subject, payload, reply)
+        except errors.MaxPayloadError:
+            raise self.too_long() from None
+        except (errors.Error, OSError) as error:
+            raise self._cases.unavailable("the connection is lost") from error
+
     async def flush(self) -> None:
         """Return when the server has processed all that was sent before. The caller brings the deadline."""
         try:
@@ -258,13 +269,13 @@ class Link:
         """
         client = self._usable()
         inbox = Inbox(client.new_inbox())
-        number = await self.listen(inbox.subject, "", inbox.put)
+        inbox.number = await self.listen(inbox.subject, "", inbox.put)
         self._inboxes.add(inbox)
         try:
             yield inbox
         finally:
             with anyio.CancelScope(shield=True):
-                await self.leave([number], flush=flush)
+                await self.leave([inbox.number], flush=flush)
             self._inboxes.discard(inbox)
 
     def _usable(self) -> Client:
