@@ -112,6 +112,7 @@ GUESTS = {
     "handler-both": Guest("handler-both", "0.2.12", MESSAGING),
     "sink": Guest("sink", "0.2.12", MESSAGING),
     "sink-old": Guest("sink-old", "0.2.12", MESSAGING),
+    "answer-old": Guest("answer-old", "0.2.12", MESSAGING),
     "hostile": Guest("hostile", "0.2.12", HOSTILE),
     "hostilekv": Guest("hostile-kv", "0.2.12", HOSTILE),
     "hostilewasi": Guest("hostile", "0.2.12", HOSTILE),
