@@ -83,8 +83,9 @@ bench: $(STAMP)  ## measure, as ratios to a baseline of the same run; results in
 	done; \
 	if [ -n "$$missed" ]; then echo "below what is required:$$missed" >&2; exit 1; fi
 
-oracle: $(STAMP)  ## compare the example guests with what wash, the reference host, makes of them (optional)
+oracle: $(STAMP)  ## compare guests with what wash, the reference host, and wasmtime make of them (optional)
 	@$(BIN)/python tests/oracle/compare.py
+	@$(BIN)/python tests/oracle/wasi3.py
 
 WASI ?= wasm32-wasip3
 wasi-testsuite: $(STAMP)  ## run the programs of WebAssembly/wasi-testsuite, branch prod/testsuite-base, in DIR

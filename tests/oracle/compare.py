@@ -165,13 +165,17 @@ def wasmplex(folder: Path, case: Case) -> Iterator[int]:
 
 @contextmanager
 def running(
-    command: list[str | Path], folder: Path, environment: dict[str, str] | None, port: int
+    command: list[str | Path],
+    folder: Path,
+    environment: dict[str, str] | None,
+    port: int,
+    path: str = "/",
 ) -> Iterator[None]:
     """Run a program in a folder and wait until its guest answers; stop it at the end."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        if not is_served(port, process):
+        if not is_served(port, process, path):
             sys.exit(f"{Path(command[0]).name} does not serve the guest:\n{(folder / 'log').read_text()}")
         yield
     finally:
@@ -210,12 +214,12 @@ def ask(case: Case, host: AbstractContextManager[int]) -> list[Answer]:
         return [exchange(port, request) for request in case.requests]
 
 
-def is_served(port: int, process: subprocess.Popen[bytes]) -> bool:
+def is_served(port: int, process: subprocess.Popen[bytes], path: str) -> bool:
     """Wait until the guest itself answers: wash listens long before that, and says 404 with no body."""
     started = time.monotonic()
     while process.poll() is None and time.monotonic() - started < PATIENCE:
         try:
-            if exchange(port, Request("GET", "/"))[1]:
+            if exchange(port, Request("GET", path))[1]:
                 return True
         except OSError:
             pass
