@@ -76,6 +76,8 @@ SIGNATURES = {
     "wasmtime_error_new": "p(p)",
     "wasmtime_error_message": "v(p p)",
     "wasmtime_error_delete": "v(p)",
+    "wasmtime_func_call": "p(p p p p p p p)",
+    "wasm_trap_delete": "v(p)",
     "wasmtime_config_host_memory_creator_set": "v(p p)",
 }
 # Declared by the package with a result that the library does not give.

@@ -133,6 +133,11 @@ error_new: Final = _bind("wasmtime_error_new", P, c_char_p)
 error_message: Final = _bind("wasmtime_error_message", None, P, P)
 error_delete: Final = _bind("wasmtime_error_delete", None, P)
 
+# ---------------------------------------------------------------- core functions that take no time
+
+func_call: Final = _bind("wasmtime_func_call", P, P, P, P, P, P, P, P)
+trap_delete: Final = _bind("wasm_trap_delete", None, P)
+
 # ---------------------------------------------------------------- callbacks
 
 SYNC_PARAMETERS: Final = ("data", "ctx", "ty", "args", "nargs", "res", "nres")
