@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from wasmplex.plugin import BoundInterfaces, methods
+from wasmplex.plugin import methods
 
-from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.client import FutureIncomingResponse, Gate, OutgoingHandler
+from host_plugin_wasi.http.binding import Sender, bind_http
+from host_plugin_wasi.http.client import FutureIncomingResponse, OutgoingHandler
 from host_plugin_wasi.http.errors import code_of
 from host_plugin_wasi.http.fields import Fields
 from host_plugin_wasi.http.handler import ResponseOutparam
@@ -22,10 +20,11 @@ from host_plugin_wasi.http.messages import (
     RequestOptions,
 )
 from host_plugin_wasi.http.outgoing import OutgoingBody
-from host_plugin_wasi.http_settings import OutgoingSettings
 
 if TYPE_CHECKING:
-    from wasmplex.plugin import HostFunctions, ImportRequest, WorkloadContext
+    from contextlib import AbstractAsyncContextManager
+
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
 
 __all__ = ["bind"]
 
@@ -62,31 +61,9 @@ _TYPES: HostFunctions = {
 }
 
 
-class _Interfaces(BoundInterfaces):
-    """The interfaces of one workload. Each import of ``outgoing-handler`` has connections of its own."""
-
-    def __init__(self, allowed: AllowedHosts, gate: Gate, closing: AsyncExitStack) -> None:
-        self._allowed = allowed
-        self._gate = gate
-        self._closing = closing
-
-    def serve(self, request: ImportRequest) -> HostFunctions:
-        """Return the functions of an interface."""
-        if request.name != "outgoing-handler":
-            return _TYPES if request.name == "types" else {}
-        settings = request.settings if isinstance(request.settings, OutgoingSettings) else OutgoingSettings()
-        handler = OutgoingHandler(self._allowed, settings, self._gate.admit)
-        self._gate.handlers.append(handler)
-        self._closing.push_async_callback(handler.close)
-        return {"handle": handler.handle}
+_SENDER = Sender("outgoing-handler", "handle", OutgoingHandler)
 
 
-@asynccontextmanager
-async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
-    """Bind ``wasi:http`` for a workload; its connections are its own, and are closed with it.
-
-    :raises wasmplex.errors.ConfigError: if ``allowed_hosts`` has an entry that is not a host
-    """
-    allowed = AllowedHosts(workload.grants.allowed_hosts, workload.name)
-    async with AsyncExitStack() as closing:
-        yield _Interfaces(allowed, Gate.of(workload), closing)
+def bind(workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
+    """Bind ``wasi:http``; see `host_plugin_wasi.http.binding`."""
+    return bind_http(_TYPES, _SENDER, workload)

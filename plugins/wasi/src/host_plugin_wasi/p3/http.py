@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from wasmplex.plugin import BoundInterfaces, methods
+from wasmplex.plugin import methods
 
-from host_plugin_wasi.http.allowlist import AllowedHosts
-from host_plugin_wasi.http.client import Gate
-from host_plugin_wasi.http_settings import OutgoingSettings
+from host_plugin_wasi.http.binding import Sender, bind_http
 from host_plugin_wasi.p3.client import Client
 from host_plugin_wasi.p3.fields import Fields3
 from host_plugin_wasi.p3.messages import Options3, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
-    from wasmplex.plugin import HostFunctions, ImportRequest, WorkloadContext
+    from wasmplex.plugin import BoundInterfaces, HostFunctions, WorkloadContext
 
 __all__ = ["bind"]
 
@@ -49,31 +46,9 @@ _TYPES: HostFunctions = {
 }
 
 
-class _Interfaces(BoundInterfaces):
-    """The interfaces of one workload. Each import of ``client`` has connections of its own."""
-
-    def __init__(self, allowed: AllowedHosts, gate: Gate, closing: AsyncExitStack) -> None:
-        self._allowed = allowed
-        self._gate = gate
-        self._closing = closing
-
-    def serve(self, request: ImportRequest) -> HostFunctions:
-        """Return the functions of an interface."""
-        if request.name != "client":
-            return _TYPES if request.name == "types" else {}
-        settings = request.settings if isinstance(request.settings, OutgoingSettings) else OutgoingSettings()
-        client = Client(self._allowed, settings, self._gate.admit)
-        self._gate.handlers.append(client)
-        self._closing.push_async_callback(client.close)
-        return {"send": client.send}
+_SENDER = Sender("client", "send", Client)
 
 
-@asynccontextmanager
-async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
-    """Bind ``wasi:http`` for a workload; its connections are its own, and are closed with it.
-
-    :raises wasmplex.errors.ConfigError: if ``allowed_hosts`` has an entry that is not a host
-    """
-    allowed = AllowedHosts(workload.grants.allowed_hosts, workload.name)
-    async with AsyncExitStack() as closing:
-        yield _Interfaces(allowed, Gate.of(workload), closing)
+def bind(workload: WorkloadContext) -> AbstractAsyncContextManager[BoundInterfaces]:
+    """Bind ``wasi:http``; see `host_plugin_wasi.http.binding`."""
+    return bind_http(_TYPES, _SENDER, workload)
