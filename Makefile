@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-js demo-photos test test-all check bench faults oracle soak wasi-testsuite
+.PHONY: help setup demo demo-js demo-async demo-photos test test-all check bench faults oracle soak wasi-testsuite
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
