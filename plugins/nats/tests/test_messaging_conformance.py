@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,3 +24,18 @@ class TestNats(MessagingConformance):
     @pytest.fixture
     def settings(self, nats_server: NatsServer) -> Mapping[str, Any]:
         return {"url": nats_server.url}
+
+
+if "WASMPLEX_OLD_NATS" in os.environ:  # the path of an older server: 2.10, say
+
+    @pytest.fixture(scope="module")
+    def older_server() -> Iterator[NatsServer]:
+        server = NatsServer("s3cr3t", sync=None)
+        server._program = Path(os.environ["WASMPLEX_OLD_NATS"])
+        with server:
+            yield server
+
+    class TestOlderNats(TestNats):
+        @pytest.fixture
+        def settings(self, older_server: NatsServer) -> Mapping[str, Any]:
+            return {"url": older_server.url}
