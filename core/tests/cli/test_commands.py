@@ -13,6 +13,8 @@ import pytest
 from wasmplex.cli.root import root
 from wasmplex.component import read
 
+from .conftest import GUESTS
+
 Cli = Callable[..., Any]
 
 STORE = "wasi:keyvalue/store@0.2.0-draft"
@@ -159,6 +161,24 @@ def test_explain_of_a_backend_for_each_bucket(cli: Cli, home: Path, monkeypatch:
     assert "opened as   b" in said
     assert "backend sqlite for b" in said
     assert "hunter2" not in said
+
+
+def test_a_trigger_needs_a_bucket_that_has_a_backend(cli: Cli, home: Path) -> None:
+    (home / "watch.wasm").symlink_to(GUESTS / "kvwatch.wasm")
+    text = """
+        [workload.w]
+        component = "watch.wasm"
+        trigger.watch = { label = "watched", bucket = "inbox" }
+        default."wasi:keyvalue".backend = "memory"
+        import.watched.buckets = { inbox = "memory", other = "memory" }
+    """
+    (home / "host.toml").write_text(text)
+    assert "trigger watch calls wasi:keyvalue/watcher@0.2.0-draft, through watched" in ok(cli("check"))
+    (home / "host.toml").write_text(text.replace('bucket = "inbox"', 'bucket = "inbx"'))
+    ended = cli("check")
+    assert ended.code == 2
+    assert 'error: trigger.watch names "inbx", which has no backend' in ended.err
+    assert "did you mean 'inbox'?" in ended.err
 
 
 def test_explain_of_what_nobody_imports(cli: Cli) -> None:

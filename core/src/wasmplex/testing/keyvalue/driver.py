@@ -91,8 +91,14 @@ class ContractDriver(KeyValueDriver):
         return GuardedStore(self.backend, settings, scope, _refused)
 
 
+_BATCHES = frozenset({"get-many", "set-many", "delete-many"})
+
+
 def _refused(operation: str, error: KeyValueError) -> Refused:
-    return Refused(error.case, f"{operation}: {error}")
+    text = f"{operation}: {error}"
+    if error.case == "timeout" and operation in _BATCHES:
+        text += f"; override {operation.replace('-', '_')}: by default it does one item after the other"
+    return Refused(error.case, text)
 
 
 class Bench(kit.Bench[KeyValueDriver]):
