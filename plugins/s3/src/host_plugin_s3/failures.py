@@ -31,6 +31,8 @@ Failure = (BaseError, OSError)
 
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_ELSEWHERE = "redirect without LOCATION"
+"""In the library's text where a server says 301 and not where else, as Amazon does for another region."""
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
@@ -52,6 +54,8 @@ class Answer(NamedTuple):
 def answer(error: BaseException) -> Answer:
     """Return what the library's text of an error tells of the answer."""
     text = str(error)
+    if _ELSEWHERE in text:
+        return Answer(301, "PermanentRedirect")
     status, code = _STATUS.search(text), _CODE.search(text)
     return Answer(int(status[1]) if status else 0, code[1] if code else "")
 

@@ -64,14 +64,16 @@ async def _asked(request: Awaitable[T]) -> T:
 class S3Backend(BlobStoreBackend):
     """One open store."""
 
-    def __init__(self, settings: S3Settings, context: OpenContext, features: frozenset[str]) -> None:
+    def __init__(
+        self, settings: S3Settings, context: OpenContext, features: frozenset[str], objects: S3Store
+    ) -> None:
         self.features = features
         self.settings = settings
         self.timeout = settings.timeout
         self._left = Left(settings, context.base)
         self._lease: Lease | None = None
         self._aborting: asyncio.Task[None] | None = None
-        self._store: S3Store | None = store(settings, context.base, lambda: context.settings_now(settings))
+        self._store: S3Store | None = objects
 
     def __repr__(self) -> str:
         return f"s3: {address(self.settings)}, bucket {self.settings.bucket}"
@@ -79,7 +81,11 @@ class S3Backend(BlobStoreBackend):
     @classmethod
     async def open(cls, settings: S3Settings, context: OpenContext, features: frozenset[str]) -> S3Backend:
         """Look whether the bucket is there."""
-        backend = cls(settings, context, features)
+        # In a thread, for it reads certificates.
+        objects = await anyio.to_thread.run_sync(
+            store, settings, context.base, lambda: context.settings_now(settings)
+        )
+        backend = cls(settings, context, features, objects)
         try:
             async with asyncio.timeout(2 * settings.timeout):
                 await backend._look()
