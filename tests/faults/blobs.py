@@ -18,7 +18,7 @@ from wasmplex.capabilities.blobstore import PIECE, BlobStoreBackend, Container, 
 from wasmplex.plugin import OpenContext
 from wasmplex.plugins import Registry
 
-__all__ = ["Kills", "content", "opened"]
+__all__ = ["Kills", "content", "opened", "read"]
 
 NAMES = ("a", "b/../c", "d" * 300)
 """One writer each."""

@@ -2,7 +2,7 @@
 
 A host that begins to upload in parts puts an object under ``<prefix>/!hosts``, renews it while it uploads,
 and deletes it when it closes the store. One that was not renewed for a while is of a host that is gone; and
-so is one of a process of this machine that there is no more.
+so is one of a process of this machine that there is no more, or of this process if the store is closed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ __all__ = ["Lease", "folder", "is_dead", "leases"]
 RENEWED = 30.0
 """Seconds after which a lease is renewed."""
 LIFETIME = timedelta(seconds=120)
+_OPEN: set[str] = set()
+"""The names of the leases of this process that are not closed."""
 
 
 def _read(path: str) -> str:
@@ -63,6 +65,8 @@ def is_dead(name: str, renewed: datetime, now: datetime) -> bool:
         return True
     match name.split("-"):
         case [machine, process, begun, _] if machine == _machine() and process.isdigit() and begun:
+            if int(process) == os.getpid():  # it may have been closed while the server was away
+                return name not in _OPEN
             return _begun(int(process)) != begun
     return False
 
@@ -85,6 +89,7 @@ class Lease:
         process = os.getpid()
         self.name = f"{_machine()}-{process}-{_begun(process)}-{secrets.token_hex(6)}"
         self._key = f"{folder(prefix)}/{self.name}"
+        _OPEN.add(self.name)
         self._uploads = 0
         self._renewed = -RENEWED
         self._renewing: asyncio.Task[None] | None = None
@@ -113,6 +118,7 @@ class Lease:
 
     async def close(self, store: S3Store) -> None:
         """Be known no longer."""
+        _OPEN.discard(self.name)
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])

@@ -12,6 +12,7 @@ import anyio
 import obstore
 from obstore.store import S3Store
 from wasmplex.capabilities.blobstore import (
+    PIECE,
     BlobStoreBackend,
     Container,
     ContainerAlreadyExists,
@@ -34,7 +35,7 @@ from host_plugin_s3.failures import Failure, NoServer, answer, failed, opening_f
 from host_plugin_s3.keys import NAME, Keys
 from host_plugin_s3.leases import Lease, folder
 from host_plugin_s3.sweeping import Left
-from host_plugin_s3.transfers import CHUNK, ObjectReader, ObjectWriter
+from host_plugin_s3.transfers import ObjectReader, ObjectWriter
 
 __all__ = ["S3Backend"]
 
@@ -288,7 +289,7 @@ class Prefix(Container):
             await self.object_info(name)
             return ObjectReader(0, None)
         start, end = found.range
-        stream: AsyncIterator[Any] = aiter(found.stream(min_chunk_size=CHUNK))
+        stream: AsyncIterator[Any] = aiter(found.stream(min_chunk_size=PIECE))
         return ObjectReader(end - start, stream)
 
     async def write_object(self, name: str) -> ObjectWriter:

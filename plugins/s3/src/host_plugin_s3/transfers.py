@@ -11,15 +11,13 @@ import anyio
 import obstore
 from obstore.store import S3Store
 from wasmplex.capabilities.blobstore import PIECE, Other, Reader, StoreUnavailable, Writer
-from wasmplex.plugin import channel
+from wasmplex.plugin import StreamClosed, channel
 
 from host_plugin_s3.failures import Failure, failed
 from host_plugin_s3.leases import Lease
 
-__all__ = ["CHUNK", "ObjectReader", "ObjectWriter"]
+__all__ = ["ObjectReader", "ObjectWriter"]
 
-CHUNK = 2 * PIECE
-"""Bytes that the library is asked for at a time: each time it comes from a thread of its own."""
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
@@ -28,13 +26,14 @@ _ABORTING = 5.0
 class ObjectReader(Reader):
     """A part of an object that is being read, with one request.
 
-    :param stream: the library's, in chunks of `CHUNK` and a little more; one comes while another one is taken
+    Pieces are whole although the library's chunks have any length: each piece is a step of the guest.
+
+    :param stream: the library's
     """
 
     def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
         self.length = self._left = length
         self._stream = stream
-        self._coming: asyncio.Future[Any] | None = None
         self._held: deque[memoryview] = deque()
         self._size = 0
 
@@ -47,8 +46,6 @@ class ObjectReader(Reader):
             self._size += len(chunk)
         self._size -= wanted
         self._left -= wanted
-        if self._left > self._size and self._size < PIECE and self._coming is None:
-            self._ask()
         return b"".join(self._taken(wanted))
 
     def _taken(self, count: int) -> Iterator[memoryview]:
@@ -59,18 +56,11 @@ class ObjectReader(Reader):
             yield chunk[:count]
             count -= min(count, len(chunk))
 
-    def _ask(self) -> asyncio.Future[Any]:
+    async def _next(self) -> Any:
         if self._stream is None:
             raise StoreUnavailable("the reader is closed")
-        self._coming = asyncio.ensure_future(anext(self._stream))
-        return self._coming
-
-    async def _next(self) -> Any:
-        coming = self._coming or self._ask()
-        await asyncio.wait([coming])
-        self._coming = None
         try:
-            return coming.result()
+            return await anext(self._stream)
         except StopAsyncIteration:
             raise StoreUnavailable("the object was cut short") from None
         except Failure as error:
@@ -80,9 +70,6 @@ class ObjectReader(Reader):
         """See `Reader.close`."""
         self._stream = None  # with the stream, its connection goes
         self._held.clear()
-        coming, self._coming = self._coming, None
-        if coming is not None and not coming.cancel() and not coming.cancelled():
-            coming.exception()  # asyncio prints the exceptions that nobody has looked at
 
 
 class _Aborted(Exception):
@@ -128,7 +115,10 @@ class ObjectWriter(Writer):
         self._size += len(data)
         if self._size > self._part_size:
             self._leased = True
-            await self._lease.hold(self._store)
+            try:
+                await self._lease.hold(self._store)
+            except Failure as error:
+                raise failed(error) from error
             self._upload = self._begin(self._parts(), in_parts=True)
 
     async def commit(self) -> None:
@@ -181,6 +171,8 @@ class ObjectWriter(Writer):
         finally:
             if not sending.done():
                 sending.cancel()
+        if sending.done() and not sending.cancelled() and isinstance(sending.exception(), StreamClosed):
+            await asyncio.wait([upload])  # it takes no more, and says why in a moment
         if upload.done():
             _look(upload)
             raise Other("the upload ended before its end")
