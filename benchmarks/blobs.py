@@ -256,7 +256,7 @@ async def main() -> int:
                 for name, size in sizes.items():
                     if backend == "disk" and size < QUICK:
                         continue
-                    runs = 3 if size >= QUICK else 5
+                    runs = 5
                     row = await measure(host, backend, library, size, runs)
                     found[f"{backend} {name}"] = row
                     print(
