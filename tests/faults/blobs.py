@@ -102,6 +102,7 @@ class Kills:
     number: int = 0
     possible: dict[str, set[int]] = field(default_factory=dict)
     acknowledged: int = 0
+    killed: int = 0
 
     async def create(self) -> None:
         """Make the container that is written to."""
@@ -110,7 +111,8 @@ class Kills:
         await store.close()
 
     def kill(self, longest: float) -> None:
-        """Start a host, and kill it up to so many seconds after its first write."""
+        """Start a host, and kill it up to so many seconds after its first write has begun, or has ended."""
+        self.killed += 1
         arguments = [
             self.backend,
             json.dumps(self.settings),
@@ -123,6 +125,8 @@ class Kills:
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as host:
             assert host.stdout is not None
             lines = [host.stdout.readline()]
+            while self.killed % 2 and lines[-1] and b'"done"' not in lines[-1]:
+                lines.append(host.stdout.readline())
             time.sleep(self.random.uniform(0, longest))
             host.kill()
             lines += host.stdout.readlines()
