@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasmplex.blocking import Threads
 from wasmplex.cli.logs import say
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ class Changes:
     async def wait(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever something has, until cancelled."""
         import anyio
+
+        from wasmplex.blocking import Threads  # late: asyncio comes with it, and `--help` needs none
 
         threads = Threads("changes", 1)
         while True:
