@@ -100,7 +100,7 @@ def test_check_in_json(cli: Cli, home: Path) -> None:
     assert workload["triggers"] == []
 
 
-def test_check_tells_problems_in_json_too(cli: Cli, home: Path) -> None:
+def test_check_tells_problems_in_json_and_nowhere_else(cli: Cli, home: Path) -> None:
     (home / "host.toml").write_text("[host]\nnmae = 1\n[engin]\n")
     ended = cli("check", "--json")
     said = json.loads(ended.out)
@@ -112,7 +112,7 @@ def test_check_tells_problems_in_json_too(cli: Cli, home: Path) -> None:
         "why": "",
         "fix": "did you mean 'name'?",
     }
-    assert 'error: unknown key "nmae"' in ended.err
+    assert ended.err == ""
 
 
 def test_a_trigger_is_shown(cli: Cli, home: Path) -> None:

@@ -16,6 +16,7 @@ from wasmplex.cli.options import as_json, config_argument, proposals, registry, 
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_folded, echo_json, echo_table
 from wasmplex.errors import BackendError, WasmplexError
+from wasmplex.redaction import KNOWN
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
@@ -45,7 +46,7 @@ def command(
     connect: bool,
     wasm_proposals: tuple[str, ...],
     as_json: bool,
-) -> None:
+) -> int:
     """Check a configuration and show who serves each import.
 
     CONFIG is a configuration file, or a directory with a host.toml in it; by default the current one. A
@@ -57,13 +58,15 @@ def command(
         chosen = proposals(wasm_proposals)
         assembly = in_event_loop(_check, ctx, config, chosen, connect)
     except WasmplexError as error:
-        if as_json:
-            echo_json({"ok": False, "problems": [_problem(d) for d in error.diagnostics]})
-        raise
+        if not as_json:
+            raise
+        echo_json({"ok": False, "problems": [_problem(KNOWN.diagnostic(d)) for d in error.diagnostics]})
+        return error.exit_code
     if as_json:
         echo_json(_as_dict(assembly))
     else:
         _echo(assembly)
+    return 0
 
 
 async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool) -> Assembly:
