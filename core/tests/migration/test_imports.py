@@ -94,7 +94,24 @@ def test_a_component_that_is_there_has_no_more_than_it_needs(tmp_path: Path) -> 
     imported = workload(tmp_path, lambda _: shape, hostInterfaces=entries)
     assert made(imported)["shop"]["import"] == {"cache": {"backend": "memory"}}
     assert not {"default", "trigger"} & made(imported)["shop"].keys()
-    assert sum("is left out" in note for note in imported.notes) == 3
+    (said,) = [note for note in imported.notes if "left out" in note]
+    assert said == (
+        "api.wasm does not import wasi:keyvalue, other, wasi:blobstore: their entries are left out; "
+        "it imports cache, store"
+    )
+
+
+def test_a_component_that_fits_no_entry_is_doubted_once(tmp_path: Path) -> None:
+    kv = {"namespace": "wasi", "package": "keyvalue", "interfaces": ["store"]}
+    first = kv | {"name": "first", "secretFrom": [{"name": "creds"}]}
+    shape = read((GUESTS / "kv.wasm").read_bytes())
+    imported = workload(tmp_path, lambda _: shape, hostInterfaces=[first, kv | {"name": "second"}])
+    assert not any("Secret" in note for note in imported.notes)
+    (said,) = [note for note in imported.notes if "left out" in note]
+    assert said == (
+        "api.wasm does not import first, second: their entries are left out; it imports cache, store. "
+        "Is it the right file?"
+    )
 
 
 def test_what_has_no_counterpart_is_said(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from wasmplex.migration.drafts import Imported, WorkloadDraft
 from wasmplex.migration.secrets import without_credentials
 from wasmplex.migration.shapes import exports_of, imports_of, labels_of
 
-__all__ = ["Entry", "add_entry"]
+__all__ = ["Entry", "add_entry", "is_binding", "is_needed"]
 
 _HTTP = "wasi:http"
 _HANDLERS = ("incoming-handler", "handler")
@@ -39,25 +39,45 @@ class Entry(NamedTuple):
 
 
 def add_entry(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result: Imported) -> None:
-    """Add what an entry becomes.
+    """Add what an entry that is needed becomes.
 
     :param shape: the component's, if it is there: what it does not need is left out
     """
-    kind = entry.package.partition(":")[2]
+    kind = _kind(entry)
     if entry.package == _HTTP:
-        _add_http(entry, draft, shape, result)
+        _add_http(entry, draft, result)
     elif kind not in _BACKED:
         _add_plain(entry, result)
-    elif entry.package == _MESSAGING and "handler" in entry.interfaces:
+    elif _is_handler(entry):
         _add_handler(entry, draft, shape, result)
     else:
-        _add_binding(entry, draft, shape, result)
+        _add_binding(entry, draft, result)
 
 
-def _add_http(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result: Imported) -> None:
-    handles = any(name in entry.interfaces for name in _HANDLERS)
-    if not handles or not _exports(shape, *(f"{_HTTP}/{name}" for name in _HANDLERS)):
-        return
+def is_needed(entry: Entry, shape: Shape | None) -> bool:
+    """Say whether a component needs an entry, whatever its configuration; one that is not there may."""
+    if entry.package == _HTTP:
+        handles = any(name in entry.interfaces for name in _HANDLERS)
+        return handles and _exports(shape, *(f"{_HTTP}/{name}" for name in _HANDLERS))
+    if _is_handler(entry):
+        return _exports(shape, f"{_MESSAGING}/handler")
+    return not is_binding(entry) or shape is None or _is_imported(entry, shape)
+
+
+def is_binding(entry: Entry) -> bool:
+    """Say whether an entry becomes the binding of an import."""
+    return _kind(entry) in _BACKED and not _is_handler(entry)
+
+
+def _kind(entry: Entry) -> str:
+    return entry.package.partition(":")[2]
+
+
+def _is_handler(entry: Entry) -> bool:
+    return entry.package == _MESSAGING and "handler" in entry.interfaces
+
+
+def _add_http(entry: Entry, draft: WorkloadDraft, result: Imported) -> None:
     names = [str(entry.config.get("host", "")), *str(entry.config.get("host-aliases", "")).split(",")]
     hosts = [host for name in names if (host := name.strip().partition(":")[0])]
     draft.triggers.setdefault("http", []).extend([{"host": host} for host in hosts] or [{}])
@@ -73,8 +93,6 @@ def _add_plain(entry: Entry, result: Imported) -> None:
 
 def _add_handler(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result: Imported) -> None:
     """Add a trigger, and a binding if the component imports the package as well."""
-    if not _exports(shape, f"{_MESSAGING}/handler"):
-        return
     table: dict[str, Any] = {
         ours: entry.config[theirs] for theirs, ours in _HANDLING.items() if theirs in entry.config
     }
@@ -97,11 +115,7 @@ def _add_handler(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result
     draft.triggers.setdefault("messaging", []).append(table)
 
 
-def _add_binding(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result: Imported) -> None:
-    if shape is not None and not _is_imported(entry, shape):
-        what = f"the label {entry.name}" if entry.name else entry.package
-        result.note(f"{draft.component} does not import {what}: its entry is left out")
-        return
+def _add_binding(entry: Entry, draft: WorkloadDraft, result: Imported) -> None:
     path, values = _binding(entry, draft, result)
     if path in draft.tables:
         result.note(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from wasmplex.component.shape import Shape
 from wasmplex.config.document import Document
 from wasmplex.config.model import EnvRef
 from wasmplex.errors import ConfigError
 from wasmplex.migration.drafts import FRESH, Imported, WorkloadDraft, workload_name
-from wasmplex.migration.entries import Entry, add_entry
+from wasmplex.migration.entries import Entry, add_entry, is_binding, is_needed
 from wasmplex.migration.manifests import Manifest, parsed, unknown
 from wasmplex.migration.secrets import variable, without_credentials
-from wasmplex.migration.shapes import Look
+from wasmplex.migration.shapes import Look, imports_of, labels_of
 
 __all__ = ["imported", "is_manifest"]
 
@@ -176,21 +177,32 @@ class _Reading:
             draft.keys["env"] = without_credentials(env, draft.name, self.result)
         if dirs := self._dirs(component):
             draft.keys["dirs"] = dirs
-        shape = self.look(file)
         config = dict(resources.config)
-        for interface in self.spec.host_interfaces:
-            entry = Entry(
-                f"{interface.namespace}:{interface.package}", interface.interfaces, interface.version,
-                interface.name, {**config, **self._values(interface, draft.name)} if _is_messaging(interface)
-                else self._values(interface, draft.name),
-            )  # fmt: skip
-            add_entry(entry, draft, shape, self.result)
+        self._entries(draft, self.look(file), config)
         rest = [key for key in config if not any(map(_is_messaging, self.spec.host_interfaces))]
         if rest:
             self.result.note(
                 f"the config of {component.name} ({', '.join(rest)}) was read by wasi:config, which is not "
                 "served here: give the component what it needs as env"
             )
+
+    def _entries(self, draft: WorkloadDraft, shape: Shape | None, config: dict[str, Any]) -> None:
+        """Add what the component needs of ``hostInterfaces``; of the rest, not even Secrets are spoken of."""
+        left_out: list[str] = []
+        fitting = False
+        for interface in self.spec.host_interfaces:
+            entry = Entry(
+                f"{interface.namespace}:{interface.package}", interface.interfaces, interface.version,
+                interface.name, config if _is_messaging(interface) else {},
+            )  # fmt: skip
+            if is_needed(entry, shape):
+                fitting = fitting or is_binding(entry)
+                values = {**entry.config, **self._values(interface, draft.name)}
+                add_entry(entry._replace(config=values), draft, shape, self.result)
+            elif is_binding(entry):
+                left_out.append(entry.name or entry.package)
+        if left_out and shape is not None:
+            self.result.note(_left_out(draft.component, shape, left_out, fitting=fitting))
 
     def _file(self, component: _Component) -> str:
         image = component.image
@@ -244,6 +256,15 @@ class _Reading:
             if mount.read_only:
                 self.result.note(f"{mount.mount_path} is read-only there; a directory here can be written to")
         return found
+
+
+def _left_out(file: str, shape: Shape, names: Sequence[str], *, fitting: bool) -> str:
+    """Return what to say of entries that a component does not import."""
+    imports = sorted(labels_of(shape)) or sorted({name.partition("/")[0] for name in imports_of(shape)})
+    has = f"; it imports {', '.join(imports)}" if imports else ""
+    entries = "its entry is" if len(names) == 1 else "their entries are"
+    ask = "" if fitting else ". Is it the right file?"
+    return f"{file} does not import {', '.join(names)}: {entries} left out{has}{ask}"
 
 
 def _is_messaging(interface: _Interface) -> bool:
