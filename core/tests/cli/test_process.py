@@ -289,6 +289,7 @@ def test_an_address_in_use_is_said_before_anything_is_compiled(
     assert ended.code == 2
     assert ended.err.startswith(f"error: cannot listen on {address}\n")
     assert "address already in use" in ended.err
+    assert "  at: host.toml:3 (http.listen)\n" in ended.err
     assert not (home / "compiling").exists()
 
 

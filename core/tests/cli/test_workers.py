@@ -259,7 +259,8 @@ def test_a_port_in_use_is_said_once(hello: Path, process: Cli) -> None:
         ended = process("run", "--workers", "3", "--listen", address)
     assert ended.code == 2
     assert ended.err.count("error:") == 1
-    assert f"cannot listen on {address}" in ended.err
+    assert f"cannot listen on {address}\n  at: --listen\n" in ended.err
+    assert "  try: stop what listens there, or --listen 127.0.0.1:0\n" in ended.err
     assert "is process" not in ended.err
 
 

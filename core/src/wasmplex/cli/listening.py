@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from wasmplex.errors import FailureError, UsageError
+from wasmplex.cli.hostfile import is_component
+from wasmplex.errors import Diagnostic, FailureError, UsageError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
+    from wasmplex.config import HostConfig
+    from wasmplex.plugins.triggers import Trigger
 
 __all__ = ["ADMIN", "Addresses", "Taken"]
 
@@ -62,7 +67,7 @@ class Addresses:
                 address = trigger.address(settings)
                 if name in self.taken and self.taken[name].address == address:
                     found[name] = self.taken[name]
-                elif (sockets := await trigger.share(settings)) is not None:
+                elif (sockets := await _shared(trigger, settings, assembly.config)) is not None:
                     found[name] = Taken(address, sockets)
             await self._take_admin(assembly, found)
         except FailureError as error:
@@ -92,6 +97,35 @@ class Addresses:
     def drop(self, taken: Mapping[str, Taken]) -> None:
         """Close what was opened in vain."""
         _close(taken, but=self.taken)
+
+
+async def _shared(trigger: Trigger, settings: Any, config: HostConfig) -> Sequence[socket.socket] | None:
+    try:
+        return await trigger.share(settings)
+    except FailureError as error:
+        raise FailureError([_placed(d, config) for d in error.diagnostics]) from error
+
+
+def _placed(diagnostic: Diagnostic, config: HostConfig) -> Diagnostic:
+    """Say of an address where it was written: by an option, or in which line. It may be in no file at all."""
+    found = _SETTING.fullmatch(diagnostic.where)
+    table = None if found is None else config.triggers.get(found["table"])
+    place = None if found is None or table is None else table.locations.get((found["key"],))
+    if place is None:
+        return diagnostic
+    if place.line and not is_component(config.path):
+        return replace(diagnostic, where=str(place))
+    where = diagnostic.where if place.line else place.path
+    return replace(diagnostic, where=where, fix=_WRITTEN.sub(_as_option, diagnostic.fix))
+
+
+_SETTING = re.compile(r"\[(?P<table>[^]]+)\] (?P<key>\w+)")
+_WRITTEN = re.compile(r'(?P<set>set )?\[http\] listen = "(?P<host>.*):(?P<port>\d+)"')
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """Return what to type instead of a line of a file: any free port in the place of one that is taken."""
+    return f"--listen {found['host']}:{0 if found['set'] else found['port']}"
 
 
 def _close(taken: Mapping[str, Taken], *, but: Mapping[str, Taken]) -> None:
