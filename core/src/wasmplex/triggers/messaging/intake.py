@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from wasmplex.capabilities.errors import CapabilityError
@@ -180,6 +181,7 @@ class Intake:
                     logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
                 finally:
                     del self._out[delivery]
+                await anyio.lowlevel.checkpoint()  # requests have their turn between messages
 
     def _typed(self, operation: str, error: Exception) -> CapabilityError:
         return typed(CASES, operation, error, self._plugin)
