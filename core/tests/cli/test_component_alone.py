@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import guests
 import pytest
+from wasmtime import wat2wasm
 
 Cli = Callable[..., Any]
 Run = Callable[..., Any]
@@ -83,6 +85,46 @@ def test_what_nothing_would_call_is_not_run(cli: Cli, alone: Path) -> None:
         "  because: no trigger calls what it exports: run\n"
         "  try: wasmplex invoke kv.wasm kv run\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("guest", "trigger", "told", "once"),
+    [
+        ("command", "cron", '{ schedule = "0 3 * * *" }', "wasmplex invoke command.wasm command run"),
+        ("handler", "messaging", '{ subjects = ["orders.>"], backend = "memory" }', ""),
+        ("kvwatch", "watch", '{ bucket = "orders" }', "wasmplex invoke kvwatch.wasm kvwatch write"),
+    ],
+)
+def test_a_trigger_that_has_to_be_told_more_is_named_and_drafted(
+    cli: Cli, alone: Path, guest: str, trigger: str, told: str, once: str
+) -> None:
+    (alone / f"{guest}.wasm").write_bytes(guests.component(guest))
+    ended = cli("run", f"{guest}.wasm")
+    assert ended.code == 2
+    assert f"  because: trigger.{trigger} calls " in ended.err
+    assert f"wasmplex new host {guest}.wasm, then uncomment trigger.{trigger} " in ended.err
+    assert once in ended.err
+    assert "uncommented there. Next:\n" in cli("new", "host", f"{guest}.wasm").out
+    line = f"trigger.{trigger} = {told}"
+    written = (alone / "host.toml").read_text()
+    assert f"\n# {line}\n" in written
+    assert f"  try: {line} in [workload.{guest}]\n" in cli("run").err
+    (alone / "host.toml").write_text(written.replace("# trigger", "trigger"))
+    checked = cli("check")
+    assert (checked.code, checked.err) == (0, "")
+    assert f"trigger {trigger} calls " in checked.out
+
+
+def test_an_import_that_nobody_serves_comes_before_triggers(cli: Cli, alone: Path) -> None:
+    text = '(component (import "acme:geo/lookup" (instance (export "f" (func)))))'
+    (alone / "uns.wasm").write_bytes(bytes(wat2wasm(text)))
+    said = "nobody serves the import acme:geo/lookup: no plugin offers acme:geo"
+    assert cli("run", "uns.wasm").err.startswith(f"error: {said}\n")
+    made = cli("new", "host", "uns.wasm")
+    assert (made.code, made.err.splitlines()[0].startswith(f"note: {said}; install a plugin")) == (0, True)
+    assert cli("run").err.startswith(f"error: {said}\n")
+    (alone / "none.wasm").write_bytes(bytes(wat2wasm("(component)")))
+    assert "  because: it exports nothing\n" in cli("run", "none.wasm").err
 
 
 @pytest.mark.parametrize("name", ["1 2.wasm", "-_.wasm", "Ä.wasm", f"{'n' * 90}.wasm", "kv"])

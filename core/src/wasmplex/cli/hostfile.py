@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wasmplex.cli.files import read_component
 from wasmplex.cli.logs import say
-from wasmplex.errors import UsageError
+from wasmplex.cli.uncalled import component_uncalled
 
 if TYPE_CHECKING:
     from wasmplex.config import HostConfig
     from wasmplex.plugins.registry import Registry
     from wasmplex.routing.drafting import Draft
 
-__all__ = ["draft_for", "is_component", "load_host"]
+__all__ = ["draft_for", "is_component", "load_host", "require_served"]
 
 _MAGIC = b"\0asm"
 
@@ -31,9 +32,10 @@ def load_host(host: Path, registry: Registry, *, tell: bool = True, serve: bool 
     if not is_component(host):
         return load(host)
     drafted = draft_for(host, host.name, registry)
-    if serve and not drafted.triggers:
-        raise _never_called(host, drafted)
     config = loads(drafted.text, host, name=f"the configuration made for {host.name}")
+    if serve and not drafted.triggers:
+        require_served(drafted, config, registry)
+        raise component_uncalled(host, drafted.workload, drafted.shape, drafted.others)
     if tell:
         _tell(host, drafted)
     return config
@@ -71,15 +73,16 @@ def draft_for(path: Path, component: str, registry: Registry) -> Draft:
     return draft(shape, component, registry)
 
 
-def _never_called(host: Path, drafted: Draft) -> UsageError:
-    function = next((name for name in drafted.exports if "/" not in name), None)
-    return UsageError(
-        f"nothing would ever call {host}",
-        why=f"no trigger calls what it exports: {', '.join(drafted.exports) or 'nothing'}",
-        fix=f"wasmplex invoke {host} {drafted.workload} {function}"
-        if function
-        else f"wasmplex new host {host}",
-    )
+def require_served(drafted: Draft, config: HostConfig, registry: Registry) -> None:
+    """Have it said what a component imports that no configuration of it will have served.
+
+    :param config: the drafted one, read
+    :raises RoutingError: with all of it
+    """
+    from wasmplex.routing import plan
+
+    for workload in config.workloads.values():
+        plan(workload, drafted.shape, registry, os.environ, base=config.base)
 
 
 def _tell(host: Path, drafted: Draft) -> None:

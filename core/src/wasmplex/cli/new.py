@@ -9,15 +9,21 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wasmplex.cli.command import Command, Group
 from wasmplex.cli.files import write_file
-from wasmplex.cli.hostfile import draft_for
+from wasmplex.cli.hostfile import draft_for, require_served
+from wasmplex.cli.logs import say
 from wasmplex.cli.options import registry
 from wasmplex.cli.output import echo
-from wasmplex.errors import UsageError
+from wasmplex.errors import UsageError, WasmplexError
+
+if TYPE_CHECKING:
+    from wasmplex.plugins.registry import Registry
+    from wasmplex.routing.drafting import Draft
 
 __all__ = ["command"]
 
@@ -102,10 +108,28 @@ def host_command(ctx: click.Context, component: Path, into: Path) -> None:
         raise UsageError(f"{target} exists already", fix="choose another --into")
     drafted = draft_for(component, os.path.relpath(component, into), registry(ctx))
     write_file(target, drafted.text.encode())
-    echo(f"made {target}. Next:")
+    _say_unserved(drafted, target, registry(ctx))
+    echo(f"made {target}{_waiting(drafted)}. Next:")
     shown = shlex.quote(str(target))
-    for verb in ("check", *(["run"] if drafted.triggers else ())):
+    for verb in ("check", *(["run"] if drafted.triggers or drafted.others else ())):
         echo(f"  wasmplex {verb} {shown}")
+
+
+def _say_unserved(drafted: Draft, target: Path, registry: Registry) -> None:
+    """Say what the component imports that the file cannot have served, as `check` will."""
+    from wasmplex.config import loads
+
+    try:
+        require_served(drafted, loads(drafted.text, target, name=str(target)), registry)
+    except WasmplexError as error:
+        for problem in error.diagnostics:
+            say(f"note: {'; '.join(filter(None, (problem.what, problem.fix)))}")
+
+
+def _waiting(drafted: Draft) -> str:
+    """Say which trigger has to be filled in, if nothing calls the component otherwise."""
+    names = " or ".join(f"trigger.{caller.trigger}" for caller in drafted.others)
+    return f"; nothing calls it until {names} is uncommented there" if names and not drafted.triggers else ""
 
 
 def _check(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from wasmplex.cli.uncalled import workloads_uncalled
 from wasmplex.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,24 +64,16 @@ class Setup:
         config = await anyio.to_thread.run_sync(self.load, abandon_on_cancel=True)
         if first:
             self.set_up_log(config)
-        _require_workloads(config)
+        if not config.workloads:
+            raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
         if self.changes is not None:
             self.changes.look_at(config)
         registry = self.registry()
         assembly = await assemble(config, registry, os.environ, wasm_proposals=self.wasm_proposals)
+        if not any(workload.triggers for workload in config.workloads.values()):
+            raise workloads_uncalled(assembly, registry)
         return Planned(self._part(assembly), registry)
 
     def _part(self, assembly: Assembly) -> Assembly:
         """Return what is planned with this process's part of what is for all together."""
         return replace(assembly, memory=max(1, assembly.memory // self.workers))
-
-
-def _require_workloads(config: HostConfig) -> None:
-    if not config.workloads:
-        raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
-    if not any(workload.triggers for workload in config.workloads.values()):
-        raise UsageError(
-            "no workload has a trigger, so nothing would ever happen",
-            where=str(config.path),
-            fix='trigger.http = { path = "/" }',
-        )

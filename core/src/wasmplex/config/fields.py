@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from wasmplex.config.document import assignment, show
+from wasmplex.config.document import assignment
 from wasmplex.config.model import KeyPath
 from wasmplex.redaction import is_secret_type
 
@@ -60,7 +61,7 @@ def example(model: type[BaseModel], path: KeyPath, file: str) -> str:
     """Return a line that sets the key at `path` in `file`: the field's own example, or one by its type."""
     for field in fields_at(model, path):
         is_text = any(part in (str, Path) or is_secret_type(part) for part in parts_of(field.annotation))
-        value = show(field.examples[0]) if field.examples else '"..."' if is_text else "..."
+        value = json.dumps(field.examples[0]) if field.examples else '"..."' if is_text else "..."
         return assignment(str(path[-1]), value, file)
     return ""
 

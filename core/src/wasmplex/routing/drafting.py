@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wasmplex.component.shape import Import, InstanceType, Shape
 from wasmplex.config.document import assignment, header, quoted, table_lines
 from wasmplex.errors import PluginError
 from wasmplex.plugins.contracts import InterfaceProvider
-from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
+from wasmplex.routing.callers import Caller, callers
 from wasmplex.routing.lookalikes import lookalikes, some_backend
 from wasmplex.routing.matching import has_functions, interface_of
 from wasmplex.routing.resources import takes_only_resources
@@ -31,14 +31,16 @@ class Draft:
     :ivar text: of a ``host.toml``
     :ivar backends: the backend that each import has in it, by label, or by package without one
     :ivar triggers: the triggers that it has
-    :ivar exports: the names of what the component exports
+    :ivar others: those that need settings before they can call the component, for `text` has them commented
+    :ivar shape: the component's
     """
 
     workload: str
     text: str
     backends: dict[str, str]
     triggers: tuple[str, ...]
-    exports: tuple[str, ...]
+    others: tuple[Caller, ...]
+    shape: Shape = field(repr=False)
 
 
 def draft(shape: Shape, component: str, registry: Registry) -> Draft:
@@ -50,10 +52,11 @@ def draft(shape: Shape, component: str, registry: Registry) -> Draft:
     :param component: its path, relative to the configuration
     """
     name = _workload_name(component)
-    triggers, others = _triggers(shape, registry)
+    found = callers(shape, registry)
+    triggers = [caller.trigger for caller in found if not caller.needs]
+    others = [caller for caller in found if caller.needs]
     blocks = [[header(("workload", name), _FILE), assignment("component", quoted(component), _FILE)]]
-    blocks[0] += [f"trigger.{trigger} = {{}}" for trigger in triggers]
-    blocks[0] += [f"# trigger.{trigger} = ...           # it exports what that calls" for trigger in others]
+    blocks[0] += [f"{'# ' if caller.needs else ''}{caller.line(_FILE)}" for caller in found]
     if "http" in triggers:
         blocks.insert(0, [header(("http",), _FILE), assignment("listen", quoted(_LISTEN), _FILE)])
     backends: dict[str, str] = {}
@@ -63,27 +66,13 @@ def draft(shape: Shape, component: str, registry: Registry) -> Draft:
             blocks.append(table_lines(("workload", name, *path), values, _FILE))
     text = "\n\n".join("\n".join(block) for block in blocks) + "\n"
     named = {key: backend for key, backend in backends.items() if backend}
-    return Draft(name, text, named, tuple(triggers), tuple(export.name for export in shape.exports))
+    return Draft(name, text, named, tuple(triggers), tuple(others), shape)
 
 
 def _workload_name(component: str) -> str:
     """Return a name for a workload, after the file of its component."""
     stem = component.replace("\\", "/").rpartition("/")[2].removesuffix(".wasm")
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:63].strip("-") or "app"
-
-
-def _triggers(shape: Shape, registry: Registry) -> tuple[list[str], list[str]]:
-    """Return the triggers that can call a component: those that need no settings, and the others."""
-    found: tuple[list[str], list[str]] = [], []
-    for name in registry.names(Group.TRIGGERS):
-        try:
-            if registry.export_adapter(name, shape) is None:
-                continue
-            fields = registry.trigger(name).settings.model_fields.values()
-        except PluginError:
-            continue
-        found[any(field.is_required() for field in fields)].append(name)
-    return found
 
 
 def _tables(shape: Shape, registry: Registry) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:

@@ -42,7 +42,7 @@ LONGEST_SLEEP = 10.0
 class CronSettings(Settings):
     """``trigger.cron``: when a component is run."""
 
-    schedule: str
+    schedule: str = Field(examples=["0 3 * * *"])
     """Five fields as in a crontab: minute, hour, day, month, weekday; or six, the first for the second."""
     export: str = "wasi:cli/run"
     """The interface whose function `run` is called."""

@@ -21,7 +21,7 @@ _NAME = r"^[A-Za-z0-9_-]{1,200}$"
 class MessagingTriggerSettings(Settings):
     """``trigger.messaging``: which messages a component is called with, and what becomes of them."""
 
-    subjects: Annotated[tuple[str, ...], Field(min_length=1)]
+    subjects: Annotated[tuple[str, ...], Field(min_length=1, examples=[["orders.>"]])]
     """Patterns of subjects: `*` is any token, `>` all that follow."""
     through: str | None = None
     """The label of the import they come through; the import without one if there is no `backend` either."""

@@ -32,7 +32,7 @@ logger = get_logger("wasmplex.watch")
 class WatchSettings(Settings):
     """``trigger.watch``: what a component is told of."""
 
-    bucket: str
+    bucket: str = Field(examples=["orders"])
     """The bucket, as the component would open it."""
     label: str | None = None
     """The import to open it through; the one without a label if absent."""
