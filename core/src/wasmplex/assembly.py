@@ -8,13 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from wasmplex import machine
+from wasmplex.blocking import Threads
 from wasmplex.component import read, relabel
 from wasmplex.component.shape import Shape
 from wasmplex.config import HostConfig, WorkloadConfig, unknown_triggers, validate
@@ -75,8 +72,11 @@ async def assemble(
     :param wasm_proposals: proposals from the command line or the environment, after those of the file
     :raises UsageError: with everything that is wrong, in all workloads at once
     """
-    work = partial(_assemble, config, registry, environ, wasm_proposals)
-    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    threads = Threads("planning", 1)  # its daemons keep no process that ends
+    try:
+        return await threads.run(_assemble, config, registry, environ, wasm_proposals)
+    finally:
+        threads.close()
 
 
 def _assemble(

@@ -146,3 +146,8 @@ def test_a_nul_in_the_path() -> None:
 def test_no_permission(home: Path) -> None:
     (home / "host.toml").touch(mode=0)
     assert "because: Permission denied" in refused(Path("host.toml"))
+
+
+def test_a_link_that_leads_nowhere_is_not_what_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "host.toml").symlink_to("gone.toml")
+    assert "did you mean" not in refused(tmp_path / "host.toml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,10 @@ def test_sub_tables_keep_their_places() -> None:
     more = whole.sub("tls", "more")
     assert (more.values, more.where("a").line, more.location.line) == ({"a": 1}, 3, 2)
     assert whole.sub("nothing", "here").values == {}
+
+
+def test_a_pipe_is_not_waited_for(home: Path) -> None:
+    os.mkfifo(home / "pipe")
+    said = refused(table(password=FileRef(Path("pipe"))), home)
+    assert 'the file "pipe" cannot be read' in said
+    assert "not a file that can be read again" in said

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import model_validator
 from wasmplex.component.shape import Export, Import, InstanceType, NamedType, Shape
-from wasmplex.errors import RoutingError
+from wasmplex.errors import RoutingError, WasmplexError
 from wasmplex.plugin import BackendProvider, OpenContext, Settings
 from wasmplex.routing import Plan, RouteKind, plan
 from wasmplex.wit.types import Borrow, FuncType, ListType, Option, Param, Primitive, TupleType
@@ -645,6 +645,12 @@ def test_a_trigger_without_an_export(tmp_path: Path) -> None:
 
 def test_a_wrong_trigger_table(tmp_path: Path) -> None:
     one(tmp_path, 'trigger.http = { pth = "/" }', shape(exports=(HTTP,)), 'unknown key "pth"', "'path'")
+
+
+@pytest.mark.parametrize("text", ['env = { A = "a\\u0000b" }', 'args = ["a\\u0000b"]'])
+def test_no_text_for_the_guest_holds_a_nul(tmp_path: Path, text: str) -> None:
+    with pytest.raises(WasmplexError, match="must not hold a NUL character"):
+        route(tmp_path, text, shape())
 
 
 def test_grants_are_resolved_and_not_printed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wasmplex.cli.uncalled import workloads_uncalled
 from wasmplex.errors import UsageError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from wasmplex.plugins.registry import Registry
 
 __all__ = ["Planned", "Setup"]
+
+_LONGEST: Final = 60.0
+"""Seconds that reading the configuration may take."""
 
 
 class Planned(NamedTuple):
@@ -57,11 +60,9 @@ class Setup:
         :param first: whether nothing is served yet, which sets up the log
         :raises WasmplexError: with everything that is wrong with it
         """
-        import anyio
-
         from wasmplex.assembly import assemble
 
-        config = await anyio.to_thread.run_sync(self.load, abandon_on_cancel=True)
+        config = await self._loaded()
         if first:
             self.set_up_log(config)
         if not config.workloads:
@@ -73,6 +74,25 @@ class Setup:
         if not any(workload.triggers for workload in config.workloads.values()):
             raise workloads_uncalled(assembly, registry)
         return Planned(self._part(assembly), registry)
+
+    async def _loaded(self) -> HostConfig:
+        """Read the configuration in a thread that can be given up: its files may be on a dead file system."""
+        import anyio
+
+        from wasmplex.blocking import Threads
+
+        threads = Threads("configuration", 1)
+        try:
+            with anyio.fail_after(_LONGEST):
+                return await threads.run(self.load)
+        except TimeoutError:
+            raise UsageError(
+                f"the configuration was not read within {_LONGEST:g} s",
+                why="a file that it names does not answer",
+                fix="look at the file system that it is on",
+            ) from None
+        finally:
+            threads.close()
 
     def _part(self, assembly: Assembly) -> Assembly:
         """Return what is planned with this process's part of what is for all together."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,11 @@ def _unset(name: str) -> Diagnostic:
 def _contents(path: Path, written: Path) -> str | Diagnostic:
     what = f"the file {quoted(str(written))} cannot be read"
     try:
-        with path.open("rb") as file:
+        # A pipe would be waited for, until somebody writes to it.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+            mode = os.fstat(file.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                return Diagnostic(what, why="it is not a file that can be read again", fix=f"check {path}")
             data = file.read(_MAX_FILE + 1)
         text = data.decode()
     except OSError as error:

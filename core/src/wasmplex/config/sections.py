@@ -46,12 +46,16 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]|\*")
 
 
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
+def _without_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
     return value
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return _without_nul(value)
 
 
 def check_label(value: str) -> str:
@@ -245,7 +249,7 @@ class WorkloadSection(_Section):
 
     component: Text = Field(examples=["app.wasm"])
     """The component's file, relative to this one."""
-    args: tuple[str, ...] = ()
+    args: tuple[Annotated[str, AfterValidator(_without_nul)], ...] = ()
     """Arguments that the guest sees; by custom the first is its own name."""
     dirs: dict[Annotated[Text, AfterValidator(_guest_path)], Text] = Field(default_factory=dict)
     """Directories that the guest may read and write, its path and the host's: `"/data" = "./data"`."""

@@ -135,6 +135,7 @@ def _similar(path: Path) -> str:
     """Return a hint at the file that was meant, out of those that end like a configuration."""
     try:
         names = sorted(item.name for item in path.parent.iterdir() if item.suffix in _SUFFIXES)
+        names = [name for name in names if name != path.name]  # a link that leads nowhere is there
     except OSError:
         return ""
     return nearest(path.name, names) if names else ""

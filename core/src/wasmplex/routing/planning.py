@@ -11,6 +11,7 @@ from wasmplex.component.shape import DefinedType, NamedType, Shape
 from wasmplex.config.model import Table, WorkloadConfig
 from wasmplex.config.references import attempt
 from wasmplex.errors import Diagnostic, RoutingError
+from wasmplex.escaping import escape
 from wasmplex.plugins.contracts import Grants
 from wasmplex.plugins.registry import Registry
 from wasmplex.routing.exports import Triggers
@@ -97,6 +98,10 @@ def _grants(
     if not written.location.file:
         written = replace(written, location=workload.location)
     env, problems = attempt(written, base, environ)
+    for name, value in env.items():
+        if "\0" in str(value):
+            what = f"the value of {escape(name)} must not hold a NUL character"
+            problems.append(Diagnostic(what, str(written.where(name)), why="a guest's text would end there"))
     network = cast(Literal["deny", "allow"], workload.network)
     grants = Grants(
         {key: str(value) for key, value in env.items()},

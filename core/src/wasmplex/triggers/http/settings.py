@@ -58,7 +58,7 @@ class HttpSettings(Settings):
     """Address and port, `127.0.0.1:8080`, `[::1]:8080`, `0.0.0.0:80` for all; port 0 is any free one."""
     max_connections: int = Field(default=10_000, ge=1)
     """Connections open at once; the next one gets 503 and is closed."""
-    backlog: int = Field(default=2048, ge=1)
+    backlog: int = Field(default=2048, ge=1, le=2**31 - 1)
     """Connections that the operating system holds until they are accepted."""
     max_head: Size = 64 * 1024
     """Bytes that a request's line and headers, and its trailers, may have; 431 above."""
