@@ -71,6 +71,8 @@ def test_a_backend_that_does_not_answer(cli: Cli, home: Path) -> None:
     assert "hunter2" not in ended.out + ended.err
     row = next(row for row in json.loads(cli("doctor", "--json").out)["backends"] if row["import"] == "store")
     assert (row["ok"], row["plugin"]) == (False, "plugin silent (silent.py)")
+    assert " silent (silent.py) " in ended.out
+    assert "plugin silent" not in ended.out
 
 
 def test_check_connect_asks_the_backends(cli: Cli, home: Path) -> None:

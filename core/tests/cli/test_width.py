@@ -66,14 +66,12 @@ workload kv: /srv/kv.wasm
 cache
   interface: wasi:keyvalue/store@0.2.0-draft
   served by: backend memory
-  plugin: wasmplex==0.1.0, host-plugin-memory==0.1.0
-  namespace: kv/cache
+  plugin: host-plugin-memory==0.1.0  namespace: kv/cache
   configured at: host.toml:4 (workload.kv.import.cache)
 store
   interface: wasi:keyvalue/store@0.2.0-draft
   served by: backend sqlite
-  plugin: wasmplex==0.1.0, host-plugin-sqlite==0.1.0
-  namespace: kv/store
+  plugin: host-plugin-sqlite==0.1.0  namespace: kv/store
   configured at: host.toml:7 (workload.kv.import.store)
 no trigger: nothing but `wasmplex invoke` calls it
 

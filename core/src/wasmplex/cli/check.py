@@ -130,6 +130,13 @@ def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
     }
 
 
+def _without_host(row: RouteRow) -> RouteRow:
+    """Leave the host itself out of who takes part, where a plugin does."""
+    who = row.plugin.split(", ")
+    plugins = [one for one in who if one.partition("==")[0] != "wasmplex"]
+    return row._replace(plugin=", ".join(plugins or who))
+
+
 def _without_binding(rows: Iterable[RouteRow]) -> list[str]:
     """Return a line for each plugin that serves imports without being told how."""
     served: dict[tuple[str, str], list[str]] = {}
@@ -159,7 +166,7 @@ def _echo(assembly: Assembly) -> None:
     for planned in assembly.workloads:
         echo(f"workload {planned.config.name}: {planned.config.component}")
         rows = planned.plan.rows()
-        if bound := [row for row in rows if row.where]:
+        if bound := [_without_host(row) for row in rows if row.where]:
             echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), bound)
         for text in _without_binding(row for row in rows if not row.where):
             echo_folded(text)

@@ -192,7 +192,7 @@ def _echo(
                     workload,
                     name,
                     probed.backend,
-                    probed.plugin,
+                    probed.plugin.removeprefix("plugin "),
                     "no" if probed.problem else "ok",
                     _milliseconds(probed.seconds),
                 )
