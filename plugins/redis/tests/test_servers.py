@@ -194,6 +194,19 @@ async def test_a_socket_and_a_database(tmp_path: Path) -> None:
             assert await client.get("app/store:b:k") == b"w"
 
 
+async def test_a_password_that_is_missing_is_not_one_that_is_wrong(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    url = f"redis://{redis_server.address}"
+    for given, said in (
+        ({}, "wants a password; none is configured"),
+        ({"password": "x"}, "refuses the cred"),
+    ):
+        with pytest.raises(BackendError, match=said):
+            async with opened(tmp_path, url=url, **given):
+                pass
+
+
 async def test_a_user_with_few_rights(tmp_path: Path) -> None:
     with RedisServer("admin") as server:
         acl = [

@@ -28,7 +28,8 @@ _AWAY = (
     redis.RedisClusterException, redis.ClusterError, redis.ReadOnlyError, redis.AskError, OSError,
 )  # fmt: skip
 _NO_NUMBER = ("value is not an integer", "would overflow", OUT_OF_RANGE)
-_DENIED_WORDS = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "Authentication required")
+_NO_PASSWORD = ("NOAUTH", "Authentication required")
+_DENIED_WORDS = (*_NO_PASSWORD, "WRONGPASS", "NOPERM", "DENIED")
 
 
 def operation_failed(error: Exception) -> KeyValueError:
@@ -72,10 +73,15 @@ def opening_failed(error: Exception, target: Target) -> BackendError:
     """Return what the operator is told."""
     where = f"cannot open the Redis store at {target}"
     refused = operation_failed(error)
+    # Servers say so to who names no password; one that is wrong is WRONGPASS. Sentinels are never given any.
+    if target.kind != "sentinel" and any(words in str(error)[:60] for words in _NO_PASSWORD):
+        why, fix = "the server wants a password; none is configured", 'password = { env = "REDIS_PASSWORD" }'
+        return BackendError(where, why=why, fix=fix)
     if isinstance(refused, AccessDenied):
         return BackendError(where, why=str(refused), fix="check username and password, and the user's ACL")
     if isinstance(refused, (StoreUnavailable, Timeout)):
         # The driver names address and cause, never credentials; the pool masks what settings keep secret.
         fix = "check that the server runs, the address, and whether it wants TLS (rediss://)"
-        return BackendError(where, why=str(error) or str(refused), fix=fix)
+        system = error.strerror if isinstance(error, OSError) else None  # without the number of the error
+        return BackendError(where, why=system or str(error) or str(refused), fix=fix)
     return BackendError(where, why=str(refused))
