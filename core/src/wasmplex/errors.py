@@ -48,6 +48,7 @@ __all__ = [
     "UsageError",
     "WasmplexError",
     "nearest",
+    "nearest_file",
 ]
 
 
@@ -200,4 +201,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     if match := get_close_matches(name, names, n=1, cutoff=0.6):
         return f"did you mean {match[0]!r}?"
+    return _all_of(names)
+
+
+def nearest_file(name: str, known: Iterable[str]) -> str:
+    """Return what `nearest` does, for names of files: that two end alike does not make them alike."""
+    names = sorted(set(known))
+    stems = {_stem(one) for one in names}
+    alike = {*get_close_matches(_stem(name), stems, n=len(stems) or 1, cutoff=0.6)}
+    alike |= {stem for stem in stems if sorted(stem) == sorted(_stem(name))}  # letters swapped: kv, vk
+    close = get_close_matches(name, [one for one in names if _stem(one) in alike], n=1, cutoff=0)
+    return f"did you mean {close[0]!r}?" if close else _all_of(names)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+def _all_of(names: Sequence[str]) -> str:
     return f"{_KNOWN}{', '.join(names)}" if names else ""

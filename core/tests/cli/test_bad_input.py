@@ -58,6 +58,20 @@ def test_inspecting_what_is_not_there(cli: Cli) -> None:
     assert "is a directory" in refused(cli("inspect", "."))
 
 
+@pytest.mark.parametrize("args", [["inspect", "nothere.wasm"], ["run", "nosuch.toml"], ["check", "b.toml"]])
+def test_a_file_is_not_meant_for_its_suffix_alone(cli: Cli, home: Path, args: list[str]) -> None:
+    (home / "core.wasm").touch()
+    (home / "u.toml").touch()
+    (home / "b.toml").write_text("[workload.b]\ncomponent = 'nothere.wasm'\n")
+    assert "did you mean" not in refused(cli(*args))
+
+
+def test_a_directory_to_write_into_that_is_not_there(cli: Cli) -> None:
+    assert refused(cli("new", "host", "kv.wasm", "--into", "h")) == (
+        "error: h/host.toml cannot be written\n  because: no such file or directory\n  try: mkdir -p h\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said", "problems"),
     [

@@ -31,6 +31,7 @@ def test_a_command_that_needs_another_shows_its_help(cli: Cli, args: list[str]) 
             "error: --log-level 'loud' is none of debug, info, warning, error\n",
         ),
         (["run", "--lisen", "x"], "error: no such option '--lisen'; did you mean '--listen'?\n"),
+        (["check", "--version"], "error: no such option '--version'\n"),
         (["check", "a", "b"], "error: 'b' is one argument too many\n  try: wasmplex check --help\n"),
         (["explain", "."], "error: the argument LABEL is missing\n  try: wasmplex explain --help\n"),
         (["label", "x.wasm", "a=b"], "error: the option --output is missing\n  try: wasmplex label --help\n"),

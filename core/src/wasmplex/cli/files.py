@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
-from wasmplex.errors import ComponentError, UsageError, nearest
+from wasmplex.errors import ComponentError, UsageError, nearest_file
 
 __all__ = ["read_component", "write_file"]
 
@@ -28,7 +29,7 @@ def _similar(path: Path) -> str:
         names = [item.name for item in path.parent.iterdir() if item.suffix == ".wasm"]
     except (OSError, ValueError):
         return ""
-    hint = nearest(path.name, names)
+    hint = nearest_file(path.name, names)
     return hint if hint.startswith("did you") else ""
 
 
@@ -49,7 +50,8 @@ def write_file(path: Path, data: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         why = error.strerror or type(error).__name__ if isinstance(error, OSError) else "not a path"
-        raise UsageError(f"{path} cannot be written", why=why.lower()) from None
+        fix = f"mkdir -p {shlex.quote(str(path.parent))}" if isinstance(error, FileNotFoundError) else ""
+        raise UsageError(f"{path} cannot be written", why=why.lower(), fix=fix) from None
 
 
 def _umask() -> int:

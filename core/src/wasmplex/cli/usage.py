@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 import click
 
-from wasmplex.errors import Diagnostic, nearest
+from wasmplex.errors import Diagnostic
 
 __all__ = ["usage_diagnostic"]
 
@@ -34,8 +35,9 @@ def _what(error: click.ClickException, ctx: click.Context | None) -> str:
             return f"{max(param.opts, key=len)} {wrong}"
         case click.NoSuchOption(option_name=name):
             known = [opt for param in ctx.command.params for opt in param.opts] if ctx else []
-            guess = nearest(name, [opt for opt in known if opt.startswith("--")])
-            return f"no such option {name!r}" + (f"; {guess}" if guess.startswith("did you") else "")
+            words = {opt.lstrip("-"): opt for opt in known if opt.startswith("--")}
+            close = get_close_matches(name.lstrip("-"), words, n=1)  # the dashes are alike in any case
+            return f"no such option {name!r}" + (f"; did you mean {words[close[0]]!r}?" if close else "")
     text = error.format_message().rstrip(".")
     if found := _NEEDS.fullmatch(text):
         return f"{found[1]} needs a value"

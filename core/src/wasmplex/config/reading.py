@@ -11,7 +11,7 @@ from wasmplex.config.document import Document, header, quoted
 from wasmplex.config.model import KeyPath, Table
 from wasmplex.config.references import UNRESOLVED, attempt, describe
 from wasmplex.config.validation import validate
-from wasmplex.errors import Diagnostic, nearest
+from wasmplex.errors import Diagnostic, nearest_file
 from wasmplex.settings import Settings
 
 __all__ = ["Reader"]
@@ -138,7 +138,9 @@ class Reader:
 def _replacement(path: Path, kind: Literal["file", "directory"]) -> str:
     """Return what to do about a path that is not there: the name that was meant, or how to make it."""
     try:
-        hint = nearest(path.name, [item.name for item in path.parent.iterdir() if item.name != path.name])
+        hint = nearest_file(
+            path.name, [item.name for item in path.parent.iterdir() if item.name != path.name]
+        )
     except (OSError, ValueError):
         hint = ""
     if hint.startswith("did you"):

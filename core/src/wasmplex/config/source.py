@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from wasmplex.config.document import Document, Parsed, quoted
-from wasmplex.errors import ConfigError, Diagnostic, nearest
+from wasmplex.errors import ConfigError, Diagnostic, nearest_file
 
 __all__ = ["a_component_in", "find", "read", "read_all"]
 
@@ -138,4 +138,4 @@ def _similar(path: Path) -> str:
         names = [name for name in names if name != path.name]  # a link that leads nowhere is there
     except OSError:
         return ""
-    return nearest(path.name, names) if names else ""
+    return nearest_file(path.name, names) if names else ""
