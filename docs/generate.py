@@ -51,8 +51,10 @@ HEAD = """\
 What stands in `host.toml` (or, with the same keys, `host.yaml`). Made by `python docs/generate.py` from the
 models that read it; a key that is not listed is an error.
 
-Durations are written `"250ms"`, `"10s"`, `"5m"`, `"1h"`, sizes `"64KiB"`, `"256MiB"`, `"1GiB"`. Any value
-may be `{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
+Durations are written `"250ms"`, `"10s"`, `"5m"`, `"1h"`, `"1d"`, or as a number: of seconds. Sizes are
+written `"64KiB"`, `"256MiB"`, `"1GiB"`, with `kB`, `MB`, `GB` for powers of 1000, or as a number: of bytes.
+A space may stand before the unit; capital and small letters are not the same. Any value may be
+`{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
 """
 
 
