@@ -46,7 +46,9 @@ def test_a_file_that_is_no_component(cli: Cli, home: Path, data: bytes | None, s
     (home / "kv.wasm").unlink()
     (home / "kv.wasm").write_bytes(data)
     assert said in refused(cli("check"))
-    assert said in refused(cli("inspect", "kv.wasm"))
+    assert said in (text := refused(cli("inspect", "kv.wasm")))
+    assert "\n  at: kv.wasm" in text
+    assert "\n  at: kv.wasm" in refused(cli("label", "kv.wasm", "a=b", "-o", "new.wasm"))
 
 
 def test_inspecting_what_is_not_there(cli: Cli) -> None:

@@ -259,7 +259,7 @@ def test_label_leaves_nothing_behind_where_it_cannot_write(cli: Cli, home: Path)
     ended = cli("label", "hello.wasm", "wasi:io/error@0.2.0=a", "-o", "no/out.wasm")
     assert (ended.code, ended.err) == (
         2,
-        "error: no/out.wasm cannot be written\n  because: no such file or directory\n",
+        "error: no/out.wasm cannot be written\n  because: no such file or directory\n  try: mkdir -p no\n",
     )
     (home / "folder").mkdir()
     ended = cli("label", "hello.wasm", "wasi:io/error@0.2.0=a", "-o", "folder")

@@ -60,6 +60,7 @@ def test_no_cache_is_a_warning_at_most(process: Cli, tmp_path: Path, what: str) 
     assert ended.code == 0, ended.err
     assert len(ended.err.splitlines()) == 1
     assert "compiled code is not cached" in ended.err
+    assert 'try: [engine] cache = "DIRECTORY"' in ended.err
     assert not [name for name in os.listdir() if name == ".cache"]  # noqa: PTH208
 
 

@@ -91,7 +91,7 @@ def test_a_file_gets_a_row_a_line(cli: Cli, there: Path, monkeypatch: pytest.Mon
 
 def test_what_needs_no_binding_takes_a_line_or_two(cli: Cli, there: Path) -> None:
     text = cli("check", "http.wasm").out
-    assert "\nwithout a binding: wasi:io/error@0.2.2; types alone, there is nothing to serve\n" in text
+    assert "\nwithout a binding: wasi:io/error@0.2.2; there is nothing to serve in it but types\n" in text
     assert (
         "\nwithout a binding: wasi:io/streams@0.2.2, wasi:http/types@0.2.2; served by host-plugin-wasi=="
         in text

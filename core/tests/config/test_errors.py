@@ -88,7 +88,7 @@ def test_everything_is_reported_at_once_in_the_order_of_lines(problems: Problems
 
 def test_no_file(home: Path) -> None:
     assert refused(Path("hosst.toml")) == (
-        'error: the configuration "hosst.toml" cannot be read\n  because: No such file or directory'
+        'error: the configuration "hosst.toml" cannot be read\n  because: no such file or directory'
     )
     (home / "host.toml").touch()
     assert refused(Path("hosst.toml")).endswith("\n  try: did you mean 'host.toml'?")

@@ -75,3 +75,8 @@ def test_a_pattern_matches_a_prefix_alone(namespace: str, bucket: str, prefix: s
     )
     found = fnmatch.fnmatchcase(places.value(key).decode("latin-1"), translated)
     assert found is key.startswith(prefix)
+
+
+def test_an_address_without_a_scheme_is_told_how_it_is_written() -> None:
+    with pytest.raises(ValueError, match=r'write it like "redis://127\.0\.0\.1:6379"'):
+        parse("127.0.0.1:6379")

@@ -151,7 +151,7 @@ def _without_binding(rows: Iterable[RouteRow]) -> list[str]:
 
 _MANY = 4
 _SERVED_BY = {
-    "types": "types alone, there is nothing to serve",
+    "types": "there is nothing to serve in it but types",
     "resource": "served by the backend that each resource came from",
 }
 

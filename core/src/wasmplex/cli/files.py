@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from wasmplex.errors import ComponentError, UsageError, nearest_file
 
-__all__ = ["read_component", "write_file"]
+__all__ = ["about", "read_component", "write_file"]
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Have what is wrong with a component say in which file it is."""
+    try:
+        yield
+    except ComponentError as error:
+        placed = [replace(d, where=", ".join(filter(None, (str(path), d.where)))) for d in error.diagnostics]
+        raise ComponentError(placed) from None
 
 
 def read_component(path: Path) -> bytes:

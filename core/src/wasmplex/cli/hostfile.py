@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wasmplex.cli.files import read_component
+from wasmplex.cli.files import about, read_component
 from wasmplex.cli.logs import say
 from wasmplex.cli.uncalled import component_uncalled
 
@@ -58,18 +58,12 @@ def draft_for(path: Path, component: str, registry: Registry) -> Draft:
     :param component: its path, as the configuration is to have it
     :raises ComponentError: if it cannot be read, or is none
     """
-    from dataclasses import replace
-
     from wasmplex.component import read
-    from wasmplex.errors import ComponentError
     from wasmplex.routing.drafting import draft
 
     wasm = read_component(path)
-    try:
+    with about(path):
         shape = read(wasm)
-    except ComponentError as error:
-        placed = [replace(d, where=", ".join(filter(None, (str(path), d.where)))) for d in error.diagnostics]
-        raise ComponentError(placed) from None
     return draft(shape, component, registry)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wasmplex.cli.command import Command
-from wasmplex.cli.files import read_component
+from wasmplex.cli.files import about, read_component
 from wasmplex.cli.options import as_json
 from wasmplex.cli.output import echo, echo_lines
 from wasmplex.cli.table import echo_folded, echo_json, echo_table
@@ -42,7 +42,8 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
     if wit and as_json:
         raise click.UsageError("--wit and --json exclude each other")
     wasm = read_component(component)
-    shape = read(wasm)
+    with about(component):
+        shape = read(wasm)
     if wit:
         from wasmplex.wit.render import render
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from wasmplex.cli.command import Command
-from wasmplex.cli.files import read_component, write_file
+from wasmplex.cli.files import about, read_component, write_file
 from wasmplex.cli.logs import say
 from wasmplex.errors import Diagnostic, UsageError
 
@@ -42,7 +42,9 @@ def command(component: Path, labels: tuple[str, ...], output: Path) -> None:
     """
     from wasmplex.component import read, relabel
 
-    wasm = relabel(read_component(component), _parse(labels))
+    data = read_component(component)
+    with about(component):
+        wasm = relabel(data, _parse(labels))
     read(wasm)  # what cannot be read back is not written
     write_file(output, wasm)
     for label, interface in _parse(labels).values():

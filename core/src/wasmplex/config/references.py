@@ -94,7 +94,7 @@ def _contents(path: Path, written: Path) -> str | Diagnostic:
             data = file.read(_MAX_FILE + 1)
         text = data.decode()
     except OSError as error:
-        return Diagnostic(what, why=error.strerror or type(error).__name__, fix=f"check {path}")
+        return Diagnostic(what, why=(error.strerror or type(error).__name__).lower(), fix=f"check {path}")
     except UnicodeDecodeError:
         return Diagnostic(what, why="it is not UTF-8 text")
     except ValueError:

@@ -128,7 +128,7 @@ def _text(path: Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     what = f"the configuration {quoted(str(path))} cannot be read"
-    return ConfigError(what, why=error.strerror or type(error).__name__, fix=_similar(path))
+    return ConfigError(what, why=(error.strerror or type(error).__name__).lower(), fix=_similar(path))
 
 
 def _similar(path: Path) -> str:

@@ -45,6 +45,7 @@ _ABANDONED: Final = 3600.0  # seconds after which a file that is still new is no
 _KEEP: Final = 64  # entries; a componentize-py component takes 32 MB
 _LOCK_SECONDS: Final = 120.0
 _OPEN: Final = "others may write it"
+_SETTING: Final = '[engine] cache = "DIRECTORY"'
 
 
 class CodeCache:
@@ -122,7 +123,7 @@ class CodeCache:
         """Return the directory if it may be used; warn once if not."""
         directory = self.directory
         if directory is None:
-            self._warn("compiled code is not cached: there is no home directory; try: engine.cache")
+            self._warn(f"compiled code is not cached: there is no home directory; try: {_SETTING}")
             return None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -131,7 +132,7 @@ class CodeCache:
             reason = _reason(error)
         if not reason:
             return directory
-        fix = f"chmod 700 {directory}, or another engine.cache" if reason == _OPEN else "another engine.cache"
+        fix = f"chmod 700 {directory}, or {_SETTING}" if reason == _OPEN else _SETTING
         self._warn(f"compiled code is not cached: {directory} ({reason}); try: {fix}")
         return None
 

@@ -13,7 +13,9 @@ from wasmplex.escaping import escape
 
 __all__ = ["FRESH", "Imported", "WorkloadDraft", "workload_name"]
 
-FRESH = "instances.reuse = 1: a fresh instance for each call, as there; without it, calls are faster"
+FRESH = (
+    "instances.reuse = 1: each call gets an instance of its own, as there; calls are faster without this line"
+)
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 

@@ -66,7 +66,9 @@ class NatsConnection(Settings):
             except ValueError:
                 good = False
             if not good:
-                raise ValueError("the URL must be nats://host:port, tls://host:port or several with commas")
+                raise ValueError(
+                    'the URL must be like "nats://127.0.0.1:4222", "tls://..." or several with commas'
+                )
         return url
 
 

@@ -57,7 +57,8 @@ def parse(url: str) -> Target:
     """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise ValueError(f"the URL must start with {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise ValueError(f'the URL must start with {known}; write it like "redis://127.0.0.1:6379"')
     if parts.scheme == "unix":
         return _socket(parts)
     userinfo, _, netloc = parts.netloc.rpartition("@")
