@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,15 @@ from wasmplex.component import read, relabel
 from wasmplex.component.shape import Shape
 from wasmplex.config import HostConfig, WorkloadConfig, unknown_triggers, validate
 from wasmplex.config.model import Table
+from wasmplex.config.reading import in_order
 from wasmplex.config.references import attempt
 from wasmplex.engine import proposals
-from wasmplex.errors import ComponentError, Diagnostic, UsageError, WasmplexError
+from wasmplex.errors import ComponentError, Diagnostic, PluginError, UsageError, WasmplexError
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
+from wasmplex.plugins.triggers import Trigger
 from wasmplex.routing import Plan, plan
+from wasmplex.routing.examining import examine
 
 __all__ = ["Assembly", "PlannedWorkload", "assemble"]
 
@@ -82,7 +85,9 @@ async def assemble(
 def _assemble(
     config: HostConfig, registry: Registry, environ: Mapping[str, str], wasm_proposals: tuple[str, ...]
 ) -> Assembly:
-    problems: list[Diagnostic] = []
+    problems: list[Diagnostic] = [*config.problems]
+    if problems and not all(path.is_file() for path in config.plugins):
+        raise UsageError(problems)  # what else there is may be theirs
 
     def attempt_all(error: WasmplexError) -> None:
         problems.extend(error.diagnostics)
@@ -100,14 +105,17 @@ def _assemble(
     problems += unknown_triggers(config, registry.names(Group.TRIGGERS))
     workloads: list[PlannedWorkload] = []
     for workload in config.workloads.values():
+        if config.problems and not (workload.whole and workload.component.is_file()):
+            problems += examine(workload, _shape(workload), registry, environ, config.base)
+            continue
         try:
             workloads.append(_plan(workload, config, registry, environ))
         except WasmplexError as error:
             attempt_all(error)
-    triggers, found = _trigger_settings(config, workloads, environ)
+    triggers, found = _trigger_settings(config, workloads, registry, environ)
     problems += _conflicts(workloads)
     if problems := list(dict.fromkeys([*problems, *found])):
-        raise UsageError(problems)
+        raise UsageError(in_order(problems) if config.problems else problems)
     return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
 
 
@@ -132,6 +140,14 @@ def _plan(
     return PlannedWorkload(workload, planned, wasm, planned.shape, engine.transport, engine.optimize)
 
 
+def _shape(workload: WorkloadConfig) -> Shape | None:
+    """Return the shape of a component if it can be had."""
+    try:
+        return read(workload.component.read_bytes())
+    except (OSError, ComponentError):
+        return None
+
+
 def _read_file(workload: WorkloadConfig) -> bytes:
     try:
         return workload.component.read_bytes()
@@ -154,11 +170,21 @@ def _conflicts(workloads: list[PlannedWorkload]) -> list[Diagnostic]:
     return found
 
 
+def _configured(config: HostConfig, registry: Registry) -> Iterator[tuple[str, Trigger]]:
+    for name in config.triggers:
+        try:
+            yield name, registry.trigger(name)
+        except PluginError:  # it is said of what uses the trigger, if anything does
+            continue
+
+
 def _trigger_settings(
-    config: HostConfig, workloads: list[PlannedWorkload], environ: Mapping[str, str]
+    config: HostConfig, workloads: list[PlannedWorkload], registry: Registry, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
-    """Validate the host-wide table of each trigger that is used."""
-    used = {route.name: route.trigger for workload in workloads for route in workload.plan.triggers}
+    """Validate the host-wide table of each trigger that is used, or that has one."""
+    used = dict(_configured(config, registry)) | {
+        route.name: route.trigger for workload in workloads for route in workload.plan.triggers
+    }
     found: dict[str, Any] = {}
     problems: list[Diagnostic] = []
     for name, trigger in used.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +211,46 @@ def test_errors_of_a_group_are_all_said() -> None:
     found = Failure.of(group)
     assert found.diagnostics == (Diagnostic("a"), Diagnostic("b"))
     assert found.exit_code == 1
+
+
+EVERYWHERE = """\
+[htpp]
+[http]
+lisen = "127.0.0.1:0"
+[workload.kv]
+compnent = "kv.wasm"
+instances = { max = "many" }
+trigger.http = { paht = "/" }
+[workload.kv.import.cache]
+backend = "memory"
+max_entries = "many"
+[workload.kv.import.store]
+bakend = "memory"
+[workload.gone]
+component = "gone.wasm"
+trigger.cron = { shedule = "0 3 * * *" }
+default."wasi:keyvalue" = { backend = "memory", max_entrys = 3 }
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "run", "doctor"])
+def test_all_that_is_wrong_is_said_at_once(cli: Cli, home: Path, command: str) -> None:
+    (home / "host.toml").write_text(EVERYWHERE)
+    ended = cli(command)
+    assert ended.code == 2
+    said = ended.err + ended.out
+    lines = [int(line) for line in re.findall(r"at: host\.toml:([0-9]+)", said)]
+    assert lines == [1, 3, 5, 6, 7, 10, 12, 14, 15, 16], said
+
+
+def test_what_follows_from_a_mistake_is_not_another(cli: Cli, home: Path) -> None:
+    (home / "host.toml").write_text(
+        '[workload.kv]\ncompnent = "kv.wasm"\n[workload.kv.imprt.cache]\nbackend = "memory"\n'
+        '[workload.kv.import.store]\nbackend = "memory"\neviction = "lur"\n'
+    )
+    lines = re.findall(r"at: host\.toml:([0-9]+)", refused(cli("check"), problems=3))
+    assert lines == ["2", "3", "7"]
+    (home / "host.toml").write_text(
+        'plugins = ["gone.py"]\n[mine]\n[workload.kv]\ncomponent = "kv.wasm"\ntrigger.mine = {}\n'
+    )
+    assert "gone.py" in refused(cli("check"))

@@ -54,7 +54,7 @@ def command(
     With --connect, everything is done that `run` does short of serving, and what was compiled is kept for it.
     """
     try:
-        config = load_host(host, registry(ctx))
+        config = load_host(host, registry(ctx), partial=True)
         chosen = proposals(wasm_proposals)
         assembly = in_event_loop(_check, ctx, config, chosen, connect)
     except WasmplexError as error:

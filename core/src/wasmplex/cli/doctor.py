@@ -61,7 +61,9 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     path = host or (Path() if beside else None)
     if path is not None:
         try:
-            strategies, probes = in_event_loop(_examine, load_host(path, plugins, tell=False), plugins)
+            strategies, probes = in_event_loop(
+                _examine, load_host(path, plugins, tell=False, partial=True), plugins
+            )
         except WasmplexError as error:
             broken += error.diagnostics
     statuses = plugins.status(load=True)

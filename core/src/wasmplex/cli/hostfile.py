@@ -20,17 +20,20 @@ __all__ = ["draft_for", "is_component", "load_host", "require_served"]
 _MAGIC = b"\0asm"
 
 
-def load_host(host: Path, registry: Registry, *, tell: bool = True, serve: bool = False) -> HostConfig:
+def load_host(
+    host: Path, registry: Registry, *, tell: bool = True, serve: bool = False, partial: bool = False
+) -> HostConfig:
     """Read a configuration; a component gets the one that it needs, which is said.
 
     :param tell: whether to say so
     :param serve: whether something has to call it
+    :param partial: whether it will be planned, which tells what else is wrong; see `wasmplex.config.load`
     :raises WasmplexError: if it cannot be read, or says what it should not
     """
     from wasmplex.config import load, loads
 
     if not is_component(host):
-        return load(host)
+        return load(host, partial=partial)
     drafted = draft_for(host, host.name, registry)
     config = loads(drafted.text, host, name=f"the configuration made for {host.name}")
     if serve and not drafted.triggers:

@@ -120,7 +120,7 @@ def _load(host: Path, listen: str | None, plugins: Callable[[], Registry], *, te
 
     :raises WasmplexError: if it is wrong
     """
-    config = load_host(host, plugins(), tell=tell, serve=True)
+    config = load_host(host, plugins(), tell=tell, serve=True, partial=True)
     return config if listen is None else _listening(config, listen)
 
 

@@ -65,7 +65,7 @@ class Setup:
         config = await self._loaded()
         if first:
             self.set_up_log(config)
-        if not config.workloads:
+        if not config.workloads and not config.problems:
             raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
         if self.changes is not None:
             self.changes.look_at(config)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from wasmplex.config.bindings import read_bindings
 from wasmplex.config.document import Document, assignment, quoted
+from wasmplex.config.fields import names_at
 from wasmplex.config.handlers import split_handlers
 from wasmplex.config.model import (
     AdminConfig,
@@ -37,6 +38,7 @@ from wasmplex.config.sections import (
     check_workload_name,
 )
 from wasmplex.config.source import find, read
+from wasmplex.config.validation import likely
 from wasmplex.errors import ConfigError, Diagnostic, nearest
 from wasmplex.settings import Settings
 
@@ -48,7 +50,11 @@ _CORE = ("host", "engine", "log", "admin", "plugins", "workload")
 
 
 def load(
-    path: Path, environ: Mapping[str, str] = os.environ, *, triggers: Collection[str] | None = None
+    path: Path,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    triggers: Collection[str] | None = None,
+    partial: bool = False,
 ) -> HostConfig:
     """Read a TOML or YAML file.
 
@@ -56,11 +62,13 @@ def load(
     :param environ: what ``{ env = ... }`` refers to
     :param triggers: the names of the triggers there are; any other top-level table is an error then.
         Without it, see `unknown_triggers`
+    :param partial: whether what is wrong with keys and values is returned as `HostConfig.problems`, for
+        `wasmplex.assembly.assemble` to raise with all that it finds itself
     :raises ConfigError: it cannot be read, or says what it should not; all that is wrong with it at once
     """
     file = find(Path(path))
     document, problems = read(file)
-    return _loaded(document, problems, file, environ, triggers)
+    return _loaded(document, problems, file, environ, triggers, partial=partial)
 
 
 def loads(text: str, path: Path, *, name: str, environ: Mapping[str, str] = os.environ) -> HostConfig:
@@ -82,15 +90,17 @@ def _loaded(
     file: Path,
     environ: Mapping[str, str],
     triggers: Collection[str] | None,
+    *,
+    partial: bool = False,
 ) -> HostConfig:
     reader = Reader(document, file.absolute().parent, environ)
     reader.problems += problems
     config = _host(reader, file)
     if triggers is not None:
         reader.problems += unknown_triggers(config, triggers)
-    if reader.problems:
+    if reader.problems and (problems or not partial):
         raise ConfigError(reader.sorted_problems())
-    return config
+    return replace(config, problems=tuple(reader.sorted_problems()))
 
 
 def unknown_triggers(config: HostConfig, known: Collection[str]) -> list[Diagnostic]:
@@ -167,12 +177,20 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
     table = reader.table(path)
     if table is None:
         return None
-    section = reader.section(_without_nested(table), WorkloadSection)
+    written = _without_nested(table)
+    section = reader.section(written, WorkloadSection)
     component, dirs = _files(reader, path, table)
+    if section is None:  # nobody will run it: it is planned to find what else is wrong
+        section = likely(WorkloadSection.model_construct(component=""), reader.resolved(written))
+        component = component if "component" in table.values else reader.path(section.component)
     env = _env(reader, path)
+    before = len(reader.problems)
     bindings, triggers = split_handlers(read_bindings(reader, path), _triggers(reader, path))
-    if section is None:
-        return None
+    lost = table.values.keys() - names_at(WorkloadSection, ()) - {"hostInterfaces"}
+    whole = len(reader.problems) == before and not any(
+        isinstance(table.values[key], (Mapping, list))
+        for key in lost  # bindings may be among them
+    )
     return WorkloadConfig(
         name=name,
         component=component,
@@ -188,6 +206,7 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
         triggers=triggers,
         bindings=bindings,
         table=table,
+        whole=whole,
     )
 
 

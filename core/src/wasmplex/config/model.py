@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from wasmplex.errors import Diagnostic
 from wasmplex.plugins.limits import Limits
 from wasmplex.settings import Address
 
@@ -182,6 +183,7 @@ class WorkloadConfig:
 
     :ivar optimize: whether its component is changed to be faster; None for what the host says
     :ivar stdio: the descriptors of its standard streams; no file says it, ``invoke --stdio`` does
+    :ivar whole: whether all its bindings could be read, so that it can be planned
     :ivar table: everything as written, with positions; ``table.sub("env")`` is what `resolve` takes to
         get the environment
     """
@@ -203,6 +205,7 @@ class WorkloadConfig:
     """Each trigger has one table, or several: ``[[workload.<name>.trigger.<trigger>]]``."""
     bindings: tuple[BindingConfig, ...] = ()
     table: Table = Table()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,8 @@ class HostConfig:
     :ivar memory: bytes that all instances may have together; None for what suits the machine
     :ivar plugins: one-file plugins beside the configuration
     :ivar triggers: host-wide tables of triggers, ``[http]``
+    :ivar problems: what is wrong with the file, where it was read nevertheless to find what else is:
+        it can be planned then, and nothing else
     """
 
     path: Path
@@ -227,6 +232,7 @@ class HostConfig:
     plugins: tuple[Path, ...] = ()
     triggers: Mapping[str, Table] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadConfig] = field(default_factory=dict)
+    problems: tuple[Diagnostic, ...] = ()
 
     @property
     def base(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,11 +14,21 @@ from wasmplex.config.validation import validate
 from wasmplex.errors import Diagnostic, nearest_file
 from wasmplex.settings import Settings
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "in_order"]
 
 S = TypeVar("S", bound=Settings)
 
 _LINE = re.compile(r":(\d+)(?:,| \()")
+
+
+def in_order(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return problems with one file in the order of their lines, each once."""
+
+    def line(problem: Diagnostic) -> int:
+        found = _LINE.search(problem.where)
+        return int(found[1]) if found else 0
+
+    return sorted(dict.fromkeys(problems), key=line)
 
 
 class Reader:
@@ -42,12 +52,7 @@ class Reader:
 
     def sorted_problems(self) -> list[Diagnostic]:
         """Return the problems in the order of their lines, each once."""
-
-        def line(problem: Diagnostic) -> int:
-            found = _LINE.search(problem.where)
-            return int(found[1]) if found else 0
-
-        return sorted(dict.fromkeys(self.problems), key=line)
+        return in_order(self.problems)
 
     def value(self, path: KeyPath) -> Any:
         """Return the plain value at `path`, None if there is none."""

@@ -20,7 +20,7 @@ from wasmplex.escaping import escape
 from wasmplex.redaction import Redactor
 from wasmplex.settings import Settings
 
-__all__ = ["is_missing", "meant", "validate"]
+__all__ = ["is_missing", "likely", "meant", "validate"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -55,6 +55,28 @@ def meant(key: str, known: Iterable[str]) -> str:
     """Return which of the `known` keys an unknown one is taken for, empty if it is like none."""
     guess = nearest(key, known)
     return guess.split("'")[1] if guess.startswith("did you") else ""
+
+
+def likely(default: S, resolved: Mapping[str, Any]) -> S:
+    """Return what a table that is refused most likely means: for finding out what else is wrong.
+
+    A key that is unknown is taken for the one that it is like; values that are refused are left out.
+
+    :param default: what it is where nothing of it can be read
+    """
+    model = type(default)
+    known = names_at(model, ())
+    values = {key: value for key, value in resolved.items() if key in known}
+    for key in resolved.keys() - known:
+        values.setdefault(meant(key, known), resolved[key])
+    try:
+        return model.model_validate({key: value for key, value in values.items() if key})
+    except ValidationError as error:
+        refused = {details["loc"][0] for details in error.errors() if details["loc"]}
+    try:
+        return model.model_validate({key: value for key, value in values.items() if key not in refused})
+    except ValidationError:
+        return default
 
 
 def is_missing(diagnostic: Diagnostic, key: str, where: str) -> bool:

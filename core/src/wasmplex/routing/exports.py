@@ -18,7 +18,7 @@ from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry
 from wasmplex.plugins.triggers import OwnBackend, Source, Through, Trigger
-from wasmplex.routing.backing import back
+from wasmplex.routing.backing import back, placed
 from wasmplex.routing.matching import interface_of
 from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
 from wasmplex.routing.sources import source_problems, through
@@ -50,6 +50,15 @@ class Triggers:
         """Return the triggers with what they call, sorted by name, those of one name as they are written."""
         found = [self._route(name, table) for name in sorted(tables) for table in tables[name]]
         return [route for route in found if route is not None]
+
+    def examine(self, tables: Mapping[str, Sequence[Table]]) -> None:
+        """Find what is wrong with the tables themselves, where what they call is not known."""
+        for name in sorted(tables):
+            for table in tables[name]:
+                try:
+                    self._settings(self.registry.trigger(name), table)
+                except PluginError as error:
+                    self.problems += placed(error, str(table.location))
 
     def _route(self, name: str, table: Table) -> TriggerRoute | None:
         where = str(table.location)
