@@ -550,7 +550,7 @@ async def test_a_circuit_opens_when_the_server_is_down_and_closes_when_it_is_bac
         assert circuit is not None
         backend.failure = ConnectionRefusedError("no")
         assert not circuit.is_open
-        circuit.suspect()
+        circuit.suspect("", ("4f", "", "", ""))
         with anyio.fail_after(5):
             await until(lambda: circuit.is_open)
             assert pool.statistics().total.down == 1
@@ -560,6 +560,7 @@ async def test_a_circuit_opens_when_the_server_is_down_and_closes_when_it_is_bac
         assert [record.getMessage() for record in caplog.records] == [
             "backend store: it cannot be reached", "backend store: it answers again"
         ]  # fmt: skip
+        assert [record.__dict__["request_id"] for record in caplog.records] == ["4f", ""]
     assert pool.statistics().total.outages == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from enum import Enum
 from math import inf
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from wasmplex.capabilities.errors import CapabilityError
-from wasmplex.logs import get_logger
+from wasmplex.logs import Remembered, Whose, get_logger
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.plugins.contracts import Backend
 
@@ -48,10 +49,13 @@ class Voice(NamedTuple):
     holders: Callable[[], list[str]] = list
     redact: Callable[[str], str] = str
 
-    def say(self, text: str, *args: Any, operation: str = "") -> None:
-        """Log a warning about the backend."""
+    def say(self, text: str, *args: Any, operation: str = "", whose: Whose | None = None) -> None:
+        """Log a warning about the backend.
+
+        :param whose: the request that met what is said
+        """
         holders = self.holders()
-        whose = f" of {', '.join(holders)}" if holders else ""
+        held = f" of {', '.join(holders)}" if holders else ""
         workloads = {holder.partition("/")[0] for holder in holders}
         labels = {holder.partition("/")[2] for holder in holders}
         more = {
@@ -60,9 +64,10 @@ class Voice(NamedTuple):
             "label": labels.pop() if len(labels) == 1 else "",
             "operation": operation,
         }
-        logger.warning(
-            "backend %s%s%s", self.name, whose, self.redact(text % args), extra={**more, "counts": True}
-        )
+        with nullcontext() if whose is None else Remembered(whose):
+            logger.warning(
+                "backend %s%s%s", self.name, held, self.redact(text % args), extra={**more, "counts": True}
+            )
 
 
 async def watch_over(backend: Backend, circuit: Circuit, voice: Voice) -> None:
@@ -87,13 +92,14 @@ async def _until_it_answers(backend: Backend, circuit: Circuit, voice: Voice, re
         if asked is not Asked.AWAY and not (asked is Asked.SLOW and circuit.is_open):
             break
         if not circuit.is_open:
-            voice.say(": it cannot be reached%s", f" ({circuit.why})" if circuit.why else "")
+            why = f" ({circuit.why})" if circuit.why else ""
+            voice.say(": it cannot be reached%s", why, whose=circuit.whose)
         circuit.open()
         await anyio.sleep(pause)
     if circuit.is_open:
         voice.say(": it answers again")
     elif circuit.why:  # it does not do what it is asked to, all the same
-        circuit.refuse(circuit.why)
+        circuit.refuse(circuit.why, circuit.whose)
         refusal.listen()
     circuit.close()
 
@@ -112,8 +118,8 @@ class _Refusal:
 
     def listen(self) -> None:
         """Say what is new."""
-        for why in self._circuit.news():
-            self._voice.say(": %s", why, operation=why.partition(": ")[0])
+        for why, whose in self._circuit.news():
+            self._voice.say(": %s", why, operation=why.partition(": ")[0], whose=whose)
             self.patience = min(self.patience, _FIRST_LOOK)
 
     def look(self, asked: Asked) -> None:

@@ -5,7 +5,7 @@ Every module of the host gets its logger from `get_logger`, so that its records 
 ``wasmplex run`` sets up, and are free to use in such an application.
 """
 
-from wasmplex.logs.context import Origin, SharedOrigin, origin
+from wasmplex.logs.context import Origin, Remembered, SharedOrigin, Whose, origin
 from wasmplex.logs.counting import Counted
 from wasmplex.logs.formats import JsonFormatter, TextFormatter
 from wasmplex.logs.records import get_logger, log_text
@@ -14,8 +14,10 @@ __all__ = [
     "Counted",
     "JsonFormatter",
     "Origin",
+    "Remembered",
     "SharedOrigin",
     "TextFormatter",
+    "Whose",
     "get_logger",
     "log_text",
     "origin",

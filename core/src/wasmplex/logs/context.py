@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from contextvars import Context, ContextVar, Token, copy_context
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
-__all__ = ["Origin", "SharedOrigin", "origin"]
+__all__ = ["Origin", "Remembered", "SharedOrigin", "Whose", "origin"]
+
+
+Whose: TypeAlias = tuple[str, str, str, str]
+"""What records say, see `Origin.named`."""
 
 
 class Origin:
@@ -25,7 +29,7 @@ class Origin:
         self.over = False
 
     @property
-    def named(self) -> tuple[str, str, str, str]:
+    def named(self) -> Whose:
         """What records say: what ties a client's report to them, the trace, the host asked for, the workload.
 
         Each is empty where there is none. It is looked at when something is logged, and not before.
@@ -41,6 +45,24 @@ class Origin:
     ) -> None:
         self.over = True
         _CURRENT.reset(self._token)
+
+
+class Remembered(Origin):
+    """What records belong to that are logged later, by another task than the one that met their cause.
+
+    :param named: what they say
+    """
+
+    __slots__ = ("_named",)
+
+    def __init__(self, named: Whose) -> None:
+        super().__init__(named[3])
+        self._named = named
+
+    @property
+    def named(self) -> Whose:
+        """What was said when it was met."""
+        return self._named
 
 
 class SharedOrigin(Origin):
@@ -64,7 +86,7 @@ class SharedOrigin(Origin):
         return [request for request in self._requests if not request.over]
 
     @property
-    def named(self) -> tuple[str, str, str, str]:
+    def named(self) -> Whose:
         """What is said of the one request; the workload alone if there are several, or none."""
         requests = self._requests = self._going_on()
         return requests[0].named if len(requests) == 1 else super().named

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
+
+if TYPE_CHECKING:
+    from wasmplex.logs import Whose
 
 __all__ = ["Circuit"]
 
@@ -24,37 +27,39 @@ class Circuit:
     :ivar opened: how often it was found to be
     :ivar is_suspected: whether somebody could not reach it since it was last asked
     :ivar why: what the first of them met
+    :ivar whose: the request in which, where that is known
     :ivar refused: how often somebody was refused, for a cause that is known already, since the last look
     """
 
-    __slots__ = ("_causes", "_news", "_wake", "is_open", "is_suspected", "opened", "refused", "why")
+    __slots__ = ("_causes", "_news", "_wake", "is_open", "is_suspected", "opened", "refused", "whose", "why")
 
     def __init__(self) -> None:
         self.is_open = False
         self.opened = 0
         self.is_suspected = False
         self.why = ""
+        self.whose: Whose | None = None
         self.refused = 0
         self._causes: set[str] = set()
-        self._news: list[str] = []
+        self._news: list[tuple[str, Whose | None]] = []
         self._wake = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Circuit {'open' if self.is_open else 'closed'}>"
 
-    def suspect(self, why: str = "") -> None:
+    def suspect(self, why: str = "", whose: Whose | None = None) -> None:
         """Say that the server could not be reached."""
         if not self.is_suspected:
-            self.is_suspected, self.why = True, why
+            self.is_suspected, self.why, self.whose = True, why, whose
             self._wake.set()
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str, whose: Whose | None = None) -> None:
         """Say that the server was reached, and did not do what it was asked to."""
         if why in self._causes or len(self._causes) >= _KINDS:
             self.refused += 1
             return
         self._causes.add(why)
-        self._news.append(why)
+        self._news.append((why, whose))
         self._wake.set()
 
     async def woken(self) -> None:
@@ -62,8 +67,8 @@ class Circuit:
         await self._wake.wait()
         self._wake = anyio.Event()
 
-    def news(self) -> list[str]:
-        """Return the causes that are new since the last time."""
+    def news(self) -> list[tuple[str, Whose | None]]:
+        """Return the causes that are new since the last time, and the request that met each."""
         news, self._news = self._news, []
         return news
 

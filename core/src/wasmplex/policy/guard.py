@@ -17,7 +17,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, 
 from pydantic import Field
 
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
-from wasmplex.logs import get_logger
+from wasmplex.logs import get_logger, origin
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.policy.deadline import within
 from wasmplex.settings import Duration, Settings
@@ -116,15 +116,17 @@ class Guard:
     def _tell(self, circuit: Circuit, name: str, known: CapabilityError, error: Exception) -> None:
         """Tell the host what a server did not do, and what its operator may have to mend."""
         cause = known.__cause__ if known is error else error
+        asking = origin()
+        whose = None if asking is None else asking.named
         if known.unavailable:
-            circuit.suspect(_why(name, known, cause))
+            circuit.suspect(_why(name, known, cause), whose)
         elif known.configured:
             return
         elif isinstance(known, (self.cases.denied, self.cases.timeout)) or (
             # Without a cause it is a limit of the host's, or an argument that is none.
             cause is not None and isinstance(known, (self.cases.exceeded, self.cases.other))
         ):
-            circuit.refuse(_why(name, known, cause))
+            circuit.refuse(_why(name, known, cause), whose)
 
 
 def typed(cases: ErrorCases, name: str, error: Exception, plugin: str, label: str = "") -> CapabilityError:
@@ -157,7 +159,8 @@ def typed(cases: ErrorCases, name: str, error: Exception, plugin: str, label: st
 
 def _why(name: str, known: CapabilityError, cause: BaseException | None) -> str:
     """Return what is said of an error to the operator, who may know more than the guest."""
-    text = " ".join(str(cause).split())[:_SHOWN] if cause is not None else ""
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause  # without its number
+    text = " ".join(str(said).split())[:_SHOWN] if said is not None else ""
     return f"{name}: {known}{f' ({text})' if text and text != str(known) else ''}"
 
 
