@@ -277,6 +277,23 @@ def test_plugins(cli: Cli) -> None:
     said = {row["name"]: row for row in json.loads(ok(cli("plugins", "--json")))}
     assert said["sqlite"]["state"] == "ready"  # it was imported, to see whether it works
     assert said["check"]["builtin"] is True
+    assert said["memory"]["capabilities"] == {"memory": ["keyvalue", "blobstore", "messaging"]}
+
+
+def test_plugins_says_what_backends_are_for(cli: Cli, home: Path) -> None:
+    listed, imported = ok(cli("plugins", "list")), ok(cli("plugins"))
+    assert "\navailable: installed, not imported" in listed
+    assert "backend memory (keyvalue, blobstore, messaging)\n" in imported
+    assert imported.endswith("\nready: imported, and it works\n")
+    (home / "host.toml").write_text(
+        '[workload.kv]\ncomponent = "kv.wasm"\nimport.cache = { backend = "filesystem" }\n'
+        'import.store = { backend = "memory" }\n'
+    )
+    said = cli("check").err
+    assert "error: backend 'filesystem' is for blobstore, not for keyvalue\n" in said
+    tried = said.partition("  try: one that is for keyvalue: ")[2].strip().split(", ")
+    assert {"memory", "sqlite"} <= {*tried}
+    assert not {"filesystem", "s3", "postgres"} & {*tried}
 
 
 def test_plugins_show(cli: Cli) -> None:

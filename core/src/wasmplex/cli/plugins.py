@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+_LEGEND = {
+    "ready": "ready: imported, and it works",
+    "available": "available: installed, not imported; `wasmplex plugins` imports all, "
+    "and says what their backends are for",
+}
+"""What the states mean that are no mistakes."""
+
+
 class _Plugins(CommandGroup):
     """Knows that somebody who names a plugin wants to be shown it."""
 
@@ -81,11 +89,20 @@ def _list(ctx: click.Context, as_json: bool, *, load: bool) -> None:
             if not (s.builtin and set(s.offers or ()) == {Group.COMMANDS})  # `wasmplex --help` has them
         ],
     )
+    for state in dict.fromkeys(status.state.value for status in found):
+        if state in _LEGEND:
+            echo_folded(_LEGEND[state])
 
 
 def _offers(status: PluginStatus) -> str:
+    def said(name: str) -> str:
+        capabilities = status.capabilities.get(name, ())
+        return f"{name} ({', '.join(capabilities)})" if capabilities else name
+
     return "; ".join(
-        f"{group.noun} {', '.join(names)}" for group, names in (status.offers or {}).items() if names
+        f"{group.noun} {', '.join(map(said, names) if group is Group.BACKENDS else names)}"
+        for group, names in (status.offers or {}).items()
+        if names
     )
 
 
@@ -101,6 +118,7 @@ def _as_dict(status: PluginStatus) -> dict[str, Any]:
         "builtin": status.builtin,
         "offers": {group.value: list(names) for group, names in (status.offers or {}).items()},
         "provides": list(status.provides),
+        "capabilities": {name: list(found) for name, found in sorted(status.capabilities.items())},
         "import_seconds": status.import_seconds,
     }
 

@@ -147,6 +147,7 @@ class PluginEntry:
             self.builtin,
             self._seconds,
             self.detail,
+            self.contribution.capabilities,
         )
 
     def _fail(self, cause: str, fix: str = "", detail: str = "") -> None:

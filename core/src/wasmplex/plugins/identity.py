@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 __all__ = ["API_VERSION", "Group", "PluginIdentity", "PluginState", "PluginStatus"]
@@ -89,6 +89,7 @@ class PluginStatus:
     :ivar builtin: True for what the distribution `wasmplex` brings itself
     :ivar import_seconds: how long the import took, None until it is loaded
     :ivar detail: the traceback of a failure, for the plugin's author
+    :ivar capabilities: what each of its backends is for; empty until it is loaded
     """
 
     identity: PluginIdentity
@@ -101,3 +102,4 @@ class PluginStatus:
     builtin: bool = False
     import_seconds: float | None = None
     detail: str = ""
+    capabilities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

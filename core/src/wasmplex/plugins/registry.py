@@ -111,10 +111,11 @@ class Registry:
                 return provider
         if named:
             capabilities = ", ".join(sorted(b.capability for b in named))
+            suitable = ", ".join(self._backends_for(capability))
             raise PluginError(
                 f"backend {name!r} is for {capabilities}, not for {capability}",
                 where=str(entry.identity),
-                fix=f"use a backend for {capability}; wasmplex plugins list shows what is installed",
+                fix=f"one that is for {capability}: {suitable or 'none is installed'}",
             )
         offered = ", ".join(sorted(b.name for b in contribution.backends)) or "none"
         raise PluginError(
@@ -122,6 +123,13 @@ class Registry:
             where=str(entry.identity),
             why=f"it registers: {offered}",
             fix=f"rename the entry point or the provider in {entry.identity.distribution}",
+        )
+
+    def _backends_for(self, capability: str) -> list[str]:
+        """Return the backends of a capability, sorted. Every plugin with a backend is imported."""
+        loaded = [e for e in self._entries if e.offers.get(Group.BACKENDS) and self._load(e)]
+        return sorted(
+            {b.name for entry in loaded for b in entry.contribution.backends if b.capability == capability}
         )
 
     def interfaces(self, package: str) -> tuple[InterfaceProvider, ...]:

@@ -49,6 +49,12 @@ class Contribution:
         return (*self.backends, *self.interfaces, *self.export_adapters, *self.triggers, *self.commands)
 
     @property
+    def capabilities(self) -> Mapping[str, tuple[str, ...]]:
+        """What each of its backends is for."""
+        names = {b.name for b in self.backends}
+        return {name: tuple(b.capability for b in self.backends if b.name == name) for name in names}
+
+    @property
     def offers(self) -> Mapping[Group, tuple[str, ...]]:
         """The names it offers in each group, for plugins without entry points."""
         triggers = {t.name for t in self.triggers}
