@@ -202,8 +202,6 @@ def test_inspect(cli: Cli) -> None:
         "run   func  1\n"
         "\n"
         "needs wasm proposals: component-model-implements\n"
-        "runs, by default, with: bytes through memory, twins for bytes, bytes in place, arguments weighed, "
-        "lazy tables, kept memories, instances made ahead\n"
     )
 
 

@@ -75,6 +75,15 @@ def test_a_backend_that_does_not_answer(cli: Cli, home: Path) -> None:
     assert "plugin silent" not in ended.out
 
 
+def test_how_workloads_are_run_is_said_where_it_is_not_as_usual(cli: Cli, home: Path) -> None:
+    assert "is run with" not in cli("doctor").out.lower()
+    (home / "host.toml").write_text("[engine]\noptimize = false\n" + (home / "host.toml").read_text())
+    ended = cli("doctor")
+    assert "IS RUN WITH" in ended.out
+    assert "kv        bytes through strings" in ended.out
+    assert json.loads(cli("doctor", "--json").out)["strategies"] == {"kv": "bytes through strings"}
+
+
 def test_check_connect_asks_the_backends(cli: Cli, home: Path) -> None:
     use_silent(home)
     assert cli("check").code == 0

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -56,7 +56,7 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
     probes: list[tuple[str, str, Probed]] = []
-    strategies: dict[str, str] = {}
+    strategies: dict[str, _Run] = {}
     beside = os.path.isfile("host.toml")  # noqa: PTH113  False where it may not even be looked for
     path = host or (Path() if beside else None)
     if path is not None:
@@ -78,9 +78,16 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     return 2 if broken else 1 if silent else 0
 
 
+class _Run(NamedTuple):
+    """How a workload is run, and whether nothing of that was switched off or on."""
+
+    text: str
+    usual: bool
+
+
 async def _examine(
     config: HostConfig, plugins: Registry
-) -> tuple[dict[str, str], list[tuple[str, str, Probed]]]:
+) -> tuple[dict[str, _Run], list[tuple[str, str, Probed]]]:
     """Open and ask the backend of every binding; return them with their workloads and imports.
 
     Before them, how each workload is run.
@@ -88,12 +95,13 @@ async def _examine(
     :raises WasmplexError: with everything that is wrong with the configuration
     """
     from wasmplex.assembly import assemble
-    from wasmplex.strategy import strategy
+    from wasmplex.strategy import choose, strategy
 
     assembly = await assemble(config, plugins, os.environ)
-    strategies = {
-        planned.config.name: strategy(planned, assembly).describe() for planned in assembly.workloads
-    }
+    strategies = {}
+    for planned in assembly.workloads:
+        found, usual = strategy(planned, assembly), choose({}, reuse=planned.config.instances.reuse)
+        strategies[planned.config.name] = _Run(found.describe(), found == usual)
     return strategies, await _probe(assembly)
 
 
@@ -168,7 +176,7 @@ def _versions() -> dict[str, str]:
 
 def _echo(
     statuses: list[PluginStatus],
-    strategies: dict[str, str],
+    strategies: dict[str, _Run],
     probes: list[tuple[str, str, Probed]],
     problems: list[Diagnostic],
 ) -> None:
@@ -182,9 +190,9 @@ def _echo(
             if not s.builtin
         ],
     )
-    if strategies:
+    if odd := [(name, run.text) for name, run in strategies.items() if not run.usual]:
         echo()
-        echo_table(("workload", "is run with"), list(strategies.items()))
+        echo_table(("workload", "is run with"), odd)
     if probes:
         echo()
         echo_table(
@@ -212,7 +220,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _as_dict(
     statuses: list[PluginStatus],
-    strategies: dict[str, str],
+    strategies: dict[str, _Run],
     probes: list[tuple[str, str, Probed]],
     problems: list[Diagnostic],
 ) -> dict[str, Any]:
@@ -231,7 +239,7 @@ def _as_dict(
             for s in statuses
             if not s.builtin
         ],
-        "strategies": strategies,
+        "strategies": {name: run.text for name, run in strategies.items()},
         "backends": [
             {
                 "workload": workload,

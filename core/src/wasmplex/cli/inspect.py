@@ -15,7 +15,6 @@ from wasmplex.cli.table import echo_folded, echo_json, echo_table
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import Shape
-    from wasmplex.strategy import Strategy
 
 __all__ = ["command"]
 
@@ -53,12 +52,10 @@ def command(component: Path, wit: bool, as_json: bool) -> None:
 
         echo_json(as_dict(shape))
     else:
-        from wasmplex.strategy import choose
-
-        _echo_tables(shape, choose({}))
+        _echo_tables(shape)
 
 
-def _echo_tables(shape: Shape, strategy: Strategy) -> None:
+def _echo_tables(shape: Shape) -> None:
     from wasmplex.component.report import rows
 
     header = ("name", "interface", "kind", "functions", "async", "resources")
@@ -79,7 +76,6 @@ def _echo_tables(shape: Shape, strategy: Strategy) -> None:
             )
         echo()
     echo_folded(f"needs wasm proposals: {', '.join(sorted(shape.proposals)) or 'none'}")
-    echo_folded(f"runs, by default, with: {strategy.describe()}")
     for section in shape.unknown_sections:
         echo(f"skipped: unknown section {section.id}, {section.size} bytes at {section.offset}")
 
