@@ -78,11 +78,11 @@ def test_all_that_cannot_be_resolved_is_reported(home: Path) -> None:
         "  try: export REDIS_URL=...\n"
         'error: the file "nope" cannot be read\n'
         "  at: host.toml:5 (workload.shop.import.store.key)\n"
-        "  because: No such file or directory\n"
+        "  because: no such file or directory\n"
         f"  try: check {home / 'nope'}\n"
         'error: the file "data" cannot be read\n'
         "  at: host.toml:6 (workload.shop.import.store.dir)\n"
-        "  because: Is a directory\n"
+        "  because: is a directory\n"
         f"  try: check {home / 'data'}\n"
         'error: the file "latin" cannot be read\n'
         "  at: host.toml:7 (workload.shop.import.store.latin)\n"

@@ -377,5 +377,5 @@ async def test_what_is_no_directory(make: Callable[[Path], object], message: str
 async def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="create is false"):
         await open_store(tmp_path, create=False)
-    with pytest.raises(BackendError, match="No such file"):
+    with pytest.raises(BackendError, match="no such file"):
         await open_store(tmp_path, "missing/blobs")

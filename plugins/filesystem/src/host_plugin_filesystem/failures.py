@@ -53,6 +53,6 @@ def opening_failed(error: OSError, path: Path) -> BackendError:
     number = error.errno or 0
     return BackendError(
         f"cannot open the directory {path} as a blob store",
-        why=os.strerror(number) if number else type(error).__name__,
+        why=os.strerror(number).lower() if number else type(error).__name__,
         fix=_FIX.get(number, "").format(path=path),
     )

@@ -26,7 +26,7 @@ async def _open_root(workload: WorkloadContext, guest_path: str, path: Path) -> 
         raise BackendError(
             f"workload {workload.name!r} cannot be given the directory {str(path)!r}",
             where=f"workload.{workload.name}.dirs.{guest_path!r}",
-            why=error.strerror or type(error).__name__,
+            why=(error.strerror or type(error).__name__).lower(),
             fix=f"mkdir -p {path}" if isinstance(error, FileNotFoundError) else "",
         ) from None
 
