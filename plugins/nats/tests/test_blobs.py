@@ -12,11 +12,17 @@ import nats
 import pytest
 from host_plugin_nats import NatsBlobProvider, NatsBlobSettings
 from host_plugin_nats.blobs.layout import CHUNK, bucket, name_of, nuid, owner, parsed, token
+from host_plugin_nats.blobs.objects import ObjectStream
 from host_plugin_nats.blobs.store import NatsBlobBackend, ObjectContainer
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.js.object_store import ObjectStore
-from wasmplex.capabilities.blobstore import NoSuchContainer, NoSuchObject, Other, StoreUnavailable
+from wasmplex.capabilities.blobstore import (
+    NoSuchContainer,
+    NoSuchObject,
+    Other,
+    StoreUnavailable,
+)
 from wasmplex.plugin import OpenContext
 from wasmplex.settings import SecretUrl
 from wasmplex.testing.servers import NatsServer
@@ -266,3 +272,21 @@ async def test_a_writer_does_not_go_on_over_another_connection(container: Object
     await writer.close()
     with pytest.raises(NoSuchObject):
         await container.object_info("a")
+
+
+async def test_no_two_requests_for_a_container_are_equal(
+    store: NatsBlobBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes an equal one for the same: it would be told twice that it has made the container."""
+    asked: list[str] = []
+    ask = ObjectStream.ask
+
+    async def told(stream: ObjectStream, subject: str, body: Any = None) -> Any:
+        if subject.startswith("STREAM.CREATE."):
+            asked.append(body["metadata"]["wasmplex-created-by"])
+        return await ask(stream, subject, body)
+
+    monkeypatch.setattr(ObjectStream, "ask", told)
+    for number in range(20):
+        await store.create_container("w", str(number))
+    assert len({*asked}) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -87,7 +88,7 @@ class ObjectStream(Stream):
                 "wasmplex-namespace": namespace,
                 "wasmplex-container": container,
                 # The server takes a second request with an equal configuration for the same.
-                "wasmplex-created-by": f"{self._link.instance}-{id(self):x}",
+                "wasmplex-created-by": f"{self._link.instance}-{secrets.token_hex(8)}",
             },
         }
         try:
