@@ -182,4 +182,5 @@ def test_nothing_is_lost_whatever_is_killed(tmp_path: Path, capsys: pytest.Captu
     again = sum(count - 1 for count in found.values())
     with capsys.disabled():
         print(f"\n  {MESSAGES} messages in {took:.0f} s, {second.starts - 1} kills: {again} handled again")
-    assert again < max(MESSAGES * 0.05, 100)  # in the short version, what one crash holds is more
+    held = 256 * len(faults)  # what one crash holds, which is more than a part of the short version
+    assert again < max(MESSAGES * 0.05, held)

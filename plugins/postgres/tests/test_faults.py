@@ -235,5 +235,7 @@ async def test_a_server_that_turns_read_only(postgres_server: PostgresServer) ->
         assert len(database.backend.pool) == 3
         with pytest.raises(PostgresError, match="25006"):
             await database.batch("SET TRANSACTION READ ONLY; INSERT INTO written VALUES (1)")
-        assert len(database.backend.pool) <= 1
+        with anyio.fail_after(20):  # those that are just being reset are given up when they are
+            while len(database.backend.pool):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         assert await database.execute("INSERT INTO written VALUES (1)") == 1

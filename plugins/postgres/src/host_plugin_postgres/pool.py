@@ -36,6 +36,8 @@ class Pool:
         self._room = asyncio.Semaphore(size)
         self._idle: deque[Link] = deque()
         self._links: set[Link] = set()
+        self._outdated: set[Link] = set()
+        """Those that are in use, or being reset, and are closed instead of being used again."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._closed = False
 
@@ -134,7 +136,7 @@ class Pool:
             self._return(link, clean=clean)
 
     def _return(self, link: Link, *, clean: bool) -> None:
-        if clean and link.is_open and not self._closed:
+        if clean and link.is_open and not self._closed and link not in self._outdated:
             self._idle.append(link)
         else:
             self._remove(link)
@@ -180,12 +182,14 @@ class Pool:
             self._return(link, clean=clean)
 
     def forget_idle(self) -> None:
-        """Close all that wait for work: the server is not what it was."""
+        """Close all that wait for work, and the others when they would: the server is not what it was."""
         while self._idle:
             self._remove(self._idle.popleft())
+        self._outdated |= self._links
 
     def _remove(self, link: Link) -> None:
         self._links.discard(link)
+        self._outdated.discard(link)
         link.abort()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
