@@ -21,7 +21,7 @@ from typing import Self
 
 __all__ = ["Server", "free_port"]
 
-_START_TIMEOUT = 20.0
+_START_TIMEOUT = 40.0
 _STOP_TIMEOUT = 10.0
 
 _SHIM = """
