@@ -27,8 +27,9 @@ from wasmplex.capabilities.messaging import (
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats.headers import message_of
+from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.jetstream import JetStream
-from host_plugin_nats.link import Inbox, Link
+from host_plugin_nats.link import Link
 
 __all__ = ["durable"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -24,8 +24,9 @@ from wasmplex.plugin import get_logger
 
 from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version, write
 from host_plugin_nats.client import flush as flush_all
+from host_plugin_nats.inbox import Inbox
 
-__all__ = ["Inbox", "Link"]
+__all__ = ["Link"]
 
 logger = get_logger("wasmplex.backends.nats")
 
@@ -36,47 +37,6 @@ _LONGEST_FLUSH = 5  # those who flush bring deadlines of their own
 _ANSWERING = 0.5
 
 Headers = Mapping[str, str]
-
-
-class Inbox:
-    """Messages for somebody who waits for more than one.
-
-    :ivar ended: whether the connection that they came by is lost
-    :ivar number: what `Link.leave` needs to have no more of them
-    """
-
-    def __init__(self, subject: str) -> None:
-        self.subject = subject
-        self.number = 0
-        self.ended = False
-        self._messages: asyncio.Queue[Msg | CapabilityError] = asyncio.Queue()
-
-    def put(self, message: Msg | CapabilityError) -> None:
-        """Add a message, or the error that ends them."""
-        self.ended = self.ended or isinstance(message, CapabilityError)
-        self._messages.put_nowait(message)
-
-    def next_nowait(self) -> Msg | None:
-        """Return the next message; None if there is none yet."""
-        try:
-            message = self._messages.get_nowait()
-        except asyncio.QueueEmpty:
-            return None
-        if isinstance(message, CapabilityError):
-            self._messages.put_nowait(message)
-            return None
-        return message
-
-    async def next(self) -> Msg:
-        """Return the next message.
-
-        :raises wasmplex.capabilities.errors.CapabilityError: if the connection was lost
-        """
-        message = await self._messages.get()
-        if isinstance(message, CapabilityError):
-            self._messages.put_nowait(message)
-            raise message
-        return message
 
 
 class Link:
@@ -237,7 +197,7 @@ class Link:
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
-    async def leave(self, numbers: Iterable[int], *, flush: bool = True) -> None:
+    async def leave(self, numbers: Collection[int], *, flush: bool = True) -> None:
         """Undo `listen`.
 
         :param flush: whether what the server has sent before is handled when this returns

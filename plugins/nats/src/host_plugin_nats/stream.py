@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
 
 from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
-from host_plugin_nats.link import Inbox, Link
+from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.link import Link
 
 __all__ = ["EXPIRES", "OPERATION", "Message", "NobodyThere", "Stream"]
 

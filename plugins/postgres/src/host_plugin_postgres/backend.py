@@ -20,8 +20,9 @@ from wasmplex.capabilities.postgres import (
 
 from host_plugin_postgres import PostgresSettings
 from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlstate
-from host_plugin_postgres.link import Link, Prepared, Stale
+from host_plugin_postgres.link import Link, Stale
 from host_plugin_postgres.pool import Pool
+from host_plugin_postgres.prepared import Prepared
 from host_plugin_postgres.rows import PgRows
 from host_plugin_postgres.statements import check, first_words, is_empty
 

@@ -9,8 +9,9 @@ from typing import Any
 from wasmplex.capabilities.postgres import ROWS_AHEAD, PackedRows, PostgresError, Row, Rows, Timeout
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed
-from host_plugin_postgres.link import Link, Prepared
+from host_plugin_postgres.link import Link
 from host_plugin_postgres.pool import Pool
+from host_plugin_postgres.prepared import Prepared
 
 __all__ = ["PgRows"]
 

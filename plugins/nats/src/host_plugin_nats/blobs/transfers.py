@@ -28,7 +28,8 @@ from host_plugin_nats.blobs.failures import failed
 from host_plugin_nats.blobs.layout import CHUNK, Meta, nuid
 from host_plugin_nats.blobs.objects import ObjectStream
 from host_plugin_nats.failures import ApiError
-from host_plugin_nats.link import Inbox, Link
+from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.link import Link
 
 __all__ = ["ObjectReader", "ObjectWriter"]
 
