@@ -14,9 +14,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import anyio
 
-from wasmplex.deadlines import Deadlines
 from wasmplex.errors import LimitExceeded
-from wasmplex.loans import Loan, PooledInstance
+from wasmplex.loans import Lender, PooledInstance
 from wasmplex.logs import get_logger
 
 __all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics"]
@@ -58,7 +57,7 @@ class PoolStatistics(NamedTuple):
     created: int
 
 
-class InstancePool:
+class InstancePool(Lender):
     """Lends instances for one call each.
 
     :param create: makes a fresh instance
@@ -84,17 +83,14 @@ class InstancePool:
         on_error: Callable[[BaseException], None] | None = None,
         begin: Callable[[], Coming] | None = None,
     ) -> None:
+        super().__init__(name, timeout, on_error)
         self._create = create
         self._begin = begin
         self._coming: list[Coming] = []
         self._making = 0  # calls that make their instance themselves
-        self.on_error = on_error
         self._maximum = maximum
         self._reuse = reuse
         self._queue = queue
-        self.timeout = timeout
-        self.deadlines = Deadlines(timeout)
-        self.name = name
         self._idle: list[_Lent] = []
         self._waiters: deque[Future[_Lent | None]] = deque()
         self._live = 0
@@ -111,14 +107,6 @@ class InstancePool:
         """Return a snapshot for metrics and messages."""
         return PoolStatistics(self._live, len(self._idle), len(self._waiters), self._created)
 
-    def lend(self) -> Loan:
-        """Return a context that borrows an instance for one call, under the workload's deadline.
-
-        :raises LimitExceeded: on entering, if the queue is full or no instance came free in time
-        :raises DeadlineExceeded: on leaving, if the deadline passed inside
-        """
-        return Loan(self)
-
     async def drain(self) -> None:
         """Refuse new calls and return when none is under way. The caller brings the deadline."""
         self._closed = True
@@ -131,7 +119,7 @@ class InstancePool:
         self._closed = True
         while self._idle:
             self._live -= 1
-            self._end(self._idle.pop()[0])
+            self.drop(self._idle.pop()[0])
         if not self._lent:
             self.deadlines.close()
 
@@ -140,7 +128,7 @@ class InstancePool:
         if not self._idle:
             return False
         self._live -= 1
-        self._end(self._idle.pop(0)[0])
+        self.drop(self._idle.pop(0)[0])
         return True
 
     async def settle(self) -> None:
@@ -149,7 +137,7 @@ class InstancePool:
             while self._coming:
                 if (lent := self._arrived()) is not None:
                     self._live -= 1
-                    self._end(lent[0])
+                    self.drop(lent[0])
                 else:
                     await anyio.sleep(0.001)
 
@@ -260,25 +248,10 @@ class InstancePool:
             self._hand_on(lent)
         self._encourage()
 
-    def tell(self, error: BaseException) -> None:
-        """Report what has ended a call; for `Loan`."""
-        try:
-            if self.on_error is not None:
-                self.on_error(error)
-        except Exception:
-            log.exception("workload %s: what ended a call could not be reported", self.name)
-
-    def _end(self, instance: PooledInstance) -> None:
-        """Close an instance. Its place is free then, whatever happens: who drains waits for that."""
-        try:
-            instance.close()
-        except Exception:
-            log.exception("workload %s: an instance could not be closed", self.name)
-
     def give_back(self, instance: PooledInstance, used: int) -> None:
         """Note that a call has ended, and how many the instance has served with it; for `Loan`."""
         if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
-            self._end(instance)
+            self.drop(instance)
             self._hand_on(None)
         elif self._waiters:
             self._hand_on((instance, used))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 from typing import Protocol
@@ -10,9 +12,12 @@ import anyio
 
 from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
+from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import GuestInstance
 
 __all__ = ["Lender", "Loan", "PooledInstance"]
+
+log = get_logger("wasmplex.instances")
 
 
 class PooledInstance(GuestInstance, Protocol):
@@ -32,21 +37,55 @@ def _scope_type() -> type[anyio.CancelScope]:
     return type(anyio.CancelScope())
 
 
-class Lender(Protocol):
-    """A pool, as a loan sees it."""
+class Lender(ABC):
+    """A pool of instances, as far as it lends them.
 
-    name: str
-    timeout: float
-    deadlines: Deadlines
+    :param name: the workload, for messages
+    :param timeout: seconds that one call may take, the wait for an instance included
+    :param on_error: told of whatever ends a call, or keeps it from beginning
+    """
 
+    def __init__(
+        self, name: str, timeout: float, on_error: Callable[[BaseException], None] | None = None
+    ) -> None:
+        self.name = name
+        self.timeout = timeout
+        self.on_error = on_error
+        self.deadlines = Deadlines(timeout)
+
+    def lend(self) -> Loan:
+        """Return a context that borrows an instance for one call, under the workload's deadline.
+
+        :raises LimitExceeded: on entering, if too many wait or no instance came free in time
+        :raises DeadlineExceeded: on leaving, if the deadline passed inside
+        """
+        return Loan(self)
+
+    @abstractmethod
     async def take(self) -> tuple[PooledInstance, int]:
-        """Return an instance for one call, and how many it has served."""
+        """Return an instance for one call, and how many it has served.
 
+        :raises LimitExceeded: if too many wait already
+        """
+
+    @abstractmethod
     def give_back(self, instance: PooledInstance, used: int) -> None:
-        """Note that the call has ended."""
+        """Note that the call has ended, and how many the instance has served with it."""
 
     def tell(self, error: BaseException) -> None:
         """Report what has ended the call."""
+        try:
+            if self.on_error is not None:
+                self.on_error(error)
+        except Exception:
+            log.exception("workload %s: what ended a call could not be reported", self.name)
+
+    def drop(self, instance: PooledInstance) -> None:
+        """Close an instance. Its place is free then, whatever happens: who drains waits for that."""
+        try:
+            instance.close()
+        except Exception:
+            log.exception("workload %s: an instance could not be closed", self.name)
 
 
 class Loan:

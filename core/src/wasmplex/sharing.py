@@ -13,10 +13,9 @@ from typing import Protocol
 
 import anyio
 
-from wasmplex.deadlines import Deadlines
 from wasmplex.errors import LimitExceeded
 from wasmplex.instances import PoolStatistics
-from wasmplex.loans import Loan, PooledInstance
+from wasmplex.loans import Lender, PooledInstance
 from wasmplex.logs import get_logger
 
 __all__ = ["SharedPool", "SharingInstance"]
@@ -47,7 +46,7 @@ class _Place:
         self.watch: Task[None] | None = None
 
 
-class SharedPool:
+class SharedPool(Lender):
     """Lends instances for several calls at once. `wasmplex.instances.InstancePool` explains the parameters.
 
     :param concurrency: calls that may be in one instance at once
@@ -65,15 +64,12 @@ class SharedPool:
         name: str,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
+        super().__init__(name, timeout, on_error)
         self._create = create
-        self.on_error = on_error
         self._maximum = maximum
         self._reuse = reuse
         self._concurrency = concurrency
         self._queue = queue
-        self.timeout = timeout
-        self.deadlines = Deadlines(timeout)
-        self.name = name
         self._places: dict[int, _Place] = {}
         self._waiters: deque[Future[_Place | None]] = deque()
         self._making = 0
@@ -90,10 +86,6 @@ class SharedPool:
         """Return a snapshot for metrics and messages."""
         idle = sum(not place.active for place in self._places.values())
         return PoolStatistics(len(self._places) + self._making, idle, len(self._waiters), self._created)
-
-    def lend(self) -> Loan:
-        """Return a context that borrows an instance for one call; see `InstancePool.lend`."""
-        return Loan(self)
 
     async def drain(self) -> None:
         """Refuse new calls and return when none is under way. The caller brings the deadline."""
@@ -147,15 +139,6 @@ class SharedPool:
         place.active -= 1
         self._left(place)
         self._returned()
-
-    def tell(self, error: BaseException) -> None:
-        """Report what has ended a call."""
-        if self.on_error is None:
-            return
-        try:
-            self.on_error(error)
-        except Exception:
-            log.exception("workload %s: what ended a call could not be reported", self.name)
 
     # ------------------------------------------------------------ inside
 
@@ -291,10 +274,7 @@ class SharedPool:
     def _end(self, place: _Place) -> None:
         del self._places[id(place.instance)]
         watch, place.watch = place.watch, None
-        try:
-            place.instance.close()
-        except Exception:
-            log.exception("workload %s: an instance could not be closed", self.name)
+        self.drop(place.instance)
         if watch is not None and watch is not current_task():
             watch.cancel()
         self._tell_change()

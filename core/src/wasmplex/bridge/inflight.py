@@ -119,9 +119,7 @@ class Chunks:
 
     async def hold(self, size: int) -> None:
         """Wait until there is room for a chunk, and note it."""
-        if self._fits(size):
-            self.bytes += size
-        else:
+        if not self.hold_at_once(size):
             await self._room(size)
 
     async def _room(self, size: int) -> None:
@@ -137,10 +135,10 @@ class Chunks:
 
     def hold_at_once(self, size: int) -> bool:
         """Note a chunk if there is room for it; say whether there is."""
-        if self.bytes and self.bytes + size > self._most:
-            return False
-        self.bytes += size
-        return True
+        fits = self._fits(size)
+        if fits:
+            self.bytes += size
+        return fits
 
     def taken(self, size: int) -> None:
         """Note that a chunk has been taken, or given up."""

@@ -12,6 +12,7 @@ from wasmplex.plugins.registry import Registry
 from wasmplex.routing.backing import back
 from wasmplex.routing.exports import Triggers
 from wasmplex.routing.matching import interface_of
+from wasmplex.routing.parting import is_parted
 
 __all__ = ["examine"]
 
@@ -38,10 +39,10 @@ def _settings(
     binding: BindingConfig, shape: Shape | None, registry: Registry, environ: Mapping[str, str], base: Path
 ) -> list[Diagnostic]:
     package = binding.package or _package(binding, shape)
-    if package is None or binding.backend is None or "buckets" in binding.settings.values:
+    if package is None or binding.backend is None:
         return []
     for provider in registry.interfaces(package)[:1]:
-        if provider.capability is not None:
+        if provider.capability is not None and not is_parted(binding, provider):
             backend = registry.backend(binding.backend, provider.capability)
             origin = registry.origin(backend)
             table = binding.settings
