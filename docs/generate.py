@@ -155,27 +155,37 @@ def _default(value: Any, type_: str) -> str:
 
 
 KIT = """\
-# The key-value kit, test by test
+# The kits, test by test
 
-What a subclass of `wasmplex.testing.KeyValueConformance` runs. A test is skipped unless the provider declares
+What a subclass of one of these classes of `wasmplex.testing` runs. A test is skipped unless the provider declares
 the features that it needs; most run several times, on the backend itself and through guests, as far as the
 interface that a guest imports has the words for it. Made by `python docs/generate.py`.
 """
+KITS = {
+    "Blob store": "BlobStoreConformance",
+    "Key-value": "KeyValueConformance",
+    "Messaging": "MessagingConformance",
+    "Postgres": "PostgresConformance",
+}
 
 
 def kit() -> str:
-    """Return what each test of the kit proves."""
-    from wasmplex.testing import KeyValueConformance
+    """Return what each test of the kits proves."""
+    parts = [KIT]
+    for title, name in KITS.items():
+        parts.append(
+            f"\n## {title}: `{name}`\n\n| test | features | words | what it proves |\n|---|---|---|---|\n"
+        )
+        parts.extend(f"{row}\n" for row in _proofs(_object(f"wasmplex.testing:{name}")))
+    return "".join(parts)
 
-    rows = []
-    for name in sorted(name for name in dir(KeyValueConformance) if name.startswith("test_")):
-        test = getattr(KeyValueConformance, name)
+
+def _proofs(conformance: type) -> Iterator[str]:
+    for name in sorted(name for name in dir(conformance) if name.startswith("test_")):
+        test = getattr(conformance, name)
         needs, words = (", ".join(sorted(getattr(test, name, ()))) for name in ("needs", "words"))
         proves = " ".join((inspect.getdoc(test) or "").split()).replace("|", "\\|")
-        rows.append(f"| `{name}` | {needs} | {words} | {proves} |")
-    return (
-        f"{KIT}\n| test | features | words | what it proves |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
-    )
+        yield f"| `{name}` | {needs} | {words} | {proves} |"
 
 
 MADE = "<!-- What follows is made by docs/generate.py from core/tests/triggers/table -->"
