@@ -278,12 +278,16 @@ async def test_a_flush_overtakes_nothing(nats_server: NatsServer, monkeypatch: p
         assert words == [b"SUB", b"PUB", b"PING", b"UNSUB", b"PING"]
 
 
-async def test_refused_credentials(nats_server: NatsServer) -> None:
+@pytest.mark.parametrize(
+    ("user", "said"), [("wasmplex:wr0ng@", "refuses the credentials"), ("", "none are configured")]
+)
+async def test_refused_credentials(nats_server: NatsServer, user: str, said: str) -> None:
     with pytest.raises(BackendError, match="cannot open the NATS broker") as error:
-        async with opened(nats_server.url.replace("s3cr3t", "wrong")):
+        async with opened(f"nats://{user}{nats_server.address}"):
             pass
+    assert said in str(error.value)
     assert "check user, password" in str(error.value)
-    assert "wrong" not in str(error.value)
+    assert "wr0ng" not in str(error.value)
 
 
 async def test_nobody_listens(nats_server: NatsServer) -> None:

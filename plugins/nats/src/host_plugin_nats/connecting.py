@@ -11,7 +11,10 @@ from wasmplex.plugin import BackendError
 
 from host_plugin_nats import NatsConnection
 
-__all__ = ["address", "options"]
+__all__ = ["CREDENTIALS", "address", "options"]
+
+CREDENTIALS = frozenset({"tls", "token", "user", "user_credentials"})
+"""The options that may say who we are; with TLS that may be a certificate."""
 
 
 def address(settings: NatsConnection) -> str:

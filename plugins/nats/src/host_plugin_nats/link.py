@@ -24,6 +24,7 @@ from wasmplex.plugin import get_logger
 
 from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version, write
 from host_plugin_nats.client import flush as flush_all
+from host_plugin_nats.connecting import CREDENTIALS
 from host_plugin_nats.inbox import Inbox
 
 __all__ = ["Link"]
@@ -241,7 +242,7 @@ class Link:
     def _usable(self) -> Client:
         if self._client is None or not self._client.is_connected:
             if self._denied:
-                raise self._cases.denied("the server refuses the credentials")
+                raise self._refused()
             raise self._cases.unavailable("the connection is lost" if not self._closed else "it is closed")
         return self._client
 
@@ -313,12 +314,18 @@ class Link:
             or "authorization" in text
         ):
             self._denied = True
-            return self._cases.denied("the server refuses the credentials")
+            return self._refused()
         causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
         cause = causes[-1] if causes else reasons[0]
         if isinstance(cause, OSError) and cause.strerror:
             return self._cases.unavailable(cause.strerror)
         return self._cases.unavailable(str(cause) or type(cause).__name__)
+
+    def _refused(self) -> CapabilityError:
+        """Return the error for a server that lets nobody in like this; it says no more to who shows nothing."""
+        if CREDENTIALS.isdisjoint(self._options):
+            return self._cases.denied("the server wants credentials, and none are configured")
+        return self._cases.denied("the server refuses the credentials")
 
     def _lost(self, client: Client | None, why: str) -> None:
         if client is not self._client:
