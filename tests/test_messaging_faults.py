@@ -1,4 +1,4 @@
-"""A durable queue group of two host processes, which are killed, as the server is: no message is lost.
+"""A durable queue group of host processes, which are killed, frozen and reloaded: no message is lost.
 
 ``make faults`` runs the long version, with the figures on its output.
 """
@@ -32,15 +32,15 @@ MESSAGES, KILLS, RESTARTS = (100_000, 5, 2) if FULL else (600, 1, 1)
 HOST = """
 [workload.store]
 component = "{handler}"
-limits = {{ timeout = "20s" }}
-default."wasmcloud:keyvalue" = {{ backend = "redis", url = {{ env = "REDIS_URL" }}, namespace = "seen" }}
+limits = {{ timeout = "60s" }}
+default."wasmcloud:keyvalue" = {{ backend = "redis", url = {{ env = "REDIS_URL" }}, namespace = "seen", timeout = "60s" }}
 import.audit = {{ backend = "nats", url = {{ env = "NATS_URL" }} }}
 [workload.store.trigger.messaging]
 backend = "nats"
 url = {{ env = "NATS_URL" }}
 subjects = ["orders.>"]
-durable = true
-ack_wait = "5s"
+durable = {durable}
+ack_wait = "{ack_wait}"
 max_in_flight = 8
 max_deliver = 1000
 backoff = "100ms"
@@ -50,9 +50,9 @@ backoff = "100ms"
 class Host:
     """A host process that can be killed and started again."""
 
-    def __init__(self, folder: Path, number: int, **urls: str) -> None:
+    def __init__(self, folder: Path, number: int, *options: str, **urls: str) -> None:
         self._log = folder / f"host-{number}.log"
-        self._command = [str(COMMAND), "run", str(folder / "host.toml")]
+        self._command = [str(COMMAND), "run", str(folder / "host.toml"), *options]
         self._env = {**os.environ, **urls}
         self.starts = 0
         self.start()

@@ -322,7 +322,7 @@ class Link:
         return self._cases.unavailable(str(cause) or type(cause).__name__)
 
     def _refused(self) -> CapabilityError:
-        """Return the error for a server that lets nobody in like this; it says no more to who shows nothing."""
+        """Return the error for a server that lets nobody in like this; it says no more to who shows none."""
         if CREDENTIALS.isdisjoint(self._options):
             return self._cases.denied("the server wants credentials, and none are configured")
         return self._cases.denied("the server refuses the credentials")
