@@ -68,7 +68,7 @@ check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/lint-imports
 
 faults: $(STAMP)  ## kill, pause and fill real servers for minutes; prints what was lost (nothing) and for how long
-	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py tests/test_messaging_faults.py tests/test_blob_kills.py \
+	@WASMPLEX_FAULTS=full $(BIN)/python -m pytest tests/test_server_faults.py tests/test_messaging_faults.py tests/test_messaging_hosts.py tests/test_blob_kills.py \
 		plugins/postgres/tests/test_faults.py "core/tests/triggers/test_messaging.py::test_the_deliveries_of_a_message_are_ever_further_apart"
 
 MINUTES ?= 10

@@ -157,9 +157,9 @@ def _default(value: Any, type_: str) -> str:
 KIT = """\
 # The kits, test by test
 
-What a subclass of one of these classes of `wasmplex.testing` runs. A test is skipped unless the provider declares
-the features that it needs; most run several times, on the backend itself and through guests, as far as the
-interface that a guest imports has the words for it. Made by `python docs/generate.py`.
+What a subclass of one of these classes of `wasmplex.testing` runs. A test is skipped unless the provider
+declares the features that it needs; most run several times, on the backend itself and through guests, as far
+as the interface that a guest imports has the words for it. Made by `python docs/generate.py`.
 """
 KITS = {
     "Blob store": "BlobStoreConformance",
