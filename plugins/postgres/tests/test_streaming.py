@@ -57,6 +57,19 @@ async def test_rows_are_never_all_in_memory(postgres_server: PostgresServer, tmp
         assert memory() - before < 32 * 2**20
 
 
+@pytest.mark.parametrize("taken", [10, 64, 1000])
+async def test_rows_that_a_guest_has_not_asked_for(
+    postgres_server: PostgresServer, tmp_path: Path, taken: int
+) -> None:
+    """64 at most are made before it reads, then 128; a sequence tells how many there were."""
+    async with hosting(tmp_path, postgres_server.url) as host, opened(postgres_server.url) as other:
+        await other.batch("DROP SEQUENCE IF EXISTS made; CREATE SEQUENCE made")
+        sql = "SELECT nextval('made') FROM generate_series(1, 100000)"
+        assert await host.call("count", "count", sql, taken) == taken
+        made = await other.value("SELECT last_value FROM made")
+        assert taken <= made <= (64 if taken < 64 else taken + 128)
+
+
 async def test_stopping_frees_the_connection(postgres_server: PostgresServer, tmp_path: Path) -> None:
     async with (
         hosting(tmp_path, postgres_server.url, pool_size=1) as host,

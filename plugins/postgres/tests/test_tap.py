@@ -9,7 +9,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from host_plugin_postgres.tap import Answer, Collected, Tap, simple
+from host_plugin_postgres import messages
+from host_plugin_postgres.messages import simple
+from host_plugin_postgres.tap import Answer, Collected, Tap
 
 pytestmark = pytest.mark.anyio
 
@@ -56,22 +58,49 @@ def message(kind: str, body: bytes = b"") -> bytes:
 
 READY, IN_TRANSACTION = message("Z", b"I"), message("Z", b"T")
 NOTICE, STATUS = message("N", b"SNOTICE\0\0"), message("S", b"TimeZone\0UTC\0")
-OURS = [message("C", b"COMMIT\0"), READY, message("C", b"SET\0"), message("C", b"SELECT 2\0"), READY]
-THEIRS = [message("2"), message("D", bytes(range(200))), message("C", b"SELECT 1\0"), IN_TRANSACTION]
+OURS = [message("C", b"SET\0"), message("C", b"SELECT 2\0"), READY]
 REFUSED = message("E", b"SERROR\0C40001\0Mcould not serialize\0\0")
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 10_000])
-async def test_answers_are_ours_and_the_rest_is_the_drivers(size: int) -> None:
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 300, 10_000])
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_answers_are_ours_and_the_rest_is_the_drivers(size: int, wanted: bool) -> None:
+    """Rows are kept, or passed over and counted; what comes unasked is the driver's."""
     tap, driver, transport = tapped()
-    first, second = tap.ask(simple("COMMIT"), simple("RESET ALL"))
-    assert transport.sent == message("Q", b"COMMIT\0") + message("Q", b"RESET ALL\0")
-    stream = b"".join([NOTICE, *OURS[:2], STATUS, *OURS[2:], *THEIRS, NOTICE])
+    rows = [message("D", bytes([n]) * n) for n in (0, 1, 100, 250)]
+    collected = Collected()
+    first, second = tap.ask(simple("TABLE t"), simple("RESET ALL"), rows=collected if wanted else None)
+    assert transport.sent == message("Q", b"TABLE t\0") + message("Q", b"RESET ALL\0")
+    answers = [*rows[:2], NOTICE, *rows[2:], message("C", b"SELECT 4\0"), IN_TRANSACTION, STATUS, *OURS]
+    stream = b"".join([NOTICE, *answers, NOTICE])
     for at in range(0, len(stream), size):
         tap.data_received(stream[at : at + size])
-    assert (await first, await second) == ("COMMIT", "SELECT 2")
-    assert driver.data == b"".join([NOTICE, STATUS, *THEIRS, NOTICE])
-    assert tap.status == "T"
+    assert (await first, await second) == ("SELECT 4", "SELECT 2")
+    assert driver.data == NOTICE * 2 + STATUS + NOTICE
+    assert tap.status == "I"
+    assert tap.last is None
+    assert first.count == (0 if wanted else 4)
+    assert [collected.data[a:b] for a, b in pairwise(collected.starts)] == (rows if wanted else [])
+
+
+async def test_what_a_statement_is_made_of() -> None:
+    tap, _, _ = tapped()
+    (answer,) = tap.ask(messages.prepare("s", "SELECT $1, $2"))
+    types = message("t", struct.pack(">HII", 2, 23, 4_000_000_000))
+    column = struct.pack(">IhIhih", 0, 0, 4_000_000_001, -1, -1, 0)
+    columns = message("T", struct.pack(">H", 2) + "naïve".encode() + b"\0" + column + b"\0" + column)
+    tap.data_received(message("1") + types + columns + READY)
+    await answer
+    assert messages.parameter_types(answer.parameters) == (23, 4_000_000_000)
+    assert messages.column_types(answer.columns) == [("naïve", 4_000_000_001), ("", 4_000_000_001)]
+
+
+async def test_rows_that_are_suspended_have_no_tag() -> None:
+    tap, _, _ = tapped()
+    begun, more = tap.ask(b"", b"")
+    tap.data_received(message("C", b"BEGIN\0") + message("s") + IN_TRANSACTION)
+    tap.data_received(message("C", b"SELECT 3\0") + IN_TRANSACTION)
+    assert (await begun, await more) == ("", "SELECT 3")
 
 
 async def test_errors_and_the_end_of_a_connection() -> None:
@@ -93,23 +122,6 @@ async def test_an_answer_that_nobody_wants_is_kept_from_the_driver() -> None:
     tap, driver, _ = tapped()
     answers: list[Answer] = tap.ask(simple("COMMIT"), simple("RESET ALL"))
     answers[0].cancel()
-    tap.data_received(b"".join([*OURS, *THEIRS]))
+    tap.data_received(b"".join([message("C", b"COMMIT\0"), READY, *OURS]))
     assert await answers[1] == "SELECT 2"
-    assert driver.data == b"".join(THEIRS)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 300, 10_000])
-async def test_rows_are_kept_from_the_driver_where_they_are_collected(size: int) -> None:
-    tap, driver, _ = tapped()
-    rows = [message("D", bytes([n]) * n) for n in (0, 1, 100, 250)]
-    control = [message("2"), message("C", b"SELECT 4\0"), IN_TRANSACTION]
-    stream = b"".join([control[0], *rows[:2], NOTICE, *rows[2:], *control[1:], *THEIRS])
-    end = len(stream) - len(b"".join(THEIRS))
-    collected = tap.collected = Collected()
-    for at in range(0, end, size):
-        tap.data_received(stream[at : min(at + size, end)])
-    tap.collected = None
-    tap.data_received(stream[end:])
-    assert collected.data == b"".join(rows)
-    assert [collected.data[a:b] for a, b in pairwise(collected.starts)] == rows
-    assert driver.data == b"".join([control[0], NOTICE, *control[1:], *THEIRS])
+    assert driver.data == b""

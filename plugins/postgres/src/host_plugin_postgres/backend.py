@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 from wasmplex.capabilities.postgres import (
@@ -25,10 +25,14 @@ from host_plugin_postgres.pool import Pool
 from host_plugin_postgres.prepared import Prepared
 from host_plugin_postgres.rows import PgRows
 from host_plugin_postgres.statements import check, first_words, is_empty
+from host_plugin_postgres.tap import Collected
 
 __all__ = ["Postgres"]
 
 T = TypeVar("T")
+
+Execute: TypeAlias = Callable[[Link, Prepared, bytes], Awaitable[PgRows]]
+"""A way to execute a statement whose parameters are bound."""
 
 
 class Postgres(PostgresBackend):
@@ -58,17 +62,17 @@ class Postgres(PostgresBackend):
 
     async def query(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
         """Execute a statement; see `PostgresBackend.query`."""
-        return await self._rows(user, sql, params, packed=False)
+        return await self._rows(user, sql, params, self._read)
 
     async def stream(self, user: str, sql: str, params: Sequence[PgValue]) -> Rows:
         """Execute a statement; see `PostgresBackend.stream`."""
-        return await self._rows(user, sql, params, packed=True)
+        return await self._rows(user, sql, params, self._passed)
 
-    async def _rows(self, user: str, sql: str, params: Sequence[PgValue], *, packed: bool) -> Rows:
+    async def _rows(self, user: str, sql: str, params: Sequence[PgValue], way: Execute) -> Rows:
         check(sql)
         if is_empty(sql):
             raise InvalidQuery("there is no statement in the SQL")
-        return await self._taken(user, lambda link: self._query(link, sql, params, packed=packed))
+        return await self._taken(user, lambda link: self._query(link, way, sql, params))
 
     async def batch(self, user: str, sql: str) -> None:
         """Execute statements; see `PostgresBackend.batch`."""
@@ -117,9 +121,9 @@ class Postgres(PostgresBackend):
 
     async def execute(self, user: str, statement: Statement, params: Sequence[PgValue]) -> int:
         """Execute a prepared statement; see `PostgresBackend.execute`."""
-        rows = await self._taken(user, lambda link: self._query(link, statement.sql, params))
+        rows = await self._taken(user, lambda link: self._query(link, self._counted, statement.sql, params))
         try:
-            await rows.skip()
+            await rows.next()
         finally:
             await rows.close()
         return rows.count
@@ -164,34 +168,49 @@ class Postgres(PostgresBackend):
             return ConnectionFailed("the database is closed")
         return operation_failed(error)
 
-    async def _query(
-        self, link: Link, sql: str, params: Sequence[PgValue], *, packed: bool = False
-    ) -> PgRows:
+    async def _query(self, link: Link, way: Execute, sql: str, params: Sequence[PgValue]) -> PgRows:
         try:
-            return await self._executed(link, sql, params, packed)
+            return await self._executed(link, way, sql, params)
         except Stale:
             # Nothing was executed: another session has changed a table, or taken a statement away.
             if link.in_transaction:
                 await link.simple("ROLLBACK")
             await link.forget()
         try:
-            return await self._executed(link, sql, params, packed)
+            return await self._executed(link, way, sql, params)
         except Stale as error:
             raise error.why from None
 
-    async def _executed(self, link: Link, sql: str, params: Sequence[PgValue], packed: bool) -> PgRows:
+    async def _executed(self, link: Link, way: Execute, sql: str, params: Sequence[PgValue]) -> PgRows:
         if not self._settings.prepared_statements:
             await link.begin()
         prepared = await link.prepare(sql)
-        arguments = prepared.arguments(params)
+        bound = prepared.bind(params)
         self._readable(prepared)
         if not prepared.columns or next(first_words(sql[:1000]), "") == "call":
             # A transaction of its own: VACUUM and the like refuse any other, and a procedure may end it.
-            rows, tag, _ = await link.complete(prepared, arguments)
-            return PgRows(self.pool, self.give_up, link, prepared, rows, more=False, count=_count(tag))
-        packed = packed and prepared.packs is not None and link.checks_text
-        first, more = await link.first(prepared, arguments, ROWS_AHEAD, packed=packed)
-        return PgRows(self.pool, self.give_up, link, prepared, first, more=more)
+            way = self._whole
+        return await way(link, prepared, bound)
+
+    async def _passed(self, link: Link, prepared: Prepared, bound: bytes) -> PgRows:
+        """Execute for somebody who need not read the rows."""
+        return await self._read(link, prepared, bound, packed=prepared.packs is not None and link.checks_text)
+
+    async def _read(self, link: Link, prepared: Prepared, bound: bytes, *, packed: bool = False) -> PgRows:
+        first, more = await link.first(prepared, bound, ROWS_AHEAD)
+        return PgRows(self.pool, self.give_up, link, prepared, first, more=more, packed=packed)
+
+    async def _counted(self, link: Link, prepared: Prepared, bound: bytes) -> PgRows:
+        """Execute to the end, for somebody who wants no rows."""
+        return await self._whole(link, prepared, bound, kept=False)
+
+    async def _whole(self, link: Link, prepared: Prepared, bound: bytes, *, kept: bool = True) -> PgRows:
+        collected = Collected()
+        reset = prepared.plain and link.ends_apart
+        tag, passed = await link.complete(bound, rows=collected if kept else None, reset=reset)
+        rows = prepared.rows(collected)
+        count = _count(tag) or passed or len(rows)
+        return PgRows(self.pool, self.give_up, link, prepared, rows, more=False, count=count)
 
     def _readable(self, prepared: Prepared) -> None:
         """Refuse, before anything is executed, a result that guests could not be given."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
 
 import anyio
 import asyncpg
-from wasmplex.plugin import BackendError, OpenContext
+from wasmplex.plugin import BackendError, OpenContext, Threads
 
 from host_plugin_postgres import PostgresSettings
 from host_plugin_postgres.backend import Postgres
@@ -22,6 +21,7 @@ from host_plugin_postgres.urls import Target, parse, places
 __all__ = ["connect"]
 
 _OLDEST = 12
+_TLS_FILES = "the TLS files of the Postgres database cannot be used"
 
 
 async def connect(settings: PostgresSettings, context: OpenContext) -> Postgres:
@@ -84,7 +84,15 @@ class Dialer:
     async def load(self) -> None:
         """Read the files of TLS."""
         if self._mode != "disable":
-            self._tls = await asyncio.to_thread(self._context_of, self._mode)
+            threads = Threads("postgres-tls", 1)  # the files may lie on a disk that does not answer
+            try:
+                with anyio.fail_after(self._settings.timeout):
+                    self._tls = await threads.run(self._context_of, self._mode)
+            except TimeoutError:
+                why = f"no answer within {self._settings.timeout:g} s"
+                raise BackendError(_TLS_FILES, why=why, fix="check the disk that they lie on") from None
+            finally:
+                threads.close()
 
     def _context_of(self, mode: str) -> ssl.SSLContext:
         base, options, settings = self._context.base, self._target.options, self._settings
@@ -101,9 +109,7 @@ class Dialer:
         except (OSError, ssl.SSLError) as error:
             why = error.strerror or type(error).__name__
             fix = "check ca_file, cert_file and key_file"
-            raise BackendError(
-                "the TLS files of the Postgres database cannot be used", why=why, fix=fix
-            ) from error
+            raise BackendError(_TLS_FILES, why=why, fix=fix) from error
         # As libpq: with a certificate to trust, "require" checks it too.
         verify = mode in ("verify-ca", "verify-full") or (mode == "require" and authorities is not None)
         context.check_hostname = mode == "verify-full"
@@ -194,6 +200,5 @@ class Dialer:
                 why=f"this plugin needs {_OLDEST} or newer",
                 fix="upgrade the server",
             )
-        prepared = await link.prepare("SELECT 1::money")
-        rows, _, _ = await link.complete(prepared, [])
-        self._catalogue.codecs.money_scale = len(str(int.from_bytes(rows[0][0], "big"))) - 1
+        ((amount,),) = await link.texts("SELECT 1::money::numeric")
+        self._catalogue.codecs.money_scale = len(amount.partition(b".")[2])

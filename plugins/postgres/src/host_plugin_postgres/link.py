@@ -1,37 +1,30 @@
 """One connection: statements prepared once, a transaction that costs no round trip to begin, and a reset.
 
-asyncpg's connection logs in and knows the protocol. Its protocol object is called directly for what the
-connection does not offer: executing in portions without a cursor of its own, and beginning the transaction in
-the same message. Values pass through the driver as bytes, see `host_plugin_postgres.codecs`.
+asyncpg's connection logs in, and cancels. All that is asked of the server after that is asked here: what
+belongs together goes in one write, rows stay the bytes that they are, and nothing waits that need not.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 from asyncpg import exceptions as pg
-from wasmplex.capabilities.postgres import InvalidParams, PackedRows
+from wasmplex.capabilities.postgres import PackedRows
 
+from host_plugin_postgres import messages
 from host_plugin_postgres.codecs.catalogue import Catalogue
+from host_plugin_postgres.messages import BEGIN, SYNC, execute, simple
 from host_plugin_postgres.prepared import Prepared
-from host_plugin_postgres.tap import Answer, Collected, Tap, simple
+from host_plugin_postgres.tap import Answer, Collected, Tap
 
-__all__ = ["NOTHING_PREPARED", "Link", "Stale"]
+__all__ = ["NOTHING_PREPARED", "Link", "Stale", "quoted", "tag_of"]
 
 KEPT = 100
 """Statements that a connection keeps prepared; the one longest unused is forgotten."""
-
-_BEGIN = (
-    b"P\0\0\0\x0d\0BEGIN\0\0\0"  # Parse, unnamed, no parameter types
-    b"B\0\0\0\x0c\0\0\0\0\0\0\0\0"  # Bind, unnamed
-    b"E\0\0\0\x09\0\0\0\0\0"  # Execute, all of it
-)
-"""Messages that begin a transaction when the next Sync is sent (PostgreSQL, "Message Formats")."""
 
 _RESET = (
     "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;CLOSE ALL;UNLISTEN *;"
@@ -41,6 +34,7 @@ _FOREIGN = "SELECT FROM pg_prepared_statements WHERE from_sql"
 """Its answer's tag tells how many statements somebody has prepared in SQL."""
 NOTHING_PREPARED = "SELECT 0"
 _COMMIT, _ROLLBACK = simple("COMMIT"), simple("ROLLBACK")
+_ALL = execute(0) + SYNC
 
 
 class Stale(Exception):
@@ -75,19 +69,16 @@ class Link:
     ) -> None:
         self.connection = connection
         self.user = user
-        self._protocol = connection._protocol  # noqa: SLF001
         self._tap = Tap(connection)
-        self._settled = True
-        """Whether nothing of the driver is under way for sure."""
         self._catalogue = catalogue
-        self._registered: set[int] = set()
         self._statements: OrderedDict[str, Prepared] = OrderedDict()
         self._forgotten: list[str] = []
         self._numbers = itertools.count(1)
         self._named = named
         self._opening = opening
         self._shown = shown
-        self._register()
+        self.resetting: Answer | None = None
+        """What will say whether the session is clean, if it was asked already."""
 
     @property
     def is_open(self) -> bool:
@@ -97,18 +88,18 @@ class Link:
     @property
     def checks_text(self) -> bool:
         """Whether the server has made sure that text is such: not in a database of ``SQL_ASCII``."""
-        return getattr(self._protocol.get_settings(), "server_encoding", "SQL_ASCII") != "SQL_ASCII"
+        settings = self.connection.get_settings()
+        return getattr(settings, "server_encoding", "SQL_ASCII") != "SQL_ASCII"
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the server has not answered all that it was asked."""
+        return self._tap.last is not None
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction has been begun, and not ended."""
         return self._tap.status != "I"
-
-    @property
-    def pid(self) -> int:
-        """The process of the server that it talks to."""
-        number: int = self.connection.get_server_pid()
-        return number
 
     async def greet(self, user: str) -> None:
         """Tell the server whose session it is from now on."""
@@ -118,10 +109,28 @@ class Link:
 
     async def simple(self, sql: str) -> str:
         """Execute statements without parameters; return the last one's tag."""
-        self._settled = False
-        tag: str = await self._protocol.query(sql, None)
-        self._settled = True
-        return tag
+        return await self._tap.ask(simple(sql))[0]
+
+    async def texts(self, sql: str) -> PackedRows:
+        """Return the rows of a query; their fields are texts, or None."""
+        collected = Collected()
+        await self._tap.ask(simple(sql), rows=collected)[0]
+        return PackedRows((), collected.data, collected.starts, list)
+
+    async def interrupt(self, *, grace: float = 0) -> Exception | None:
+        """Have the server do nothing any more; return how what it was doing has failed, None if it has not.
+
+        :param grace: seconds after which that is cancelled
+        """
+        if (last := self._tap.last) is None:
+            return None
+        (idle,) = self._tap.ask(SYNC)
+        if grace:
+            await asyncio.wait({idle}, timeout=grace)
+        if not idle.done():
+            await self.connection._cancel(asyncio.get_running_loop().create_future())  # noqa: SLF001
+        await idle
+        return last.error
 
     # ------------------------------------------------------------ statements
 
@@ -131,95 +140,62 @@ class Link:
             self._statements.move_to_end(sql)
             return known
         name = f"wasmplex_{next(self._numbers)}" if self._named else ""
-        state = await self._protocol.prepare(name, sql, None, record_class=asyncpg.Record)
-        await self._learn(state)
-        prepared = Prepared(state, self._catalogue.codecs, sql)
+        parameters, columns = await self._described(name, sql)
+        learned = await self._catalogue.learn(self.texts, {*parameters, *(oid for _, oid in columns)})
+        if learned and not self._named:  # the server has forgotten it: it keeps one without a name
+            await self._described(name, sql)
+        prepared = Prepared(name, sql, self._catalogue.codecs, parameters, columns)
         if self._named:
-            self._remember(sql, prepared, name)
+            self._remember(sql, prepared)
         return prepared
 
-    def _remember(self, sql: str, prepared: Prepared, name: str) -> None:
+    async def _described(self, name: str, sql: str) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
+        """Have the server prepare a statement; return the types of what goes in, and what comes out."""
+        (answer,) = self._tap.ask(messages.prepare(name, sql))
+        await answer
+        return messages.parameter_types(answer.parameters), messages.column_types(answer.columns)
+
+    def _remember(self, sql: str, prepared: Prepared) -> None:
         self._statements[sql] = prepared
         if len(self._statements) > KEPT:
             _, old = self._statements.popitem(last=False)
-            self._forgotten.append(old.state.name)
-
-    async def _learn(self, state: Any) -> None:
-        """Find out about the types of a statement that are not built in."""
-        if missing := state._init_types():  # noqa: SLF001
-            await self._catalogue.learn(self.connection, missing)
-            self._register(missing)
-        used = [*state._get_parameters(), *(one.type for one in state._get_attributes())]  # noqa: SLF001
-        # The driver knows types that have no case; their names are for messages.
-        await self._catalogue.learn(self.connection, {one.oid for one in used})
-        state._init_codecs()  # noqa: SLF001
-
-    def _register(self, more: Any = ()) -> None:
-        """Have the driver pass on bytes, but for types whose own codec does just what ours does."""
-        settings, codecs = self._protocol.get_settings(), self._catalogue.codecs
-        for oid in {*codecs, *more} - self._registered:
-            codec = codecs.get(oid)
-            self._registered.add(oid)
-            if codec is not None and codec.native and oid in NATIVE:
-                continue
-            form = "text" if oid in TEXTUAL or (codec is not None and codec.native) else "binary"
-            give = bytes if form == "binary" else str
-            settings.add_python_codec(oid, codecs.name(oid), "public", [], "scalar", give, give, form)
+            self._forgotten.append(old.name)
 
     # ------------------------------------------------------------ executing
 
-    async def complete(self, prepared: Prepared, arguments: list[Any]) -> tuple[list[Any], str, bool]:
-        """Execute a statement to its end, in a transaction of its own; return its rows and its tag."""
-        return await self._execute(prepared, arguments, 0)
+    async def complete(
+        self, bound: bytes, *, rows: Collected | None = None, reset: bool = False
+    ) -> tuple[str, int]:
+        """Execute a statement to its end, in a transaction of its own.
 
-    async def first(
-        self, prepared: Prepared, arguments: list[Any], limit: int, *, packed: bool = False
-    ) -> tuple[Sequence[Any], bool]:
-        """Begin a transaction and execute; return the first rows, and whether there may be more.
-
-        :param packed: return rows as `PackedRows`
+        :param bound: see `Prepared.bind`
+        :param rows: where its rows go, if they are wanted
+        :param reset: ask for the reset in the same write, as `end` does; if the outcome is known, the answer
+            to that is `resetting`
+        :return: its tag, and how many rows are not wanted
         """
-        if self._named:
-            self.connection._transport.write(_BEGIN)  # noqa: SLF001
-        with self._collecting(packed) as collected:
-            rows, tag, completed = await self._execute(prepared, arguments, limit)
-        # Beginning has completed too; what a statement that was suspended completed last is just that.
-        return _found(prepared, rows, collected), tag == "BEGIN" or not completed
-
-    async def more(
-        self, prepared: Prepared, limit: int, *, packed: bool = False
-    ) -> tuple[Sequence[Any], bool]:
-        """Return the next rows of what `first` began, and whether there may be more."""
-        self._settled = False
-        with self._collecting(packed) as collected:
-            rows, _, completed = await self._protocol.execute(prepared.state, "", limit, True, None)
-        self._settled = True
-        return _found(prepared, rows, collected), not completed
-
-    @contextmanager
-    def _collecting(self, packed: bool) -> Iterator[Collected | None]:
-        self._tap.collected = Collected() if packed else None
+        self.resetting = None
+        behind = (simple(self._leaving()),) if reset else ()
+        done, *clean = self._tap.ask(bound + _ALL, *behind, rows=rows)
         try:
-            yield self._tap.collected
+            return await tag_of(done), done.count
         finally:
-            self._tap.collected = None
+            if clean and not done.cancelled():
+                self.resetting = clean[0]
 
-    async def _execute(
-        self, prepared: Prepared, arguments: list[Any], limit: int
-    ) -> tuple[list[Any], str, bool]:
-        self._settled = False
-        try:
-            rows, tag, completed = await self._protocol.bind_execute(
-                prepared.state, arguments, "", limit, True, None
-            )
-        except (pg.InvalidCachedStatementError, pg.InvalidSQLStatementNameError) as error:
-            raise Stale(error) from error
-        except asyncpg.InterfaceError as error:
-            if not isinstance(error, ValueError):
-                raise
-            raise InvalidParams("a parameter does not fit") from None  # the driver's text quotes it
-        self._settled = True
-        return rows, (tag or b"").decode(), completed
+    async def first(self, prepared: Prepared, bound: bytes, limit: int) -> tuple[PackedRows, bool]:
+        """Begin a transaction and execute; return the first rows, and whether there may be more."""
+        return await self._fetch(prepared, (BEGIN if self._named else b"") + bound, limit)
+
+    async def more(self, prepared: Prepared, limit: int) -> tuple[PackedRows, bool]:
+        """Return the next rows of what `first` began, and whether there may be more."""
+        return await self._fetch(prepared, b"", limit)
+
+    async def _fetch(self, prepared: Prepared, before: bytes, limit: int) -> tuple[PackedRows, bool]:
+        collected = Collected()
+        (answer,) = self._tap.ask(before + execute(limit) + SYNC, rows=collected)
+        tag = await tag_of(answer)
+        return prepared.rows(collected), not tag
 
     async def begin(self) -> None:
         """Begin a transaction, where it cannot be done in the message that executes."""
@@ -233,7 +209,6 @@ class Link:
         """End the transaction, and leave nothing of the session: one message does both.
 
         :raises Exception: if committing fails; the session is clean all the same
-        :raises Stale: if the session cannot be cleaned
         """
         try:
             tag = await self.simple(self._ending(commit))
@@ -246,14 +221,19 @@ class Link:
 
     @property
     def ends_apart(self) -> bool:
-        """Whether `end` may be used: the driver is done, and all messages reach one session of the server."""
-        return self._settled and self._named and self.is_open
+        """Whether `end` may be used: nothing is under way, and one session of the server gets all."""
+        if self.resetting is not None:
+            return True
+        return not self.is_at_work and self._named and self.is_open
 
     def end(self, *, commit: bool) -> tuple[Answer | None, Answer]:
         """Ask for what `finish` asks for, and wait for nothing: whoever reads the rows need not.
 
         :return: how the transaction ends, if there is one; and what `is_clean` and `forget` are told of
         """
+        if (asked := self.resetting) is not None:
+            self.resetting = None
+            return None, asked
         reset = simple(self._leaving())
         if not self.in_transaction:
             return None, self._tap.ask(reset)[0]
@@ -278,6 +258,7 @@ class Link:
 
     async def forget(self) -> None:
         """Have nothing prepared, on either side."""
+        self.resetting = None
         self._statements.clear()
         self._forgotten.clear()
         await self.simple("DEALLOCATE ALL")
@@ -287,16 +268,15 @@ class Link:
         self.connection.terminate()
 
 
-def _found(prepared: Prepared, rows: list[Any], collected: Collected | None) -> Sequence[Any]:
-    if collected is None or prepared.packs is None:
-        return rows
-    return PackedRows(prepared.packs, collected.data, collected.starts, prepared.read)
+async def tag_of(answer: Answer) -> str:
+    """Return the tag of a statement that was executed; empty if there may be more rows.
 
-
-NATIVE = frozenset({16, 17, 20, 21, 23, 25, 19, 114, 142, 705})
-"""Types that the driver has a codec for that does what ours does: bool, bytea, integers, texts."""
-TEXTUAL = frozenset({3615})
-"""Types that are asked for and sent as text: tsquery."""
+    :raises Stale: if it was not, and may be prepared anew
+    """
+    try:
+        return await answer
+    except (pg.InvalidCachedStatementError, pg.InvalidSQLStatementNameError) as error:
+        raise Stale(error) from error
 
 
 def quoted(text: str) -> str:

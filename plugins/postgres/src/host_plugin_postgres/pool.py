@@ -10,16 +10,13 @@ from typing import Any, TypeVar
 
 import anyio
 from wasmplex.capabilities.postgres import ConnectionFailed
-from wasmplex.plugin import get_logger
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, sqlstate
-from host_plugin_postgres.link import NOTHING_PREPARED, Link, Stale
+from host_plugin_postgres.link import NOTHING_PREPARED, Link
 
 __all__ = ["Pool"]
 
 T = TypeVar("T")
-
-logger = get_logger("wasmplex.plugins.postgres")
 
 PATIENCE = 5.0
 """Seconds that a session may take to end before its connection is closed."""
@@ -169,6 +166,7 @@ class Pool:
         clean = False
         try:
             with anyio.fail_after(PATIENCE):
+                await link.interrupt()
                 await link.finish(commit=commit)
             clean = True
         except DRIVER_ERRORS as error:
@@ -176,8 +174,6 @@ class Pool:
             clean = commit and bool(sqlstate(error)) and link.is_open and not link.in_transaction
             if commit:
                 raise
-        except Stale:
-            logger.debug("a session could not be cleaned; its connection is closed")
         finally:
             self._return(link, clean=clean)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from wasmplex.capabilities.postgres import (
     NULL,
     Columns,
     InvalidParams,
+    PackedRows,
     PgValue,
     Row,
     ValueConversionFailed,
 )
 
-from host_plugin_postgres.codecs import Codec, Codecs, Unfit, Unreadable
+from host_plugin_postgres import messages
+from host_plugin_postgres.codecs import TSQUERY, Codec, Codecs, Unfit, Unreadable
 from host_plugin_postgres.statements import is_plain
+from host_plugin_postgres.tap import Collected
 
 __all__ = ["Prepared"]
 
@@ -23,81 +25,90 @@ __all__ = ["Prepared"]
 class Prepared:
     """A statement that a connection has prepared.
 
-    :ivar columns: names and codecs
+    :param parameters: the types of what goes in, by oid
+    :param columns: the names and types of what comes out
+    :ivar columns: their names
     :ivar packs: how the bridge reads the columns, None if it cannot read all of them
     :ivar plain: whether others see nothing of it after its transaction, see `is_plain`
     """
 
-    __slots__ = ("_codecs", "_parameters", "columns", "packs", "plain", "plan", "state")
+    __slots__ = (
+        "_codecs",
+        "_found",
+        "_head",
+        "_parameters",
+        "_tail",
+        "_types",
+        "columns",
+        "name",
+        "packs",
+        "plain",
+    )
 
-    def __init__(self, state: Any, codecs: Codecs, sql: str) -> None:
-        self.state = state
+    def __init__(
+        self,
+        name: str,
+        sql: str,
+        codecs: Codecs,
+        parameters: Sequence[int],
+        columns: Sequence[tuple[str, int]],
+    ) -> None:
+        self.name = name
         self.plain = is_plain(sql)
+        self.columns = [column for column, _ in columns]
         self._codecs = codecs
-        self._parameters: list[int] = [one.oid for one in state._get_parameters()]  # noqa: SLF001
-        attributes = state._get_attributes()  # noqa: SLF001
-        self.columns: list[str] = [one.name for one in attributes]
-        self.plan = [_column(codecs, one) for one in attributes]
-        self.packs = _packs([codecs.get(one.type.oid) for one in attributes])
+        self._parameters = parameters
+        self._types = [oid for _, oid in columns]
+        self._found = [codecs.get(oid) for oid in self._types]
+        self._head = messages.head_of(name, [oid == TSQUERY for oid in parameters])
+        self._tail = messages.tail_of([oid == TSQUERY for oid in self._types])
+        self.packs = _packs(self._found)
 
     def __len__(self) -> int:
         """Return how many parameters it has."""
         return len(self._parameters)
 
-    def arguments(self, params: Sequence[PgValue]) -> list[Any]:
-        """Return what the driver is to send for the parameters.
+    def bind(self, params: Sequence[PgValue]) -> bytes:
+        """Return the message that gives it its parameters.
 
         :raises InvalidParams: if they do not fit
         """
         if len(params) != len(self._parameters):
             wanted, given = len(self._parameters), len(params)
             raise InvalidParams(f"the statement has {wanted} parameter{'s' * (wanted != 1)}, not {given}")
-        return [
-            None if value[0] == "null" else _argument(self._codecs, at, oid, value)
+        raw = [
+            None if value[0] == "null" else _encoded(self._codecs, at, oid, value)
             for at, (oid, value) in enumerate(zip(self._parameters, params, strict=True), 1)
         ]
+        return messages.bind(self._head, raw, self._tail)
 
     def unreadable_column(self) -> str | None:
         """Return which column has a type that no case is for, in words; None if there is none."""
-        for at, (case, _) in enumerate(self.plan):
-            if not case:
+        for at, codec in enumerate(self._found):
+            if codec is None or not codec.case:
                 return f"{self._where(at)}: the type has no case; cast it, to text for example"
         return None
 
-    def row(self, record: Sequence[Any]) -> Row:
-        """Return a row for the guest.
+    def rows(self, collected: Collected) -> PackedRows:
+        """Return rows as they came; reading one raises `ValueConversionFailed` if a value has no place."""
+        return PackedRows(self.packs or (), collected.data, collected.starts, self._read)
 
-        :raises ValueConversionFailed: if a value has no place in its case
-        """
+    def _read(self, fields: Sequence[bytes | None]) -> Row:
+        """Return a row for the guest from its fields."""
         try:
             return [
-                NULL if raw is None else ((case, raw) if decode is None else (case, decode(raw)))
-                for raw, (case, decode) in zip(record, self.plan, strict=True)
+                NULL if raw is None or codec is None else (codec.case, codec.decode(raw))
+                for raw, codec in zip(fields, self._found, strict=True)
             ]
         except (ValueError, IndexError, OverflowError):
-            raise self._unreadable(record) from None
+            raise self._unreadable(fields) from None
 
-    def read(self, fields: Sequence[bytes | None]) -> Row:
-        """Return a row for the guest from its fields in binary format.
-
-        :raises ValueConversionFailed: if a field is no such value
-        """
-        row: Row = []
-        for at, (raw, attribute) in enumerate(zip(fields, self.state._get_attributes(), strict=True)):  # noqa: SLF001
-            codec = self._codecs.get(attribute.type.oid)
+    def _unreadable(self, fields: Sequence[bytes | None]) -> Exception:
+        """Return which of the fields of a row cannot be read, and why."""
+        for at, (raw, codec) in enumerate(zip(fields, self._found, strict=False)):
             try:
-                row.append(NULL if raw is None or codec is None else (codec.case, codec.decode(raw)))
-            except (ValueError, IndexError, OverflowError):
-                raise ValueConversionFailed(
-                    f"{self._where(at)}: the server sends what is no such value"
-                ) from None
-        return row
-
-    def _unreadable(self, record: Sequence[Any]) -> Exception:
-        for at, (raw, (_, decode)) in enumerate(zip(record, self.plan, strict=True)):
-            try:
-                if raw is not None and decode is not None:
-                    decode(raw)
+                if raw is not None and codec is not None:
+                    codec.decode(raw)
             except Unreadable as error:
                 return ValueConversionFailed(f"{self._where(at)}: {error}; cast it, to text for example")
             except (ValueError, IndexError, OverflowError):
@@ -105,8 +116,7 @@ class Prepared:
         return ValueConversionFailed("a row could not be read")
 
     def _where(self, at: int) -> str:
-        oid = self.state._get_attributes()[at].type.oid  # noqa: SLF001
-        return f'column {at + 1}, "{self.columns[at]}", of type {self._codecs.name(oid)}'
+        return f'column {at + 1}, "{self.columns[at]}", of type {self._codecs.name(self._types[at])}'
 
 
 def _packs(codecs: Sequence[Codec | None]) -> Columns | None:
@@ -115,15 +125,14 @@ def _packs(codecs: Sequence[Codec | None]) -> Columns | None:
     return None
 
 
-def _column(codecs: Codecs, attribute: Any) -> tuple[str, Any]:
-    codec = codecs.get(attribute.type.oid)
-    return ("", None) if codec is None else (codec.case, None if codec.native else codec.decode)
+def _encoded(codecs: Codecs, at: int, oid: int, value: PgValue) -> bytes:
+    """Return the bytes of a parameter.
 
-
-def _argument(codecs: Codecs, at: int, oid: int, value: PgValue) -> Any:
+    :param at: its number, for messages
+    """
     case, payload = value
     codec = codecs.get(oid)
-    encoders = {} if codec is None else codec.check if codec.native else codec.encode
+    encoders = {} if codec is None else codec.encode
     if (encode := encoders.get(case)) is None:
         wanted = (
             f"takes {', '.join(encoders)}"

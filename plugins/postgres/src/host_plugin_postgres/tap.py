@@ -1,8 +1,7 @@
 """Between transport and driver: what the host asks of a server by itself, without a task that waits for it.
 
-The server answers in the order of asking. What is asked here is sent while the driver waits for nothing.
-So the next answers are ours, and all that follow are the driver's, as are messages that come unasked
-(PostgreSQL, "Message Flow").
+The driver logs in, and has the rest of what comes unasked (PostgreSQL, "Message Flow"). The server answers
+in the order of asking, so all else is the answer to the first message of ours that has none yet.
 """
 
 from __future__ import annotations
@@ -14,31 +13,18 @@ from typing import Any, Final
 
 import asyncpg
 
-__all__ = ["Answer", "Collected", "Tap", "simple"]
+__all__ = ["Answer", "Collected", "Tap"]
 
 _HEAD: Final = 5
 """Bytes of a message's head: its kind, and the length of the rest with these four bytes."""
 _LENGTH: Final = struct.Struct(">I")
 _UNASKED: Final = frozenset(b"SAN")
 """ParameterStatus, NotificationResponse, NoticeResponse."""
-_COMPLETE, _ERROR, _READY, _ROW = b"CEZD"
-
-
-def simple(sql: str) -> bytes:
-    """Return the message that executes statements without parameters."""
-    text = sql.encode()
-    return b"Q" + _LENGTH.pack(len(text) + 5) + text + b"\0"
-
-
-class Answer(asyncio.Future[str]):
-    """What the server says to one message of ours: the tag of the last statement, or an error."""
-
-    tag = ""
-    error: Exception | None = None
+_COMPLETE, _ERROR, _READY, _ROW, _SUSPENDED, _PARAMETERS, _COLUMNS = b"CEZDstT"
 
 
 class Collected:
-    """The rows of one answer as they came, which the driver does not see.
+    """The rows of one answer as they came.
 
     :ivar data: their messages
     :ivar starts: where each begins, and where the last one ends
@@ -51,11 +37,54 @@ class Collected:
         self.starts = [0]
 
 
+class Answer(asyncio.Future[str]):
+    """What the server says to one message of ours: the tag of the last statement, or an error.
+
+    The tag is empty if there may be more rows: fewer were asked for.
+
+    :param rows: where they go; None to pass over them
+    :ivar count: how many were passed over
+    :ivar parameters: the body of ParameterDescription
+    :ivar columns: that of RowDescription
+    """
+
+    tag = ""
+    error: Exception | None = None
+    count = 0
+    parameters = columns = b"\0\0"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, rows: Collected | None = None) -> None:
+        super().__init__(loop=loop)
+        self.rows = rows
+
+    def take(self, kind: int, body: bytes) -> None:
+        """Note what one message says."""
+        if kind == _COMPLETE:
+            self.tag = body[:-1].decode()
+        elif kind == _SUSPENDED:
+            self.tag = ""
+        elif kind == _ERROR:
+            self.error = _error(body)
+        elif kind == _PARAMETERS:
+            self.parameters = body
+        elif kind == _COLUMNS:
+            self.columns = body
+
+    def end(self, lost: Exception | None = None) -> None:
+        """Tell who waits, if there is somebody."""
+        if self.done():
+            return
+        if (error := self.error or lost) is not None:
+            self.set_exception(error)
+            self.exception()  # whoever waits is told; if nobody does, that is on purpose
+        else:
+            self.set_result(self.tag)
+
+
 class Tap(asyncio.Protocol):
-    """Reads what a server sends, keeps what it was asked for itself, and passes on the rest.
+    """Reads what a server sends, keeps what it was asked for by us, and passes on the rest.
 
     :param connection: the driver's, with nothing under way
-    :ivar collected: where rows go instead of to the driver
     :ivar status: that of the session: ``I`` idle, ``T`` in a transaction, ``E`` in one that has failed
     """
 
@@ -65,20 +94,27 @@ class Tap(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._asked: deque[Answer] = deque()
         self._part = b""
-        """The beginning of a message: less than its head, or a message of ours that is not all there."""
+        """The beginning of a message: less than its head, or one that is taken as a whole."""
         self._left = 0
-        """Bytes that are yet to come of a message of the driver's, or of a row."""
+        """Bytes that are yet to come of a row."""
         self._row_of: Collected | None = None
-        """Whose row that is."""
-        self.collected: Collected | None = None
+        """Whose row that is; None if nobody's."""
         self.status = "I"
         self._transport.set_protocol(self)
 
-    def ask(self, *messages: bytes) -> list[Answer]:
-        """Send messages; return what will be the answer to each."""
-        answers = [Answer(loop=self._loop) for _ in messages]
+    @property
+    def last(self) -> Answer | None:
+        """What the server will say last; None if it has answered everything."""
+        return self._asked[-1] if self._asked else None
+
+    def ask(self, *messages: bytes, rows: Collected | None = None) -> list[Answer]:
+        """Send messages, each of which has the server answer; return what will be the answers.
+
+        :param rows: where those of the first go
+        """
+        answers = [Answer(self._loop, None if at else rows) for at in range(len(messages))]
         if self._transport.is_closing():
-            self._lose(answers)
+            _lose(answers)
             return answers
         self._asked += answers
         self._transport.write(b"".join(messages))
@@ -90,62 +126,59 @@ class Tap(asyncio.Protocol):
         """Take messages apart as far as has to be."""
         if self._part:
             data, self._part = self._part + data, b""
-        begin = at = self._rest_of(data) if self._left else 0
-        if self._row_of is None:
-            begin = 0
-        end = len(data)
+        at, end = self._rest_of(data) if self._left else 0, len(data)
         while end - at >= _HEAD:
-            kind, (length,) = data[at], _LENGTH.unpack_from(data, at + 1)
-            after = at + 1 + length
-            ours = self._asked and kind not in _UNASKED
-            if after > end and (ours or kind == _READY):
+            kind, after = data[at], at + 1 + _LENGTH.unpack_from(data, at + 1)[0]
+            if kind == _ROW and self._asked:
+                at = self._rows(self._asked[0], data, at)
+                continue
+            if after > end:
                 break
-            if kind == _READY:
-                self.status = chr(data[at + _HEAD])
-            if ours:
-                self._pass(data, begin, at)
-                self._answered(kind, data, at + _HEAD, after)
-                begin = after
-            elif kind == _ROW and self.collected is not None:
-                self._pass(data, begin, at)
-                begin = after = self._collect(self.collected, data, at)
+            if self._asked and kind not in _UNASKED:
+                self._answered(kind, data[at + _HEAD : after])
+            else:
+                self._driver.data_received(data[at:after])
             at = after
-        if at > end:
-            if begin < end:
-                self._row_of = None
-            self._left, at = at - end, end
         self._part = data[at:]
-        self._pass(data, begin, at)
-
-    def _pass(self, data: bytes, begin: int, end: int) -> None:
-        if begin < end:
-            self._driver.data_received(data if end - begin == len(data) else data[begin:end])
 
     def _rest_of(self, data: bytes) -> int:
-        """Take in what belongs to the message before; return where the next one begins."""
+        """Take in what belongs to the row before; return where the next message begins."""
         at = min(self._left, len(data))
         self._left -= at
         if self._row_of is not None:
             self._row_of.data += memoryview(data)[:at]
         return at
 
-    def _collect(self, rows: Collected, data: bytes, at: int) -> int:
-        """Keep rows that follow each other; return where the last one ends, which may be to come yet."""
-        begin, end, add, size_at = at, len(data), rows.starts.append, _LENGTH.unpack_from
-        offset = len(rows.data) - at
+    def _rows(self, answer: Answer, data: bytes, at: int) -> int:
+        """Keep rows that follow each other; return where the next message begins."""
+        begin, end, rows, size_at = at, len(data), answer.rows, _LENGTH.unpack_from
+        starts = [] if rows is None else rows.starts
+        offset, count = (0 if rows is None else len(rows.data)) - at, len(starts)
+        add = starts.append
         while end - at >= _HEAD and data[at] == _ROW:
             at += 1 + size_at(data, at + 1)[0]
             add(at + offset)
-        rows.data += memoryview(data)[begin:at]
-        self._row_of = rows if at > end else None
+        self._left, at = max(0, at - end), min(at, end)
+        self._row_of = rows
+        if rows is None:
+            answer.count += len(starts) - count
+        else:
+            rows.data += memoryview(data)[begin:at]
         return at
+
+    def _answered(self, kind: int, body: bytes) -> None:
+        if kind != _READY:
+            self._asked[0].take(kind, body)
+        else:
+            self.status = chr(body[0])
+            self._asked.popleft().end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who waits, and the driver."""
         self._driver.connection_lost(exc)
         lost = list(self._asked)
         self._asked.clear()
-        self._lose(lost)
+        _lose(lost)
 
     def eof_received(self) -> bool | None:
         """Let the transport close itself."""
@@ -160,29 +193,10 @@ class Tap(asyncio.Protocol):
         """Tell the driver."""
         self._driver.resume_writing()
 
-    # ------------------------------------------------------------ answers
 
-    def _answered(self, kind: int, data: bytes, begin: int, end: int) -> None:
-        answer = self._asked[0]
-        if kind == _COMPLETE:
-            answer.tag = data[begin : end - 1].decode()
-        elif kind == _ERROR:
-            answer.error = _error(data[begin:end])
-        elif kind == _READY:
-            self._asked.popleft()
-            if answer.done():
-                return
-            if answer.error is None:
-                answer.set_result(answer.tag)
-            else:
-                answer.set_exception(answer.error)
-
-    @staticmethod
-    def _lose(answers: list[Answer]) -> None:
-        for answer in answers:
-            if not answer.done():
-                lost = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-                answer.set_exception(answer.error or lost)
+def _lose(answers: list[Answer]) -> None:
+    for answer in answers:
+        answer.end(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
 
 
 def _error(fields: bytes) -> Exception:

@@ -44,7 +44,8 @@ class Rows(ABC):
     async def next(self) -> Sequence[Row]:
         """Return the next rows; none at the end, when all of it is committed.
 
-        There are at most `ROWS_AHEAD`, or more of `PackedRows` if so many were read before.
+        There are at most `ROWS_AHEAD`. Of `PackedRows` there may be twice as many but for the first time: the
+        guest is taking some, that many at a time, while the others wait.
 
         :raises wasmplex.capabilities.postgres.PostgresError: what ended the rows; nothing was committed
         """

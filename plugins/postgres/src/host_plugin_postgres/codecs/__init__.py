@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from host_plugin_postgres.codecs import geometry, network, numbers, search, text, times
 from host_plugin_postgres.codecs.model import Codec, Unfit, Unreadable, array_codec
 
-__all__ = ["NAMES", "Codec", "Codecs", "TypeEntry", "Unfit", "Unreadable"]
+__all__ = ["NAMES", "TSQUERY", "Codec", "Codecs", "TypeEntry", "Unfit", "Unreadable"]
 
 
 def _null(raw: bytes) -> None:
@@ -73,7 +73,7 @@ NAMES: Mapping[int, str] = {
 }  # fmt: skip
 
 TSQUERY = 3615
-"""Its binary form is a tree; the text is what guests get."""
+"""Asked for and sent as text, which is what guests get: its binary form is a tree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
-
-import asyncpg
 
 from host_plugin_postgres.codecs import Codecs, TypeEntry
 
@@ -17,8 +15,8 @@ WITH RECURSIVE wanted AS (
   UNION
   SELECT t.* FROM pg_catalog.pg_type t, wanted w WHERE t.oid IN (w.typbasetype, w.typelem)
 )
-SELECT w.oid::int8, pg_catalog.format_type(w.oid, NULL)::pg_catalog.text, w.typtype::pg_catalog.text,
-       w.typbasetype::int8, (CASE WHEN w.typcategory = 'A' THEN w.typelem ELSE 0 END)::int8,
+SELECT w.oid, pg_catalog.format_type(w.oid, NULL)::pg_catalog.text, w.typtype::pg_catalog.text,
+       w.typbasetype, (CASE WHEN w.typcategory = 'A' THEN w.typelem ELSE 0 END),
        w.typname::pg_catalog.text
 FROM wanted w
 """
@@ -33,15 +31,19 @@ class Catalogue:
     def __init__(self) -> None:
         self.codecs = Codecs()
 
-    async def learn(self, connection: Any, oids: Iterable[int]) -> None:
-        """Look up types, and what they are made of."""
+    async def learn(self, fetch: Callable[[str], Awaitable[Iterable[Any]]], oids: Iterable[int]) -> bool:
+        """Look up types, and what they are made of; return whether any of them had to be.
+
+        :param fetch: returns the rows of a query, each a list of its fields, which are texts
+        """
         unknown = sorted(oid for oid in oids if not self.codecs.knows(oid))
         if not unknown:
-            return
-        sql = _LOOK_UP.format(oids=",".join(map(str, unknown)))
-        protocol = connection._protocol  # noqa: SLF001
-        state = await protocol.prepare("", sql, None, record_class=asyncpg.Record)
-        state._init_codecs()  # noqa: SLF001
-        rows, _, _ = await protocol.bind_execute(state, (), "", 0, True, None)
-        entries = [TypeEntry(*row) for row in rows]
+            return False
+        rows = await fetch(_LOOK_UP.format(oids=",".join(map(str, unknown))))
+        entries = [_entry(*(field.decode() for field in row)) for row in rows]
         self.codecs.learn({entry.oid: entry for entry in entries})
+        return True
+
+
+def _entry(oid: str, name: str, kind: str, base: str, element: str, bare: str) -> TypeEntry:
+    return TypeEntry(int(oid), name, kind, int(base), int(element), bare)

@@ -30,17 +30,12 @@ class Codec:
     :ivar case: the case of ``pg-value`` that comes out; empty if none can
     :ivar decode: the payload, from the binary form
     :ivar encode: the binary form, by the case of the parameter
-    :ivar native: the driver's own codec does both, faster: `decode` is not called for columns of this type,
-        and parameters are given to the driver as `check` returns them
-    :ivar check: by case, what the driver encodes
     :ivar form: how the bridge makes the payload of the binary form, if it can
     """
 
     case: str
     decode: Decode
     encode: Mapping[str, Encode] = field(default_factory=dict)
-    native: bool = False
-    check: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     form: Form | None = None
 
 

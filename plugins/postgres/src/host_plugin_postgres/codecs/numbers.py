@@ -25,8 +25,6 @@ def boolean() -> Codec:
         "bool",
         lambda raw: raw != b"\0",
         aliases(lambda value: b"\1" if value else b"\0", *cases),
-        native=True,
-        check=dict.fromkeys(cases, bool),
         form="boolean",
     )
 
@@ -35,20 +33,15 @@ def integer(case: str, size: int) -> Codec:
     """``int2``, ``int4``, ``int8``: whatever integer fits."""
     limit = 1 << (8 * size - 1)
 
-    def check(value: int) -> int:
+    def encode(value: int) -> bytes:
         if not -limit <= value < limit:
             raise Unfit(f"the number is out of the range of {case}")
-        return value
-
-    def encode(value: int) -> bytes:
-        return check(value).to_bytes(size, "big", signed=True)
+        return value.to_bytes(size, "big", signed=True)
 
     return Codec(
         case,
         lambda raw: int.from_bytes(raw, "big", signed=True),
         aliases(encode, *_INTEGERS),
-        native=True,
-        check=dict.fromkeys(_INTEGERS, check),
         form="integer",
     )
 

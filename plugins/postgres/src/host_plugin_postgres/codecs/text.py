@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import uuid as uuids
-from typing import Any
 
 from host_plugin_postgres.codecs.model import Codec, Encode, Unfit, aliases, utf8
 
@@ -51,17 +50,13 @@ def _characters(value: tuple[int | None, bytes]) -> str:
     return characters
 
 
-def _native(case: str, cases: dict[str, Encode]) -> Codec:
-    def checked(encode: Encode) -> Any:
-        return lambda value: encode(value).decode()
-
-    check = {one: checked(encode) for one, encode in cases.items()}
-    return Codec(case, bytes.decode, cases, native=True, check=check, form="text")
+def _plain(case: str, cases: dict[str, Encode]) -> Codec:
+    return Codec(case, bytes.decode, cases, form="text")
 
 
 def text() -> Codec:
     """``text``, and ``citext`` and enums, whose values are texts."""
-    return _native("text", _text_cases(utf8))
+    return _plain("text", _text_cases(utf8))
 
 
 labels = text
@@ -76,7 +71,7 @@ def name() -> Codec:
             raise Unfit(f"a name has at most {MAX_NAME} bytes")
         return raw
 
-    return _native("name", _text_cases(encode))
+    return _plain("name", _text_cases(encode))
 
 
 def varchar() -> Codec:
@@ -106,12 +101,12 @@ def char() -> Codec:
 
 def bytea() -> Codec:
     """``bytea``."""
-    return Codec("bytea", bytes, {"bytea": bytes}, native=True, check={"bytea": bytes}, form="octets")
+    return Codec("bytea", bytes, {"bytea": bytes}, form="octets")
 
 
 def json_text() -> Codec:
     """``json``: byte for byte."""
-    return _native("json", {"json": _json})
+    return _plain("json", {"json": _json})
 
 
 def jsonb() -> Codec:
@@ -128,12 +123,12 @@ def _json(value: str) -> bytes:
 
 def xml() -> Codec:
     """``xml``."""
-    return _native("xml", {"xml": utf8})
+    return _plain("xml", {"xml": utf8})
 
 
 def tsquery() -> Codec:
     """``tsquery``: its text. On the wire it is asked for and sent as text, for its binary form is a tree."""
-    return _native("ts-query", {"ts-query": utf8})
+    return _plain("ts-query", {"ts-query": utf8})
 
 
 def uuid() -> Codec:
