@@ -121,6 +121,31 @@ async def test_who_comes_seldom_is_next(race: Race) -> None:
     assert max(waited) <= 4
 
 
+async def test_who_had_less_than_those_that_wait_does_not_wait(race: Race) -> None:
+    """In rounds of several ticks too; but not for longer than the others."""
+    race.clock.short = True
+    busy, quiet = Share(), Share()
+    waited = []
+    async with anyio.create_task_group() as tasks:
+        for _ in range(64):
+            tasks.start_soon(race.guest, "busy", busy, FOREVER)
+        await until(lambda: len(race.ran) >= 100)
+        for pause in range(10, 30):
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            before = race.clock.ticks
+            await race.guest("quiet", quiet, 1)
+            waited.append(race.clock.ticks - before)
+        assert max(waited) == 1, waited
+        race.ran.clear()
+        while len(race.ran) < 300:
+            async with anyio.create_task_group() as calls:
+                for _ in range(10):
+                    calls.start_soon(race.guest, "many", quiet, 1)
+        tasks.cancel_scope.cancel()
+    assert 100 <= race.ran.count("busy") <= 200
+
+
 async def test_time_that_was_not_wanted_is_not_saved_up(race: Race) -> None:
     early, late = Share(), Share()
     async with anyio.create_task_group() as tasks:

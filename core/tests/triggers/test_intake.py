@@ -23,6 +23,7 @@ from wasmplex.triggers.messaging import intake as intakes
 from wasmplex.triggers.messaging.intake import Counts, Intake
 from wasmplex.triggers.messaging.outcomes import dead_letter, resent
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+from wasmplex.triggers.messaging.slices import Slices
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +100,7 @@ class Bench:
             handle(message.body)
 
         binding = TriggerBinding(self.shop, told, handler, "host.toml:3", source)  # type: ignore[arg-type]
-        self.intake = Intake(binding, handler)
+        self.intake = Intake(binding, handler, Slices())
 
     async def send(self, body: bytes, headers: dict[str, str] | None = None) -> None:
         await self.broker.publish("n", Message("orders", body, None, headers))

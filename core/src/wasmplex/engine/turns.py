@@ -7,7 +7,8 @@ is in no cache of the processor. Another round is opened in another turn of the 
 most two. Whoever comes later, or has used up two time slices, waits in a queue: of its workload, so that many
 instances of one workload count as one. While somebody waits everybody does, and each turn of the loop lets a
 few go on: of the workload that has had the least time, calls that have just begun or come back from the host
-before those that compute.
+before those that compute. Such a call does not wait at all while its workload has had less time than those
+that do: one that is seldom called is answered between two rounds.
 
 Time is counted in ticks that passed while a guest of the workload ran. That is as good as a clock on the
 average, and costs next to nothing.
@@ -29,6 +30,8 @@ _SHORT_TICKS: Final = 3
 """Ticks that a round takes when they are short; else one."""
 _ROUNDS: Final = 8
 """After how many rounds in a row ticks are to be short, though nobody who waits has used up a time slice."""
+_CREDIT: Final = 2
+"""Ticks that the calls of a workload may take without waiting, which wanted none while others had theirs."""
 _TASKS: Final = 32
 """Tasks that guests may have made in a turn of the loop: the first step of one takes about 100 µs."""
 
@@ -166,6 +169,8 @@ class Turns:
         if self._loop is None:
             await asyncio.sleep(0)
             return
+        if not computing and self._may_overtake(share):
+            return
         self.until = -1  # while somebody waits everybody does
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         share.add(turn, computing=computing)
@@ -176,6 +181,16 @@ class Turns:
             turn = asyncio.get_running_loop().create_future()
             share.put_back(turn, computing=computing)
             self._waiting[share] = None
+
+    def _may_overtake(self, share: Share) -> bool:
+        """Say whether a call that has just come need not wait, for its workload has had less than the others.
+
+        So much less, at most, that it may do so for `_CREDIT` ticks without a pause.
+        """
+        if share in self._waiting or share.spent >= self._clock:
+            return False
+        share.spent = max(share.spent, self._clock - _CREDIT)
+        return True
 
     async def _its_turn(self, turn: asyncio.Future[None]) -> bool:
         """Wait until a guest is let go on; say whether that is not too late in the round."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from wasmplex.capabilities.errors import CapabilityError
@@ -38,6 +37,7 @@ from wasmplex.triggers.messaging.outcomes import (
     without_body,
 )
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+from wasmplex.triggers.messaging.slices import Slices
 from wasmplex.triggers.resuming import Resumed, Words
 
 __all__ = ["Counts", "Intake"]
@@ -73,9 +73,10 @@ class Intake:
     """Takes messages from a broker and calls a component with them.
 
     :param handle: calls the component
+    :param slices: says when a message may be begun
     """
 
-    def __init__(self, binding: TriggerBinding, handle: Handle) -> None:
+    def __init__(self, binding: TriggerBinding, handle: Handle, slices: Slices) -> None:
         source, settings = binding.source, binding.settings
         assert source is not None  # noqa: S101  the trigger asks for one
         assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
@@ -85,6 +86,7 @@ class Intake:
         self._backend = source.backend
         self._namespace = source.namespace
         self._handle = handle
+        self._slices = slices
         self._workload = binding.workload
         self._dead_letters = settings.dead_letters(binding.workload.name)
         self._plugin = source.plugin
@@ -172,6 +174,7 @@ class Intake:
                 if delivery is None:
                     return
                 self._subscribed.pauses.reset()
+                await self._slices.begin()
                 self._out[delivery] = None
                 try:
                     await self._deliver(delivery)
@@ -181,7 +184,6 @@ class Intake:
                     logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
                 finally:
                     del self._out[delivery]
-                await anyio.lowlevel.checkpoint()  # requests have their turn between messages
 
     def _typed(self, operation: str, error: Exception) -> CapabilityError:
         return typed(CASES, operation, error, self._plugin)

@@ -20,6 +20,7 @@ from wasmplex.plugins.triggers import (
 )
 from wasmplex.triggers.messaging.intake import Intake
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+from wasmplex.triggers.messaging.slices import Slices
 
 if TYPE_CHECKING:
     import socket
@@ -94,11 +95,12 @@ class RunningMessaging(RunningTrigger):
         :raises wasmplex.errors.ConfigError: if one can never be had as the configuration has it
         :raises wasmplex.errors.FailureError: if one cannot be had now
         """
+        slices = Slices()
         async with anyio.create_task_group() as tasks:
             for binding in self._bindings:
                 _tell_of_two(binding)
                 handle = await binding.handler(binding)
-                intake = Intake(binding, handle)
+                intake = Intake(binding, handle, slices)
                 self.intakes.append(intake)
                 await tasks.start(intake.run)
             subjects = [subject for binding in self._bindings for subject in binding.settings.subjects]
