@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from wasmplex.errors import LimitReached
+from wasmplex.packed import PackedRows
 from wasmplex.values import Err, Ok, Some
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ def weight(value: Any) -> int:
     match value:
         case bytes() | bytearray() | memoryview() | str():
             return len(value)
+        case PackedRows():
+            return value.size
         case Ok() | Err() | Some():
             return weight(value.value)
         case [int() | float(), *_]:

@@ -32,7 +32,8 @@ __all__ = ["Outflow"]
 class Outflow(Flow):
     """A stream or future from the host to the guest, fed by a task of its own.
 
-    Bytes that are all there, and for which there is room, need no task: the guest may have them at once.
+    What is all there, and for which there is room, needs no task: the guest may have it at once. Nor does a
+    future of asyncio, which tells by itself.
     """
 
     def __init__(
@@ -50,13 +51,57 @@ class Outflow(Flow):
         self._asked = self._asking = False
         self._held = 0
         """Bytes that are on their way without a task."""
+        self._awaited: asyncio.Future[Any] | None = None
+        """What will tell by itself."""
         self.task: asyncio.Task[None] | None = None
-        if elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
-            self._held, self._unread, self._rest = len(source), None, elements.checked(source)
+        if single and asyncio.isfuture(source):
+            self._await(source)
+        elif not single and self._has_room_for(source):
+            self._unread, self._rest = None, elements.checked(source)
             self._closing = True
-            session.script(self._write() if source else self._close())
+            session.script(self._write() if len(source) else self._close())
         else:
             self.task = session.spawn(self._feed_one(source) if single else self._feed(source))
+
+    def _has_room_for(self, source: Any) -> bool:
+        """Find out whether what feeds a stream is one chunk, and may be handed over now; reckon with it."""
+        elements = self.elements
+        if isinstance(source, PackedRows):
+            whole = elements.rows is not None and elements.rows.takes(source)
+        else:
+            whole = type(source) is (bytes if elements.octets else list)
+        if not whole or elements.gives:
+            return False
+        if not self.session.pulse.chunks.hold_at_once(size := weight(source)):
+            return False
+        self._held = size
+        return True
+
+    def _await(self, source: asyncio.Future[Any]) -> None:
+        if source.done():
+            self._told(source)
+        else:
+            self._awaited = source
+            source.add_done_callback(self._told)
+
+    def _told(self, source: asyncio.Future[Any]) -> None:
+        """Give the guest what a future has come to, unless it is gone."""
+        self._awaited = self._unread = None
+        if self.done or self.session.closed or source.cancelled():
+            return
+        fallible, error = isinstance(self.elements.type, ResultType), source.exception()
+        if error is not None and not (fallible and isinstance(error, Err)):
+            self.session.pulse.fail(error)
+            return
+        value = error if error is not None else Ok(source.result()) if fallible else source.result()
+        if self.elements.gives or not self.session.pulse.chunks.hold_at_once(size := weight(value)):
+            self.task = self.session.spawn(self._send_one(value))
+            return
+        self._held, self._rest = size, [value]
+        self.session.script(self._write())
+
+    async def _send_one(self, value: Any) -> None:
+        await self._send([value])
 
     async def _feed(self, source: Any) -> None:
         """Pull chunks from the source as the guest takes them."""
@@ -90,7 +135,7 @@ class Outflow(Flow):
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
         chunks = self.session.pulse.chunks
-        size = chunk.size if isinstance(chunk, PackedRows) else weight(chunk)
+        size = weight(chunk)
         await chunks.hold(size)
         try:
             self._rest = self.elements.checked(chunk)
@@ -212,7 +257,9 @@ class Outflow(Flow):
 
     def goes_on(self) -> bool:
         """Say whether there will be something for the guest: not while it does not take what there is."""
-        return not self.done and self.task is not None and (self._sent is None or self._sent.done())
+        if self.done or self._awaited is not None:
+            return not self.done
+        return self.task is not None and (self._sent is None or self._sent.done())
 
     def abandon(self) -> None:
         """Stop the feeding task."""

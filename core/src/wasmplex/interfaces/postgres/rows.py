@@ -5,12 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
 
 from wasmplex.capabilities.postgres import Row
 from wasmplex.interfaces.postgres.policy import GuardedRows
 from wasmplex.values import Err
 
-__all__ = ["RowStream"]
+__all__ = ["Completion", "RowStream", "streamed"]
+
+Completion: TypeAlias = asyncio.Future[None]
+"""Done when the rows have ended and all is committed; raises `Err` with what ended them early."""
+
+
+def streamed(rows: GuardedRows) -> tuple[RowStream | Sequence[Row], Completion]:
+    """Return the rows for a guest, and their completion.
+
+    If all are there already, they are the stream: nobody has to wait for more, or to close anything.
+    """
+    completion: Completion = asyncio.get_running_loop().create_future()
+    completion.add_done_callback(_seen)
+
+    whole = rows.whole(partial(_end, completion))
+    return RowStream(rows, completion) if whole is None else whole, completion
 
 
 class RowStream:
@@ -18,14 +35,11 @@ class RowStream:
 
     A guest that drops the stream and holds the future has what it asked for: the statement is committed as
     far as it went, and the future says so. One that drops both, or ends, has its statement cancelled.
-
-    :ivar completion: done when the rows have ended; raises `Err` with what ended them early
     """
 
-    def __init__(self, rows: GuardedRows) -> None:
+    def __init__(self, rows: GuardedRows, completion: Completion) -> None:
         self._rows = rows
-        self.completion: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.completion.add_done_callback(_seen)
+        self.completion = completion
         self._closing: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
@@ -34,15 +48,15 @@ class RowStream:
                 yield portion
         except Err as error:
             await self._give_up()
-            self._end(error)
+            _end(self.completion, error)
         except (GeneratorExit, asyncio.CancelledError):
             await self._stop()
             raise
         except BaseException as error:
             await self._give_up()
-            self._end(error)
+            _end(self.completion, error)
             raise
-        self._end(None)
+        _end(self.completion, None)
 
     def close(self) -> None:
         """Give up what nobody has begun to read."""
@@ -59,20 +73,21 @@ class RowStream:
         try:
             await self._rows.close(commit=wanted)
         except Err as error:
-            self._end(error)
+            _end(self.completion, error)
         else:
-            self._end(None)
-
-    def _end(self, error: BaseException | None) -> None:
-        if self.completion.done():
-            return
-        if error is None:
-            self.completion.set_result(None)
-        else:
-            self.completion.set_exception(error)
+            _end(self.completion, None)
 
 
-def _seen(completion: asyncio.Future[None]) -> None:
+def _end(completion: Completion, error: BaseException | None) -> None:
+    if completion.done():
+        return
+    if error is None:
+        completion.set_result(None)
+    else:
+        completion.set_exception(error)
+
+
+def _seen(completion: Completion) -> None:
     """Take note of the outcome: a guest need not ask for it."""
     if not completion.cancelled():
         completion.exception()
