@@ -21,7 +21,6 @@ from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import Made
 from wasmplex.bridge.inflight import weight
 from wasmplex.bridge.protocol import Op
-from wasmplex.packed import PackedRows
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
@@ -32,8 +31,8 @@ __all__ = ["Outflow"]
 class Outflow(Flow):
     """A stream or future from the host to the guest, fed by a task of its own.
 
-    What is all there, and for which there is room, needs no task: the guest may have it at once. Nor does a
-    future of asyncio, which tells by itself.
+    Bytes that are all there, and for which there is room, need no task: the guest may have them at once. Nor
+    does a future of asyncio, which tells by itself.
     """
 
     def __init__(
@@ -56,26 +55,12 @@ class Outflow(Flow):
         self.task: asyncio.Task[None] | None = None
         if single and asyncio.isfuture(source):
             self._await(source)
-        elif not single and self._has_room_for(source):
-            self._unread, self._rest = None, elements.checked(source)
+        elif elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
+            self._held, self._unread, self._rest = len(source), None, elements.checked(source)
             self._closing = True
-            session.script(self._write() if len(source) else self._close())
+            session.script(self._write() if source else self._close())
         else:
             self.task = session.spawn(self._feed_one(source) if single else self._feed(source))
-
-    def _has_room_for(self, source: Any) -> bool:
-        """Find out whether what feeds a stream is one chunk, and may be handed over now; reckon with it."""
-        elements = self.elements
-        if isinstance(source, PackedRows):
-            whole = elements.rows is not None and elements.rows.takes(source)
-        else:
-            whole = type(source) is (bytes if elements.octets else list)
-        if not whole or elements.gives:
-            return False
-        if not self.session.pulse.chunks.hold_at_once(size := weight(source)):
-            return False
-        self._held = size
-        return True
 
     def _await(self, source: asyncio.Future[Any]) -> None:
         if source.done():

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from wasmplex.capabilities.postgres import (
-    ConnectionFailed,
     DbError,
     PgValue,
     PostgresBackend,
-    PostgresError,
     QueryFailed,
     Row,
     Rows,
@@ -20,7 +18,7 @@ from wasmplex.capabilities.postgres import (
     UnknownPrepared,
 )
 from wasmplex.interfaces.postgres.policy import GuardedDatabase, GuardedRows, PostgresPolicySettings, Tokens
-from wasmplex.interfaces.postgres.rows import RowStream, streamed
+from wasmplex.interfaces.postgres.rows import RowStream
 from wasmplex.interfaces.postgres.wasmcloud import refused
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.values import Err, Variant
@@ -72,22 +70,19 @@ def database(tokens: Tokens, label: str = "one") -> GuardedDatabase:
     return GuardedDatabase(Nothing(), PostgresPolicySettings(), refused, tokens, workload="w", label=label)
 
 
-def read(*portions: int | None) -> tuple[Numbered, RowStream]:
+def streamed(*portions: int | None) -> tuple[Numbered, RowStream]:
     rows = Numbered(portions)
-    stream, completion = streamed(GuardedRows(database(Tokens()), rows))
-    assert isinstance(stream, RowStream)
-    assert stream.completion is completion
-    return rows, stream
+    return rows, RowStream(GuardedRows(database(Tokens()), rows))
 
 
 async def test_rows_to_their_end() -> None:
-    _, stream = read(1, 2)
+    _, stream = streamed(1, 2)
     assert [portion async for portion in stream] == [[[("int4", 1)]], [[("int4", 2)]]]
     assert stream.completion.result() is None
 
 
 async def test_an_error_ends_the_rows_and_is_in_the_future() -> None:
-    rows, stream = read(1, None)
+    rows, stream = streamed(1, None)
     assert [portion async for portion in stream] == [[[("int4", 1)]]]
     with pytest.raises(Err) as caught:
         stream.completion.result()
@@ -99,7 +94,7 @@ async def test_an_error_ends_the_rows_and_is_in_the_future() -> None:
 @pytest.mark.parametrize("gone", [False, True])
 async def test_a_stream_that_is_dropped(gone: bool) -> None:
     """With the future kept the statement is committed; without, it is undone."""
-    rows, stream = read(1, 2)
+    rows, stream = streamed(1, 2)
     portions: Any = aiter(stream)
     await anext(portions)
     if gone:
@@ -110,7 +105,7 @@ async def test_a_stream_that_is_dropped(gone: bool) -> None:
 
 
 async def test_rows_are_given_back_though_the_server_is_down() -> None:
-    rows, stream = read(1, 2)
+    rows, stream = streamed(1, 2)
     portions: Any = aiter(stream)
     await anext(portions)
     circuit = stream._rows.guard.circuit = Circuit()
@@ -120,7 +115,7 @@ async def test_rows_are_given_back_though_the_server_is_down() -> None:
 
 
 async def test_a_session_that_is_never_given_back_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, stream = read(1, None)
+    rows, stream = streamed(1, None)
 
     async def close(*, commit: bool = False) -> None:
         await asyncio.sleep(3600)
@@ -134,44 +129,10 @@ async def test_a_session_that_is_never_given_back_ends_the_wait(monkeypatch: pyt
 
 
 async def test_a_stream_that_nobody_began_to_read() -> None:
-    rows, stream = read(1)
+    rows, stream = streamed(1)
     stream.close()
     await stream.completion
     assert rows.closed == [True]
-
-
-class AllThere(Numbered):
-    """Rows that are all there; what becomes of them is told by `committed`."""
-
-    committed: Callable[[PostgresError | None], None]
-
-    def whole(self, committed: Callable[[PostgresError | None], None]) -> list[Row]:
-        self.committed = committed
-        return [[("int4", number)] for number in self.portions if number is not None]
-
-
-async def test_rows_that_are_all_there() -> None:
-    rows = AllThere([1, 2])
-    given, completion = streamed(GuardedRows(database(Tokens()), rows))
-    assert given == [[("int4", 1)], [("int4", 2)]]
-    assert not completion.done()
-    rows.committed(None)
-    assert completion.result() is None
-    assert rows.closed == []
-
-
-@pytest.mark.parametrize("late", [False, True])
-async def test_rows_that_are_not_committed(late: bool) -> None:
-    """The future says why, or that nobody has said anything before the deadline."""
-    rows, guarded = AllThere([1]), database(Tokens())
-    guarded.guard.idle = 0.01 if late else 20
-    _, completion = streamed(GuardedRows(guarded, rows))
-    if not late:
-        rows.committed(ConnectionFailed("the connection is lost"))
-    with pytest.raises(Err) as caught:
-        await completion
-    assert caught.value.value.tag == ("timeout" if late else "connection-failed")
-    rows.committed(None)  # too late
 
 
 async def test_the_token_longest_unused_is_forgotten() -> None:

@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
-from wasmplex.capabilities.postgres import (
-    ROWS_AHEAD,
-    ConnectionFailed,
-    PackedRows,
-    PostgresError,
-    Row,
-    Rows,
-    Timeout,
-)
+from wasmplex.capabilities.postgres import ROWS_AHEAD, PackedRows, PostgresError, Row, Rows, Timeout
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlstate
 from host_plugin_postgres.link import Link
@@ -86,21 +78,6 @@ class PgRows(Rows):
             await self.close()
             raise
 
-    def whole(self, committed: Callable[[PostgresError | None], None]) -> Sequence[Row] | None:
-        """Return all rows if they are here already; see `Rows.whole`."""
-        ending, rows = self._ending, self._rows
-        if self._more or ending is None or rows is None:
-            return None
-        try:
-            found = rows if self._packed else list(rows)
-        except PostgresError:
-            return None
-        if ending.done():
-            committed(_failure(ending))
-        else:
-            ending.add_done_callback(lambda ended: committed(_failure(ended)))
-        return found
-
     async def _fetch(self) -> bool:
         """Fetch a portion; return whether there was one."""
         while self._link is not None and self._more:
@@ -156,11 +133,3 @@ class PgRows(Rows):
         if sqlstate(error) == _CANCELLED:
             raise Timeout("the statement was cancelled: it was at work when nobody wanted its rows any more")
         raise operation_failed(error)
-
-
-def _failure(ending: asyncio.Future[Any]) -> PostgresError | None:
-    """Return what a session failed with whose end has come."""
-    if ending.cancelled():
-        return ConnectionFailed("the database is closed")
-    error = ending.exception()
-    return None if error is None else operation_failed(error)

@@ -8,10 +8,9 @@ or prepared statement of another. Deadlines, grants and the tokens of prepared s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wasmplex.capabilities.postgres.errors import PostgresError
 from wasmplex.capabilities.postgres.values import PgValue, Row
 from wasmplex.plugins.contracts import Backend
 
@@ -50,15 +49,6 @@ class Rows(ABC):
 
         :raises wasmplex.capabilities.postgres.PostgresError: what ended the rows; nothing was committed
         """
-
-    def whole(self, committed: Callable[[PostgresError | None], None]) -> Sequence[Row] | None:
-        """Return all rows if they are here already; None if there may be more, or one cannot be read.
-
-        Nothing else is to be called then: the session is given back by itself.
-
-        :param committed: is called, perhaps at once, when all of it is committed, or with why it is not
-        """
-        return None
 
     @abstractmethod
     async def close(self, *, commit: bool = False) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from wasmplex.capabilities.postgres import (
@@ -182,26 +181,6 @@ class GuardedRows:
     def next(self) -> Coroutine[Any, Any, Sequence[Row]]:
         """See `Rows.next`."""
         return self.rows.next()
-
-    def whole(self, committed: Callable[[Exception | None], None]) -> Sequence[Row] | None:
-        """See `Rows.whole`. What becomes of the statement is told before the deadline of a portion."""
-        timer: asyncio.TimerHandle | None = None
-        told = False
-
-        def tell(error: Exception | None) -> None:
-            nonlocal told
-            told = True
-            if timer is not None:
-                timer.cancel()
-            committed(None if error is None else self.guard.refusal("query", error))
-
-        try:
-            found = self.rows.whole(tell)
-        except Exception as error:
-            raise self.guard.refusal("query", error) from error
-        if found is not None and not told:
-            timer = asyncio.get_running_loop().call_later(self.guard.idle, tell, TimeoutError())
-        return found
 
     async def close(self, *, commit: bool = False) -> None:
         """See `Rows.close`. Rows hold a session: they are closed though the backend is known to be down."""

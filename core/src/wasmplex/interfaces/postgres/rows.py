@@ -5,29 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import TypeAlias
 
 from wasmplex.capabilities.postgres import Row
 from wasmplex.interfaces.postgres.policy import GuardedRows
 from wasmplex.values import Err
 
-__all__ = ["Completion", "RowStream", "streamed"]
-
-Completion: TypeAlias = asyncio.Future[None]
-"""Done when the rows have ended and all is committed; raises `Err` with what ended them early."""
-
-
-def streamed(rows: GuardedRows) -> tuple[RowStream | Sequence[Row], Completion]:
-    """Return the rows for a guest, and their completion.
-
-    If all are there already, they are the stream: nobody has to wait for more, or to close anything.
-    """
-    completion: Completion = asyncio.get_running_loop().create_future()
-    completion.add_done_callback(_seen)
-
-    whole = rows.whole(partial(_end, completion))
-    return RowStream(rows, completion) if whole is None else whole, completion
+__all__ = ["RowStream"]
 
 
 class RowStream:
@@ -35,11 +18,14 @@ class RowStream:
 
     A guest that drops the stream and holds the future has what it asked for: the statement is committed as
     far as it went, and the future says so. One that drops both, or ends, has its statement cancelled.
+
+    :ivar completion: done when the rows have ended; raises `Err` with what ended them early
     """
 
-    def __init__(self, rows: GuardedRows, completion: Completion) -> None:
+    def __init__(self, rows: GuardedRows) -> None:
         self._rows = rows
-        self.completion = completion
+        self.completion: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.completion.add_done_callback(_seen)
         self._closing: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
@@ -48,15 +34,15 @@ class RowStream:
                 yield portion
         except Err as error:
             await self._give_up()
-            _end(self.completion, error)
+            self._end(error)
         except (GeneratorExit, asyncio.CancelledError):
             await self._stop()
             raise
         except BaseException as error:
             await self._give_up()
-            _end(self.completion, error)
+            self._end(error)
             raise
-        _end(self.completion, None)
+        self._end(None)
 
     def close(self) -> None:
         """Give up what nobody has begun to read."""
@@ -73,21 +59,20 @@ class RowStream:
         try:
             await self._rows.close(commit=wanted)
         except Err as error:
-            _end(self.completion, error)
+            self._end(error)
         else:
-            _end(self.completion, None)
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.completion.done():
+            return
+        if error is None:
+            self.completion.set_result(None)
+        else:
+            self.completion.set_exception(error)
 
 
-def _end(completion: Completion, error: BaseException | None) -> None:
-    if completion.done():
-        return
-    if error is None:
-        completion.set_result(None)
-    else:
-        completion.set_exception(error)
-
-
-def _seen(completion: Completion) -> None:
+def _seen(completion: asyncio.Future[None]) -> None:
     """Take note of the outcome: a guest need not ask for it."""
     if not completion.cancelled():
         completion.exception()

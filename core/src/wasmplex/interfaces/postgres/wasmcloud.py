@@ -13,7 +13,7 @@ from wasmplex.interfaces.postgres.policy import (
     PostgresPolicySettings,
     Tokens,
 )
-from wasmplex.interfaces.postgres.rows import streamed
+from wasmplex.interfaces.postgres.rows import RowStream
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
     HostFunctions,
@@ -63,7 +63,8 @@ class _Bound(BoundInterfaces):
 
         async def query(sql: str, params: Sequence[PgValue]) -> tuple[Sequence[str], Any, Any]:
             rows = await database.query(sql, params)
-            return rows.columns, *streamed(GuardedRows(database, rows))
+            stream = RowStream(GuardedRows(database, rows))
+            return rows.columns, stream, stream.completion
 
         return {"query": query, "query-batch": database.batch}
 
