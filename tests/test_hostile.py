@@ -24,4 +24,5 @@ def test_others_are_served_and_all_comes_back(case: Case, tmp_path: Path) -> Non
     assert outcome.p99 <= PATIENCE * outcome.bearable
     assert outcome.peak <= outcome.allowed, f"{outcome.peak / MIB:.0f} MiB"
     assert outcome.left <= 0, "descriptors and threads"
+    assert outcome.freed, f"{outcome.blocks} blocks of memory"
     assert outcome.after <= outcome.kept, f"{outcome.after / MIB:.0f} MiB"

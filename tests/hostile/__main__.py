@@ -14,9 +14,10 @@ from hostile.cases import BY_NAME, CASES
 from hostile.playing import MIB, Outcome, play
 
 MEANING = """p99 of another workload in ms, before and meanwhile (at most 50, or three times as much), and the
-longest answer; resident MiB before, at most and after; descriptors and threads left over."""
+longest answer; resident MiB before, at most and after; descriptors and threads left over, and blocks of
+memory that Python uses and did not use before."""
 
-COLUMNS = ("case", "guests", "quiet", "p99", "worst", "before", "peak", "after", "left", "answers")
+COLUMNS = ("case", "guests", "quiet", "p99", "worst", "before", "peak", "after", "left", "blocks", "answers")
 
 
 def main() -> int:
@@ -37,6 +38,7 @@ def main() -> int:
         "peak",
         "after",
         "left",
+        "blocks",
         "answers",
         "",
     ):
@@ -60,7 +62,7 @@ def _verdict(outcome: Outcome) -> str:
         found.append("slow")
     if outcome.peak > outcome.allowed:
         found.append(f"more than {outcome.allowed / MIB:.0f} MiB")
-    if outcome.left > 0 or outcome.after > outcome.kept:
+    if not outcome.freed:
         found.append("not freed")
     if outcome.refused:
         found.append(f"{outcome.refused} refused")
@@ -72,7 +74,8 @@ def _cells(outcome: Outcome) -> list[str]:
     mebibytes = (f"{size / MIB:.0f}" for size in (outcome.before, outcome.peak, outcome.after))
     served = ", ".join(f"{count} x {status or 'none'}" for status, count in sorted(outcome.served.items()))
     return [
-        outcome.case.name, str(outcome.instances), *milliseconds, *mebibytes, str(outcome.left), served
+        outcome.case.name, str(outcome.instances), *milliseconds, *mebibytes, str(outcome.left),
+        str(outcome.blocks), served
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,14 @@ from hostile.cases import Case
 __all__ = ["Outcome", "furnished", "play"]
 
 MIB = 2**20
-SETTLE_SECONDS = 25.0
+TRIM_SECONDS = 15.0
+"""How long resident memory may take to come back after all else."""
+SETTLE_SECONDS = 120.0
+"""How long it may take: changes of which guests were told and that failed are told again, some times."""
+BLOCKS_OF_AN_INSTANCE = 2_000
+"""What Python keeps for an instance that waits for the next call, those of its guest's code among them."""
+OTHER_BLOCKS = 20_000
+"""What Python has made meanwhile and keeps: names of metrics, imported modules, lists it uses again."""
 OWN_THREADS = 1
 """Threads of the engine that begin when they are first needed, and stay."""
 EVERY = 0.004
@@ -42,6 +50,7 @@ class Outcome:
     :ivar peak: the most that they were
     :ivar after: what they were some seconds after
     :ivar left: descriptors and threads that there are more of than before
+    :ivar blocks: blocks of memory that Python uses and did not use before
     """
 
     case: Case
@@ -55,6 +64,7 @@ class Outcome:
     peak: int
     after: int
     left: int
+    blocks: int
 
     @property
     def bearable(self) -> float:
@@ -68,8 +78,17 @@ class Outcome:
 
     @property
     def kept(self) -> int:
-        """Resident bytes that there may be some seconds after."""
+        """Resident bytes that there may be some seconds after, with few guests.
+
+        With many, what is left of the objects that were made meanwhile lies so that the allocators cannot
+        give pages back: `freed` says what matters.
+        """
         return self.before + 64 * MIB + self.backend
+
+    @property
+    def freed(self) -> bool:
+        """Whether what the guests had the host make is gone, but for the instances that wait for others."""
+        return self.left <= 0 and self.blocks <= OTHER_BLOCKS + self.instances * BLOCKS_OF_AN_INSTANCE
 
     @property
     def backend(self) -> int:
@@ -97,17 +116,22 @@ def play(
         quiet = stack.enter_context(_probing(at))
         time.sleep(quiet_seconds)
         quiet.stop()
-        before, first = _resident(host), _open(host)
+        admin = _admin(host)
+        before, first, used = _resident(host), _open(host), _blocks(admin)
         _forget_peak(host)
         probe = stack.enter_context(_probing(at))
         served = _attack(at, case, instances, seconds)
         probe.stop()
         peak = _peak(host)
-        after, left = _settled(host, before, first + OWN_THREADS + (_CONNECTIONS if case.backend else 0))
-        return Outcome(
-            case, instances, quiet.quantile(0.99), probe.quantile(0.99), probe.quantile(1), probe.refused,
-            served, before, peak, after, left,
-        )  # fmt: skip
+        first += OWN_THREADS + (_CONNECTIONS if case.backend else 0)
+
+        def outcome() -> Outcome:
+            return Outcome(
+                case, instances, quiet.quantile(0.99), probe.quantile(0.99), probe.quantile(1), probe.refused,
+                served, before, peak, _resident(host), _open(host) - first, _blocks(admin) - used,
+            )  # fmt: skip
+
+        return _settled(outcome)
 
 
 def _config(
@@ -131,6 +155,8 @@ def _config(
         "\n".join(
             [
                 "[http]",
+                'listen = "127.0.0.1:0"',
+                "[admin]",
                 'listen = "127.0.0.1:0"',
                 "[workload.victim]",
                 f'component = "{guests.path("hello")}"',
@@ -298,11 +324,28 @@ def _open(host: Running) -> int:
     return len(list(Path(f"/proc/{host.process.pid}/fd").iterdir())) + _status(host, "Threads")
 
 
-def _settled(host: Running, before: int, first: int) -> tuple[int, int]:
-    """Wait until what the guests had is gone; return resident bytes, and what is open more than before."""
-    until = time.perf_counter() + SETTLE_SECONDS
+def _admin(host: Running) -> str:
+    """Return where its figures are."""
+    found = re.search(r"metrics: (http://\S+)", host.log())
+    assert found, host.log()
+    return found[1]
+
+
+def _blocks(admin: str) -> int:
+    """Return how many blocks of memory Python uses in the process."""
+    with urllib.request.urlopen(f"{admin}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    found = re.search(r"^python_allocated_blocks (\S+)", text, re.MULTILINE)
+    assert found, text
+    return int(float(found[1]))
+
+
+def _settled(outcome: Callable[[], Outcome]) -> Outcome:
+    """Wait until what the guests had is gone; return how it is then."""
+    begun = time.perf_counter()
     while True:
-        resident, left = _resident(host), _open(host) - first
-        if (resident <= before + 16 * MIB and left <= 0) or time.perf_counter() > until:
-            return resident, left
-        time.sleep(0.1)
+        found, waited = outcome(), time.perf_counter() - begun
+        patience = TRIM_SECONDS if found.freed else SETTLE_SECONDS
+        if (found.freed and found.after <= found.before + 16 * MIB) or waited > patience:
+            return found
+        time.sleep(0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +25,15 @@ def of_build() -> Family:
 
 
 def of_process() -> list[Family]:
-    """Return CPU time, and on Linux memory and descriptors too."""
+    """Return CPU time and blocks of memory, and on Linux resident memory and descriptors too.
+
+    Resident memory says what the system has given; the blocks say what of it Python has a use for.
+    """
+    blocks = sys.getallocatedblocks()
+    seconds = time.process_time()
     found = [
-        Family("process_cpu_seconds", "counter", "CPU time, of user and system.").add((), time.process_time())
+        Family("process_cpu_seconds", "counter", "CPU time, of user and system.").add((), seconds),
+        Family("python_allocated_blocks", "gauge", "Blocks of memory that Python uses.").add((), blocks),
     ]
     try:
         pages = int((_PROC / "statm").read_text().split()[1])
