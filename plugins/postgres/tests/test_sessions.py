@@ -101,6 +101,14 @@ async def test_a_query_leaves_no_more_than_a_batch(one: Database) -> None:
     assert await one.value("SELECT count(*) FROM pg_prepared_statements WHERE from_sql") == 0
 
 
+async def test_a_type_of_the_database_where_no_statement_has_a_name(postgres_server: PostgresServer) -> None:
+    """Looking the type up has the server forget the statement, which is prepared once more."""
+    async with opened(postgres_server.url, prepared_statements=False) as database:
+        await database.batch("DROP TYPE IF EXISTS mood; CREATE TYPE mood AS ENUM ('sad', 'glad')")
+        sql = "SELECT 'glad'::mood, $1::int"
+        assert await database.query(sql, ("int4", 5)) == [[("text", "glad"), ("int4", 5)]]
+
+
 async def test_statements_that_a_guest_takes_away_are_prepared_again(one: Database) -> None:
     assert await one.value("SELECT 5") == 5
     await one.query("DEALLOCATE ALL")

@@ -141,9 +141,8 @@ class Link:
             return known
         name = f"wasmplex_{next(self._numbers)}" if self._named else ""
         parameters, columns = await self._described(name, sql)
-        learned = await self._catalogue.learn(self.texts, {*parameters, *(oid for _, oid in columns)})
-        if learned and not self._named:  # the server has forgotten it: it keeps one without a name
-            await self._described(name, sql)
+        # The server forgets a statement without a name meanwhile: it is `Stale` when it is executed.
+        await self._catalogue.learn(self.texts, {*parameters, *(oid for _, oid in columns)})
         prepared = Prepared(name, sql, self._catalogue.codecs, parameters, columns)
         if self._named:
             self._remember(sql, prepared)

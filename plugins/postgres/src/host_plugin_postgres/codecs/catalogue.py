@@ -31,18 +31,17 @@ class Catalogue:
     def __init__(self) -> None:
         self.codecs = Codecs()
 
-    async def learn(self, fetch: Callable[[str], Awaitable[Iterable[Any]]], oids: Iterable[int]) -> bool:
-        """Look up types, and what they are made of; return whether any of them had to be.
+    async def learn(self, fetch: Callable[[str], Awaitable[Iterable[Any]]], oids: Iterable[int]) -> None:
+        """Look up types, and what they are made of.
 
         :param fetch: returns the rows of a query, each a list of its fields, which are texts
         """
         unknown = sorted(oid for oid in oids if not self.codecs.knows(oid))
         if not unknown:
-            return False
+            return
         rows = await fetch(_LOOK_UP.format(oids=",".join(map(str, unknown))))
         entries = [_entry(*(field.decode() for field in row)) for row in rows]
         self.codecs.learn({entry.oid: entry for entry in entries})
-        return True
 
 
 def _entry(oid: str, name: str, kind: str, base: str, element: str, bare: str) -> TypeEntry:
