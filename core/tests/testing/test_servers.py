@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wasmplex.testing.servers import NatsServer, RedisServer, Server, ServerMissing, TcpProxy
+from wasmplex.testing.servers import NatsServer, RedisServer, S3Server, Server, ServerMissing, TcpProxy
 from wasmplex.testing.servers.binaries import VARIABLE, find
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,16 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"  # whoever adopts it will see to the rest
+
+
+def test_what_seaweedfs_makes_outside_of_its_folder_goes_with_it() -> None:
+    server = S3Server()
+    (port,) = (word for word in map(str, server.command()) if word.startswith("-s3.port.grpc="))
+    made = Path(f"/tmp/seaweedfs-s3-grpc-{port.partition('=')[2]}.sock")
+    made.touch()
+    with contextlib.ExitStack() as stack:
+        stack.push(server)
+    assert not made.exists()
 
 
 def test_the_life_of_a_server(kind: Callable[[], Server]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +31,7 @@ from wasmplex.capabilities.blobstore import (
 )
 from wasmplex.plugin import BackendError, OpenContext
 from wasmplex.testing.servers import S3Server, TcpProxy
+from wasmplex.testing.servers.proxy import in_sockets
 
 pytestmark = pytest.mark.anyio
 
@@ -302,48 +303,24 @@ async def test_a_server_that_goes_away(server: S3Server, prefix: str) -> None:
             assert await get(container, "a") == b"".join(PIECES)
 
 
-def _in_sockets(port: int) -> int:
-    """Return how many bytes are in the kernel, on their way from a port of this machine."""
-    found = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues, *_ = line.split()
-        sent, received = (int(queue, 16) for queue in queues.split(":"))
-        here, there = (int(address.partition(":")[2], 16) for address in (local, remote))
-        found += sent if here == port else received if there == port else 0
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the system does not tell what is in sockets")
 async def test_who_stops_reading_stops_the_transfer(server: S3Server, prefix: str) -> None:
     async with (
-        _CountingProxy("127.0.0.1", server.port) as proxy,
+        TcpProxy("127.0.0.1", server.port) as proxy,
         opened(server, prefix=prefix, endpoint=f"http://127.0.0.1:{proxy.port}") as store,
     ):
         container = await store.create_container("ns", "c")
         await put(container, "a", *(bytes(PIECE) for _ in range(80)))
-        proxy.passed = 0
+        before = proxy.answered
         reader = await container.read_object("a", 0, None)
         read = sum([len(await reader.read()) for _ in range(4)])
-        taken, before = 0, -1
-        while taken != before:
-            before = taken
+        taken, last = 0, -1
+        while taken != last:
+            last = taken
             await asyncio.sleep(0.3)
-            taken = await asyncio.to_thread(lambda: proxy.passed - _in_sockets(proxy.port))
+            taken = proxy.answered - before - in_sockets(proxy.port)
         await reader.close()
         assert read <= taken <= read + (1 << 20)
-
-
-class _CountingProxy(TcpProxy):
-    """Counts what it passes on."""
-
-    passed = 0
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-                self.passed += len(data) if writer.get_extra_info("sockname")[1] == self.port else 0
 
 
 async def _rest(reader: Reader) -> None:

@@ -6,14 +6,29 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import anyio
 
-__all__ = ["TcpProxy"]
+__all__ = ["TcpProxy", "in_sockets"]
 
 _CHUNK = 65536
+
+
+def in_sockets(port: int) -> int:
+    """Return how many bytes are in the kernel, on their way from a port of this machine. Linux alone tells.
+
+    :raises OSError: on other systems
+    """
+    found = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        sent, received = (int(queue, 16) for queue in queues.split(":"))
+        here, there = (int(address.partition(":")[2], 16) for address in (local, remote))
+        found += sent if here == port else received if there == port else 0
+    return found
 
 
 class TcpProxy:
@@ -31,6 +46,7 @@ class TcpProxy:
         self.delay = 0.0
         self.rate: float | None = None
         self.accepting = True
+        self._answered = 0
         self._open = asyncio.Event()
         self._open.set()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -59,6 +75,11 @@ class TcpProxy:
     def connections(self) -> int:
         """How many connections pass through it now."""
         return len(self._pairs)
+
+    @property
+    def answered(self) -> int:
+        """How many bytes have come from the server and were put into the sockets of its clients."""
+        return self._answered - sum(client.transport.get_write_buffer_size() for client, _ in self._pairs)
 
     def stall(self) -> None:
         """Pass nothing on, and keep all connections."""
@@ -117,6 +138,8 @@ class TcpProxy:
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()
+                if writer.get_extra_info("sockname")[1] == self.port:
+                    self._answered += len(data)
             await self._open.wait()
             if writer.can_write_eof():
                 writer.write_eof()

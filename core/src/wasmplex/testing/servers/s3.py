@@ -9,6 +9,7 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import quote
 
 from wasmplex.testing.servers.binaries import find
@@ -43,6 +44,18 @@ class S3Server(Server):
                 "filer.port.grpc", "s3.port.grpc",
             )
         }  # fmt: skip
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Kill it and remove its data, and the sockets that it makes where nothing can tell it not to."""
+        super().__exit__(kind, error, traceback)
+        for name, port in self._others.items():
+            part = name.partition(".")[0]
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
     @property
     def url(self) -> str:
