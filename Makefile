@@ -37,9 +37,10 @@ demo-async: $(DEMO)  ## the same with an asynchronous guest in Python, by WASI 0
 	@$(BIN)/python examples/kv-cached/demo.py async
 
 MEGABYTES ?= 200
-demo-photos: $(DEMO)  ## upload a photo of MEGABYTES=200 through a guest into a directory, and get it and parts of it
+GUEST ?= python
+demo-photos: $(DEMO)  ## upload a photo of MEGABYTES=200 through a guest into a directory, and get it and parts; GUEST=c
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./plugins/filesystem
-	@$(BIN)/python examples/photos/demo.py $(MEGABYTES)
+	@$(BIN)/python examples/photos/demo.py $(MEGABYTES) $(GUEST)
 
 # Work is stolen, so tests that share an expensive fixture mostly stay together. Many tests wait for servers, so
 # there are four workers on two cores too; more gain little: the longest tests decide then.

@@ -19,19 +19,20 @@ from serving import serving
 EXAMPLE = Path(__file__).parents[1] / "examples" / "photos"
 COMPONENT = EXAMPLE / ".build" / "photos.wasm"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(500),
-    pytest.mark.skipif(
+PYTHON = pytest.param(
+    "python",
+    marks=pytest.mark.skipif(
         os.environ.get("WASMPLEX_TEST_LOOPS") != "all",
         reason="building and compiling a guest in Python takes half a minute: make test-all does",
     ),
-]
+)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 
-def test_the_demonstration() -> None:
+@pytest.mark.parametrize("language", [PYTHON, "c"])
+def test_the_demonstration(language: str) -> None:
     with locked("photos"):
-        command: list[str | Path] = [sys.executable, EXAMPLE / "demo.py", "5"]
+        command: list[str | Path] = [sys.executable, EXAMPLE / "demo.py", "5", language]
         done = subprocess.run(command, capture_output=True, text=True, timeout=450, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = [
@@ -41,14 +42,16 @@ def test_the_demonstration() -> None:
     assert "5 MB" in done.stdout
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=[PYTHON, "c"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("photos")
     with locked("photos"):
-        if not COMPONENT.exists():
+        if request.param == "python" and not COMPONENT.exists():
             subprocess.run([sys.executable, EXAMPLE / "build.py"], check=True, timeout=300)
-    text = (EXAMPLE / "host.toml").read_text().replace(":8080", ":0").replace('"1GiB"', '"2MiB"')
+    config = EXAMPLE / ("host.toml" if request.param == "python" else "host-c.toml")
+    text = config.read_text().replace(":8080", ":0").replace('"1GiB"', '"2MiB"')
     text = text.replace(".build/photos.wasm", str(COMPONENT)).replace('".build/', '"')
+    text = text.replace("../..", str(EXAMPLE.parents[1]))
     (folder / "host.toml").write_text(text)
     with serving(folder / "host.toml") as url:
         yield url

@@ -1,4 +1,4 @@
-"""See it work: `python demo.py`, or `python demo.py 20` for a photo of 20 MB instead of 200.
+"""See it work: `python demo.py`, or `python demo.py 20 c` for a photo of 20 MB and the guest in C.
 
 Builds the guest, starts the host, uploads a large photo, gets it and parts of it, and breaks an upload off.
 """
@@ -25,11 +25,13 @@ MB = 1_000_000
 PIECE = 1 << 20
 WIDTH = 32
 NAME = "/summer.raw"
+CONFIGS = {"python": "host.toml", "c": "host-c.toml"}
 
 
-def main(megabytes: int) -> None:
-    if not COMPONENT.exists() or COMPONENT.stat().st_mtime < (HERE / "python/app.py").stat().st_mtime:
-        build()
+def main(megabytes: int, language: str) -> None:
+    OUT.mkdir(exist_ok=True)
+    if language == "python":
+        build_if_needed()
     shutil.rmtree(ORIGINALS, ignore_errors=True)
     for path in OUT.glob("metadata.db*"):
         path.unlink()
@@ -37,7 +39,7 @@ def main(megabytes: int) -> None:
     sha256 = hashlib.sha256()
     for piece in pieces(seed, size):
         sha256.update(piece)
-    with running_host() as (process, port):
+    with running_host(CONFIGS[language]) as (process, port):
         before = memory(process)
         say(
             f"Upload a photo of {megabytes} MB. The guest hashes it on its way into a directory, `originals`."
@@ -76,13 +78,19 @@ def main(megabytes: int) -> None:
 # ---------------------------------------------------------------- the host
 
 
+def build_if_needed() -> None:
+    """Build the guest in Python if it is not there, or older than its source. That in C is built."""
+    if not COMPONENT.exists() or COMPONENT.stat().st_mtime < (HERE / "python/app.py").stat().st_mtime:
+        build()
+
+
 @contextmanager
-def running_host() -> Iterator[tuple[int, int]]:
+def running_host(config: str) -> Iterator[tuple[int, int]]:
     """Run the host on a free port; return its process and the port, and stop it at the end."""
     log = OUT / "host.log"
     print("starting the host; if the component is new to it, it compiles it first ...", flush=True)
     with log.open("wb") as output:
-        command = [PROGRAMS / "wasmplex", "run", "host.toml", "--listen", "127.0.0.1:0"]
+        command = [PROGRAMS / "wasmplex", "run", config, "--listen", "127.0.0.1:0"]
         host = subprocess.Popen(command, cwd=HERE, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + 300
@@ -194,6 +202,6 @@ def expect(kept: bool) -> None:
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 200, sys.argv[2] if len(sys.argv) > 2 else "python")
     except KeyboardInterrupt:
         sys.exit("interrupted; the host is stopped")

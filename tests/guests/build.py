@@ -69,7 +69,7 @@ class Guest:
             return [*WASI_WIT, ROOT / "wit" / "wasmcloud" / f"{self.wit.stem}.wit"]
         if self.wit == BLOBS:
             return [ROOT / "wit" / "wasmcloud" / "blobstore.wit"]
-        if self.wit in (WASI_BLOBS, BLOB_HTTP):
+        if self.wit in (WASI_BLOBS, BLOB_HTTP, PHOTOS):
             return [*WASI_WIT, ROOT / "wit" / "wasi" / "blobstore.wit"]
         if self.wit == SERVICE_3:
             return WASI_3
@@ -91,6 +91,7 @@ BLOBS = HERE / "wit" / "blobs.wit"
 WASI_BLOBS = HERE / "wit" / "wasiblobs.wit"
 SERVICE_3 = HERE / "wit" / "service3.wit"
 BLOB_HTTP = HERE / "wit" / "blobhttp.wit"
+PHOTOS = HERE / "wit" / "photos.wit"
 GUESTS = {
     "kv": Guest("kv"),
     "kvfull": Guest("kv-full"),
@@ -132,6 +133,7 @@ GUESTS = {
     "wasiblobs": Guest("wasi-blobs", "0.2.1", WASI_BLOBS),
     "wasiblobs-labelled": Guest("wasi-blobs-labelled", "0.2.1", WASI_BLOBS, "wasiblobs", ("LABELLED",)),
     "blobhttp": Guest("blob-http", "0.2.12", BLOB_HTTP),
+    "photos": Guest("photos", "0.2.12", PHOTOS),
     "hello3": Guest("hello", wit=SERVICE_3, source="service3"),
     "waiting3": Guest("waiting", wit=SERVICE_3, source="service3", defines=("WAITING",)),
     "yielding3": Guest("hello", wit=SERVICE_3, source="service3", defines=("YIELDING",)),
