@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wasmplex.capabilities.errors import ErrorCases
-from wasmplex.capabilities.keyvalue import (
-    CASES,
-    AccessDenied,
-    KeyValueError,
-    Other,
-    QuotaExceeded,
-    StoreUnavailable,
-)
+from wasmplex.capabilities.errors import CapabilityError, ErrorCases
+from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import BackendError
 
 __all__ = ["FULL", "NO_STREAM", "UNREADY", "WRONG_SEQUENCE", "ApiError", "api_failed", "opening_failed"]
@@ -37,16 +30,19 @@ class ApiError(Exception):
         super().__init__(f"{error.get('description', 'error')} ({self.code})")
 
 
-def api_failed(error: ApiError) -> KeyValueError:
-    """Return what the guest is told."""
+def api_failed(error: ApiError, cases: ErrorCases = CASES) -> CapabilityError:
+    """Return what the guest is told.
+
+    :param cases: the errors of the capability that it uses
+    """
     text = str(error)
     if error.code in FULL or "maximum" in text or "no space left" in text or "resources" in text:
-        return QuotaExceeded("the server's store is full")
+        return cases.exceeded("the server's store is full")
     if error.code in _DENIED:
-        return AccessDenied("the account has no JetStream")
+        return cases.denied("the account has no JetStream")
     if error.code in UNREADY or error.code == NO_STREAM:
-        return StoreUnavailable("JetStream is not ready")
-    return Other(f"JetStream reports error {error.code}")
+        return cases.unavailable("JetStream is not ready")
+    return cases.other(f"JetStream reports error {error.code}")
 
 
 def opening_failed(

@@ -10,21 +10,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
+from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
-    AccessDenied,
+    CASES,
     BrokerUnavailable,
     Message,
     MessageTooLarge,
-    MessagingError,
-    Other,
-    QuotaExceeded,
     Subscription,
 )
 from wasmplex.capabilities.messaging.subjects import covers
 from wasmplex.plugin import ConfigError
 
 from host_plugin_nats import NatsMessagingSettings
-from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError
+from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.link import Link
 
 __all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
@@ -38,6 +36,7 @@ KNOWN = 10_000
 LIFETIME = 5.0
 """Seconds that this is remembered."""
 _NO_CONSUMER = 10014
+_TOO_LARGE = 10054
 _NO_MESSAGE = {10037, 10043, 10057}
 _OVERLAP = 10065
 _PENDING, _PENDING_EACH = 256, 16
@@ -286,24 +285,11 @@ def parsed(answer: Msg) -> Any:
     return found
 
 
-def failed(error: ApiError) -> MessagingError:
+def failed(error: ApiError) -> CapabilityError:
     """Return what an error of JetStream means to whoever sends or receives."""
-    text = str(error)
     if error.code == _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
-    if error.code in FULL or "maximum" in text or "no space left" in text or "resources" in text:
-        return QuotaExceeded("the server's store is full")
-    if error.code in UNREADY or error.code == NO_STREAM:
-        return BrokerUnavailable("JetStream is not ready")
-    return AccessDenied("the account has no JetStream") if error.code in _DENIED else _other(error)
-
-
-_DENIED = {10035, 10039}
-_TOO_LARGE = 10054
-
-
-def _other(error: ApiError) -> MessagingError:
-    return Other(f"JetStream reports error {error.code}")
+    return api_failed(error, CASES)
 
 
 def _headers(raw: bytes) -> dict[str, str]:
