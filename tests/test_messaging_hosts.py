@@ -143,7 +143,11 @@ def reload(host: Host, config: Path, *, by_file: bool) -> None:
 
 @pytest.mark.parametrize("durable", [True, False] if FULL else [True], ids="durable={}".format)
 def test_a_publisher_that_is_much_faster_fills_no_memory(
-    tmp_path: Path, broker: NatsServer, counts: RedisServer, durable: bool
+    tmp_path: Path,
+    broker: NatsServer,
+    counts: RedisServer,
+    durable: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What the host has not the time for stays with the server; nothing is dropped."""
     with (
@@ -155,6 +159,8 @@ def test_a_publisher_that_is_much_faster_fills_no_memory(
         before = resident(host)
         sent = anyio.run(flood, broker, FLOOD)
         grown, behind = resident(host) - before, done()
+        with capsys.disabled():
+            print(f"\n  {sent} messages sent, {behind} handled; {grown / 2**20:.1f} MiB more in memory")
         assert behind < sent / 5
         assert grown < 16 * 2**20
         if durable:
