@@ -45,6 +45,8 @@ logger = get_logger("wasmplex.backends.s3")
 _AT_ONCE = 8
 """Requests for the names of objects that are on their way at once."""
 _FURTHEST = 2**63 - 1
+_COPIED = 5 * 10**9
+"""Bytes of an object that Amazon copies with one request."""
 
 
 async def _asked(request: Awaitable[T]) -> T:
@@ -218,9 +220,6 @@ class S3Backend(BlobStoreBackend):
         except FileNotFoundError:
             raise NoSuchObject from None
         return True
-
-
-_COPIED = 5 * 10**9
 
 
 class Prefix(Container):
