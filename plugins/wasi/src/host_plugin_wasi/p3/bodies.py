@@ -24,35 +24,47 @@ _NEVER = "the message was dropped, and never sent"
 
 
 class Outcome:
-    """What became of a message: nothing yet, well, an error, or what somebody else will say."""
+    """What became of a message: nothing yet, well, an error, or what somebody else will say.
 
-    __slots__ = ("_said",)
+    :ivar told: what whoever made the message is given: done when it is said, with an ``error-code`` as `Err`
+        if it went wrong; cancelled if nobody wants to know
+    """
+
+    __slots__ = ("_said", "told")
 
     def __init__(self) -> None:
-        self._said: asyncio.Future[Awaitable[None] | HttpError | None] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._said = False
 
     def say(self, error: HttpError | None) -> None:
         """Say that all of the message was handed on, or why not. What is said first counts."""
-        if not self._said.done():
-            self._said.set_result(error)
+        if not self._said:
+            self._said = True
+            self._tell(Err(error.code) if error is not None else None)
 
     def leave_to(self, result: Awaitable[None]) -> None:
         """Have somebody else say it."""
-        if not self._said.done():
-            self._said.set_result(result)
+        if not self._said:
+            self._said = True
+            saying = asyncio.ensure_future(self._pass_on(result))
+            self.told.add_done_callback(lambda _: saying.cancel())
 
-    async def wait(self) -> None:
-        """Wait until it is said.
+    async def _pass_on(self, result: Awaitable[None]) -> None:
+        try:
+            await result
+        except Exception as error:  # noqa: BLE001  it is for whoever made the message
+            self._tell(error)
+        else:
+            self._tell(None)
 
-        :raises Err: with an ``error-code``, if it went wrong
-        """
-        said = await asyncio.shield(self._said)
-        if isinstance(said, HttpError):
-            raise Err(said.code)
-        if said is not None:
-            await said
+    def _tell(self, error: Exception | None) -> None:
+        if self.told.done():
+            return
+        if error is None:
+            self.told.set_result(None)
+        else:
+            self.told.set_exception(error)
+            self.told.exception()  # it is not missed where nobody asks for it
 
 
 class ReceivedBody:

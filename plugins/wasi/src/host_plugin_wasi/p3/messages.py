@@ -114,7 +114,7 @@ class Request(Message):
         outcome = Outcome()
         request = Request(RequestLine(headers.frozen()), GuestBody(contents, trailers), outcome)
         request.options = options.frozen() if options is not None else None
-        return request, outcome.wait()
+        return request, outcome.told
 
     def get_method(self) -> Variant:
         """Return the method."""
@@ -192,7 +192,7 @@ class Response(Message):
     ) -> tuple[Response, Awaitable[None]]:
         """Make one; return it, and what tells what became of it."""
         outcome = Outcome()
-        return Response(headers.frozen(), 200, GuestBody(contents, trailers), outcome), outcome.wait()
+        return Response(headers.frozen(), 200, GuestBody(contents, trailers), outcome), outcome.told
 
     def get_status_code(self) -> int:
         """Return the status."""
