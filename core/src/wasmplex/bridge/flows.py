@@ -61,6 +61,9 @@ class Streaming(Protocol):
     def fetch(self, which: int, address: int, size: int, /) -> Script:
         """Get bytes out of a stream memory into `emitted`."""
 
+    def empty_heap(self) -> Script:
+        """Forget what elements point at: nobody reads it."""
+
     def lifted(self, read: Callable[[Any], Any], /) -> Generator[int, tuple[int, int], Any]:
         """Have the handles in a value turned into objects; return the value."""
 
@@ -240,7 +243,7 @@ class Inflow(Flow):
     def _release_heap(self) -> Script:
         self.session.pointed_reads -= 1
         if not self.session.pointed_reads:
-            yield Op.GROW | self.elements.memory << 8
+            yield from self.session.empty_heap()
 
     def _close(self) -> Script:
         if self.done:

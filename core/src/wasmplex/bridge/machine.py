@@ -8,7 +8,7 @@ Python; what is here is a loop over a branch table, an arena, and a list of task
 
 from __future__ import annotations
 
-from wasmplex.bridge.protocol import ARENA, fill
+from wasmplex.bridge.protocol import ARENA, HEAP_END, fill
 from wasmplex.bridge.transport import Transport
 from wasmplex.engine.traps import MACHINE
 
@@ -86,6 +86,7 @@ def stream_memory(name: str, heap: int, maximum: int, packing: str = "") -> str:
         (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
         (i32.sub (i32.const 0) (local.get $align))))
       (global.set $heap (i32.add (local.get $at) (local.get $new)))
+      (i32.store (i32.const {HEAP_END}) (global.get $heap))
       (call $reserve (global.get $heap))
       (if (local.get $size) (then (memory.copy (local.get $at) (local.get $old) (local.get $size))))
       (local.get $at)){packing})
@@ -145,6 +146,7 @@ _NO_TASKS = "(func $rouse (param i32) unreachable)"
 
 _TASKS = """
     (global $free (mut i32) (i32.const 0))
+    (global $orders (mut i32) (i32.const 0))  ;; where the next order lies, 0 if the host is asked
     (global $records (mut i32) (i32.const @TASKS@))
     (global $driver (mut i32) (i32.const 48))  ;; no record until there is one: it does not sleep
 
@@ -184,10 +186,23 @@ _TASKS = """
       (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 1))
       (i32.or (i32.const 2) (i32.shl (i32.load offset=@SET@ (local.get $task)) (i32.const 4))))
 
+    ;; Return the next order: one that lies ready, or what the host says.
+    (func $next_order (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i64)
+      (local $order i64) (local $at i32)
+      (local.set $at (global.get $orders))
+      (local.set $order (if (result i64) (local.get $at)
+        (then (i64.load (local.get $at)))
+        (else (call $step (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))))
+      (global.set $orders (if (result i32) (i64.eqz (i64.and (local.get $order) (i64.const @FOLLOWED@)))
+        (then (i32.const 0))
+        (else (select (i32.add (local.get $at) (i32.const 8)) (i32.const @ORDERS@) (local.get $at)))))
+      (local.get $order))
+
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $order i64) (local $index i32) (local $operand i32) (local $ends i64)
       (loop $again
-        (local.set $order (call $step (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
+        (local.set $order
+          (call $next_order (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
         (local.set $index
           (i32.and (i32.shr_u (i32.wrap_i64 (local.get $order)) (i32.const 8)) (i32.const 0xffffff)))
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
@@ -201,7 +216,7 @@ _TASKS = """
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze
             $deliver $finish $top $enter $result $forget
-            (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0xff))))
+            (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0x7f))))
           ;; exit
           (call $release (local.get $task))
           (return (i32.const 0)))

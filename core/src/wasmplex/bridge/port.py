@@ -203,7 +203,7 @@ def prepare(side: Side, instance: Any, transport: Transport, which: str) -> None
     found: dict[int, Memory] = {}
     for memory in instance.memories if which != "above" else reversed(instance.memories):
         found.setdefault(memory.maximum >> 16, memory)
-    side.calls = found[marks.calls]
+    side.calls, side.gives_ahead = found[marks.calls], True
     if marks.buffers in found and marks.pointed in found:  # it has streams
         side.buffers = (found[marks.buffers], found[marks.pointed])
 
@@ -220,10 +220,10 @@ def _complete(functions: dict[str, Callable[..., Any]], transport: Transport) ->
 
 
 def _common(to: _Common, transport: Transport) -> dict[str, Callable[..., Any]]:
-    functions: dict[str, Callable[..., Any]] = {"step": to.step, "next": to.next, "operands": to.operands}
+    functions: dict[str, Callable[..., Any]] = {"step": to.step, "next": to.next}
     if transport is MEMORY:
         return functions | {"resume": to.resume_memory, "emit": to.emit_memory, "refill": to.refill}
-    return functions | {"resume": to.resume, "emit": to.emit, "chunk": to.chunk}
+    return functions | {"resume": to.resume, "emit": to.emit, "chunk": to.chunk, "operands": to.operands}
 
 
 def export_port(kinds: AdapterKinds, transport: Transport) -> dict[str, HostFunction]:

@@ -8,6 +8,8 @@ Memory of calls, of each adapter::
     RESULTS     pointer and length that canonical ABI results of imported functions are returned by
     ENDS        both ends of a stream or future that is made for, or by, another adapter
     POLLED      payload of waitable-set.poll
+    OPERANDS    written by the host: pointer and length for the order, where it sees the memory
+    ORDERS      written by the host: the orders that follow one that is `FOLLOWED`, 8 bytes each
     TASKS       task records (`TASK_BYTES` each), up to ARENA; without tasks, the box of direct calls instead:
     TO          where an answer with data out of line goes, if there can be one
     MORE        written by the host: bytes that the answer needs, where it has not been put in place
@@ -27,8 +29,9 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "ARENA", "ASCII", "BUFFERS", "ENDS", "HEADER", "MORE", "PACKED", "PIECE", "POLLED", "RESULT", "RESULTS",
-    "RESULT_BYTES", "ROOM", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "Event",
+    "ARENA", "ASCII", "BUFFERS", "EMPTY_HEAP", "ENDS", "FOLLOWED", "HEADER", "HEAP_END", "MORE", "OPERANDS",
+    "ORDERS_AHEAD", "PACKED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES", "ROOM", "SERVE",
+    "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED", "WITH_OPERANDS", "Event",
     "First", "Op", "fill",
 ]  # fmt: skip
 
@@ -66,7 +69,13 @@ ROOM: Final = 1 << 16
 RESULTS: Final = 16
 ENDS: Final = 24
 POLLED: Final = 32
-TASKS: Final = 64
+OPERANDS: Final = 64
+ORDERS: Final = OPERANDS + 8
+ORDERS_AHEAD: Final = 16
+"""Orders that may follow one."""
+HEAP_END: Final = 8
+"""Of the second memory of streams: where what elements point at ends, 0 if there is nothing."""
+TASKS: Final = ORDERS + 8 * ORDERS_AHEAD + 8
 TASK_BYTES: Final = 16
 TO: Final = 128
 MORE: Final = 132
@@ -158,10 +167,20 @@ class Op(IntEnum):
     """Drop subtask `operand`, which has returned."""
 
 
+FOLLOWED: Final = 1 << 7
+"""In an order: the next one lies in `ORDERS`, and the host is not asked for it."""
+UNANSWERED: Final = frozenset({Op.DROP, Op.JOIN, Op.LEAVE, Op.FORGET})
+"""Orders that have no outcome, and that nothing the host does itself has to wait for."""
+WITH_OPERANDS: Final = frozenset({Op.COPY, Op.COPY_ONE, Op.FILL, Op.EMIT})
+EMPTY_HEAP: Final = Op.GROW | 1 << 8
+"""Forget what elements of streams point at. Another of those that have no outcome."""
+
+
 # ---------------------------------------------------------------- in WAT
 
 _NAMES: Final = {
-    "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "HEADER": HEADER, "POLLED": POLLED,
+    "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "FOLLOWED": FOLLOWED, "HEADER": HEADER,
+    "HEAP_END": HEAP_END, "OPERANDS": OPERANDS, "ORDERS": ORDERS, "POLLED": POLLED,
     "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
     "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED,
     "SERVE": SERVE,

@@ -18,13 +18,27 @@ from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredH
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
-from wasmplex.bridge.protocol import BUFFERS, HEADER, PIECE, STREAM_HEAP, First, Op
+from wasmplex.bridge.protocol import (
+    BUFFERS,
+    EMPTY_HEAP,
+    FOLLOWED,
+    HEADER,
+    HEAP_END,
+    OPERANDS,
+    ORDERS_AHEAD,
+    PIECE,
+    STREAM_HEAP,
+    First,
+    Op,
+)
 from wasmplex.bridge.pulse import Moving, Pulse
 from wasmplex.engine.resources import HostObjects
 
 __all__ = ["Memory", "Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
+_ORDERS = [struct.Struct(f"<{1 + count}Q") for count in range(ORDERS_AHEAD + 1)]
+"""Operands and orders, by how many of these lie ready."""
 
 Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 """Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
@@ -85,6 +99,8 @@ class Side:
         """Whether chunks of streams cross as digits where that is faster."""
         self.calls: Memory
         """The memory of calls, where the host sees it."""
+        self.gives_ahead = False
+        """Whether the host sees it, so that the adapter can be given several orders at once."""
         self.kept_back: bytes | bytearray = b""
         """An answer for which the adapter has to make room first."""
         self.buffers: Sequence[Memory] = ()
@@ -141,6 +157,13 @@ class Side:
         self.packs = True
         self.memories = (BufferMemory(BUFFERS, 1 << 30), self.memories[1])
 
+    def orders(self, orders: Sequence[int]) -> int:
+        """Put orders, and the operands of the last one, where the adapter finds them; return the first."""
+        *before, last = orders
+        lie = [*(order | FOLLOWED for order in before), last]
+        self.calls.write(OPERANDS, _ORDERS[len(before)].pack(self.operands_next, *lie[1:]))
+        return lie[0]
+
     def chunk(self) -> str:
         """Return what to put into a buffer of the guest's stream, where the host does not see it."""
         data, self.chunk_next = self.chunk_next, ""
@@ -160,8 +183,9 @@ class Side:
 
     def fetch(self, which: int, address: int, size: int) -> Script:
         """Get bytes out of a stream memory into `emitted`; a size of -1 is up to the end of the heap."""
-        if self.buffers and size >= 0:
-            self.emitted.append(self.buffers[which].read(address, size))
+        if self.buffers:
+            size = size if size >= 0 else max(0, self._heap_end() - address)
+            self.emitted.append(self.buffers[which].read(address, size) if size else b"")
         elif size > PIECE and not which:
             before, self.emitted = self.emitted, []
             for start in range(0, size, PIECE):
@@ -170,6 +194,16 @@ class Side:
         else:
             self.operands_next = address | (size & 0xFFFFFFFF) << 32
             yield Op.EMIT | which << 8
+
+    def _heap_end(self) -> int:
+        """Return where what elements point at ends, in the second of the memories that the host sees."""
+        return int.from_bytes(self.buffers[1].read(HEAP_END, 4), "little")
+
+    def empty_heap(self) -> Script:
+        """Forget what elements point at: nobody reads it."""
+        if self.buffers:
+            self.buffers[1].write(HEAP_END, bytes(4))
+        yield EMPTY_HEAP
 
     def incoming(self, sort: int, kind: int, handle: int) -> Inflow:
         """Return the flow for a readable end that the guest gave away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from wasmplex.bridge.actor import Actor
@@ -40,12 +40,16 @@ class Calling(Protocol):
     pulse: Pulse
     scripts: deque[Script]
     flows: dict[int, Flow]
+    gives_ahead: bool
     running: int
     awake: bool
     ready: deque[int]
     tasks: dict[int, CallTask]
     leaving: set[int]
     driver: Driver
+
+    def orders(self, orders: Sequence[int], /) -> int:
+        """See `wasmplex.bridge.actor.Scripted`."""
 
     def has_work(self) -> bool:
         """See `wasmplex.bridge.pulse.Beating`."""

@@ -51,7 +51,6 @@ def _u32s(*names: str) -> tuple[tuple[str, str], ...]:
 _SAME: Functions = {
     "step": (_u32s("task", "event", "a", "b"), "u64"),
     "next": ((), None),
-    "operands": (_u32s("task"), "u64"),
     "drop": (_u32s("kind", "rep"), None),
 }
 
@@ -89,7 +88,6 @@ _WITHOUT_TASKS = ("h_call", "h_call_wait", "h_resume", "h_refill", "h_drop")
 _LOWERED_SAME = {
     "step": ("step", "i32 i32 i32 i32 -> i64", ""),
     "next": ("next", "", ""),
-    "operands": ("operands", "i32 -> i64", ""),
     "h_drop": ("drop", "i32 i32", ""),
 }
 
@@ -106,6 +104,7 @@ def _strings(packing: str, chunks: str, *, packs: bool) -> Transport:
             "chunk": ((("task", _U32),), _STRING),
             "emit": ((("task", _U32), ("block", _STRING)), None),
             "result": ((("task", _U32), ("at", _U32), ("block", _STRING)), None),
+            "operands": (_u32s("task"), "u64"),
             **_SAME,
         },
         {
@@ -120,6 +119,7 @@ def _strings(packing: str, chunks: str, *, packs: bool) -> Transport:
             "h_emit_s": ("emit", "i32 i32 i32", "s"),
             "h_emit_h": ("emit", "i32 i32 i32", "h"),
             "h_result": ("result", "i32 i32 i32 i32", "m"),
+            "operands": ("operands", "i32 -> i64", ""),
             **_LOWERED_SAME,
         },
         packing + _STRING_CALLS,
@@ -250,6 +250,7 @@ MEMORY: Final = Transport(
       (call $placed (local.get $to) (call $h_resume (local.get $at) (local.get $size) (local.get $to))))
     """,
     """
+    (func $operands (param $task i32) (result i64) (i64.load (i32.const @OPERANDS@)))
     (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
       (local $to i32)
       (local.set $to (call $room))
