@@ -29,6 +29,8 @@ TABLES = [
     ("instances", "wasmplex.config.sections:Instances", "in a workload",
      "wasmplex.config.model:InstancesConfig"),
     ("trigger.http", "wasmplex.triggers.http.settings:RouteSettings", "in a workload"),
+    ("trigger.http.middleware", "wasmplex.config.sections:MiddlewareSection",
+     "an entry that is a table; one that is text is its `component`, with no grants"),
     ("trigger.cron", "wasmplex.triggers.cron.trigger:CronSettings",
      "in a workload, a table or a list of them; with `backend`, that backend's keys as well"),
     ("trigger.messaging", "wasmplex.triggers.messaging.settings:MessagingTriggerSettings",

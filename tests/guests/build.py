@@ -137,6 +137,7 @@ GUESTS = {
     "hello3": Guest("hello", wit=SERVICE_3, source="service3"),
     "waiting3": Guest("waiting", wit=SERVICE_3, source="service3", defines=("WAITING",)),
     "yielding3": Guest("hello", wit=SERVICE_3, source="service3", defines=("YIELDING",)),
+    "layer3": Guest("layer", wit=SERVICE_3, source="layer3"),
     "shape-values": Guest("values-both-ways", wit=SHAPES),
     "shape-resources": Guest("resources", wit=SHAPES),
     "shape-asynchronous": Guest("asynchronous", wit=SHAPES),

@@ -25,6 +25,7 @@ from wasmplex.plugins.registry import Registry
 from wasmplex.plugins.triggers import Trigger
 from wasmplex.routing import Plan, plan
 from wasmplex.routing.examining import examine
+from wasmplex.routing.middleware import check_chained, without_next
 
 __all__ = ["Assembly", "PlannedWorkload", "assemble"]
 
@@ -37,6 +38,7 @@ class PlannedWorkload:
     :ivar shape: what `wasm` imports and exports
     :ivar transport: how bytes cross the bridge, as the configuration says
     :ivar optimize: whether components are changed to be faster, as the host says
+    :ivar middleware: what stands in front of it, outermost first, each with a plan of its own
     """
 
     config: WorkloadConfig
@@ -45,6 +47,12 @@ class PlannedWorkload:
     shape: Shape = field(repr=False)
     transport: str = "auto"
     optimize: bool = True
+    middleware: tuple[PlannedWorkload, ...] = ()
+
+    @property
+    def components(self) -> tuple[PlannedWorkload, ...]:
+        """It and its middleware: everything that has a component, imports and grants of its own."""
+        return (*self.middleware, self)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,11 @@ class Assembly:
     proposals: Mapping[str, bool]
     triggers: Mapping[str, Any] = field(repr=False)
     memory: int = sys.maxsize
+
+    @property
+    def components(self) -> tuple[PlannedWorkload, ...]:
+        """All workloads and their middleware."""
+        return tuple(component for planned in self.workloads for component in planned.components)
 
 
 async def assemble(
@@ -122,9 +135,33 @@ def _assemble(
 def _plan(
     workload: WorkloadConfig, config: HostConfig, registry: Registry, environ: Mapping[str, str]
 ) -> PlannedWorkload:
+    wasm, shape = _read(workload)
+    check_chained(workload, shape)
+    planned = plan(workload, shape, registry, environ, base=config.base)
+    if planned.relabels:
+        wasm = relabel(wasm, dict(planned.relabels))
+    engine = config.engine
+    return PlannedWorkload(
+        workload, planned, wasm, planned.shape, engine.transport, engine.optimize,
+        tuple(_plan_middleware(layer, config, registry, environ) for layer in workload.middleware),
+    )  # fmt: skip
+
+
+def _plan_middleware(
+    layer: WorkloadConfig, config: HostConfig, registry: Registry, environ: Mapping[str, str]
+) -> PlannedWorkload:
+    wasm, shape = _read(layer)
+    planned = plan(layer, without_next(layer, shape), registry, environ, base=config.base)
+    if planned.relabels:
+        wasm = relabel(wasm, dict(planned.relabels))
+    return PlannedWorkload(layer, planned, wasm, read(wasm))
+
+
+def _read(workload: WorkloadConfig) -> tuple[bytes, Shape]:
+    """Return the component of a workload and its shape."""
     wasm = _read_file(workload)
     try:
-        shape = read(wasm)
+        return wasm, read(wasm)
     except ComponentError as error:
         file, table = str(workload.component), str(workload.table.where("component"))
         raise ComponentError(
@@ -133,11 +170,6 @@ def _plan(
                 for d in error.diagnostics
             ]
         ) from None
-    planned = plan(workload, shape, registry, environ, base=config.base)
-    if planned.relabels:
-        wasm = relabel(wasm, dict(planned.relabels))
-    engine = config.engine
-    return PlannedWorkload(workload, planned, wasm, planned.shape, engine.transport, engine.optimize)
 
 
 def _shape(workload: WorkloadConfig) -> Shape | None:

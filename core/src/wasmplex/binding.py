@@ -40,10 +40,12 @@ class Served(NamedTuple):
 
     :ivar imports: the functions that serve each import, by its name
     :ivar sources: where the messages of each of its triggers come from, in the order of `Plan.triggers`
+    :ivar layers: the same as `imports` for each of its middleware
     """
 
     imports: dict[str, HostFunctions]
     sources: list[TriggerSource | None]
+    layers: tuple[dict[str, HostFunctions], ...] = ()
 
 
 async def serve(
@@ -56,6 +58,15 @@ async def serve(
     :raises wasmplex.errors.BackendError: if a backend cannot be opened
     :raises wasmplex.errors.PluginError: if a provider raises, hangs or returns something else
     """
+    layers = [(await _serve(layer, pool, stack, figures)).imports for layer in planned.middleware]
+    served = await _serve(planned, pool, stack, figures)
+    return served._replace(layers=tuple(layers))
+
+
+async def _serve(
+    planned: PlannedWorkload, pool: BackendPool, stack: AsyncExitStack, figures: Figures | None
+) -> Served:
+    """Open what one component needs, with its own grants."""
     for route in planned.plan.routes:
         settings = [route.settings, *(part.settings for part in route.parts.values())]
         stack.enter_context(KNOWN.holding(secrets_in(settings)))

@@ -260,7 +260,7 @@ class Host:
                 where=str(route.where),
                 hidden=route.hidden,
             )
-            for planned in self._assembly.workloads
+            for planned in self._assembly.components
             for route in planned.plan.backends
         ]
 

@@ -37,10 +37,10 @@ from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
 from wasmplex.errors import ComponentError
 from wasmplex.instances import Coming, InstancePool, PoolStatistics
+from wasmplex.layering import Layered, layered
 from wasmplex.loans import Loan, PooledInstance
 from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import HostFunctions
-from wasmplex.routing import Plan
 from wasmplex.sharing import SharedPool
 from wasmplex.strategy import Strategy, strategy
 from wasmplex.threads import OwnThread
@@ -181,7 +181,8 @@ async def open_workload(
         tenant = engine.memory.tenant()
         stack.callback(engine.memory.leave, tenant)
         with _located(planned):
-            create, begin = await _link(planned, engine, served.imports, progress, tenant)
+            linkable = await anyio.to_thread.run_sync(layered, planned, served)
+            create, begin = await _link(planned, linkable, engine, progress, tenant)
         workload = RunningWorkload(planned, served, create, begin, on_error)
         tenant.reclaim = workload.end_idle
         try:
@@ -206,8 +207,8 @@ def _located(planned: PlannedWorkload) -> Iterator[None]:
 
 async def _link(
     planned: PlannedWorkload,
+    linkable: Layered,
     engine: Engine,
-    imports: Mapping[str, HostFunctions],
     progress: Progress | None,
     tenant: Tenant,
 ) -> tuple[_Create, Callable[[], Coming] | None]:
@@ -217,10 +218,10 @@ async def _link(
     :return: what makes instances, and what begins to make them ahead of calls, if anything does
     """
     chosen = strategy(planned, engine.settings)
-    guest, shape = planned.wasm, planned.shape
+    guest, shape, imports = linkable.wasm, linkable.shape, linkable.imports
     if chosen.lazy_tables:
         guest = await _quick_to_make(guest)
-    want = _bridged_imports(planned.plan) if chosen.bytes_bridged else required
+    want = _bridged_imports(linkable.direct) if chosen.bytes_bridged else required
     guest, placed = await anyio.to_thread.run_sync(_fronted, guest, shape, chosen, want)
     if placed is not None:
         shape, imports = placed.shape, placed.imports(imports)
@@ -230,7 +231,7 @@ async def _link(
     )  # fmt: skip
     if bridged is None:
         wasm, linked_imports = guest, imports
-        if guest is not planned.wasm:
+        if guest is not linkable.wasm:
             shape = replace(shape, capacity=read(guest).capacity)
     else:
         wasm, shape = bridged.wasm, read(bridged.wasm, composed=True)
@@ -271,9 +272,8 @@ async def _quick_to_make(wasm: bytes) -> bytes:
     return await anyio.to_thread.run_sync(lazytables.lazy, wasm, assemble) or wasm
 
 
-def _bridged_imports(plan: Plan) -> Callable[[Import], bool]:
+def _bridged_imports(direct: frozenset[str]) -> Callable[[Import], bool]:
     """Return which imports go through the bridge where it is not only for what cannot do without."""
-    direct = {r.import_.name for r in plan.routes if r.provider is not None and r.provider.linked_directly}
     return lambda item: required(item) or (item.name not in direct and wanted(item))
 
 

@@ -8,6 +8,7 @@ its imports that move bytes get twins through which these are copied as a whole.
 from __future__ import annotations
 
 from wasmplex.bridge.bridging import Bridged, bridge
+from wasmplex.bridge.chaining import Link, chain
 from wasmplex.bridge.deciding import needing, required, wanted
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.guarding import guarded
@@ -22,10 +23,12 @@ __all__ = [
     "Bridged",
     "BridgedInstance",
     "InPlaceBytes",
+    "Link",
     "Session",
     "SharedInstance",
     "TransportName",
     "bridge",
+    "chain",
     "guarded",
     "in_place",
     "locate",

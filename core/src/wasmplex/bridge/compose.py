@@ -327,18 +327,20 @@ _SORTS: dict[type, str] = {
 }
 
 
-def compose(outer: bytes, guest: bytes) -> bytes:
-    """Put the guest in the place of the empty component in the outer one.
+def compose(outer: bytes, *guests: bytes) -> bytes:
+    """Put guests in the places of the empty components in the outer one.
 
     :param outer: the assembled outer component
+    :param guests: one for each of its empty components, in their order
     """
+    left = iter(guests)
     cursor = Cursor(outer, len(COMPONENT_MAGIC), len(outer), "an outer component", Budget(_STEPS))
     result = bytearray(COMPONENT_MAGIC)
     while cursor.pos < cursor.end:
         start = cursor.pos
         section, inner = cursor.part("an outer component")
         if section == _COMPONENT_SECTION and outer[inner.pos : inner.end] == COMPONENT_MAGIC:
-            result += as_section(section, guest)
+            result += as_section(section, next(left))
         else:
             result += outer[start : inner.end]
     return bytes(result)

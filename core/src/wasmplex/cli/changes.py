@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class Changes:
 
     def look_at(self, config: HostConfig) -> None:
         """Look at the files of this configuration from now on."""
-        files = [config.path, *config.plugins, *(w.component for w in config.workloads.values())]
+        files = [config.path, *config.plugins, *_components(config)]
         known = dict(zip(self._files, self._seen, strict=True))
         self._files = files
         self._seen = [known[path] if path in known else _state_of(path) for path in files]
@@ -45,6 +45,11 @@ class Changes:
                 self._seen = now
                 say("changed: reading the configuration again")
                 changed()
+
+
+def _components(config: HostConfig) -> Iterator[Path]:
+    for workload in config.workloads.values():
+        yield from (component.component for component in (workload, *workload.middleware))
 
 
 def _states_of(files: Sequence[Path]) -> list[tuple[int, int] | None]:

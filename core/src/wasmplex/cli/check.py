@@ -97,11 +97,17 @@ def _as_dict(assembly: Assembly) -> dict[str, Any]:
         "ok": True,
         "host": assembly.config.name,
         "file": str(assembly.config.path),
-        "workloads": [_workload_as_dict(planned) for planned in assembly.workloads],
+        "workloads": [
+            {
+                **_component_as_dict(planned),
+                "middleware": [_component_as_dict(layer) for layer in planned.middleware],
+            }
+            for planned in assembly.workloads
+        ],
     }
 
 
-def _workload_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
+def _component_as_dict(planned: PlannedWorkload) -> dict[str, Any]:
     return {
         "name": planned.config.name,
         "component": str(planned.config.component),
@@ -165,16 +171,23 @@ def _counted(names: Sequence[str]) -> str:
 def _echo(assembly: Assembly) -> None:
     for planned in assembly.workloads:
         echo(f"workload {planned.config.name}: {planned.config.component}")
-        rows = planned.plan.rows()
-        if bound := [_without_host(row) for row in rows if row.where]:
-            echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), bound)
-        for text in _without_binding(row for row in rows if not row.where):
-            echo_folded(text)
+        _echo_imports(planned)
         for route in planned.plan.triggers:
             source = f", {route.messages}" if route.messages else ""
             echo(f"trigger {route.name} calls {route.export.name}{source}")
         if not planned.plan.triggers:
             echo("no trigger: nothing but `wasmplex invoke` calls it")
+        for layer in planned.middleware:
+            echo(f"behind middleware {layer.config.name}: {layer.config.component}")
+            _echo_imports(layer)
         echo()
     count = len(assembly.workloads)
     echo(f"ok: {count} workload{'' if count == 1 else 's'}")
+
+
+def _echo_imports(planned: PlannedWorkload) -> None:
+    rows = planned.plan.rows()
+    if bound := [_without_host(row) for row in rows if row.where]:
+        echo_table(("import", "interface", "served by", "plugin", "namespace", "configured at"), bound)
+    for text in _without_binding(row for row in rows if not row.where):
+        echo_folded(text)

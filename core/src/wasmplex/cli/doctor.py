@@ -121,7 +121,7 @@ async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
             )
             found[number] = (workload, name, probed)
 
-        for planned in assembly.workloads:
+        for planned in assembly.components:
             for route in planned.plan.backends:
                 names = [r.import_.name for r in planned.plan.routes if route in r.backends]
                 tasks.start_soon(ask, id(route), planned.config.name, ", ".join(names), route)

@@ -60,7 +60,7 @@ def command(ctx: click.Context, host: Path, label: str, as_json: bool) -> None:
 def _matches(assembly: Assembly, label: str) -> list[tuple[PlannedWorkload, Route]]:
     every = {
         (planned.config.name, route.import_.name): (planned, route)
-        for planned in assembly.workloads
+        for planned in assembly.components
         for route in planned.plan.routes
     }
     found = [match for (workload, name), match in every.items() if label in (name, f"{workload}/{name}")]

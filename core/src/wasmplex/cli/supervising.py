@@ -123,7 +123,7 @@ def _serves(assembly: Assembly, crew: Crew) -> str:
 
 def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:
     """Say which bindings would have data of their own in each worker, and have not been allowed to."""
-    for planned in assembly.workloads:
+    for planned in assembly.components:
         for route in planned.plan.backends:
             allowed = route.provider.per_worker
             if not route.provider.in_process or (allowed and getattr(route.settings, allowed)):

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from wasmplex.config.bindings import read_bindings
-from wasmplex.config.document import Document, assignment, quoted
+from wasmplex.config.document import Document, quoted
 from wasmplex.config.fields import names_at
+from wasmplex.config.grants import read_env, read_files, without_nested
 from wasmplex.config.handlers import split_handlers
+from wasmplex.config.middleware import read_middleware, without_middleware
 from wasmplex.config.model import (
     AdminConfig,
     BackendsConfig,
     EngineConfig,
-    EnvRef,
-    FileRef,
     HostConfig,
     InstancesConfig,
     KeyPath,
@@ -26,9 +26,7 @@ from wasmplex.config.model import (
     WorkloadConfig,
 )
 from wasmplex.config.reading import Reader
-from wasmplex.config.references import UNRESOLVED, describe
 from wasmplex.config.sections import (
-    NESTED,
     AdminSection,
     EngineSection,
     HostSection,
@@ -177,13 +175,13 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
     table = reader.table(path)
     if table is None:
         return None
-    written = _without_nested(table)
+    written = without_nested(table)
     section = reader.section(written, WorkloadSection)
-    component, dirs = _files(reader, path, table)
+    component, dirs = read_files(reader, path, table)
     if section is None:  # nobody will run it: it is planned to find what else is wrong
         section = likely(WorkloadSection.model_construct(component=""), reader.resolved(written))
         component = component if "component" in table.values else reader.path(section.component)
-    env = _env(reader, path)
+    env = read_env(reader, path)
     before = len(reader.problems)
     bindings, triggers = split_handlers(read_bindings(reader, path), _triggers(reader, path))
     lost = table.values.keys() - names_at(WorkloadSection, ()) - {"hostInterfaces"}
@@ -203,54 +201,14 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
         limits=section.limits,
         instances=InstancesConfig(**section.instances.model_dump(exclude_none=True)),
         optimize=section.optimize,
-        triggers=triggers,
+        triggers=without_middleware(triggers),
+        middleware=tuple(replace(m, limits=section.limits) for m in read_middleware(reader, path)),
         bindings=bindings,
         table=table,
         whole=whole,
     )
 
 
-def _files(reader: Reader, path: KeyPath, table: Table) -> tuple[Path, dict[str, Path]]:
-    """Return the paths that a workload names, those that are not there reported."""
-    values = reader.resolved(table)
-    component, dirs = values.get("component"), values.get("dirs")
-    return (
-        reader.existing((*path, "component"), component, "file"),
-        {
-            guest: reader.existing((*path, "dirs", guest), host, "directory")
-            for guest, host in (dirs.items() if isinstance(dirs, dict) else ())
-        },
-    )
-
-
-def _without_nested(table: Table) -> Table:
-    """Return a workload's table with those parts emptied that are read on their own."""
-    values = dict(table.values)
-    for key in values.keys() & {*NESTED}:
-        if isinstance(values[key], (Mapping, EnvRef, FileRef, type(None))):  # a variable may be called env
-            values[key] = {}
-    if "hostInterfaces" in values:  # as Kubernetes manifests spell it
-        values["host_interfaces"] = values.pop("hostInterfaces")
-    if isinstance(values.get("host_interfaces"), list):
-        values["host_interfaces"] = []
-    return replace(table, values=values)
-
-
 def _triggers(reader: Reader, path: KeyPath) -> dict[str, tuple[Table, ...]]:
     at = (*path, "trigger")
     return {name: reader.tables((*at, name)) for name in reader.keys(at)}
-
-
-def _env(reader: Reader, path: KeyPath) -> dict[str, str | EnvRef | FileRef]:
-    """Return the environment of a workload, its references unresolved: they are needed when it starts."""
-    at = (*path, "env")
-    found: dict[str, str | EnvRef | FileRef] = {}
-    for name, value in reader.written_values(at):
-        if not name or set(name) & {"=", "\0"}:
-            reader.report((*at, name), f"{quoted(name)} cannot name an environment variable")
-        elif isinstance(value, (str, EnvRef, FileRef)):
-            found[name] = value
-        elif value is not UNRESOLVED:
-            fix = assignment(name, '"..."', reader.file) if isinstance(value, (int, float)) else ""
-            reader.report((*at, name), f"{describe((name,), value, secret=True)} is not text", fix=fix)
-    return found

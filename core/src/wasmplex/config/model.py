@@ -203,6 +203,8 @@ class WorkloadConfig:
     stdio: tuple[int, int, int] | None = None
     triggers: Mapping[str, tuple[Table, ...]] = field(default_factory=dict)
     """Each trigger has one table, or several: ``[[workload.<name>.trigger.<trigger>]]``."""
+    middleware: tuple[WorkloadConfig, ...] = ()
+    """What stands in front of it, outermost first: a component each, with what it may see of the world."""
     bindings: tuple[BindingConfig, ...] = ()
     table: Table = Table()
     whole: bool = True

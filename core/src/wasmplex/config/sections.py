@@ -30,6 +30,7 @@ __all__ = [
     "HostInterfaceSection",
     "HostSection",
     "LogSection",
+    "MiddlewareSection",
     "PluginsSection",
     "WorkloadSection",
     "check_label",
@@ -273,6 +274,27 @@ class WorkloadSection(_Section):
     """Who serves imports without a label, a table for each package; those with a label never come here."""
     host_interfaces: tuple[Any, ...] = ()
     """The same in wasmCloud's words, an entry for each binding; `hostInterfaces` is taken, too; see below."""
+
+
+class MiddlewareSection(_Section):
+    """An entry of ``middleware`` in ``trigger.http`` that is a table: a component, and what it is granted."""
+
+    component: Text = Field(examples=["auth.wasm"])
+    """The component's file, relative to this one. It exports and imports `wasi:http/handler@0.3`."""
+    args: tuple[Annotated[str, AfterValidator(_without_nul)], ...] = ()
+    """Arguments that it sees. Nothing here is the workload's: it has what is granted in its own table."""
+    dirs: dict[Annotated[Text, AfterValidator(_guest_path)], Text] = Field(default_factory=dict)
+    """Directories that it may read and write, its path and the host's."""
+    network: Literal["deny", "allow"] = "deny"
+    """Whether it may open sockets and look names up."""
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_allowed_host)], ...] = ()
+    """What its own outgoing HTTP may reach."""
+    env: dict[str, Any] = Field(default_factory=dict)
+    """Environment variables that it sees."""
+    import_: dict[str, Any] = Field(default_factory=dict, alias="import")
+    """Who serves each labelled import of it, as in a workload."""
+    default: dict[str, Any] = Field(default_factory=dict)
+    """Who serves its imports without a label, as in a workload."""
 
 
 class BindingSection(_Section):

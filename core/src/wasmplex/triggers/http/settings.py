@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -49,6 +49,9 @@ class RouteSettings(Settings):
     """``/api`` takes ``/api`` and what is below ``/api/``, and no ``/apix``; ``/caf%C3%A9`` is ``/café``."""
     host: Annotated[str | None, AfterValidator(_route_host)] = None
     """``shop.example`` or ``*.shop.example``; any host if it is missing. The port does not count."""
+    middleware: tuple[Any, ...] = ()
+    """Components in front of the workload's own, outermost first: files, `["auth.wasm"]`, or tables with
+    what they are granted; see below. The host composes them, and the trigger need not know."""
 
 
 class HttpSettings(Settings):
