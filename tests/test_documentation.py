@@ -85,6 +85,8 @@ def test_configurations_are_accepted(fence: Fence, tmp_path: Path) -> None:
 def _check_part(path: Path, parsed: Mapping[str, Any], text: str) -> None:
     """Hold a part of a file to the tables and keys that there are."""
     (path.parent / "part.wasm").touch()
+    for name in re.findall(r'"(\w+\.wasm)"', text):
+        (path.parent / name).touch()
     for name, workload in parsed["workload"].items():
         if "component" in workload:
             text = text.replace(f'"{workload["component"]}"', '"part.wasm"')
