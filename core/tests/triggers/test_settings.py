@@ -41,7 +41,7 @@ def test_routes_are_normalized() -> None:
     {"path": "api"}, {"path": ""}, {"path": "/a?b"}, {"path": "/a*"}, {"host": "a b"}, {"host": "a:80"},
     {"host": "*"}, {"host": "a.*.b"}, {"pth": "/"}, {"host": ""},
 ])  # fmt: skip
-def test_what_is_no_route(values: dict[str, str]) -> None:
+def test_what_is_no_route(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RouteSettings(**values)
 
