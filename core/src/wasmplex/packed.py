@@ -8,11 +8,14 @@ Whoever wants Python's values gets these from it as from any sequence.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, overload
 
 __all__ = ["Columns", "Form", "PackedRows"]
+
+_COUNT, _SIZE = struct.Struct(">H"), struct.Struct(">i")
 
 Form: TypeAlias = Literal["integer", "boolean", "float", "double", "text", "octets", "characters"]
 """How a field's bytes become a payload: ``octets`` as a list of bytes, ``characters`` as a tuple of no limit
@@ -57,19 +60,24 @@ class PackedRows(Sequence[Any]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self.read(_fields(self.data, self.starts[index]))
+        return self.read(_fields(bytes(self.data[self.starts[index] : self.starts[index + 1]]), 0))
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.read(_fields(self.data, start)) for start in self.starts[:-1])
+        data = bytes(self.data)
+        return (self.read(_fields(data, start)) for start in self.starts[:-1])
 
 
-def _fields(data: bytes | bytearray, at: int) -> list[bytes | None]:
+def _fields(data: bytes, at: int) -> list[bytes | None]:
     fields: list[bytes | None] = []
-    count = int.from_bytes(data[at + 5 : at + 7], "big")
+    add, size_at = fields.append, _SIZE.unpack_from
+    (count,) = _COUNT.unpack_from(data, at + 5)
     at += 7
     for _ in range(count):
-        size = int.from_bytes(data[at : at + 4], "big", signed=True)
+        (size,) = size_at(data, at)
         at += 4
-        fields.append(None if size < 0 else bytes(data[at : at + size]))
-        at += max(size, 0)
+        if size < 0:
+            add(None)
+        else:
+            add(data[at : at + size])
+            at += size
     return fields

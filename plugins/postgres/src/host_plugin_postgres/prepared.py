@@ -37,6 +37,7 @@ class Prepared:
         "_found",
         "_head",
         "_parameters",
+        "_plan",
         "_tail",
         "_types",
         "columns",
@@ -60,6 +61,7 @@ class Prepared:
         self._parameters = parameters
         self._types = [oid for _, oid in columns]
         self._found = [codecs.get(oid) for oid in self._types]
+        self._plan = [(codec.case, codec.decode) for codec in self._found if codec is not None]
         self._head = messages.head_of(name, [oid == TSQUERY for oid in parameters])
         self._tail = messages.tail_of([oid == TSQUERY for oid in self._types])
         self.packs = _packs(self._found)
@@ -97,8 +99,8 @@ class Prepared:
         """Return a row for the guest from its fields."""
         try:
             return [
-                NULL if raw is None or codec is None else (codec.case, codec.decode(raw))
-                for raw, codec in zip(fields, self._found, strict=True)
+                NULL if raw is None else (case, decode(raw))
+                for raw, (case, decode) in zip(fields, self._plan, strict=True)
             ]
         except (ValueError, IndexError, OverflowError):
             raise self._unreadable(fields) from None
