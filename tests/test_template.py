@@ -16,8 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "plugin-template"
 (CAPABILITY,) = (param for param in plugin_command.params if param.name == "capability")
 VARIANTS = list(CAPABILITY.type.choices)  # type: ignore[attr-defined]
-LONG = {"blobstore", "messaging", "postgres", "trigger"}
-"""Variants that `make test` leaves to `make test-all`: each is installed, tested, linted and typed."""
 NEEDS = {"postgres": "postgres", "blobstore": "wasi"}
 """Plugins of ours that a variant needs: on no index yet."""
 
@@ -44,10 +42,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.skipif(
+    not everything(), reason="each takes up to a minute, and test_from_wheels makes one: make test-all does"
+)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_made_passes_its_own_tests(fresh: Path, variant: str) -> None:
-    if variant in LONG and not everything():
-        pytest.skip("installing and testing it takes up to a minute: make test-all does")
     if (other := NEEDS.get(variant)) is not None:
         wheels, source = fresh / "wheels", ROOT / "plugins" / other
         run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, source, cwd=fresh)

@@ -23,6 +23,7 @@ from wasmplex.component.shape import InstanceType, NamedType, Shape
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
 from wasmplex.errors import Trap
+from wasmplex.testing.loops import everything
 from wasmplex.values import Err
 from wasmplex.wit.types import (
     Enum,
@@ -275,7 +276,7 @@ def function_types(draw: st.DrawFn) -> FuncType:
     return FuncType(tuple(Param(f"p{n}", t) for n, t in enumerate(params)), draw(st.none() | types(4)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 if everything() else 20, deadline=None)
 @given(st.lists(function_types(), min_size=1, max_size=4))
 async def test_twins_of_any_function_compile(functions: list[FuncType]) -> None:
     wasm = lowering({f"f{number}": function for number, function in enumerate(functions)})

@@ -6,11 +6,16 @@ import re
 
 import pytest
 from wasmplex.testing import KeyValueConformance
+from wasmplex.testing.loops import everything
 
 from .running import failed, outcomes_of
 from .wrong_backends import DEFECTS, SmallProvider, class_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first one runs a pytest of its own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # the first one runs a pytest of its own
+    pytest.mark.skipif(not everything(), reason="runs the kit fifty times: make test-all does"),
+]
 
 MODEL = "test_the_store_agrees_with_a_model"
 REAL_TIME = ["test_expiry", "test_set_clears_expiry", "test_if_not_exists_after_expiry", MODEL]

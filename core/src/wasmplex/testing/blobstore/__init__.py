@@ -32,7 +32,7 @@ from wasmplex.testing.blobstore.guests import (
 from wasmplex.testing.blobstore.machine import BlobStoreMachine
 from wasmplex.testing.blobstore.object_tests import ObjectTests, PlaceTests
 from wasmplex.testing.blobstore.transfer_tests import TransferTests
-from wasmplex.testing.kit import Driver, LifecycleTests, Refused, by_transport, refused, run_machine
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, by_transport, long, refused, run_machine
 
 __all__ = [
     "EVERY_DRIVER", "AsyncGuestDriver", "Bench", "BlobStoreConformance", "BlobStoreDriver", "ContractDriver",
@@ -89,6 +89,7 @@ class BlobStoreConformance(
         """Return nothing: no operation is for some backends only."""
         return {}
 
+    @long
     async def test_the_store_agrees_with_a_model(
         self, bench: Bench, driver_type: type[Driver[Any]], request: pytest.FixtureRequest
     ) -> None:

@@ -30,7 +30,16 @@ from wasmplex.testing.keyvalue.guests import GuestDriver, LabelledGuestDriver
 from wasmplex.testing.keyvalue.machine import KeyValueMachine
 from wasmplex.testing.keyvalue.store_tests import StoreTests
 from wasmplex.testing.keyvalue.watch_tests import WatchTests
-from wasmplex.testing.kit import Driver, LifecycleTests, Refused, by_transport, needs, refused, run_machine
+from wasmplex.testing.kit import (
+    Driver,
+    LifecycleTests,
+    Refused,
+    by_transport,
+    long,
+    needs,
+    refused,
+    run_machine,
+)
 
 __all__ = [
     "EVERY_DRIVER", "AsyncGuestDriver", "Bench", "ContractDriver", "GuestDriver", "Handle",
@@ -103,6 +112,7 @@ class KeyValueConformance(
             **{name: partial(_is_refused, name, operation) for name, operation in operations.items()},
         }
 
+    @long
     async def test_the_store_agrees_with_a_model(
         self, bench: Bench, driver_type: type[Driver[Any]], request: pytest.FixtureRequest
     ) -> None:

@@ -8,7 +8,7 @@ state machine (`ClientMachine`) that does what clients may do and compares with 
 from __future__ import annotations
 
 from wasmplex.testing.kit.bench import Bench
-from wasmplex.testing.kit.conformance import Conformance, expressible, needs
+from wasmplex.testing.kit.conformance import Conformance, expressible, long, needs
 from wasmplex.testing.kit.drivers import Driver, Refused, outcome, refused
 from wasmplex.testing.kit.guests import Guest, GuestDriver, by_transport
 from wasmplex.testing.kit.lifecycle import LifecycleTests
@@ -16,5 +16,5 @@ from wasmplex.testing.kit.machine import ClientMachine, run_machine
 
 __all__ = [
     "Bench", "ClientMachine", "Conformance", "Driver", "Guest", "GuestDriver", "LifecycleTests", "Refused",
-    "by_transport", "expressible", "needs", "outcome", "refused", "run_machine",
+    "by_transport", "expressible", "long", "needs", "outcome", "refused", "run_machine",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wasmplex.testing.kit.bench import Bench
     from wasmplex.testing.kit.drivers import Driver
 
-__all__ = ["Conformance", "expressible", "needs"]
+__all__ = ["Conformance", "expressible", "long", "needs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +43,12 @@ def expressible(*words: str) -> Callable[[F], F]:
         return test
 
     return mark
+
+
+def long(test: F) -> F:
+    """Mark a test that runs on the first event loop alone, unless everything is asked for: it takes long."""
+    test.long = True  # type: ignore[attr-defined]
+    return test
 
 
 class Conformance:
@@ -112,7 +118,8 @@ class Conformance:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each test with every driver that can say what it needs, and on every event loop.
 
-        Guests are the same on all loops, so they run on the first alone unless everything is asked for.
+        Guests are the same on all loops, so they run on the first alone unless everything is asked for; so do
+        tests that are `long`.
         """
         loops = self._loops() if "anyio_backend" in metafunc.fixturenames else {}
         if "driver_type" not in metafunc.fixturenames:
@@ -123,12 +130,12 @@ class Conformance:
         if not loops:
             metafunc.parametrize("driver_type", list(drivers.values()), ids=list(drivers))
             return
-        first = next(iter(loops))
+        first, is_long = next(iter(loops)), getattr(metafunc.function, "long", False)
         runs = {
             f"{name}-{loop_name}": (driver, loop)
             for name, driver in drivers.items()
             for loop_name, loop in loops.items()
-            if loop_name == first or not driver.guest or everything()
+            if loop_name == first or not (driver.guest or is_long) or everything()
         }
         metafunc.parametrize(
             ("driver_type", "anyio_backend"), list(runs.values()), ids=list(runs), indirect=["anyio_backend"]

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import pytest
 
 from wasmplex.capabilities.messaging import FEATURES, Message, Unsupported
-from wasmplex.testing.kit import Driver, LifecycleTests, Refused, needs, refused, run_machine
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, long, needs, refused, run_machine
 from wasmplex.testing.messaging.delivery_tests import DeliveryTests, DurableTests
 from wasmplex.testing.messaging.driver import Bench, ContractDriver, Inbox, MessagingDriver, Sender
 from wasmplex.testing.messaging.guests import GuestDriver, OldGuestDriver
@@ -58,6 +58,7 @@ class MessagingConformance(SendingTests, DeliveryTests, DurableTests, LifecycleT
     examples: ClassVar[int] = 20
 
     @needs("durable", "queue-groups")
+    @long
     async def test_the_broker_agrees_with_a_model(
         self, bench: Bench, driver_type: type[Driver[Any]], request: pytest.FixtureRequest
     ) -> None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from wasmplex.testing.kit import Driver, LifecycleTests, Refused, refused, run_machine
+from wasmplex.testing.kit import Driver, LifecycleTests, Refused, long, refused, run_machine
 from wasmplex.testing.postgres.driver import Bench, ContractDriver, Database, Found, PostgresDriver
 from wasmplex.testing.postgres.guests import DraftGuestDriver, GuestDriver
 from wasmplex.testing.postgres.machine import PostgresMachine
@@ -72,6 +72,7 @@ class PostgresConformance(QueryTests, ErrorTests, SessionTests, ValueTests, Life
         """Return nothing: every backend has all of it."""
         return {}
 
+    @long
     async def test_the_database_agrees_with_a_model(
         self, bench: Bench, driver_type: type[Driver[Any]]
     ) -> None:
