@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -120,3 +121,33 @@ def assert_refused(config: Path, said: list[str]) -> None:
     assert checked.returncode in (1, 2), text
     assert "Traceback" not in text
     assert not [part for part in said if part not in text], text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_bodies_and_trailers_pass_as_they_come(tmp_path: Path) -> None:
+    config = written(tmp_path, f'["{_LAYER}", "{_LAYER}"]', guests.compiled("py-wasi3"))
+    with serving(config) as url:
+        at = urlsplit(url)
+        with socket.create_connection((at.hostname or "", at.port or 0), timeout=60) as connection:
+            connection.sendall(
+                b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+            )
+            assert received(connection, b"3\r\nabc\r\n").startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"3\r\ndef\r\n0\r\nx-sum: 6\r\n\r\n")
+            assert received(connection, b"\r\n\r\n") == b"3\r\ndef\r\n0\r\nx-sum: 6\r\n\r\n"
+        body = bytes(range(256)) * (1 << 14)
+        connected = http.client.HTTPConnection(at.hostname or "", at.port, timeout=60)
+        with contextlib.closing(connected):
+            connected.request("POST", "/echo", body)
+            assert connected.getresponse().read() == body
+
+
+def received(connection: socket.socket, end: bytes) -> bytes:
+    """Return what comes until it ends so."""
+    data = b""
+    while not data.endswith(end):
+        part = connection.recv(1 << 16)
+        assert part, data
+        data += part
+    return data
