@@ -1,45 +1,23 @@
 // A middleware of wasi:http 0.3: answers /private itself with 401, traps for /trap, and says `via: NAME` of what the
 // next one answers, whose body and trailers it hands on. NAME is in its environment; without one it is nobody.
-#include "abi.h"
+#include "service3.h"
 
-#define HTTP "wasi:http/types@0.3.0"
-#define HANDLER "wasi:http/handler@0.3.0"
-#define NEW "[static]response.new"
 #define CONSUME "[static]response.consume-body"
-#define MOST 512
 
-enum { RETURNED = 2, BLOCKED = ~0u };  // of a subtask, of a copy
-enum { EXIT = 0, WAIT = 2 };           // what a callback returns
-enum { EVENT_SUBTASK = 1 };
 enum { INTERNAL_ERROR = 38 };
 
-IMPORT(HTTP, "[constructor]fields") u32 fields_new(void);
-IMPORT(HTTP, "[method]fields.append") void append(u32, const u8 *, u32, const u8 *, u32, void *);
 IMPORT(HTTP, "[method]fields.clone") u32 fields_clone(u32);
 IMPORT(HTTP, "[resource-drop]fields") void fields_drop(u32);
 IMPORT(HTTP, "[method]request.get-path-with-query") void get_path(u32, void *);
-IMPORT(HTTP, "[resource-drop]request") void request_drop(u32);
 IMPORT(HTTP, "[method]response.get-status-code") u32 get_status(u32);
 IMPORT(HTTP, "[method]response.set-status-code") u32 set_status(u32, u32);
 IMPORT(HTTP, "[method]response.get-headers") u32 get_headers(u32);
-IMPORT(HTTP, NEW) void response_new(u32, u32, u32, u32, u32 *);
-IMPORT(HTTP, "[future-new-1]" NEW) u64 trailers_new(void);
-IMPORT(HTTP, "[async-lower][future-write-1]" NEW) u32 trailers_write(u32, const void *);
-IMPORT(HTTP, "[future-drop-writable-1]" NEW) void trailers_drop(u32);
-IMPORT(HTTP, "[future-drop-readable-2]" NEW) void outcome_drop(u32);
 IMPORT(HTTP, CONSUME) void consume(u32, u32, u32 *);
 IMPORT(HTTP, "[future-new-0]" CONSUME) u64 taken_new(void);
 IMPORT(HTTP, "[async-lower][future-write-0]" CONSUME) u32 taken_write(u32, const void *);
 IMPORT(HTTP, "[future-drop-writable-0]" CONSUME) void taken_drop(u32);
 IMPORT(HANDLER, "[async-lower]handle") u32 next(u32, void *);
 IMPORT("wasi:cli/environment@0.3.0", "get-environment") void get_environment(text *);
-IMPORT("$root", "[waitable-set-new]") u32 set_new(void);
-IMPORT("$root", "[waitable-set-drop]") void set_drop(u32);
-IMPORT("$root", "[waitable-join]") void join(u32, u32);
-IMPORT("$root", "[subtask-drop]") void subtask_drop(u32);
-IMPORT("$root", "[context-get-0]") u32 context_get(void);
-IMPORT("$root", "[context-set-0]") void context_set(u32);
-IMPORT("[export]" HANDLER, "[task-return]handle") void task_return(u32, u32, u32, u64, u32, u32, u32, u32);
 
 typedef struct {
     u64 answer[8];                      // result<response, error-code>
