@@ -174,9 +174,9 @@ class Intake:
                 if delivery is None:
                     return
                 self._subscribed.pauses.reset()
-                await self._slices.begin()
                 self._out[delivery] = None
                 try:
+                    await self._slices.begin()
                     await self._deliver(delivery)
                 except Exception as error:  # noqa: BLE001  whatever it is, other messages are to be handled
                     self.counts.unsettled += 1
