@@ -9,7 +9,6 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from wasmplex.testing.servers.binaries import find
@@ -45,14 +44,9 @@ class S3Server(Server):
             )
         }  # fmt: skip
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Kill it and remove its data, and the sockets that it makes where nothing can tell it not to."""
-        super().__exit__(kind, error, traceback)
+    def kill(self) -> None:
+        """Kill it, and remove the sockets that it makes where nothing can tell it not to."""
+        super().kill()
         for name, port in self._others.items():
             part = name.partition(".")[0]
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
