@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from guests.toolchain import locked
 from serving import serving
+from wasmplex.testing.loops import everything
 
 LOOPS = os.environ.get("WASMPLEX_TEST_LOOPS")
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
@@ -56,7 +57,7 @@ def test_curl_writes_reads_and_reads_again_after_a_restart(example: Path) -> Non
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("transport", ["strings", "memory"])
+@pytest.mark.parametrize("transport", ["strings", "memory"] if everything() else ["memory"])
 def test_fresh_instances_share_backends_and_nothing_else(example: Path, transport: str) -> None:
     text = example.read_text().replace("reuse = 1000", "reuse = 1")
     assert "reuse = 1 " in text

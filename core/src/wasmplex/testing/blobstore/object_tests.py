@@ -6,7 +6,7 @@ import time
 
 from wasmplex.capabilities.blobstore import PIECE, ObjectId
 from wasmplex.testing.blobstore.driver import Bench
-from wasmplex.testing.kit import Conformance, outcome, refused
+from wasmplex.testing.kit import Conformance, long, outcome, refused
 from wasmplex.testing.kit.names import ODD_NAMES, TOO_LONG
 
 __all__ = ["ObjectTests", "PlaceTests"]
@@ -106,6 +106,7 @@ class ObjectTests(Conformance):
         await container.put("a", b"y")
         assert await container.get("a") == b"y"
 
+    @long
     async def test_listing_is_paged(self, bench: Bench) -> None:
         """list-objects: everything, once, however many pages that is."""
         container = await bench.container()
