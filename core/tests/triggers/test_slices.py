@@ -65,3 +65,14 @@ async def test_who_is_cancelled_while_it_waits_holds_up_nobody(monkeypatch: pyte
             cancelled.cancel_scope.cancel()
         tasks.start_soon(clock.work, own, "late", 1, SLICE)
     assert {name for _, name in clock.handled} >= {*map(str, range(20)), "late"}
+
+
+async def test_every_worker_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are woken in a turn, each message of which takes all of it."""
+    clock, own = Clock(monkeypatch), Slices()
+    async with anyio.create_task_group() as workers:
+        for number in range(8):
+            workers.start_soon(clock.work, own, str(number), 100, 2 * SLICE)
+    shares = Counter(name for _, name in clock.handled[:400])
+    assert len(shares) == 8
+    assert max(shares.values()) <= min(shares.values()) + 2

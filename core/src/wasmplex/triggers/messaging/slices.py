@@ -7,7 +7,8 @@ there are messages: many workers for one message each, or one for all of them.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import insort
+from itertools import count
 from time import perf_counter
 from typing import Final
 
@@ -30,7 +31,9 @@ class Slices:
         self._ends = 0.0
         self._going = False
         """Whether a turn of the loop is to end what was begun in this one."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._numbers = count()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits, in the order of coming."""
 
     async def begin(self) -> None:
         """Return when a message may be handled."""
@@ -42,19 +45,19 @@ class Slices:
             await self._wait()
 
     async def _wait(self) -> None:
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
-        await turn
-        while perf_counter() >= self._ends:  # others that were woken with it have used up the slice
-            turn = self._loop.create_future()
-            self._waiting.appendleft(turn)
+        number = next(self._numbers)
+        while True:
+            turn: asyncio.Future[None] = self._loop.create_future()
+            insort(self._waiting, (number, turn))
             await turn
+            if perf_counter() < self._ends:  # else others that were woken with it have used up the slice
+                return
 
     def _turn(self) -> None:
         """End a slice, in the next turn of the loop, and begin another if somebody waits."""
         woken = 0
         while self._waiting and woken < _WOKEN:
-            turn = self._waiting.popleft()
+            _, turn = self._waiting.pop(0)
             if not turn.done():  # else who waited was cancelled
                 turn.set_result(None)
                 woken += 1
