@@ -146,6 +146,22 @@ async def test_who_had_less_than_those_that_wait_does_not_wait(race: Race) -> No
     assert 100 <= race.ran.count("busy") <= 200
 
 
+async def test_many_that_had_less_share_what_is_left_of_a_turn(race: Race) -> None:
+    """However many workloads have a call after a long time, a turn of the loop stays as short."""
+    busy = Share()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(race.count)
+        for _ in range(64):
+            tasks.start_soon(race.guest, "busy", busy, FOREVER)
+        await until(lambda: len(race.ran) >= 200)
+        async with anyio.create_task_group() as calls:
+            for _ in range(50):
+                calls.start_soon(race.guest, "quiet", Share(), 1)
+        tasks.cancel_scope.cancel()
+    assert race.ran.count("quiet") == 50
+    assert max(Counter(race.at).values()) <= 6
+
+
 async def test_time_that_was_not_wanted_is_not_saved_up(race: Race) -> None:
     early, late = Share(), Share()
     async with anyio.create_task_group() as tasks:

@@ -111,6 +111,8 @@ class Turns:
         """How many guests the next round lets go on."""
         self._tasks = 0
         """Tasks that were made in this turn of the loop."""
+        self._overtaking = -1
+        """The number of ticks from which on no call overtakes in this turn; -1 until the first one does."""
         self._rounds = 0
         self._pressing = 0
         """Rounds in a row after which somebody still waited."""
@@ -128,6 +130,7 @@ class Turns:
         if self._loop is not None:
             self._forget()
         self._loop = loop
+        self._overtaking = -1
         self.until = self._end()
         loop.call_soon(self._turn)
         return True
@@ -185,9 +188,14 @@ class Turns:
     def _may_overtake(self, share: Share) -> bool:
         """Say whether a call that has just come need not wait, for its workload has had less than the others.
 
-        So much less, at most, that it may do so for `_CREDIT` ticks without a pause.
+        So much less, at most, that it may do so for `_CREDIT` ticks without a pause; and all that do so in a
+        turn of the loop have as many together.
         """
-        if share in self._waiting or share.spent >= self._clock:
+        if share in self._waiting or share.spent >= self._clock or self._tasks >= _TASKS:
+            return False
+        if self._overtaking < 0:
+            self._overtaking = self._ticker.ticks + _CREDIT
+        elif self._ticker.ticks >= self._overtaking:
             return False
         share.spent = max(share.spent, self._clock - _CREDIT)
         return True
@@ -211,6 +219,7 @@ class Turns:
 
     def _turn(self) -> None:
         """End a round, in the next turn of the loop; begin another if somebody waits."""
+        self._overtaking = -1
         if not self._let_go and not self._waiting:
             self._loop = None
             return
