@@ -125,3 +125,39 @@ async def test_an_answer_that_nobody_wants_is_kept_from_the_driver() -> None:
     tap.data_received(b"".join([message("C", b"COMMIT\0"), READY, *OURS]))
     assert await answers[1] == "SELECT 2"
     assert driver.data == b""
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 30])
+async def test_of_long_errors_and_notices_the_beginning_is_kept(size: int) -> None:
+    """A guest may raise them as long as it likes."""
+    tap, driver, _ = tapped()
+    (answer,) = tap.ask(simple("DO"))
+    long = b"SERROR\0C40001\0M" + b"x" * 2_000_000 + b"\0\0"
+    stream = message("N", long) + message("E", long) + READY + NOTICE
+    for at in range(0, len(stream), size):
+        tap.data_received(stream[at : at + size])
+        assert len(tap._part) <= 1 << 17
+    with pytest.raises(asyncpg.SerializationError) as caught:
+        await answer
+    assert 60_000 < len(str(caught.value)) < 70_000
+    notice, rest = driver.data[: 1 << 16], driver.data[1 << 16 :]
+    assert notice[:6] == b"N" + struct.pack(">I", (1 << 16) - 1) + b"S"
+    assert notice.endswith(b"x\0\0")
+    assert rest == NOTICE
+    assert tap.last is None
+
+
+async def test_a_message_that_comes_in_many_parts_is_put_together_once() -> None:
+    tap, _, _ = tapped()
+    (answer,) = tap.ask(simple("TABLE t"))
+    column = b"c\0" + struct.pack(">IhIhih", 0, 0, 23, 4, -1, 0)
+    columns = message("T", struct.pack(">H", 20_000) + column * 20_000)
+    copied = 0
+    for at in range(0, len(columns), 1000):
+        before = tap._part
+        tap.data_received(columns[at : at + 1000])
+        copied += tap._part is not before
+    assert copied <= 3  # the beginning, the end
+    tap.data_received(message("C", b"SELECT 0\0") + READY)
+    await answer
+    assert len(messages.column_types(answer.columns)) == 20_000

@@ -275,6 +275,8 @@ async def tag_of(answer: Answer) -> str:
     try:
         return await answer
     except (pg.InvalidCachedStatementError, pg.InvalidSQLStatementNameError) as error:
+        if answer.began:  # what it executes has said so, of another one
+            raise
         raise Stale(error) from error
 
 

@@ -20,7 +20,11 @@ _HEAD: Final = 5
 _LENGTH: Final = struct.Struct(">I")
 _UNASKED: Final = frozenset(b"SAN")
 """ParameterStatus, NotificationResponse, NoticeResponse."""
-_COMPLETE, _ERROR, _READY, _ROW, _SUSPENDED, _PARAMETERS, _COLUMNS = b"CEZDstT"
+_BOUND, _COMPLETE, _ERROR, _READY, _ROW, _SUSPENDED, _PARAMETERS, _COLUMNS = b"2CEZDstT"
+_WHOLE: Final = frozenset(b"tT")
+"""ParameterDescription and RowDescription: nobody but a statement makes them long, and not very."""
+_MOST: Final = 1 << 16
+"""Bytes that are kept of any other message: errors and notices are as long as whoever raises them likes."""
 
 
 class Collected:
@@ -43,6 +47,7 @@ class Answer(asyncio.Future[str]):
     The tag is empty if there may be more rows: fewer were asked for.
 
     :param rows: where they go; None to pass over them
+    :ivar began: whether a statement was given its parameters, and so may have been executed
     :ivar count: how many were passed over
     :ivar parameters: the body of ParameterDescription
     :ivar columns: that of RowDescription
@@ -50,6 +55,7 @@ class Answer(asyncio.Future[str]):
 
     tag = ""
     error: Exception | None = None
+    began = False
     count = 0
     parameters = columns = b"\0\0"
 
@@ -61,6 +67,9 @@ class Answer(asyncio.Future[str]):
         """Note what one message says."""
         if kind == _COMPLETE:
             self.tag = body[:-1].decode()
+            self.began = self.tag != "BEGIN"  # which is ours, and in front of the statement
+        elif kind == _BOUND:
+            self.began = True
         elif kind == _SUSPENDED:
             self.tag = ""
         elif kind == _ERROR:
@@ -93,10 +102,12 @@ class Tap(asyncio.Protocol):
         self._transport = connection._transport  # noqa: SLF001
         self._loop = asyncio.get_running_loop()
         self._asked: deque[Answer] = deque()
-        self._part = b""
+        self._part = bytearray()
         """The beginning of a message: less than its head, or one that is taken as a whole."""
+        self._needed = 0
+        """How many bytes of it there have to be before it is looked at again."""
         self._left = 0
-        """Bytes that are yet to come of a row."""
+        """Bytes that are yet to come of a row, or of what is passed over."""
         self._row_of: Collected | None = None
         """Whose row that is; None if nobody's."""
         self.status = "I"
@@ -125,28 +136,43 @@ class Tap(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take messages apart as far as has to be."""
         if self._part:
-            data, self._part = self._part + data, b""
-        at, end = self._rest_of(data) if self._left else 0, len(data)
+            self._part += data
+            if len(self._part) < self._needed:
+                return
+            data, self._part = bytes(self._part), bytearray()
+        at, end = self._rest_of(data, 0) if self._left else 0, len(data)
+        needed = _HEAD
         while end - at >= _HEAD:
-            kind, after = data[at], at + 1 + _LENGTH.unpack_from(data, at + 1)[0]
+            kind, size = data[at], 1 + _LENGTH.unpack_from(data, at + 1)[0]
             if kind == _ROW and self._asked:
                 at = self._rows(self._asked[0], data, at)
                 continue
-            if after > end:
+            needed = size if kind in _WHOLE else min(size, _MOST)
+            if needed > end - at:
                 break
-            if self._asked and kind not in _UNASKED:
-                self._answered(kind, data[at + _HEAD : after])
-            else:
-                self._driver.data_received(data[at:after])
-            at = after
-        self._part = data[at:]
+            self._message(kind, data[at + _HEAD : at + needed], needed < size)
+            at += needed
+            if needed < size:
+                self._left, self._row_of = size - needed, None
+                at = self._rest_of(data, at)
+            needed = _HEAD
+        self._part, self._needed = bytearray(data[at:]), needed
 
-    def _rest_of(self, data: bytes) -> int:
-        """Take in what belongs to the row before; return where the next message begins."""
-        at = min(self._left, len(data))
-        self._left -= at
+    def _message(self, kind: int, body: bytes, is_cut: bool) -> None:
+        """Take a message, or pass it on; one that was cut ends as if its last field did."""
+        if is_cut:
+            body = body[:-2] + b"\0\0"
+        if self._asked and kind not in _UNASKED:
+            self._answered(kind, body)
+        else:
+            self._driver.data_received(bytes([kind]) + _LENGTH.pack(len(body) + 4) + body)
+
+    def _rest_of(self, data: bytes, at: int) -> int:
+        """Take in what belongs to the message before; return where the next one begins."""
+        begin, at = at, min(at + self._left, len(data))
+        self._left -= at - begin
         if self._row_of is not None:
-            self._row_of.data += memoryview(data)[:at]
+            self._row_of.data += memoryview(data)[begin:at]
         return at
 
     def _rows(self, answer: Answer, data: bytes, at: int) -> int:
@@ -175,10 +201,10 @@ class Tap(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who waits, and the driver."""
-        self._driver.connection_lost(exc)
         lost = list(self._asked)
         self._asked.clear()
-        _lose(lost)
+        _lose(lost)  # first: whatever the driver makes of it
+        self._driver.connection_lost(exc)
 
     def eof_received(self) -> bool | None:
         """Let the transport close itself."""
