@@ -72,8 +72,14 @@ class Outflow(Flow):
     def _told(self, source: asyncio.Future[Any]) -> None:
         """Give the guest what a future has come to, unless it is gone."""
         self._awaited = self._unread = None
-        if self.done or self.session.closed or source.cancelled():
+        if self.done or self.session.closed:
             return
+        try:
+            self._give_outcome(source)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  nobody else would tell the guest
+            self.session.pulse.fail(error)
+
+    def _give_outcome(self, source: asyncio.Future[Any]) -> None:
         fallible, error = isinstance(self.elements.type, ResultType), source.exception()
         if error is not None and not (fallible and isinstance(error, Err)):
             self.session.pulse.fail(error)
