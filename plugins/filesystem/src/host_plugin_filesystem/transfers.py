@@ -100,8 +100,9 @@ class FileWriter(Writer):
 
 async def _finished(shop: Shop, function: Callable[[], None]) -> None:
     """Close a file in a thread, when what is done with it has ended, and although this task is cancelled."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        try:
-            await shop.run(function)
-        except StoreUnavailable:
-            function()  # the store is closed, and with it its threads
+    try:
+        started = shop.start(function)
+        with anyio.move_on_after(_CLOSING, shield=True):  # it is done later then, when a thread is free
+            await shop.result(started)
+    except StoreUnavailable:
+        function()  # the store is closed, and with it its threads
