@@ -55,11 +55,14 @@ def exit_with_code(code: int) -> None:
 
 
 def line_log(instance: GuestInstance, name: str, budget: LogBudget) -> LineLog:
-    """Return what collects an instance's standard output or error, whatever versions it writes by."""
-    key = ("host_plugin_wasi", name)
+    """Return what collects standard output or error of a component, whatever versions it writes by.
+
+    Several of them may be in one instance: middleware, and what it stands in front of.
+    """
+    key = ("host_plugin_wasi", name, budget.workload)
     log: LineLog | None = instance.state.get(key)
     if log is None:
-        log = instance.state[key] = LineLog(instance.workload, name, budget)
+        log = instance.state[key] = LineLog(budget.workload, name, budget)
     return log
 
 

@@ -26,11 +26,12 @@ class LogBudget:
     What does not fit is left out: a guest that waited would fail the requests that it serves, and whoever
     makes it write a line for each of theirs could have it wait. One line says how much it was.
 
+    :param workload: whose lines they are
     :param rate: bytes a second; a line counts `LINE_COST` more than it has
     """
 
     def __init__(self, workload: str, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._workload = workload
+        self.workload = workload
         self._rate = rate
         self._clock = clock
         self._left = float(rate)
@@ -82,5 +83,5 @@ class LogBudget:
             _logger.warning(
                 "workload %r: its guests wrote more than limits.log_bytes_per_second: "
                 "%d lines (%d bytes) were left out",
-                self._workload, lines, size, extra={"workload": self._workload, "counts": True},
+                self.workload, lines, size, extra={"workload": self.workload, "counts": True},
             )  # fmt: skip
