@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import subprocess
 import time
@@ -78,6 +79,15 @@ def test_a_changed_middleware_is_noticed(tmp_path: Path) -> None:
         assert ask(host.url)[1] == "one"  # what was right goes on
 
 
+def test_each_is_called_after_its_file(tmp_path: Path) -> None:
+    for name in ("auth.wasm", "my log.wasm"):
+        (tmp_path / name).write_bytes(_LAYER.read_bytes())
+    config = written(tmp_path, '["auth.wasm", { component = "my log.wasm" }, "auth.wasm"]')
+    checked = subprocess.run([COMMAND, "check", "--json", config], capture_output=True, check=True)
+    (workload,) = json.loads(checked.stdout)["workloads"]
+    assert [layer["name"] for layer in workload["middleware"]] == ["shop/auth", "shop/my-log", "shop/auth-2"]
+
+
 @pytest.mark.parametrize(
     ("middleware", "said"),
     [
@@ -86,6 +96,9 @@ def test_a_changed_middleware_is_noticed(tmp_path: Path) -> None:
         ('["{old}"]', ["does not import and does not export", "components of 0.2 cannot be chained"]),
         ('[{{ component = "{layer}", envv = {{}} }}]', ["envv", "did you mean 'env'", "middleware[0]"]),
         ("[7]", ["middleware[0] = 7 is no component"]),
+        ('[" "]', ['middleware[0] = " " must not be empty']),
+        ('["{app}", "{old}"]', ["hello3.wasm is no middleware", "lab.wasm is no middleware"]),
+        (f"{['x.wasm'] * 33}", ["there are more than 32 components in the chain"]),
         ('"{layer}"', ["middleware = ", "must be an array"]),
     ],
 )

@@ -19,7 +19,7 @@ from wasmplex.config.model import Table
 from wasmplex.config.reading import in_order
 from wasmplex.config.references import attempt
 from wasmplex.engine import proposals
-from wasmplex.errors import ComponentError, Diagnostic, PluginError, UsageError, WasmplexError
+from wasmplex.errors import ComponentError, Diagnostic, PluginError, RoutingError, UsageError, WasmplexError
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
 from wasmplex.plugins.triggers import Trigger
@@ -118,7 +118,8 @@ def _assemble(
     problems += unknown_triggers(config, registry.names(Group.TRIGGERS))
     workloads: list[PlannedWorkload] = []
     for workload in config.workloads.values():
-        if config.problems and not (workload.whole and workload.component.is_file()):
+        there = all(part.component.is_file() for part in (workload, *workload.middleware))
+        if config.problems and not (workload.whole and there):
             problems += examine(workload, _shape(workload), registry, environ, config.base)
             continue
         try:
@@ -135,16 +136,27 @@ def _assemble(
 def _plan(
     workload: WorkloadConfig, config: HostConfig, registry: Registry, environ: Mapping[str, str]
 ) -> PlannedWorkload:
-    wasm, shape = _read(workload)
-    check_chained(workload, shape)
-    planned = plan(workload, shape, registry, environ, base=config.base)
+    problems: list[Diagnostic] = []
+    layers: list[PlannedWorkload] = []
+    for layer in workload.middleware:
+        try:
+            layers.append(_plan_middleware(layer, config, registry, environ))
+        except WasmplexError as error:
+            problems += error.diagnostics
+    try:
+        wasm, shape = _read(workload)
+        check_chained(workload, shape)
+        planned = plan(workload, shape, registry, environ, base=config.base)
+    except WasmplexError as error:
+        problems += error.diagnostics
+    if problems:
+        raise RoutingError(problems)
     if planned.relabels:
         wasm = relabel(wasm, dict(planned.relabels))
     engine = config.engine
     return PlannedWorkload(
-        workload, planned, wasm, planned.shape, engine.transport, engine.optimize,
-        tuple(_plan_middleware(layer, config, registry, environ) for layer in workload.middleware),
-    )  # fmt: skip
+        workload, planned, wasm, planned.shape, engine.transport, engine.optimize, tuple(layers)
+    )
 
 
 def _plan_middleware(
@@ -154,7 +166,8 @@ def _plan_middleware(
     planned = plan(layer, without_next(layer, shape), registry, environ, base=config.base)
     if planned.relabels:
         wasm = relabel(wasm, dict(planned.relabels))
-    return PlannedWorkload(layer, planned, wasm, read(wasm))
+        shape = read(wasm)  # with the import that the plan does not know of
+    return PlannedWorkload(layer, planned, wasm, shape)
 
 
 def _read(workload: WorkloadConfig) -> tuple[bytes, Shape]:

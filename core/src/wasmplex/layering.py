@@ -42,12 +42,20 @@ def layered(planned: PlannedWorkload, served: Served) -> Layered:
     imports: dict[str, HostFunctions] = dict(served.imports)
     links = []
     for number, (layer, theirs) in enumerate(zip(planned.middleware, served.layers, strict=True), 1):
-        prefix = f"middleware{number}-"
+        prefix = _free(f"middleware{number}-", planned)
         links.append(Link(layer.wasm, layer.shape, prefix))
         imports |= {prefix + name: functions for name, functions in theirs.items()}
         direct |= _direct(layer.plan, prefix)
     wasm = chain([*links, Link(planned.wasm, own)], HANDLER, TYPES, assemble)
-    return Layered(wasm, read(wasm), imports, direct)
+    return Layered(wasm, read(wasm, composed=True), imports, direct)
+
+
+def _free(prefix: str, planned: PlannedWorkload) -> str:
+    """Return a prefix that no import begins with as it is: a label may be any word."""
+    names = [item.name for component in planned.components for item in component.shape.imports]
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"a{prefix}"
+    return prefix
 
 
 def _direct(plan: Plan, prefix: str) -> frozenset[str]:

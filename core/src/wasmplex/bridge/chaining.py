@@ -50,11 +50,6 @@ def chain(links: Sequence[Link], passed: str, shared: str, assemble: Callable[[s
     return compose(assemble(text), *(link.wasm for link in links))
 
 
-def _is(name: str, interface: InterfaceId) -> bool:
-    found = InterfaceId.try_parse(name)
-    return found is not None and found.satisfied_by(interface)
-
-
 class _Chain:
     """The outer component while it is written; link N is component N in it, and instance ``$linkN``."""
 
@@ -79,7 +74,7 @@ class _Chain:
 
     def _import_shared(self, every: Sequence[Import]) -> None:
         """Import the shared instance once, with whatever one of the links knows of it."""
-        found = [item for item in every if _is(item.name, self._shared)]
+        found = [item for item in every if self._shared.serves(item.name)]
         exports: dict[str, Any] = {}
         resources: dict[int, Resource] = {}
         for item in reversed(found):  # under the last one's names: those of the routes
@@ -95,7 +90,7 @@ class _Chain:
             self._learn(InstanceType(exports), "$shared")
 
     def _import(self, item: Import, local: str, prefix: str) -> None:
-        if _is(item.name, self._shared) or _is(item.name, self._passed):
+        if self._shared.serves(item.name) or self._passed.serves(item.name):
             return
         assert isinstance(item.type, InstanceType)  # noqa: S101  `_moved` has looked
         type_ = _with(item.type, self._resources)
@@ -114,23 +109,23 @@ class _Chain:
         given = []
         for at, item in enumerate(imports):
             where = f"$link{number}i{at}"
-            if _is(item.name, self._shared):
+            if self._shared.serves(item.name):
                 where = "$shared"
-            elif _is(item.name, self._passed):
+            elif self._passed.serves(item.name):
                 where = f"$link{number + 1} {quote(self._exported(number + 1))}"
             given.append(f"(with {quote(item.name)} (instance {where}))")
         self._lines.append(f"(instance $link{number} (instantiate {number} {' '.join(given)}))")
 
     def _exported(self, number: int) -> str:
         """Return the name under which a link exports what is passed on."""
-        return next(e.name for e in self._links[number].shape.exports if _is(e.name, self._passed))
+        return next(e.name for e in self._links[number].shape.exports if self._passed.serves(e.name))
 
     def _export(self) -> None:
         last = len(self._links) - 1
         for export in self._links[last].shape.exports:
-            if isinstance(export.type, InstanceType):
+            if isinstance(export.type, InstanceType):  # that others go is documented: no trigger calls them
                 number, name = last, export.name
-                if _is(name, self._passed):
+                if self._passed.serves(name):
                     number, name = 0, self._exported(0)
                 self._lines.append(f"(export {quote(export.name)} (instance $link{number} {quote(name)}))")
 
@@ -147,19 +142,33 @@ def _moved(link: Link, number: int) -> Iterator[Import]:
 
 
 def _with(type_: InstanceType, resources: Mapping[int, Resource]) -> InstanceType:
-    changed: InstanceType = _renumbered(type_, lambda resource: resources.get(resource.id, resource))
-    return changed
+    return _renumbered(type_, lambda resource: resources.get(resource.id, resource))
 
 
-def _renumbered(value: Any, change: Callable[[Resource], Resource]) -> Any:
-    """Return a type with its resources changed, however deep they stand."""
-    if isinstance(value, Resource):
-        return change(value)
-    if isinstance(value, tuple):
-        return tuple(_renumbered(item, change) for item in value)
-    if isinstance(value, Mapping):
-        return {name: _renumbered(item, change) for name, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: _renumbered(getattr(value, f.name), change) for f in fields(value) if f.compare}
-        return replace(value, **parts)
-    return value
+def _renumbered(type_: InstanceType, change: Callable[[Resource], Resource]) -> InstanceType:
+    """Return a type with its resources changed, however deep they stand.
+
+    What stands in several places is changed once: a type may be far larger written out than it is.
+    """
+    known: dict[int, Any] = {}
+
+    def changed(value: Any) -> Any:
+        if id(value) not in known:
+            known[id(value)] = inside(value)
+        return known[id(value)]
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, Resource):
+            return change(value)
+        if isinstance(value, tuple):
+            return tuple(map(changed, value))
+        if isinstance(value, Mapping):
+            return {name: changed(item) for name, item in value.items()}
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(
+                value, **{f.name: changed(getattr(value, f.name)) for f in fields(value) if f.compare}
+            )
+        return value
+
+    renumbered: InstanceType = inside(type_)
+    return renumbered

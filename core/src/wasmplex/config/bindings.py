@@ -40,7 +40,7 @@ def _labelled(reader: Reader, path: KeyPath) -> BindingConfig | None:
             path,
             f"{quoted(label)} is an interface, not a label",
             why="import has the labelled imports only",
-            fix=header((*path[:2], "default", package), reader.file),
+            fix=header((*path[:-2], "default", package), reader.file),
         )
         return None
     reader.check_name(path, "label", check_label)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from wasmplex.config.bindings import read_bindings
@@ -17,14 +20,17 @@ __all__ = ["read_middleware", "without_middleware"]
 
 _TRIGGER: Final = "http"
 _KEY: Final = "middleware"
+_MOST: Final = 32
+"""Components of a chain: each takes its time to start, and wasmtime takes a thousand modules in all."""
 
 
 def read_middleware(reader: Reader, path: KeyPath) -> tuple[WorkloadConfig, ...]:
     """Return what stands in front of the workload at `path`; what is wrong with it goes to the reader."""
     chains = [*_chains(reader, (*path, "trigger", _TRIGGER))]
-    values = [reader.value(chain) for chain in chains]
+    chains = [chain for chain in chains if isinstance(reader.value(chain), (list, type(None)))]
+    values = [reader.value(chain) for chain in chains]  # of others the trigger says what is wrong
     for chain, value in zip(chains, values, strict=True):
-        if value != values[0]:
+        if _normal(value) != _normal(values[0]):
             reader.report(
                 chain,
                 "the tables of one workload name different middleware",
@@ -32,7 +38,20 @@ def read_middleware(reader: Reader, path: KeyPath) -> tuple[WorkloadConfig, ...]
                 fix="write the same in each table, or make a second workload of the component",
             )
             return ()
-    return () if not chains else tuple(_chain(reader, chains[0], str(path[-1])))
+    named = next((c for c, value in zip(chains, values, strict=True) if isinstance(value, list)), None)
+    if named is None:
+        return ()
+    if len(reader.value(named)) > _MOST:
+        reader.report(named, f"there are more than {_MOST} components in the chain")
+        return ()
+    return tuple(_chain(reader, named, str(path[-1])))
+
+
+def _normal(value: object) -> object:
+    """Return a chain as it is compared: a file is a table that names it, and none is an empty one."""
+    if not isinstance(value, list):
+        return []
+    return [{"component": entry} if isinstance(entry, str) else entry for entry in value]
 
 
 def without_middleware(triggers: Mapping[str, tuple[Table, ...]]) -> dict[str, tuple[Table, ...]]:
@@ -58,9 +77,15 @@ def _chains(reader: Reader, path: KeyPath) -> Iterator[KeyPath]:
 
 def _chain(reader: Reader, path: KeyPath, workload: str) -> Iterator[WorkloadConfig]:
     entries = reader.value(path)
+    names = Counter[str]()
     for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-        place, name = (*path, number), f"{workload}/middleware-{number + 1}"
-        if isinstance(entry, str):
+        stem = _stem(entry)
+        names[stem] += 1
+        same = f"-{names[stem]}" if names[stem] > 1 else ""
+        place, name = (*path, number), f"{workload}/{stem}{same}"
+        if isinstance(entry, str) and not entry.strip():
+            reader.report(place, f"{describe(place, entry)} must not be empty", fix='"auth.wasm"')
+        elif isinstance(entry, str):
             location = reader.root().where(*place)
             table = Table({"component": entry}, location)
             yield WorkloadConfig(name, reader.existing(place, entry, "file"), location, table=table)
@@ -69,6 +94,12 @@ def _chain(reader: Reader, path: KeyPath, workload: str) -> Iterator[WorkloadCon
         else:
             fix = '"auth.wasm", or a table with its grants'
             reader.report(place, f"{describe(place, entry)} is no component", fix=fix)
+
+
+def _stem(entry: object) -> str:
+    """Return what a middleware is called: after its file, so that its data stay its own anywhere."""
+    component = entry.get("component") if isinstance(entry, dict) else entry
+    return re.sub(r"[^\w.-]", "-", Path(component).stem, flags=re.ASCII) if isinstance(component, str) else ""
 
 
 def _granted(reader: Reader, path: KeyPath, name: str) -> Iterator[WorkloadConfig]:

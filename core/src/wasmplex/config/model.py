@@ -209,6 +209,11 @@ class WorkloadConfig:
     table: Table = Table()
     whole: bool = True
 
+    @property
+    def is_middleware(self) -> bool:
+        """Whether it stands in front of a workload; no name of a workload has a slash."""
+        return "/" in self.name
+
 
 @dataclass(frozen=True)
 class HostConfig:

@@ -14,6 +14,7 @@ __all__ = ["HANDLER", "TYPES", "check_chained", "without_next"]
 
 HANDLER: Final = "wasi:http/handler@0.3"
 """What middleware exports, and imports of the next."""
+_PASSED: Final = InterfaceId.parse(HANDLER)
 TYPES: Final = "wasi:http/types@0.3"
 """What has the resources in it that they hand each other."""
 _OLD: Final = "wasi:http/incoming-handler"
@@ -24,12 +25,12 @@ def without_next(layer: WorkloadConfig, shape: Shape) -> Shape:
 
     :raises RoutingError: if it is none
     """
-    handler = InterfaceId.parse(HANDLER)
-    rest = tuple(item for item in shape.imports if not _is(item.name, handler))
-    exports = any(_is(item.name, handler) for item in shape.exports)
+    rest = tuple(item for item in shape.imports if not _PASSED.serves(item.name))
+    exports = any(_PASSED.serves(item.name) for item in shape.exports)
     lacks = ["import"] * (len(rest) == len(shape.imports)) + ["export"] * (not exports)
     if lacks:
         raise RoutingError([_no_middleware(layer, shape, " and does not ".join(lacks))])
+    _check_one(layer, shape)
     if odd := [item.name for item in rest if not isinstance(item.type, InstanceType)]:
         what = f"{layer.component.name} cannot be composed: it imports {odd[0]!r}, which is no interface"
         raise RoutingError([Diagnostic(what, str(layer.table.where("component")))])
@@ -41,8 +42,10 @@ def check_chained(workload: WorkloadConfig, shape: Shape) -> None:
 
     :raises RoutingError: if it exports no handler that middleware could call
     """
-    handler = InterfaceId.parse(HANDLER)
-    if not workload.middleware or any(_is(item.name, handler) for item in shape.exports):
+    if not workload.middleware:
+        return
+    if any(_PASSED.serves(item.name) for item in shape.exports):
+        _check_one(workload, shape)
         return
     exported = ", ".join(item.name for item in shape.exports) or "nothing"
     raise RoutingError(
@@ -57,9 +60,20 @@ def check_chained(workload: WorkloadConfig, shape: Shape) -> None:
     )
 
 
-def _is(name: str, interface: InterfaceId) -> bool:
-    found = InterfaceId.try_parse(name)
-    return found is not None and found.satisfied_by(interface)
+def _check_one(component: WorkloadConfig, shape: Shape) -> None:
+    """Raise if it is open which handler of a component is called: another would be reached past the chain."""
+    found = [item.name for item in shape.exports if _PASSED.serves(item.interface)]
+    if len(found) > 1:
+        raise RoutingError(
+            [
+                Diagnostic(
+                    f"{component.component.name} cannot be composed: it exports {' and '.join(found)}",
+                    str(component.table.where("component")),
+                    "requests could reach the second past what stands in front of the first",
+                    f"export {HANDLER} once",
+                )
+            ]
+        )
 
 
 def _no_middleware(layer: WorkloadConfig, shape: Shape, lacks: str) -> Diagnostic:

@@ -129,7 +129,7 @@ class Server:
         nothing = Table(location=self.workload.location)
         settings, found = split(nothing, provider.settings, None, self.base, self.environ)
         if settings is None:
-            place = header(self._path(import_, interface), self.workload.location.file)
+            place = self._place(import_, interface)
             self.problems += [
                 Diagnostic(
                     f"import {import_.name} needs a binding: {problem.what}",
@@ -244,16 +244,18 @@ class Server:
 
     # ------------------------------------------------------------ messages
 
-    def _path(self, import_: Import, interface: InterfaceId) -> tuple[str, ...]:
-        if import_.label is not None:
-            return ("workload", self.workload.name, "import", import_.label)
-        return ("workload", self.workload.name, "default", interface.package_name)
+    def _place(self, import_: Import, interface: InterfaceId) -> str:
+        """Return where a binding is written, in the words of a message."""
+        own = ("default", interface.package_name) if import_.label is None else ("import", import_.label)
+        if self.workload.is_middleware:
+            return f"{own[0]}.{quoted(own[1])} = {{ ... }} to its table in middleware"
+        return header(("workload", self.workload.name, *own), self.workload.location.file)
 
     def _unbound(self, import_: Import, interface: InterfaceId, provider: InterfaceProvider) -> Diagnostic:
         file = self.workload.location.file
         labels = [b.label for b in self.workload.bindings if b.label is not None]
         packages = [b.package for b in self.workload.bindings if b.label is None and b.package]
-        lines = f"add {header(self._path(import_, interface), file)}"
+        lines = f"add {self._place(import_, interface)}"
         if provider.capability is not None:
             lines += f" with {assignment('backend', quoted(self._some_backend()), file)}"
         if import_.label is not None:

@@ -191,6 +191,11 @@ class InterfaceId:
         same = (self.package_name, self.interface) == (served.package_name, served.interface)
         return same and compatible(self.version, served.version)
 
+    def serves(self, name: str) -> bool:
+        """Return whether `name` is that of the same interface, in a version that this one serves."""
+        wanted = InterfaceId.try_parse(name)
+        return wanted is not None and wanted.satisfied_by(self)
+
     def __str__(self) -> str:
         version = f"@{self.version}" if self.version else ""
         return f"{self.package_name}/{self.interface}{version}"
