@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
-from host_plugin_filesystem import FilesystemProvider, FilesystemSettings
+from host_plugin_filesystem import FilesystemProvider, FilesystemSettings, transfers
 from host_plugin_filesystem.store import FilesystemBackend
+from wasmplex.blocking import MOST
 from wasmplex.capabilities.blobstore import (
     BlobStoreError,
     Container,
@@ -295,6 +299,23 @@ async def test_closing_removes_what_is_being_written(tmp_path: Path) -> None:
     with pytest.raises(BlobStoreError):
         await writer.commit()
     await writer.close()
+
+
+async def test_what_was_being_written_goes_when_a_thread_is_free(
+    store: FilesystemBackend, container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes it waits for some time, and not for that."""
+    monkeypatch.setattr(transfers, "_CLOSING", 0.01)
+    writer = await container.write_object("a")
+    await writer.write(b"1")
+    held = threading.Event()
+    busy = [store._threads.start(held.wait) for _ in range(MOST)]
+    await writer.close()
+    held.set()
+    await asyncio.wait(busy)
+    with anyio.fail_after(20):
+        while files(tmp_path / "blobs" / ".staging"):  # noqa: ASYNC110  it is the file system that is waited for
+            await anyio.sleep(0.01)
 
 
 # ---------------------------------------------------------------- what goes wrong
