@@ -285,3 +285,14 @@ async def test_what_a_line_is_escaped_with_counts_as_well(caplog: pytest.LogCapt
         "each takes four bytes for one"
     )
     budget.report()
+
+
+async def test_others_have_their_turn_while_much_is_written_into_the_log() -> None:
+    """Also where nothing of it ends a line, as in a file that is spliced."""
+    output = LogOutput(LineLog("much", "stdout", plenty()))
+    pauses = 0
+    for _ in range(1024):
+        if (pending := output.write(bytes(64 << 10))) is not None:
+            pauses += 1
+            await pending
+    assert pauses >= 256
