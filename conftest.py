@@ -1,6 +1,7 @@
 """What holds for all tests of the repository."""
 
 import fcntl
+import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -65,6 +66,12 @@ def _logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     own.setLevel(levels[1])
+
+
+def pytest_collection_finish() -> None:
+    """Have garbage collections not go through what ten thousand tests are made of: a full one takes 0.3 s else."""
+    gc.collect()
+    gc.freeze()
 
 
 # ---------------------------------------------------------------- several workers

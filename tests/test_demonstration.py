@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from guests.toolchain import locked
+from wasmplex.testing.loops import everything
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kv-cached"
 
@@ -30,6 +31,9 @@ EXPECTED = ["204", "200 miss", "200 hit", "200 miss", "200 hit", "204", "404 mis
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not everything(), reason="compiles for a minute what test_example runs: make test-all does"
+)
 @pytest.mark.timeout(500)  # the first run compiles the guest, and then the component
 def test_the_demonstration_in_python() -> None:
     said = demonstrate("python", 480)

@@ -22,8 +22,14 @@ from wasmplex.component.images import without_images
 from wasmplex.engine.images import Image, possible
 from wasmplex.engine.memory import RAW
 from wasmplex.host import Host
+from wasmplex.testing.loops import everything
 
 pytestmark = pytest.mark.anyio
+
+PYTHON = pytest.mark.skipif(
+    not everything(), reason="a second guest in Python is compiled for half a minute: make test-all does"
+)
+"""`make test` has one guest that is made of Python, the example."""
 
 Serve = Callable[..., AbstractAsyncContextManager["Client"]]
 
@@ -281,7 +287,7 @@ async def test_what_a_guest_prints_is_logged(serve: Serve, caplog: pytest.LogCap
 
 @pytest.mark.slow  # the first run compiles it
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["py-hello", "qjs-hello", "js-hello"])
+@pytest.mark.parametrize("name", [pytest.param("py-hello", marks=PYTHON), "qjs-hello", "js-hello"])
 async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
     async with serve(component=guests.compiled(name)) as client:
         for _ in range(3):
@@ -291,7 +297,9 @@ async def test_hello_of_every_toolchain(serve: Serve, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(os.environ.get("WASMPLEX_TEST_OPTIMIZE") == "0", reason="no memory is kept then")
-@pytest.mark.parametrize(("name", "size"), [("py-hello", 8 << 20), ("qjs-hello", 1 << 20)])
+@pytest.mark.parametrize(
+    ("name", "size"), [pytest.param("py-hello", 8 << 20, marks=PYTHON), ("qjs-hello", 1 << 20)]
+)
 async def test_fresh_instances_of_interpreters(serve: Serve, name: str, size: int) -> None:
     """Their memories are kept, and hold nothing of what was done in them."""
     component = guests.compiled(name)
