@@ -26,6 +26,9 @@ class FakeInstance:
     async def call(self, export: str, *args: object) -> object:
         return None
 
+    async def call_each(self, export: str, calls: object, results: list[object], paused: object) -> None:
+        results.append(None)
+
     def close(self) -> None:
         self.closed += 1
 
@@ -296,6 +299,17 @@ class Ahead:
 
 def stocked(factory: Factory, ahead: Ahead, maximum: int = 8, queue: int = 4) -> InstancePool:
     return InstancePool(factory, maximum=maximum, reuse=1, queue=queue, timeout=5.0, name="w", begin=ahead)
+
+
+async def test_calls_made_in_one_loan_count_as_many_as_they_were() -> None:
+    factory = Factory()
+    p = pool(factory, reuse=5)
+    for left, count in ((5, 3), (2, 2), (5, 1)):
+        loan = p.lend()
+        async with loan:
+            assert loan.calls_left == left
+            loan.note_calls(count)
+    assert p.statistics().created == 2
 
 
 async def call(p: InstancePool) -> FakeInstance:

@@ -26,6 +26,9 @@ class Instance:
     async def call(self, export: str, *args: object) -> object:
         return None
 
+    async def call_each(self, export: str, calls: object, results: list[object], paused: object) -> None:
+        results.append(None)
+
     async def rest(self) -> None:
         while self.lingers:  # noqa: ASYNC110
             await sleep(0)

@@ -83,13 +83,12 @@ class InstancePool(Lender):
         on_error: Callable[[BaseException], None] | None = None,
         begin: Callable[[], Coming] | None = None,
     ) -> None:
-        super().__init__(name, timeout, on_error)
+        super().__init__(name, reuse, timeout, on_error)
         self._create = create
         self._begin = begin
         self._coming: list[Coming] = []
         self._making = 0  # calls that make their instance themselves
         self._maximum = maximum
-        self._reuse = reuse
         self._queue = queue
         self._idle: list[_Lent] = []
         self._waiters: deque[Future[_Lent | None]] = deque()
@@ -250,7 +249,7 @@ class InstancePool(Lender):
 
     def give_back(self, instance: PooledInstance, used: int) -> None:
         """Note that a call has ended, and how many the instance has served with it; for `Loan`."""
-        if instance.poisoned or used >= self._reuse or (self._closed and not self._waiters):
+        if instance.poisoned or used >= self.reuse or (self._closed and not self._waiters):
             self.drop(instance)
             self._hand_on(None)
         elif self._waiters:

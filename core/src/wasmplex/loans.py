@@ -41,14 +41,20 @@ class Lender(ABC):
     """A pool of instances, as far as it lends them.
 
     :param name: the workload, for messages
+    :param reuse: how many calls one instance serves
     :param timeout: seconds that one call may take, the wait for an instance included
     :param on_error: told of whatever ends a call, or keeps it from beginning
     """
 
     def __init__(
-        self, name: str, timeout: float, on_error: Callable[[BaseException], None] | None = None
+        self,
+        name: str,
+        reuse: int,
+        timeout: float,
+        on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.name = name
+        self.reuse = reuse
         self.timeout = timeout
         self.on_error = on_error
         self.deadlines = Deadlines(timeout)
@@ -91,7 +97,7 @@ class Lender(ABC):
 class Loan:
     """The context that `lend` of a pool returns; a class, for it is on the path of every call."""
 
-    __slots__ = ("_cancelled", "_instance", "_pool", "_scope", "_used")
+    __slots__ = ("_calls", "_cancelled", "_instance", "_pool", "_scope", "_used")
 
     def __init__(self, pool: Lender) -> None:
         self._pool = pool
@@ -99,6 +105,16 @@ class Loan:
         self._cancelled = False
         self._instance: PooledInstance | None = None
         self._used = 0
+        self._calls = 1
+
+    @property
+    def calls_left(self) -> int:
+        """How many calls the instance may serve yet."""
+        return self._pool.reuse - self._used
+
+    def note_calls(self, count: int) -> None:
+        """Note how many it has served for the borrower; see `wasmplex.plugins.contracts.Borrowing`."""
+        self._calls = count
 
     async def __aenter__(self) -> PooledInstance:
         pool = self._pool
@@ -134,7 +150,7 @@ class Loan:
                 error.called = True
             pool.tell(error)
         if self._instance is not None:
-            pool.give_back(self._instance, self._used + 1)
+            pool.give_back(self._instance, self._used + self._calls)
         assert scope is not None  # noqa: S101  it was entered
         pool.deadlines.stop(scope)
         if scope.__exit__(kind, error, traceback) and error is not None:

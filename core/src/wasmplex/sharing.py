@@ -64,10 +64,9 @@ class SharedPool(Lender):
         name: str,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
-        super().__init__(name, timeout, on_error)
+        super().__init__(name, reuse, timeout, on_error)
         self._create = create
         self._maximum = maximum
-        self._reuse = reuse
         self._concurrency = concurrency
         self._queue = queue
         self._places: dict[int, _Place] = {}
@@ -153,7 +152,7 @@ class SharedPool(Lender):
         return best
 
     def _has_room(self, place: _Place) -> bool:
-        return place.active < self._concurrency and place.used < self._reuse and not place.instance.poisoned
+        return place.active < self._concurrency and place.used < self.reuse and not place.instance.poisoned
 
     def _enter(self, place: _Place) -> None:
         place.active += 1
@@ -162,7 +161,7 @@ class SharedPool(Lender):
     def _may_make(self) -> bool:
         """Say whether to make an instance: not while those that are being made suffice for all that wait."""
         room = len(self._places) + self._making < self._maximum
-        return room and len(self._waiters) >= self._making * (min(self._concurrency, self._reuse) - 1)
+        return room and len(self._waiters) >= self._making * (min(self._concurrency, self.reuse) - 1)
 
     async def _place(self) -> _Place:
         if self._may_make():
@@ -201,7 +200,7 @@ class SharedPool(Lender):
 
     def _left(self, place: _Place) -> None:
         """See to an instance that a call has gone from."""
-        if place.instance.poisoned or place.used >= self._reuse or self._closed:
+        if place.instance.poisoned or place.used >= self.reuse or self._closed:
             if not place.active:
                 self._retire(place)
         elif not self._hand_on(place) and not place.active:
@@ -266,7 +265,7 @@ class SharedPool(Lender):
                     "workload %s: an instance is ended, for what a call left running in it took %g s",
                     self.name, self.timeout, extra={"workload": self.name},
                 )  # fmt: skip
-            if scope.cancelled_caught or self._closed or place.used >= self._reuse or place.instance.poisoned:
+            if scope.cancelled_caught or self._closed or place.used >= self.reuse or place.instance.poisoned:
                 self._end(place)
                 self._encourage()
         self._tell_change()

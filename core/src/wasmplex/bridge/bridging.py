@@ -7,7 +7,7 @@ adapters, and an instance of plain functions for each adapter, which a session s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wasmplex.bridge.compose import KEEPER, Adapters, compose, outer_text
@@ -20,6 +20,7 @@ from wasmplex.bridge.imports import ASIDE, BELOW, ImportAdapter, Role, Wanted, i
 from wasmplex.bridge.kinds import Function, functions_of, mentioned
 from wasmplex.bridge.port import export_port, keeper_port, port
 from wasmplex.bridge.protocol import STREAM_HEAP
+from wasmplex.bridge.series import Series, is_serial
 from wasmplex.bridge.transport import MEMORY, PLAIN_STRINGS, STRINGS, Transport, TransportName
 from wasmplex.bridge.twins import Twins, double
 from wasmplex.component import read
@@ -72,6 +73,7 @@ class Bridged:
     :ivar above: the export adapter, None without
     :ivar keeper: how many resources there are whose handles adapters have the engine make
     :ivar transport: how blocks cross
+    :ivar series: the exports whose calls can be made in a series
     """
 
     wasm: bytes
@@ -80,6 +82,7 @@ class Bridged:
     above: Above | None
     keeper: int = 0
     transport: Transport = STRINGS
+    series: Mapping[str, Series] = field(default_factory=dict)
 
     @property
     def starts(self) -> tuple[str, ...]:
@@ -201,7 +204,8 @@ class _Building:
             tuple(dict.fromkeys(linked)),
         )
         composed = compose(assemble(outer_text(self._shape, adapters, self._transport)), wasm)
-        return Bridged(composed, below, aside, above, len(adapters.linked), self._transport)
+        bridged = Bridged(composed, below, aside, above, len(adapters.linked), self._transport)
+        return replace(bridged, series=_series(bridged))
 
     def _underneath(self, role: Role, named: Sequence[Named], wanted: Wanted) -> Underneath:
         functions = []
@@ -222,3 +226,15 @@ class _Building:
         if below is not None:
             kinds.note_elsewhere(adapter.elsewhere, adapter.kinds, below.adapter.kinds)
         return kinds
+
+
+def _series(bridged: Bridged) -> dict[str, Series]:
+    """Return the exports whose calls can be made in a series.
+
+    There are none where something may go on beside a call, or has to be done before the next one: where an
+    adapter has a driver, or the guest's resources are dropped.
+    """
+    above = bridged.above
+    if above is None or bridged.starts or bridged.transport is not MEMORY or above.adapter.kinds.resources:
+        return {}
+    return {name: Series(codec) for name, codec in above.codecs.items() if is_serial(codec)}

@@ -24,6 +24,7 @@ from wasmplex.wit.types import ValueType
 __all__ = [
     "CALL",
     "HOST_EXPORTS",
+    "SERIES",
     "ExportAdapter",
     "export_adapter",
     "passes_in_memory",
@@ -34,6 +35,8 @@ HOST_EXPORTS = "wasmplex:bridge/exports"
 """The instance of plain functions that an export adapter imports."""
 CALL = "wasmplex-call"
 """What the composed component exports for it."""
+SERIES = "wasmplex-series"
+"""What it exports for several calls of one function, see `wasmplex.bridge.series`."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ def export_adapter(
         parts.canons,
         "(core func $sub_drop (canon subtask.drop))",
         *lowers,
-        parts.machine("\n".join([_CALL, *(_core(f) for f in functions)])),
+        parts.machine("\n".join([_CALL, _SERIES, *(_core(f) for f in functions)])),
         _LIFT,
+        _LIFT_SERIES,
         ")",
     ]
     return ExportAdapter(
@@ -218,3 +222,26 @@ _CALL = """
 _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)
   (canon lift (core func $machine "call") async (callback (core func $machine "callback"))
     (memory $mem) (realloc $realloc) string-encoding=latin1+utf16))"""
+
+_SERIES = """
+    ;; Make room up to an address, then calls of a function whose entries lie in the arena, the blocks with
+    ;; their arguments up to that address. The results go above it.
+    (func (export "series") (param $fn i32) (param $count i32) (param $end i32)
+      (local $entry i32) (local $last i32)
+      (call $reserve (local.get $end))
+      (global.set $top (local.get $end))
+      (local.set $entry (i32.const @ARENA@))
+      (local.set $last (i32.add (local.get $entry) (i32.shl (local.get $count) (i32.const 4))))
+      (block $done (loop $each
+        (br_if $done (i32.ge_u (local.get $entry) (local.get $last)))
+        (drop (call_indirect $calls (type $called) (i32.load (local.get $entry)) (local.get $fn)))
+        (i32.store offset=4 (local.get $entry) (global.get $ret))
+        (i32.store offset=8 (local.get $entry) (global.get $top))
+        (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
+        (i32.store (i32.const @MADE@) (local.get $entry))
+        (br_if $each (i32.eqz (i32.load (i32.const @PAUSED@))))))
+      (global.set $top (i32.const @ARENA@)))
+"""
+
+_LIFT_SERIES = """(func (export "series") (param "fn" u32) (param "count" u32) (param "end" u32)
+  (canon lift (core func $machine "series")))"""

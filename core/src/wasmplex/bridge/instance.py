@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
-from wasmplex.bridge.exports import CALL
+from wasmplex.bridge.exports import CALL, SERIES
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
+from wasmplex.bridge.protocol import ARENA
 from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.series import Series, begin, pause
+from wasmplex.bridge.side import Memory
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.logs import get_logger
+from wasmplex.values import Err
 
 __all__ = ["BridgedInstance", "EngineInstance", "named"]
 
 log = get_logger("wasmplex.bridge")
+
+_CALLS = {CALL, SERIES}
 
 
 class ObjectTable(Protocol):
@@ -50,6 +57,9 @@ class EngineInstance(Protocol):
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export."""
 
+    def when_paused(self, note: Callable[[], None]) -> None:
+        """Have it noted when the call that is made next gives others the event loop before it has ended."""
+
     def close(self) -> None:
         """End the instance."""
 
@@ -68,6 +78,9 @@ class BridgedInstance:
         self.state = inner.state
         self.objects = inner.objects
         self._starts = bridged.starts
+        self._series = bridged.series
+        self._memory: Memory | None = None
+        self._closed = False
         self._calls: set[asyncio.Task[None]] = set()
         self._plain: asyncio.Future[None] | None = None
         """Ends with the call that its caller's own task drives, if there is one."""
@@ -105,9 +118,13 @@ class BridgedInstance:
         codec = None if above is None else above.codecs.get(export)
         if above is None or codec is None:
             return await self.inner.call(export, *args)
-        while under_way := self._under_way():
-            # One at a time, and one is under way until what it returned has ended.
-            await asyncio.wait(under_way)
+        if (series := self._series.get(export)) is not None:
+            results: list[Any] = []
+            await self._call_series(series, [args], results, _unasked)
+            if isinstance(results[0], Err):
+                raise results[0]
+            return results[0]
+        await self._turn()
         session = export_session(self.inner, above.kinds, self.transport)
         if not codec.moves:
             return await self._call_plain(session, codec, args)
@@ -126,6 +143,70 @@ class BridgedInstance:
         elif not session.is_moving():
             await asyncio.wait([task])
         return value
+
+    async def call_each(
+        self,
+        export: str,
+        calls: Sequence[tuple[Any, ...]],
+        results: list[Any],
+        paused: Callable[[], None],
+    ) -> None:
+        """Call an export several times; see `wasmplex.plugin.GuestInstance`."""
+        if (series := self._series.get(export)) is not None:
+            await self._call_series(series, calls, results, paused)
+        else:
+            await self._call_first(export, calls[0], results)
+
+    async def _call_first(self, export: str, args: tuple[Any, ...], results: list[Any]) -> None:
+        try:
+            results.append(await self.call(export, *args))
+        except Err as error:
+            results.append(error)
+
+    async def _turn(self) -> None:
+        """Wait until no call is under way: one is until what it returned has ended."""
+        while under_way := self._under_way():
+            await asyncio.wait(under_way)
+
+    async def _call_series(
+        self,
+        series: Series,
+        calls: Sequence[tuple[Any, ...]],
+        results: list[Any],
+        paused: Callable[[], None],
+    ) -> None:
+        await self._turn()
+        memory = self._memory = self._memory or self._calls_memory()
+        count, block = series.written(calls)
+        end = ARENA + len(block)
+        self._plain = under_way = asyncio.get_running_loop().create_future()
+        begin(memory)
+        known = 0
+
+        def stop() -> None:
+            nonlocal known
+            pause(memory)
+            known = series.read(memory, known, results)
+            paused()
+
+        try:
+            if end > memory.size:
+                await self.inner.call(SERIES, series.number, 0, end)
+            memory.write(ARENA, block)
+            self.inner.when_paused(stop)
+            await self.inner.call(SERIES, series.number, count, end)
+        except GuestError as error:
+            named(error, series.path)
+            raise
+        finally:
+            self._plain = None
+            under_way.set_result(None)
+            if not self._closed:
+                series.read(memory, known, results)
+
+    def _calls_memory(self) -> Memory:
+        assert self.above is not None  # noqa: S101  there is no series without it
+        return export_session(self.inner, self.above.kinds, self.transport).calls
 
     async def _call_plain(self, session: ExportSession, codec: ExportCodec, args: tuple[Any, ...]) -> Any:
         """Call a function that has ended when it returns, in the task that waits for it."""
@@ -197,6 +278,7 @@ class BridgedInstance:
 
         Never raises, and ends the instance whatever its sides have to say.
         """
+        self._closed = True
         try:
             for task in self._calls:
                 task.cancel()
@@ -210,6 +292,10 @@ class BridgedInstance:
 
 def named(error: GuestError, export: str) -> None:
     """Have an error say what was called: the caller knows nothing of the adapter."""
-    if any(diagnostic.where == CALL for diagnostic in error.diagnostics):
-        renamed = [replace(d, where=export) if d.where == CALL else d for d in error.diagnostics]
+    if any(diagnostic.where in _CALLS for diagnostic in error.diagnostics):
+        renamed = [replace(d, where=export) if d.where in _CALLS else d for d in error.diagnostics]
         WasmplexError.__init__(error, renamed)
+
+
+def _unasked() -> None:
+    """Do nothing where a single call pauses."""

@@ -8,6 +8,8 @@ Memory of calls, of each adapter::
     RESULTS     pointer and length that canonical ABI results of imported functions are returned by
     ENDS        both ends of a stream or future that is made for, or by, another adapter
     POLLED      payload of waitable-set.poll
+    MADE        where the entry of the next call of a series is (`wasmplex.bridge.series`)
+    PAUSED      written by the host: not 0 if no further call of the series is to be made
     OPERANDS    written by the host: pointer and length for the order, where it sees the memory
     ORDERS      written by the host: the orders that follow one that is `FOLLOWED`, 8 bytes each
     TASKS       task records (`TASK_BYTES` each), up to ARENA; without tasks, the box of direct calls instead:
@@ -29,10 +31,10 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "ARENA", "ASCII", "BUFFERS", "EMPTY_HEAP", "ENDS", "FOLLOWED", "HEADER", "HEAP_END", "MORE", "OPERANDS",
-    "ORDERS_AHEAD", "PACKED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES", "ROOM", "SERVE",
-    "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED", "WITH_OPERANDS", "Event",
-    "First", "Op", "fill",
+    "ARENA", "ASCII", "BUFFERS", "EMPTY_HEAP", "ENDS", "FOLLOWED", "HEADER", "HEAP_END", "MADE", "MORE",
+    "OPERANDS", "ORDERS_AHEAD", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES",
+    "ROOM", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED",
+    "WITH_OPERANDS", "Event", "First", "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -69,6 +71,8 @@ ROOM: Final = 1 << 16
 RESULTS: Final = 16
 ENDS: Final = 24
 POLLED: Final = 32
+MADE: Final = 40
+PAUSED: Final = 44
 OPERANDS: Final = 64
 ORDERS: Final = OPERANDS + 8
 ORDERS_AHEAD: Final = 16
@@ -180,8 +184,8 @@ EMPTY_HEAP: Final = Op.GROW | 1 << 8
 
 _NAMES: Final = {
     "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "FOLLOWED": FOLLOWED, "HEADER": HEADER,
-    "HEAP_END": HEAP_END, "OPERANDS": OPERANDS, "ORDERS": ORDERS, "POLLED": POLLED,
-    "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
+    "HEAP_END": HEAP_END, "MADE": MADE, "OPERANDS": OPERANDS, "ORDERS": ORDERS, "PAUSED": PAUSED,
+    "POLLED": POLLED, "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
     "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED,
     "SERVE": SERVE,
     **_TASK,

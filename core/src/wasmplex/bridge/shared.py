@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmplex.bridge.bridging import Bridged
@@ -62,6 +63,12 @@ class SharedInstance(BridgedInstance):
         except asyncio.CancelledError:
             await self._leave(call)
             raise
+
+    async def call_each(
+        self, export: str, calls: Sequence[tuple[Any, ...]], results: list[Any], _: Callable[[], None]
+    ) -> None:
+        """Make the first of some calls; see `wasmplex.plugin.GuestInstance`."""
+        await self._call_first(export, calls[0], results)
 
     def _begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> Entered:
         actor = self._actor or self._start()

@@ -53,9 +53,11 @@ class Memory(Protocol):
     """A linear memory that the host sees.
 
     :ivar base: where it lies in the process
+    :ivar size: its size now, in bytes
     """
 
     base: int
+    size: int
 
     def read(self, at: int, count: int) -> bytes:
         """Return the bytes at [at, at + count)."""

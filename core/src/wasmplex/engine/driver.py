@@ -93,6 +93,9 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
                 share.spent += ticker.ticks - ticks
                 break
             state.polling = False
+            if (paused := state.paused) is not None:
+                state.paused = None
+                paused()
             if state.waiting is not None:
                 share.spent += ticker.ticks - ticks
                 stalls = slices = 0
@@ -106,7 +109,7 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
                 stalls, slices = 0, slices + 1
     finally:
         future_delete(future)
-        state.waiting = state.task = None
+        state.waiting = state.task = state.paused = None
         state.polling = False
 
 

@@ -20,6 +20,7 @@ from wasmplex.engine.traps import host_trap, no_memory, trap
 from wasmplex.errors import GuestError, Trap
 from wasmplex.plugins.limits import Limits
 from wasmplex.threads import OwnThread
+from wasmplex.values import Err
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,6 +185,10 @@ class Instance:
         if error:
             raise self._failure(take_error(error), "instantiate")
 
+    def when_paused(self, note: Callable[[], None]) -> None:
+        """Have it noted when the call that is made next gives others the event loop before it has ended."""
+        self._store.paused = note
+
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export: ``"run"``, or ``"wasi:http/incoming-handler@0.2.2#handle"``.
 
@@ -210,6 +215,15 @@ class Instance:
             return await self._call(entry, function, args)
         finally:
             self._pass_on()
+
+    async def call_each(
+        self, export: str, calls: Sequence[tuple[Any, ...]], results: list[Any], _: Callable[[], None]
+    ) -> None:
+        """Make the first of some calls; see `wasmplex.plugin.GuestInstance`."""
+        try:
+            results.append(await self.call(export, *calls[0]))
+        except Err as error:
+            results.append(error)
 
     async def _turn(self) -> None:
         """Wait until the call before has ended; it leaves the instance taken, for this one."""

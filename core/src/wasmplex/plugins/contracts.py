@@ -77,6 +77,28 @@ class GuestInstance(Protocol):
         :raises wasmplex.errors.GuestError: if it trapped or outlived its deadline
         """
 
+    async def call_each(
+        self,
+        export: str,
+        calls: Sequence[tuple[Any, ...]],
+        results: list[Any],
+        paused: Callable[[], None],
+    ) -> None:
+        """Call an export several times, one after the other, and at least once.
+
+        That costs little more than one call, for functions that are not async and deal in no handles, as long
+        as the guest does not wait: once it has, no further call is begun. Others are called once.
+
+        If this raises, or is cancelled, it is for the call that follows those that have a result.
+
+        :param calls: the arguments of each
+        :param results: what each call returned is appended, or the `wasmplex.values.Err`, for as many calls
+            as were made; also if this raises
+        :param paused: called once if the guest waits, or takes long. It is in the call after those that have
+            a result then; those after that one will not be made
+        :raises wasmplex.errors.GuestError: if the guest trapped or outlived its deadline
+        """
+
 
 # ---------------------------------------------------------------- capability backends
 
@@ -326,6 +348,13 @@ class Borrowing(Protocol):
 
         The context then raises `wasmplex.errors.CallCancelled`.
         """
+
+    @property
+    def calls_left(self) -> int:
+        """How many calls the instance may serve yet; known inside the context."""
+
+    def note_calls(self, count: int) -> None:
+        """Note how many calls the instance has served in the context; it is one if nobody says."""
 
 
 class Workload(Protocol):

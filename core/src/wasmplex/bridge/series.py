@@ -1,0 +1,120 @@
+"""Several calls of one exported function, made in one crossing: a *series*.
+
+What a call costs is mostly the way into the guest and back. Where many calls of one function come together,
+the export adapter makes them one after the other: it is given the arguments of all, and leaves the results of
+those that it has made. For functions that are over when they return: synchronous ones, without handles.
+
+What the host writes from `ARENA` on, and the adapter completes::
+
+    entries    four words for each call: where its arguments are, where its result begins and ends
+    arguments  a block for each call
+    results    above that; they are there until the next call
+
+After each call the adapter writes to `MADE` where the next entry is: so it is known after a trap how many
+calls there were. It begins no further one once the host has written to `PAUSED`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+from wasmplex.bridge.codec import ValueMismatch
+from wasmplex.bridge.exporting import ExportCodec
+from wasmplex.bridge.protocol import ARENA, MADE, PAUSED
+from wasmplex.bridge.side import Memory, align16
+from wasmplex.engine.memory import U8, U32
+from wasmplex.values import Err
+from wasmplex.wit.types import ResultType
+
+__all__ = ["Series", "begin", "is_serial", "pause"]
+
+_ENTRY: Final = 16
+
+
+def is_serial(codec: ExportCodec) -> bool:
+    """Say whether calls of a function can be made in a series."""
+    return not (codec.function.type.is_async or codec.gives or codec.takes or codec.moves)
+
+
+class Series:
+    """How the calls of one function get into the memory of an adapter, and their results out of it."""
+
+    __slots__ = ("_bare", "_codec", "_fails", "number")
+
+    def __init__(self, codec: ExportCodec) -> None:
+        result = codec.function.type.result
+        self.number = codec.function.number
+        self._codec = codec
+        self._fails = isinstance(result, ResultType)
+        self._bare = isinstance(result, ResultType) and result.ok is None
+        """Whether a result that begins with 0 is no more than ok."""
+
+    @property
+    def path(self) -> str:
+        """What the function is called."""
+        return self._codec.function.path
+
+    def written(self, calls: Sequence[tuple[Any, ...]]) -> tuple[int, bytes]:
+        """Return what is to lie at `ARENA` for some calls, and how many they are.
+
+        These are all calls up to the first whose arguments do not fit.
+
+        :raises wasmplex.wit.mismatch.ValueMismatch: if those of the very first do not
+        """
+        at = align16(ARENA + _ENTRY * len(calls))
+        entries, blocks = [0] * (4 * len(calls)), []
+        gap = bytes(at - ARENA - _ENTRY * len(calls))
+        for number, args in enumerate(calls):
+            try:
+                block = self._block(args, at)
+            except (ValueMismatch, TypeError):
+                if not number:
+                    raise
+                calls = calls[:number]
+                break
+            block += bytes(-len(block) & 15)
+            entries[4 * number] = at
+            blocks.append(block)
+            at += len(block)
+        return len(calls), b"".join([struct.pack(f"<{len(entries)}I", *entries), gap, *blocks])
+
+    def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
+        params = self._codec.function.type.params
+        if len(args) != len(params):
+            raise TypeError(f"{self.path} takes {len(params)} arguments, not {len(args)}")
+        return self._codec.write(args if params else None, at, None)
+
+    def read(self, memory: Memory, known: int, results: list[Any]) -> int:
+        """Append the results of the calls that were made: what each returned, or the `Err`.
+
+        :param known: how many calls were made whose results are known
+        :return: how many were made
+        """
+        base, first = memory.base, ARENA + _ENTRY * known
+        size = U32[(base + MADE) >> 2] - first
+        entries = struct.unpack(f"<{size >> 2}I", memory.read(first, size))
+        bare = self._bare
+        for at, end in zip(entries[1::4], entries[2::4], strict=True):
+            if bare and not U8[base + at]:
+                results.append(None)
+            else:
+                results.append(self._value(memory.read(at, end - at), at))
+        return known + size // _ENTRY
+
+    def _value(self, block: bytes, at: int) -> Any:
+        values = self._codec.read(block, at, None)
+        value: Any = values[0] if values else None
+        return value.value if self._fails and not isinstance(value, Err) else value
+
+
+def begin(memory: Memory) -> None:
+    """Note that no call has been made."""
+    U32[(memory.base + MADE) >> 2] = ARENA
+    U32[(memory.base + PAUSED) >> 2] = 0
+
+
+def pause(memory: Memory) -> None:
+    """Have no further call made."""
+    U32[(memory.base + PAUSED) >> 2] = 1
