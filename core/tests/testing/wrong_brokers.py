@@ -29,6 +29,7 @@ DEFECTS = {
     "retry-at-once": {"test_what_is_to_be_retried_comes_again"},
     "tries-stay-one": {"test_what_is_to_be_retried_comes_again", MODEL},
     "retry-holds-up": {"test_others_do_not_wait_for_what_is_to_be_retried"},
+    "ready-stays": {"test_several_deliveries_at_once"},
     "reject-is-retry": {"test_an_outcome_is_final", MODEL},
     "a-group-is-nobody": {"test_those_of_a_group_share_the_messages"},
     "everybody-is-a-group": {"test_everybody_gets_a_message"},
@@ -134,6 +135,12 @@ class WrongDeliveries(Deliveries):
             return WrongDelivery(delivery, self.defect) if delivery else None
         delivery = await self.inner.next()
         return None if delivery is None else WrongDelivery(delivery, self.defect, self.inner)
+
+    def ready(self, most: int) -> list[Delivery]:
+        found = [WrongDelivery(delivery, self.defect, self.inner) for delivery in self.inner.ready(most)]
+        if self.defect == "ready-stays" and found:
+            self.inner.group.again(found[0].inner._held, 0)  # type: ignore[attr-defined]
+        return [*found]
 
     def stop(self) -> None:
         self.inner.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -16,11 +16,13 @@ from wasmplex.capabilities.messaging import (
     MessageTooLarge,
     Subscription,
 )
+from wasmplex.capabilities.messaging.handling import HandlerFailed
 from wasmplex.errors import ConfigError, LimitExceeded
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
 from wasmplex.triggers import resuming
-from wasmplex.triggers.messaging import intake as intakes
-from wasmplex.triggers.messaging.intake import Counts, Intake
+from wasmplex.triggers.messaging import calling
+from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.intake import Intake
 from wasmplex.triggers.messaging.outcomes import dead_letter, resent
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import Slices
@@ -34,16 +36,32 @@ class Shop:
     name = "shop"
     refusals = 0
 
-    @contextlib.asynccontextmanager
-    async def instance(self) -> AsyncIterator[None]:
-        if self.refusals:
-            self.refusals -= 1
+    def __init__(self) -> None:
+        self.served: list[int] = []
+
+    def instance(self) -> Loan:
+        return Loan(self)
+
+
+class Loan:
+    """Of an instance that serves 10 calls yet."""
+
+    calls_left = 10
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+
+    async def __aenter__(self) -> None:
+        if self.shop.refusals:
+            self.shop.refusals -= 1
             raise LimitExceeded("the workload is full")
-        try:
-            yield
-        except LimitExceeded as error:  # as a loan does
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, LimitExceeded):
             error.called = True
-            raise
+
+    def note_calls(self, count: int) -> None:
+        self.shop.served.append(count)
 
 
 class Broker(MemoryBroker):
@@ -83,24 +101,59 @@ class _Breaking(Deliveries):
             raise self.breaks.pop(0)
         return await self.inner.next()
 
+    def ready(self, most: int) -> Any:
+        return self.inner.ready(most)
+
     def stop(self) -> None:
         self.inner.stop()
+
+
+class Each:
+    """A handler that takes several messages in one go; a body that says so takes until it is let go on."""
+
+    def __init__(self, handle: Callable[[bytes], Any]) -> None:
+        self.handle = handle
+        self.sizes: list[int] = []
+        self.go_on = anyio.Event()
+
+    async def __call__(self, instance: object, message: Message) -> None:
+        outcomes: list[Any] = []
+        await self.each(instance, [message], outcomes, lambda: None)
+        if outcomes[0] is not None:
+            raise outcomes[0]
+
+    async def each(
+        self,
+        instance: object,
+        messages: Sequence[Message],
+        outcomes: list[Any],
+        paused: Callable[[], None],
+    ) -> None:
+        self.sizes.append(len(messages))
+        for message in messages:
+            if message.body == b"wait":
+                paused()
+                await self.go_on.wait()
+                outcomes.append(None)
+                return
+            outcomes.append(self.handle(message.body))
 
 
 class Bench:
     """An intake that runs, calling `handle` with bodies."""
 
-    def __init__(self, handle: Callable[[bytes], Any], **settings: Any) -> None:
+    def __init__(self, handle: Callable[[bytes], Any] | Each, **settings: Any) -> None:
         self.broker = Broker()
         self.shop = Shop()
         told = MessagingTriggerSettings(subjects=("orders",), backoff=0.001, **settings)
         source = TriggerSource(self.broker, namespace="n", plugin="memory")
 
         async def handler(instance: object, message: Message) -> None:
+            assert not isinstance(handle, Each)
             handle(message.body)
 
         binding = TriggerBinding(self.shop, told, handler, "host.toml:3", source)  # type: ignore[arg-type]
-        self.intake = Intake(binding, handler, Slices())
+        self.intake = Intake(binding, handle if isinstance(handle, Each) else handler, Slices())
 
     async def send(self, body: bytes, headers: dict[str, str] | None = None) -> None:
         await self.broker.publish("n", Message("orders", body, None, headers))
@@ -112,7 +165,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def serving(handle: Callable[[bytes], Any], **settings: Any) -> AsyncIterator[Bench]:
+async def serving(handle: Callable[[bytes], Any] | Each, **settings: Any) -> AsyncIterator[Bench]:
     bench = Bench(handle, **settings)
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(20):
@@ -129,7 +182,7 @@ async def serving(handle: Callable[[bytes], Any], **settings: Any) -> AsyncItera
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(intakes, "FULL_PAUSE", 0.001)
+    monkeypatch.setattr(calling, "FULL_PAUSE", 0.001)
 
 
 async def test_a_call_that_passes_too_much_has_failed_like_a_trap() -> None:
@@ -226,3 +279,66 @@ def test_no_header_of_a_sender_passes_for_one_of_the_host() -> None:
     letter = dead_letter(Given(), "dead", "shop", "rejected", None)  # type: ignore[arg-type]
     assert not {"Wasmplex-Reply-To", "wasmplex-error"} & (letter.headers or {}).keys()
     assert resent(letter) == Message("orders", b"x", None, {"Trace": "1"})
+
+
+# ---------------------------------------------------------------- several in one go
+
+
+async def test_a_quick_handler_gets_several_messages_in_one_go() -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler, max_in_flight=8) as bench:
+        for number in range(200):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 200)
+    assert bench.intake.counts == Counts(delivered=200, handled=200)
+    assert max(handler.sizes) == 8
+    assert sum(handler.sizes) == 200
+
+
+async def test_of_several_only_the_one_that_failed_is_repeated() -> None:
+    seen: list[bytes] = []
+
+    def handle(body: bytes) -> Exception | None:
+        seen.append(body)
+        if body == b"17":
+            raise OSError("a trap")
+        return HandlerFailed("again") if body == b"30" else None
+
+    async with serving(Each(handle), max_deliver=2, dead_letter="dead") as bench:
+        for number in range(100):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 98 and c.dead == 2)
+        letters = await bench.broker.letters()
+    assert bench.intake.counts == Counts(delivered=102, handled=98, retried=2, dead=2)
+    assert sorted(letter.body for letter in letters) == [b"17", b"30"]
+    assert len(seen) == 102
+
+
+async def test_messages_behind_one_that_waits_are_handled_by_others() -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler) as bench:
+        for number in range(100):
+            await bench.send(b"%d" % number if number != 50 else b"wait")
+        await bench.until(lambda c: c.handled == 99)
+        handler.go_on.set()
+        await bench.until(lambda c: c.handled == 100)
+    assert bench.intake.counts == Counts(delivered=100, handled=100)
+
+
+async def test_no_more_go_to_an_instance_than_it_may_serve() -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler) as bench:
+        for number in range(300):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 300)
+    assert max(handler.sizes) == Loan.calls_left
+
+
+async def test_what_is_not_to_be_handled_is_not_handed_over_among_others() -> None:
+    seen: list[bytes] = []
+    async with serving(Each(seen.append), max_body=10, dead_letter="dead") as bench:
+        for number in range(100):
+            await bench.send(b"%d" % number if number % 7 else b"x" * 11)
+        await bench.until(lambda c: c.handled + c.dead == 100)
+    assert bench.intake.counts == Counts(delivered=85, handled=85, dead=15)
+    assert b"x" * 11 not in seen

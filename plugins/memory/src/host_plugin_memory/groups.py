@@ -158,6 +158,15 @@ class Group:
         if member.stopped and self._stays:
             self._wake()
             return None
+        return self._deliver(member)
+
+    def ready(self, member: MemoryDeliveries, most: int) -> list[Delivery]:
+        """Return messages that are there already."""
+        if self.ordered or (member.stopped and self._stays):
+            return []
+        return [self._deliver(member) for _ in range(min(most, len(self._ready)))]
+
+    def _deliver(self, member: MemoryDeliveries) -> Delivery:
         held = self._ready.popleft()
         held.tries += 1
         self._out[held] = None
@@ -272,6 +281,10 @@ class MemoryDeliveries(Deliveries):
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
         return await self.group.next(self)
+
+    def ready(self, most: int) -> list[Delivery]:
+        """See `Deliveries.ready`."""
+        return self.group.ready(self, most)
 
     def stop(self) -> None:
         """See `Deliveries.stop`."""

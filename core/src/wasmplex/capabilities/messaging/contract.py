@@ -8,7 +8,7 @@ and deciding what happens to a message whose handling failed is the host's part,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -123,6 +123,22 @@ class Deliveries(ABC):
 
         :raises MessagingError: if the subscription broke; another one may be begun
         """
+
+    def ready(self, most: int) -> Sequence[Delivery]:
+        """Return deliveries that are there already, as `next` would at once, at most so many. Never waits.
+
+        Not for an ordered subscription. A backend without it has one message handled at a time by each who
+        asks.
+        """
+        return ()
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Say of several deliveries that they were handled, see `Delivery.ack`.
+
+        :raises MessagingError: if that could not be said of all
+        """
+        for delivery in deliveries:
+            await delivery.ack()
 
     @abstractmethod
     def stop(self) -> None:

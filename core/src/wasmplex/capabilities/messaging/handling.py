@@ -6,13 +6,17 @@ called, and what its answer means.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from wasmplex.capabilities.messaging.contract import Message
 from wasmplex.plugins.contracts import GuestInstance
 from wasmplex.plugins.triggers import TriggerBinding
 
-__all__ = ["Handle", "HandlerFailed", "HandlerRejected", "MessageHandler"]
+__all__ = ["Handle", "HandleEach", "HandlerFailed", "HandlerRejected", "MessageHandler", "Outcome"]
+
+Outcome: TypeAlias = Exception | None
+"""What handling a message has raised; None if it was handled."""
 
 
 class HandlerFailed(Exception):
@@ -32,6 +36,25 @@ class Handle(Protocol):
         :raises HandlerFailed: if the message is to be tried again
         :raises HandlerRejected: if it is not
         :raises wasmplex.errors.WasmplexError: if the call failed
+        """
+
+
+@runtime_checkable
+class HandleEach(Handle, Protocol):
+    """Calls the component with several messages in one go, where that costs less."""
+
+    async def each(
+        self,
+        instance: GuestInstance,
+        messages: Sequence[Message],
+        outcomes: list[Outcome],
+        paused: Callable[[], None],
+    ) -> None:
+        """Call the component with messages, one after the other; see `GuestInstance.call_each`.
+
+        :param outcomes: what became of each message that was handled to its end is appended; may be taken out
+            when `paused` is called
+        :raises wasmplex.errors.WasmplexError: if the call failed with the message after those
         """
 
 

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from wasmplex.capabilities.messaging import Message, MessagingError
-from wasmplex.capabilities.messaging.handling import Handle, HandlerFailed, HandlerRejected, MessageHandler
+from wasmplex.capabilities.messaging.handling import (
+    Handle,
+    HandlerFailed,
+    HandlerRejected,
+    MessageHandler,
+    Outcome,
+)
 from wasmplex.component.shape import Export, InstanceType
 from wasmplex.interfaces.messaging.policy import GuardedBroker, MessagingSettings
 from wasmplex.interfaces.messaging.replies import Origin, ReplyRoutes
@@ -126,31 +132,87 @@ class WasmcloudMessaging02(WasmcloudMessaging):
 # ---------------------------------------------------------------- what guests export
 
 
+class _Handle:
+    """Calls one export with the messages of one table of the trigger.
+
+    :param judge: returns what an error that the component returned asks for
+    """
+
+    def __init__(self, function: str, binding: TriggerBinding, judge: Callable[[Any], Exception]) -> None:
+        source = binding.source
+        assert source is not None  # noqa: S101  the trigger asks for one
+        self._function = function
+        self._judge = judge
+        self._replies: ReplyRoutes | None = source.shared.get(ReplyRoutes)
+        self._origin = Origin(source.backend, source.namespace)  # type: ignore[arg-type]
+
+    async def __call__(self, instance: GuestInstance, message: Message) -> None:
+        self._expect(message)
+        try:
+            await instance.call(self._function, _record(message))
+        except Err as error:
+            raise self._judge(error.value) from error
+
+    def _expect(self, message: Message) -> None:
+        if message.reply_to is not None and self._replies is not None:
+            self._replies.expect(message.reply_to, self._origin)
+
+
+class _HandleEach(_Handle):
+    """Calls one that is not async with several messages in one go."""
+
+    async def each(
+        self,
+        instance: GuestInstance,
+        messages: Sequence[Message],
+        outcomes: list[Outcome],
+        paused: Callable[[], None],
+    ) -> None:
+        results: list[Any] = []
+        failed, told = 1, 0
+
+        def tell() -> None:
+            nonlocal told
+            outcomes.extend(None if result is None else self._failure(result) for result in results[told:])
+            told = len(results)
+
+        def pause() -> None:
+            tell()
+            paused()
+
+        for message in messages:
+            self._expect(message)
+        try:
+            await instance.call_each(self._function, [(_record(m),) for m in messages], results, pause)
+            failed = 0
+        finally:
+            tell()
+            for message in messages[len(results) + failed :]:  # the component has not seen them
+                self._forget(message)
+
+    def _failure(self, error: Err[Any]) -> Exception:
+        made = self._judge(error.value)
+        made.__cause__ = error
+        return made
+
+    def _forget(self, message: Message) -> None:
+        if message.reply_to is not None and self._replies is not None:
+            self._replies.answered(message.reply_to)
+
+
 class MessagingHandler(ExportAdapter):
     """Calls ``handle-message`` of 0.3.0, whose errors say what is to become of the message."""
 
     trigger = "messaging"
     interface = f"{PACKAGE}/handler@0.3.0"
+    calling: type[_Handle] = _Handle
 
     def adapt(self, export: Export) -> MessageHandler:
         """Return what calls the export for one table of the trigger."""
         function = f"{export.name}#handle-message"
 
         async def bound(binding: TriggerBinding) -> Handle:
-            source = binding.source
-            assert source is not None  # noqa: S101  the trigger asks for one
-            replies: ReplyRoutes | None = source.shared.get(ReplyRoutes)
-            origin = Origin(source.backend, source.namespace)  # type: ignore[arg-type]
-
-            async def handle(instance: GuestInstance, message: Message) -> None:
-                if message.reply_to is not None and replies is not None:
-                    replies.expect(message.reply_to, origin)
-                try:
-                    await instance.call(function, _record(message))
-                except Err as error:
-                    raise self.judge(error.value) from error
-
-            return handle
+            return self.calling(function, binding, self.judge)
 
         return bound
 
@@ -165,6 +227,7 @@ class MessagingHandler02(MessagingHandler):
     """Calls ``handle-message`` of 0.2.0, whose errors are text: each counts as retry."""
 
     interface = f"{PACKAGE}/handler@0.2.0"
+    calling = _HandleEach
 
     def judge(self, error: Any) -> Exception:
         """Return the same for whatever text."""

@@ -91,6 +91,24 @@ class DeliveryTests(Conformance):
             await (await inbox.next()).reject()
             assert await inbox.rest() == []
 
+    async def test_several_deliveries_at_once(self, bench: Bench) -> None:
+        """What is there already may be taken at once; each message comes once, and `ack` of all is final."""
+        sender, name = await bench.sender(), bench.name("several")
+        durable = name if "durable" in bench.features else None
+        sent = [b"%d" % number for number in range(20)]
+        got: list[bytes] = []
+        async with bench.subscribed("a", queue_group=self._group(bench), durable=durable) as inbox:
+            for body in sent:
+                await sender.publish(bench.subject("a"), body)
+            while len(got) < len(sent):
+                some = [await inbox.next(), *inbox.deliveries.ready(6)]
+                assert len(some) <= 7
+                got += [delivery.message.body for delivery in some]
+                await inbox.deliveries.ack(some)
+            assert sorted(got) == sorted(sent)
+        async with bench.subscribed("a", queue_group=self._group(bench), durable=durable) as inbox:
+            assert await inbox.rest() == []
+
     async def test_order_where_it_is_asked_for(self, bench: Bench) -> None:
         """ordered: nothing is delivered before the outcome of the one before is final."""
         sender = await bench.sender()

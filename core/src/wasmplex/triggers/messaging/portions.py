@@ -1,0 +1,61 @@
+"""How many messages a component is handed in one go: as many as it handles in no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate, takewhile
+from typing import Final
+
+from wasmplex.triggers.messaging.slices import SLICE
+
+__all__ = ["Portions", "fitting"]
+
+_MOST_BYTES: Final = 1 << 16
+"""Bytes of bodies that are handed over in one go, unless it is a single message."""
+_SHORTEST, _LONGEST = 8, 256
+"""Messages that have to be handled quickly after a pause, before several are handed over again."""
+
+
+class Portions:
+    """Learns from how long messages took how many to hand over next.
+
+    A component that is quick gets ever more, up to what it handles in half a slice. One that waits, or takes
+    long, gets one at a time: no message is to be behind another that somebody else could handle meanwhile.
+
+    :param most: how many there may be at most
+    :ivar size: how many to hand over next
+    """
+
+    __slots__ = ("_most", "_needed", "_patience", "size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._patience = _SHORTEST
+        self._needed = 0
+        self.size = 1
+
+    def took(self, count: int, seconds: float) -> None:
+        """Note how long some messages took, which were handled without a pause."""
+        if seconds > SLICE:
+            self.size = max(min(self.size, count) // 2, 1)
+        elif seconds <= SLICE / 2:
+            self._needed -= count
+            if self._needed <= 0 and count >= self.size:
+                self.size = min(2 * self.size, self._most)
+                self._patience = max(self._patience // 2, _SHORTEST)
+
+    def paused(self) -> None:
+        """Note that the component has waited, or was interrupted."""
+        self.size = 1
+        self._needed = self._patience
+        self._patience = min(2 * self._patience, _LONGEST)
+
+    def refused(self) -> None:
+        """Note that it cannot be handed more than one."""
+        self.size = self._most = 1
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """Return how many messages to hand over in one go, given the sizes of their bodies: at least one."""
+    totals = takewhile(lambda total: total <= _MOST_BYTES, accumulate(sizes))
+    return max(sum(1 for _ in totals), 1)

@@ -1,0 +1,144 @@
+"""Tells the broker what became of messages, counts it, and puts to the dead letters what nobody handles."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from wasmplex.capabilities.errors import CapabilityError
+from wasmplex.capabilities.messaging import (
+    CASES,
+    Deliveries,
+    Delivery,
+    Message,
+    MessageTooLarge,
+    MessagingBackend,
+)
+from wasmplex.errors import ConfigError, LimitExceeded
+from wasmplex.logs import get_logger
+from wasmplex.plugins.triggers import TriggerBinding
+from wasmplex.policy import typed
+from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.outcomes import Fate, Verdict, backoff, dead_letter, judge, without_body
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+
+__all__ = ["Settler"]
+
+logger = get_logger("wasmplex.messaging")
+
+
+class Settler:
+    """Gives the messages of one table their outcomes.
+
+    :param dead_letters: the subject of dead letters; None if there are none
+    :param what: whose messages these are, for the log
+    """
+
+    def __init__(self, binding: TriggerBinding, counts: Counts, dead_letters: str | None, what: str) -> None:
+        source, settings = binding.source, binding.settings
+        assert source is not None  # noqa: S101  the trigger asks for one
+        assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
+        assert isinstance(settings, MessagingTriggerSettings)  # noqa: S101  they are the trigger's
+        self._counts = counts
+        self._settings = settings
+        self._backend = source.backend
+        self._namespace = source.namespace
+        self._plugin = source.plugin
+        self._workload = binding.workload.name
+        self._dead_letters = dead_letters
+        self._what = what
+
+    async def handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
+        """Say that messages were handled."""
+        self._counts.handled += len(handled)
+        if len(handled) == 1:
+            await self._tell(handled[0].ack())
+        else:
+            await self._tell(deliveries.ack(handled), len(handled))
+
+    async def failed(self, delivery: Delivery, error: Exception) -> None:
+        """Have a message delivered again that was not handled, or put it to the dead letters."""
+        if isinstance(error, LimitExceeded) and not error.called:  # the workload takes no more calls
+            await self._tell(delivery.retry(0))
+            return
+        verdict = judge(error, delivery.tries, self._settings)
+        if verdict.fate is Fate.AGAIN:
+            await self._tell(self._again(delivery, verdict, error))
+        else:
+            await self.refused(delivery, verdict, error)
+
+    async def refused(self, delivery: Delivery, verdict: Verdict, error: Exception | None = None) -> None:
+        """Put a message to the dead letters; give it up where there are none, or it is too large for them."""
+        await self._tell(self._bury(delivery, verdict, error))
+
+    async def _tell(self, telling: Awaitable[None], count: int = 1) -> None:
+        try:
+            await telling
+        except Exception as error:  # noqa: BLE001  whatever it is, other messages are to be handled
+            self._counts.unsettled += count
+            said = self._typed("outcome", error)
+            logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
+
+    def _typed(self, operation: str, error: Exception) -> CapabilityError:
+        return typed(CASES, operation, error, self._plugin)
+
+    async def _again(self, delivery: Delivery, verdict: Verdict, error: Exception) -> None:
+        self._counts.retried += 1
+        logger.warning(
+            "%s: delivery %d of a message to %s failed, the next is in %g s: %s",
+            self._what, delivery.tries, delivery.message.subject, verdict.after, _text(error),
+            exc_info=unforeseen(error), extra={"repeats": type(error).__name__},
+        )  # fmt: skip
+        await delivery.retry(verdict.after)
+
+    async def _bury(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> None:
+        if (subject := self._dead_letters) is None:
+            await self._give_up(delivery, verdict, error, "given up")
+            return
+        letter = dead_letter(delivery, subject, self._workload, verdict.reason, error)
+        try:
+            kept = await self._keep(letter)
+        except Exception as refused:  # noqa: BLE001  whatever it is, the message is not lost
+            said = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
+            logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
+            await delivery.retry(backoff(delivery.tries, self._settings))
+            return
+        if kept is None:
+            await self._give_up(delivery, verdict, error, "given up, too large for a dead letter,")
+            return
+        self._counts.dead += 1
+        without = "" if kept is letter else " without its body, for it is too large,"
+        self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
+        await delivery.reject()
+
+    async def _give_up(
+        self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str
+    ) -> None:
+        self._counts.lost += 1
+        self._tell_end(delivery, verdict, error, fate)
+        await delivery.reject()
+
+    def _tell_end(self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str) -> None:
+        subject, reason = delivery.message.subject, verdict.reason
+        logger.error(
+            "%s: a message to %s is %s after %d deliveries (%s): %s",
+            self._what, subject, fate, delivery.tries, reason, _text(error) or reason,
+            exc_info=unforeseen(error), extra={"repeats": fate},
+        )  # fmt: skip
+
+    async def _keep(self, letter: Message) -> Message | None:
+        """Keep a dead letter, without its body if it is too large with it; None if it is even then."""
+        keeps = "dead-letters" in self._backend.features
+        send = self._backend.keep if keeps else self._backend.publish
+        for attempt in (letter, without_body(letter)):
+            try:
+                await send(self._namespace, attempt)
+            except MessageTooLarge:
+                continue
+            return attempt
+        return None
+
+
+def _text(error: Exception | None) -> str:
+    """Return what the log says of an error; empty for none."""
+    return "" if error is None else str(error) or type(error).__name__

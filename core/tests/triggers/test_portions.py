@@ -1,0 +1,68 @@
+"""How many messages are handed over in one go."""
+
+from __future__ import annotations
+
+import pytest
+from wasmplex.triggers.messaging.portions import Portions, fitting
+from wasmplex.triggers.messaging.slices import SLICE
+
+
+def grown(most: int = 32) -> Portions:
+    portions = Portions(most)
+    while portions.size < most:
+        portions.took(portions.size, SLICE / 100)
+    return portions
+
+
+def test_who_is_quick_gets_twice_as_many_until_there_are_no_more() -> None:
+    portions, sizes = Portions(20), []
+    for _ in range(6):
+        portions.took(portions.size, SLICE / 100)
+        sizes.append(portions.size)
+    assert sizes == [2, 4, 8, 16, 20, 20]
+
+
+def test_fewer_than_were_wanted_prove_nothing() -> None:
+    portions = Portions(32)
+    portions.took(1, 0)
+    portions.took(1, 0)
+    assert portions.size == 2
+
+
+def test_who_takes_long_gets_fewer() -> None:
+    portions = grown()
+    portions.took(32, SLICE * 0.75)
+    assert portions.size == 32
+    for _ in range(10):
+        portions.took(portions.size, SLICE * 2)
+    assert portions.size == 1
+
+
+def test_who_waits_gets_one_at_a_time_and_longer_each_time() -> None:
+    portions, needed = grown(), []
+    for _ in range(8):
+        portions.paused()
+        messages = 0
+        while portions.size == 1:
+            portions.took(1, 0)
+            messages += 1
+        needed.append(messages)
+    assert needed[0] < 20
+    assert needed == sorted(needed)
+    assert needed[-1] < 300
+
+
+def test_who_cannot_take_several_is_handed_one_for_ever() -> None:
+    portions = Portions(32)
+    portions.took(1, 0)
+    portions.refused()
+    portions.took(1, 0)
+    assert portions.size == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"),
+    [([10, 10, 10], 3), ([1 << 20, 1], 1), ([10, 1 << 20, 1], 1), ([1 << 15] * 9, 2), ([0] * 5, 5)],
+)
+def test_large_messages_go_alone(sizes: list[int], count: int) -> None:
+    assert fitting(sizes) == count
