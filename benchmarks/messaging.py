@@ -177,8 +177,8 @@ class Meter:
         self.last = 0.0
         self.done = asyncio.Event()
 
-    def note(self) -> None:
-        self.left -= 1
+    def note(self, count: int = 1) -> None:
+        self.left -= count
         if not self.left:
             self.last = time.perf_counter()
             self.done.set()
@@ -213,14 +213,15 @@ async def serving(text: str, trigger: str = "messaging") -> AsyncIterator[Host]:
 def counted(host: Host, meter: Meter) -> Any:
     """Have the messages counted that the trigger of a host has handled; return what takes them."""
     (intake,) = host._running["messaging"].intakes  # type: ignore[attr-defined]  # noqa: SLF001
-    handle = intake._handle  # noqa: SLF001
+    settler = intake._settler  # noqa: SLF001
+    handled = settler.handled
 
-    async def count(instance: Any, message: Any) -> None:
-        await handle(instance, message)
-        meter.note()
+    async def count(deliveries: Any, messages: Any) -> None:
+        await handled(deliveries, messages)
+        meter.note(len(messages))
 
-    intake._handle = count  # noqa: SLF001
-    return intake
+    settler.handled = count
+    return settler
 
 
 @asynccontextmanager
@@ -244,11 +245,11 @@ async def in_memory(
     config = CONFIG.format(guests=GUESTS, guest=guest, backend=backend, subject=subject, durable="false")
     meter, message = Meter(), Message(subject, b"x" * size)
     async with serving(config) as host:
-        intake = counted(host, meter)
+        settler = counted(host, meter)
 
         async def send(count: int) -> None:
             for _ in range(count):
-                await intake._backend.publish(intake._namespace, message)  # noqa: SLF001
+                await settler._backend.publish(settler._namespace, message)  # noqa: SLF001
 
         yield lambda count: meter.burst(send, count)
 

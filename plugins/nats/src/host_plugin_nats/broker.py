@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from nats.aio.msg import Msg
 from wasmplex.capabilities.messaging import (
     CASES,
     BrokerUnavailable,
@@ -34,6 +33,7 @@ from host_plugin_nats.failures import ApiError, opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of
 from host_plugin_nats.jetstream import JetStream, failed, parsed
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Answer
 
 __all__ = ["NatsBroker"]
 
@@ -147,7 +147,7 @@ class NatsBroker(MessagingBackend):
         try:
             async with asyncio.timeout(seconds):
                 if await self._jetstream.keeping(message.subject) is None:
-                    answer = await self._link.request(message.subject, message.body, message.headers)
+                    answer: Answer = await self._link.request(message.subject, message.body, message.headers)
                 else:
                     answer = await self._request_through_stream(message)
         except TimeoutError:
@@ -156,7 +156,7 @@ class NatsBroker(MessagingBackend):
             raise NoResponders("nobody listens to the subject")
         return message_of(answer, answer.reply)
 
-    async def _request_through_stream(self, message: Message) -> Msg:
+    async def _request_through_stream(self, message: Message) -> Answer:
         """Send a request that a stream keeps: its own acknowledgement is not the answer."""
         async with self._link.inbox() as inbox:
             headers = {**(message.headers or {}), REPLY_TO: inbox.subject}
@@ -223,11 +223,11 @@ class NatsBroker(MessagingBackend):
             await self._jetstream.remove(stream, int(token))
 
 
-def _nobody(answer: Msg) -> bool:
+def _nobody(answer: Answer) -> bool:
     return bool(answer.headers) and answer.headers.get("Status") == "503"  # type: ignore[union-attr]
 
 
-def _is_stored(answer: Msg) -> bool:
+def _is_stored(answer: Answer) -> bool:
     """Say whether an answer is a stream's, that it has stored the request."""
     if answer.headers or not answer.data.startswith(b"{"):
         return False

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+
+from host_plugin_nats.parsing import Arrived, DirectParser, Take
 
 __all__ = [
     "bury",
@@ -18,11 +20,13 @@ __all__ = [
     "forget",
     "leave",
     "listen",
+    "made",
     "on_end",
     "pause",
     "resume",
     "server_version",
     "write",
+    "write_all",
 ]
 
 
@@ -49,21 +53,34 @@ def on_end(client: Client, ended: Callable[[], None]) -> None:
         task.add_done_callback(done)
 
 
+def made() -> Client:
+    """Return a client whose messages go straight to those who `listen`."""
+    client = Client()
+    client._ps = DirectParser(client)
+    return client
+
+
 class _Direct:
     """Stands where a subscription has its queue, and has each message handled at once.
 
     With the library's own, a task moves each message from the queue to its callback, and a full queue drops.
     """
 
-    def __init__(self, handle: Callable[[Msg], None]) -> None:
-        self.put_nowait = handle
+    def __init__(self, take: Take) -> None:
+        self._take = take
+
+    def put_nowait(self, message: Msg) -> None:
+        self._take(Arrived(message.subject, message.reply, message.data, message.headers))
 
 
-async def listen(client: Client, subject: str, queue: str, handle: Callable[[Msg], None]) -> int:
-    """Subscribe, and have each message handled as soon as it has been read; return the number."""
+async def listen(client: Client, subject: str, queue: str, take: Take) -> int:
+    """Subscribe, and have each message taken as soon as it has been read; return the number."""
     subscription = await client.subscribe(subject, queue, pending_msgs_limit=0, pending_bytes_limit=0)
-    subscription._pending_queue = _Direct(handle)  # type: ignore[assignment]
-    return int(subscription._id)
+    subscription._pending_queue = _Direct(take)  # type: ignore[assignment]
+    number = int(subscription._id)
+    if isinstance(client._ps, DirectParser):
+        client._ps.direct[b"%d" % number] = take
+    return number
 
 
 class _Pong:
@@ -117,6 +134,19 @@ def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
     transport.writelines([*_taken(client), command.encode(), payload, b"\r\n"])
 
 
+def write_all(client: Client, subjects: Sequence[str], payload: bytes) -> None:
+    """Publish the same to several subjects at once.
+
+    :raises nats.errors.Error: if the connection is lost
+    """
+    transport = client._transport
+    if transport is None or not client.is_connected:
+        raise errors.ConnectionClosedError
+    end = f" {len(payload)}\r\n{payload.decode('ascii')}\r\n"
+    commands = "".join([f"PUB {subject}{end}" for subject in subjects])
+    transport.writelines([*_taken(client), commands.encode()])
+
+
 def _taken(client: Client) -> list[bytes]:
     pending, client._pending = client._pending, []
     client._pending_data_size = 0
@@ -137,6 +167,8 @@ def forget(client: Client, numbers: Iterable[int]) -> None:
     """Handle nothing any more that comes for some subscriptions."""
     for number in numbers:
         client._subs.pop(number, None)
+        if isinstance(client._ps, DirectParser):
+            client._ps.direct.pop(b"%d" % number, None)
 
 
 def pause(client: Client) -> None:
@@ -172,5 +204,7 @@ def bury(client: Client) -> None:
         if task is not None and not task.done():
             task.cancel()
     client._subs.clear()
+    if isinstance(client._ps, DirectParser):
+        client._ps.direct.clear()
     if client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]

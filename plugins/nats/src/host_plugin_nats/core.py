@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from nats.aio.msg import Msg
 from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, Subscription
 from wasmplex.capabilities.messaging.subjects import covers, matcher
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats.headers import message_of
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["core"]
 
@@ -118,12 +118,23 @@ class CoreDeliveries(Deliveries):
             finally:
                 if turn in self._asking:
                     self._asking.remove(turn)
-        delivery = self._ready.popleft()
-        self._size -= len(delivery.message.body)
-        self._out += 1
+        return self._given(1)[0]
+
+    def ready(self, most: int) -> Sequence[Delivery]:
+        """See `Deliveries.ready`."""
+        return () if self._ordered else self._given(min(most, len(self._ready)))
+
+    def _given(self, count: int) -> list[Delivery]:
+        given: list[Delivery] = [self._ready.popleft() for _ in range(count)]
+        self._size -= sum(len(delivery.message.body) for delivery in given)
+        self._out += count
         if self._paused is not None and len(self._ready) <= _MOST // 2 and self._size <= _MOST_BYTES // 2:
             self._resume()
-        return delivery
+        return given
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """See `Deliveries.ack`."""
+        self.settled(len(deliveries))
 
     def stop(self) -> None:
         """See `Deliveries.stop`: what the server has sent cannot be given back to it."""
@@ -145,9 +156,9 @@ class CoreDeliveries(Deliveries):
 
     # ------------------------------------------------------------ outcomes
 
-    def settled(self) -> None:
-        """Count an outcome that is final."""
-        self._out -= 1
+    def settled(self, count: int = 1) -> None:
+        """Count outcomes that are final."""
+        self._out -= count
         if self._ordered:
             self._wake()
         elif self._left and not self._out:
@@ -177,7 +188,7 @@ class CoreDeliveries(Deliveries):
 
     # ------------------------------------------------------------ the server's side
 
-    def _put(self, number: int, message: Msg) -> None:
+    def _put(self, number: int, message: Arrived) -> None:
         """Take a message that came for one of the patterns."""
         earlier = self._earlier[number]
         if earlier is not None and not self._group and earlier.fullmatch(message.subject):

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from nats.aio.msg import Msg
 from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
     Deliveries,
@@ -30,6 +29,7 @@ from host_plugin_nats.headers import message_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["durable"]
 
@@ -108,7 +108,8 @@ class DurableDeliveries(Deliveries):
         self._most = self._least if subscription.ordered else max(self._least, _MOST_AHEAD)
         self._ahead = self._least
         self._fresh = subscription.ack_wait
-        self._waiting: deque[tuple[float, Msg]] = deque()
+        self._ordered = subscription.ordered
+        self._waiting: deque[tuple[float, Arrived]] = deque()
         self._wanted = 0
         self._turn = asyncio.Lock()
         self._stopped = False
@@ -146,6 +147,23 @@ class DurableDeliveries(Deliveries):
                 if not self._waiting and not self._stopped:
                     await self._read()
         return None
+
+    def ready(self, most: int) -> Sequence[Delivery]:
+        """See `Deliveries.ready`: what has been here for long is left to `next`."""
+        if self._stopped or self._ordered or self._inbox.ended:
+            return ()
+        oldest = self._loop.time() - self._fresh / 3
+        given: list[_DurableDelivery] = []
+        while self._waiting and len(given) < most and self._waiting[0][0] >= oldest:
+            given.append(_delivery(self, self._waiting.popleft()[1]))
+        self.out.update(given)
+        return given
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """See `Deliveries.ack`: all of it goes in one write."""
+        ours = [delivery for delivery in deliveries if isinstance(delivery, _DurableDelivery)]
+        self.out.difference_update(ours)
+        self._link.tell([delivery.reply_subject for delivery in ours], b"+ACK")
 
     async def close(self) -> None:
         """Give back what has no outcome, so that somebody else gets it at once."""
@@ -212,7 +230,7 @@ class DurableDeliveries(Deliveries):
             return min(2 * self._ahead, self._most)
         return max(self._ahead // 2, self._least) if since > _LATE else self._ahead
 
-    async def _next_message(self) -> Msg | None:
+    async def _next_message(self) -> Arrived | None:
         """Return the next message; None when stopped, or after a while."""
         if self._stopped:
             return None
@@ -220,7 +238,7 @@ class DurableDeliveries(Deliveries):
             return await self._inbox.next()
         return None
 
-    def _sort(self, message: Msg) -> None:
+    def _sort(self, message: Arrived) -> None:
         """Keep a message, or see that the server says that there are none."""
         headers = message.headers
         if headers and "Status" in headers:
@@ -234,7 +252,7 @@ class DurableDeliveries(Deliveries):
         self._wanted = max(self._wanted - 1, 0)
         self._waiting.append((self._loop.time(), message))
 
-    async def _taken(self, at: float, message: Msg) -> _DurableDelivery | None:
+    async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:
         age = self._loop.time() - at
         if age > self._fresh * 0.9:
             return None  # the server delivers it to somebody else
@@ -245,7 +263,7 @@ class DurableDeliveries(Deliveries):
         return delivery
 
 
-def _delivery(deliveries: DurableDeliveries, message: Msg) -> _DurableDelivery:
+def _delivery(deliveries: DurableDeliveries, message: Arrived) -> _DurableDelivery:
     """Read what the subject for the outcome says of a delivery: its number, and when it was stored.
 
     ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<nanoseconds>.<pending>``, with

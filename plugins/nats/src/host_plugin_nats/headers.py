@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nats.aio.msg import Msg
 from wasmplex.capabilities.messaging import Message
+
+from host_plugin_nats.parsing import Answer
 
 __all__ = ["REPLY_TO", "for_server", "message_of"]
 
@@ -11,7 +12,7 @@ REPLY_TO = "Wasmplex-Reply-To"
 """Where an answer is expected, for messages that a stream keeps: it does not keep their reply subject."""
 
 
-def message_of(message: Msg, reply: str) -> Message:
+def message_of(message: Answer, reply: str) -> Message:
     """Return a message of the server's.
 
     :param reply: where an answer is expected, as the server says

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from nats.aio.msg import Msg
 from wasmplex.capabilities.errors import CapabilityError
+
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["Inbox"]
 
@@ -21,14 +22,14 @@ class Inbox:
         self.subject = subject
         self.number = 0
         self.ended = False
-        self._messages: asyncio.Queue[Msg | CapabilityError] = asyncio.Queue()
+        self._messages: asyncio.Queue[Arrived | CapabilityError] = asyncio.Queue()
 
-    def put(self, message: Msg | CapabilityError) -> None:
+    def put(self, message: Arrived | CapabilityError) -> None:
         """Add a message, or the error that ends them."""
         self.ended = self.ended or isinstance(message, CapabilityError)
         self._messages.put_nowait(message)
 
-    def next_nowait(self) -> Msg | None:
+    def next_nowait(self) -> Arrived | None:
         """Return the next message; None if there is none yet."""
         try:
             message = self._messages.get_nowait()
@@ -39,7 +40,7 @@ class Inbox:
             return None
         return message
 
-    async def next(self) -> Msg:
+    async def next(self) -> Arrived:
         """Return the next message.
 
         :raises wasmplex.capabilities.errors.CapabilityError: if the connection was lost

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -22,10 +22,23 @@ from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.client import bury, forget, leave, listen, on_end, pause, resume, server_version, write
+from host_plugin_nats.client import (
+    bury,
+    forget,
+    leave,
+    listen,
+    made,
+    on_end,
+    pause,
+    resume,
+    server_version,
+    write,
+    write_all,
+)
 from host_plugin_nats.client import flush as flush_all
 from host_plugin_nats.connecting import CREDENTIALS
 from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.parsing import Take
 
 __all__ = ["Link"]
 
@@ -181,6 +194,13 @@ class Link:
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
+    def tell(self, subjects: Sequence[str], payload: bytes) -> None:
+        """Publish the same to several subjects at once, in one write, and wait for nothing."""
+        try:
+            write_all(self._usable(), subjects, payload)
+        except (errors.Error, OSError) as error:
+            raise self._cases.unavailable("the connection is lost") from error
+
     async def flush(self) -> None:
         """Return when the server has processed all that was sent before. The caller brings the deadline."""
         try:
@@ -188,13 +208,13 @@ class Link:
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
-    async def listen(self, subject: str, queue: str, handle: Callable[[Msg], None]) -> int:
-        """Have each message of a subject handled; lasts until `leave`, or until the connection is lost.
+    async def listen(self, subject: str, queue: str, take: Take) -> int:
+        """Have each message of a subject taken; lasts until `leave`, or until the connection is lost.
 
         :param queue: the group whose members share the messages; empty for none
         """
         try:
-            return await listen(self._usable(), subject, queue, handle)
+            return await listen(self._usable(), subject, queue, take)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
@@ -271,7 +291,7 @@ class Link:
             else:
                 reasons.append(error)
 
-        client = Client()
+        client = made()
 
         try:
             await client.connect(

@@ -17,6 +17,7 @@ from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailabl
 from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Answer
 
 __all__ = ["EXPIRES", "OPERATION", "Message", "NobodyThere", "Stream"]
 
@@ -155,10 +156,10 @@ class Stream:
             if one is not None:
                 found[one.subject] = one
 
-    async def _answer(self, subject: str) -> Msg:
+    async def _answer(self, subject: str) -> Answer:
         return self.checked(await self._link.request(subject))
 
-    def checked(self, answer: Msg) -> Msg:
+    def checked(self, answer: Answer) -> Answer:
         """Return an answer unless it says that nobody is there."""
         if answer.headers and answer.headers.get("Status") == "503":
             raise NobodyThere("JetStream is not ready, or the bucket is gone")
@@ -194,7 +195,7 @@ class Stream:
             raise self._link.too_long()
         return headers
 
-    def written(self, answer: Msg) -> int:
+    def written(self, answer: Answer) -> int:
         """Return the sequence that an answer to a write tells.
 
         :raises ApiError: if the expected last sequence is another
@@ -299,7 +300,7 @@ class Stream:
 # ---------------------------------------------------------------- decisions
 
 
-def _parsed(answer: Msg) -> Any:
+def _parsed(answer: Answer) -> Any:
     if answer.headers and answer.headers.get("Status") == "503":
         raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
     parsed = json.loads(answer.data or b"{}")
@@ -319,7 +320,7 @@ def _sequence(reply: str) -> int:
     return int(tokens[5] if len(tokens) == 9 else tokens[7])
 
 
-def _direct_message(answer: Msg) -> Message | None:
+def _direct_message(answer: Answer) -> Message | None:
     headers = answer.headers or {}
     status = headers.get("Status")
     if status == "404":
