@@ -13,6 +13,7 @@ import anyio
 import pytest
 from wasmplex.errors import DeadlineExceeded, Trap
 from wasmplex.host import Host
+from wasmplex.testing.loops import everything
 
 from .misbehaving import Mischief, held, misbehaving
 
@@ -124,12 +125,17 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["", "-bytes"], ids=["direct", "above"])
-async def bench(
-    component: Path, tmp_path: Path, transport: str, request: pytest.FixtureRequest
-) -> AsyncIterator[Bench]:
-    """Run the guest, its exports called directly, or through the adapter above it."""
-    async with serving(component, tmp_path, transport, request.param) as bench:
+WAYS = {
+    "direct-memory": ("memory", ""),
+    "above-strings": ("strings", "-bytes"),
+    **({"direct-strings": ("strings", ""), "above-memory": ("memory", "-bytes")} if everything() else {}),
+}
+"""Exports are called directly, or through the adapter above the guest; each by one transport, or by both."""
+
+
+@pytest.fixture(params=WAYS.values(), ids=list(WAYS))
+async def bench(component: Path, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    async with serving(component, tmp_path, *request.param) as bench:
         yield bench
 
 

@@ -11,6 +11,8 @@ from host_plugin_nats import NatsProvider
 from host_plugin_nats.subjects import Subjects
 from nats.js.errors import KeyNotFoundError
 from wasmplex.testing import KeyValueConformance
+from wasmplex.testing.keyvalue import ContractDriver, GuestDriver, LabelledAsyncGuestDriver
+from wasmplex.testing.loops import everything
 from wasmplex.testing.servers import NatsServer
 
 
@@ -45,6 +47,8 @@ class NatsProbe:
 
 class TestNats(KeyValueConformance):
     provider = NatsProvider()
+    if not everything():  # the other drivers meet the memory backend and SQLite
+        drivers = (ContractDriver, GuestDriver, LabelledAsyncGuestDriver)
     examples = 12
 
     @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from host_plugin_sqlite import SqliteProvider
 from wasmplex.testing import KeyValueConformance
 from wasmplex.testing.keyvalue import EVERY_DRIVER
+from wasmplex.testing.loops import everything
 
 
 class SqliteProbe:
@@ -38,7 +39,8 @@ class SqliteProbe:
 
 class TestSqlite(KeyValueConformance):
     provider = SqliteProvider()
-    drivers = EVERY_DRIVER
+    if everything():  # by each transport; otherwise the memory backend alone
+        drivers = EVERY_DRIVER
 
     @pytest.fixture
     def settings(self) -> Mapping[str, Any]:
