@@ -40,7 +40,7 @@ def books() -> Any:
 
 def call(session: Any, future: asyncio.Future[Any]) -> CallTask:
     served: Any = SimpleNamespace(codec=SimpleNamespace(function=SimpleNamespace(number=NUMBER)))
-    session.tasks[RECORD] = task = CallTask(session, served, RECORD, future, 0)  # type: ignore[arg-type]
+    session.tasks[RECORD] = task = CallTask(session, served, RECORD, future, 0)
     return task
 
 

@@ -242,21 +242,3 @@ async def test_guests_that_spin_leave_the_loop_to_others(new_instance: Any) -> N
             turned += 1
         tasks.cancel_scope.cancel()
     assert turned > 10  # 64 slices in each would make two
-
-
-async def test_tasks_that_a_guest_makes_begin_a_few_in_a_turn_of_the_loop() -> None:
-    clock = Clock()
-    turns = Turns(clock)  # type: ignore[arg-type]
-    assert turns.begin()
-    assert clock.ticks < turns.until, "others may run in this turn"
-    made = 1
-    while not turns.is_full():
-        made += 1
-    assert 8 <= made <= 64
-    assert clock.ticks >= turns.until
-    assert not turns.begin(), "nobody else runs in this turn"
-    assert turns.is_full()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not turns.is_full()
-    assert turns.begin()

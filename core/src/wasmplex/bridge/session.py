@@ -13,12 +13,13 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
+from wasmplex.bridge.eager import spawn
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.side import Side, align16
-from wasmplex.bridge.tasks import EAGER, CallTask, Driver, spawn
+from wasmplex.bridge.tasks import CallTask, Driver
 from wasmplex.engine.traps import blame
 from wasmplex.values import Err, Ok
 
@@ -171,8 +172,6 @@ class Session(Side):
         if task.done():
             return self._write(served, task.result(), base)
         self.tasks[record] = CallTask(self, served, record, task, size)
-        if not EAGER:
-            self.instance.note_start()
         return _PENDING
 
     def _plain(self, served: Served, args: tuple[Any, ...]) -> Any:

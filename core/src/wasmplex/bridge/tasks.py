@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from wasmplex.bridge.actor import Actor
 from wasmplex.bridge.flows import Flow, Script
@@ -15,18 +14,7 @@ from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.errors import LimitReached
 
-__all__ = ["EAGER", "CallTask", "Driver", "spawn"]
-
-EAGER: Final = sys.version_info >= (3, 12)
-"""Whether a task runs at once until it first waits."""
-
-
-def spawn(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start a task; where Python can, it runs at once until it first waits."""
-    loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-    return loop.create_task(coroutine)
+__all__ = ["CallTask", "Driver"]
 
 
 class Calling(Protocol):
@@ -73,7 +61,7 @@ class CallTask:
     __slots__ = ("cost", "future", "owed", "record", "served", "session", "sleeping")
 
     def __init__(
-        self, session: Calling, served: Served, record: int, future: asyncio.Task[Any], size: int
+        self, session: Calling, served: Served, record: int, future: asyncio.Future[Any], size: int
     ) -> None:
         self.session = session
         self.served = served
@@ -85,7 +73,7 @@ class CallTask:
         self.cost = session.pulse.flight.begin(size)
         future.add_done_callback(self._done)
 
-    def _done(self, future: asyncio.Task[Any]) -> None:
+    def _done(self, future: asyncio.Future[Any]) -> None:
         session = self.session
         session.running -= 1
         if session.tasks.get(self.record) is self:
@@ -96,7 +84,7 @@ class CallTask:
         session.pulse.flight.end(self.cost)
         self._give_up()
 
-    def _weigh(self, future: asyncio.Task[Any]) -> None:
+    def _weigh(self, future: asyncio.Future[Any]) -> None:
         """Reckon with the result as it is, until the guest takes it."""
         failed = future.cancelled() or future.exception() is not None
         try:

@@ -102,16 +102,6 @@ class Instance:
         """Have an object dropped that was to get a handle, and will get none. Never raises."""
         self._store.release(value)
 
-    def note_start(self) -> None:
-        """Note that a task was made for its guest, which begins in the next turn of the event loop.
-
-        When there are some, the guest goes on after they have begun: what it makes others do is to be bounded
-        as what it does.
-        """
-        store = self._store
-        if store.turns.is_full():
-            capi.set_epoch_deadline(store.ctx, 0)
-
     def leave(self, calls: Sequence[Callable[[], None]]) -> None:
         """Have calls cancelled that are under way when it ends: soon, a few at a time.
 

@@ -32,8 +32,6 @@ _ROUNDS: Final = 8
 """After how many rounds in a row ticks are to be short, though nobody who waits has used up a time slice."""
 _CREDIT: Final = 2
 """Ticks that the calls of a workload may take without waiting, which wanted none while others had theirs."""
-_TASKS: Final = 32
-"""Tasks that guests may have made in a turn of the loop: the first step of one takes about 100 µs."""
 
 
 class Share:
@@ -109,8 +107,6 @@ class Turns:
         """Those that came too late in this round."""
         self._size = _MOST
         """How many guests the next round lets go on."""
-        self._tasks = 0
-        """Tasks that were made in this turn of the loop."""
         self._overtaking = -1
         """The number of ticks from which on no call overtakes in this turn; -1 until the first one does."""
         self._rounds = 0
@@ -146,22 +142,6 @@ class Turns:
         self._waiting.clear()
         self._let_go = self._late = 0
 
-    def is_full(self) -> bool:
-        """Note that a task was made that begins in the next turn of the loop; say whether it has enough."""
-        self._tasks += 1
-        if self._tasks == 1:
-            asyncio.get_running_loop().call_soon(self._begun)
-        if self._tasks < _TASKS:
-            return False
-        self.begin()
-        self.until = -1
-        if self._ends >= 0:
-            self._ends = self._ticker.ticks
-        return True
-
-    def _begun(self) -> None:
-        self._tasks = 0
-
     async def wait(self, share: Share, *, computing: bool) -> None:
         """Wait until a guest may run.
 
@@ -191,7 +171,7 @@ class Turns:
         So much less, at most, that it may do so for `_CREDIT` ticks without a pause; and all that do so in a
         turn of the loop have as many together.
         """
-        if share in self._waiting or share.spent >= self._clock or self._tasks >= _TASKS:
+        if share in self._waiting or share.spent >= self._clock:
             return False
         if self._overtaking < 0:
             self._overtaking = self._ticker.ticks + _CREDIT

@@ -1,0 +1,82 @@
+"""Tasks that run at once until they first wait."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+from wasmplex.bridge.eager import spawn
+
+pytestmark = pytest.mark.anyio
+whose = ContextVar("whose", default="the caller's")
+
+
+async def test_what_does_not_wait_is_done_at_once() -> None:
+    async def add(one: int, other: int) -> int:
+        return one + other
+
+    async def fail() -> None:
+        raise OSError("no")
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    mine = asyncio.current_task()
+    assert spawn(add(1, 2)).result() == 3
+    with pytest.raises(OSError, match="no"):
+        spawn(fail()).result()
+    assert spawn(cancelled()).cancelled()
+    assert asyncio.current_task() is mine
+
+
+async def test_all_of_it_is_one_task_with_its_own_context() -> None:
+    seen = []
+
+    async def work() -> str:
+        whose.set("its own")
+        seen.append(asyncio.current_task())
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+            seen.append(asyncio.current_task())
+        return whose.get()
+
+    task = spawn(work())
+    assert len(seen) == 1
+    assert whose.get() == "the caller's"
+    assert await task == "its own"
+    assert seen == [task, task]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_it_is_cancelled_where_it_waits(turns: int) -> None:
+    told = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            await asyncio.sleep(0)
+            told.append("cleaned up")
+            raise
+
+    task = spawn(work())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == ["cancelled", "cleaned up"]
+
+
+async def test_a_timeout_in_its_first_step_is_its_own() -> None:
+    async def work() -> str:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "in time"
+        return "never"
+
+    assert await spawn(work()) == "in time"
