@@ -3,7 +3,7 @@
 A ``stream<T>`` in Python is an asynchronous iterable of *chunks*: ``bytes`` for ``stream<u8>``, a list of
 elements for any other element type. A host function is handed one that it iterates over; it returns any
 asynchronous iterable, an async generator most simply. Where a generator does not fit, `channel` gives an
-object to send to.
+object to send to, and a `ChunkSource` is asked for each chunk at the moment when there is room for it.
 
 A ``future<T>`` is an awaitable. Where T is a ``result``, awaiting it returns the ok value or raises `Err`,
 both ways.
@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-__all__ = ["IncomingStream", "StreamAborted", "StreamClosed", "StreamWriter", "channel"]
+__all__ = ["ChunkSource", "IncomingStream", "StreamAborted", "StreamClosed", "StreamWriter", "channel"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,35 @@ class IncomingStream(ABC, Generic[T]):
     async def __anext__(self) -> T:
         chunk = await self.read()
         if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+class ChunkSource(ABC, Generic[T]):
+    """A stream to a guest that is asked for a chunk as soon as the guest has taken the one before.
+
+    That is at once, while the guest goes on with what it has; a generator is resumed when the event loop has
+    its turn. Chunks that are there at once, the first ones for instance, cost no task that waits for them.
+    """
+
+    @abstractmethod
+    async def read(self) -> T | None:
+        """Return the next chunk; None, or an empty one, at the end.
+
+        Begun where the guest runs, and brought to its end by a task of its own, which is cancelled if the
+        guest drops the stream.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Read no more: the guest has dropped the stream, or is gone. Not called at the end."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        chunk = await self.read()
+        if not chunk:
             raise StopAsyncIteration
         return chunk
 

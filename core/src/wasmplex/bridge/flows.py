@@ -142,6 +142,9 @@ class Flow:
         """Go on after the guest has done its part of a blocked copy."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Go on if what it waited for is there by now."""
+
     def goes_on(self) -> bool:
         """Say whether Python has still to do with it: it will give something, or may ask for something."""
         return not self.done

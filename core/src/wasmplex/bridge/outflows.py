@@ -52,7 +52,12 @@ class Outflow(Flow):
         """Bytes that are on their way without a task."""
         self._awaited: asyncio.Future[Any] | None = None
         """What will tell by itself."""
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self._begin(source, single=single)
+
+    def _begin(self, source: Any, *, single: bool) -> None:
+        """Have the guest given what there is, and what comes."""
+        session, elements = self.session, self.elements
         if single and asyncio.isfuture(source):
             self._await(source)
         elif elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
@@ -71,9 +76,9 @@ class Outflow(Flow):
 
     def _told(self, source: asyncio.Future[Any]) -> None:
         """Give the guest what a future has come to, unless it is gone."""
-        self._awaited = self._unread = None
-        if self.done or self.session.closed:
+        if self.done or self.session.closed or self._unread is not source:
             return
+        self._awaited = self._unread = None
         try:
             self._give_outcome(source)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  nobody else would tell the guest
@@ -90,6 +95,11 @@ class Outflow(Flow):
             return
         self._held, self._rest = size, [value]
         self.session.script(self._write())
+
+    def settle(self) -> None:
+        """Give the guest what a future has come to by now; its callback waits for a turn of the loop."""
+        if self._awaited is not None and self._awaited.done():
+            self._told(self._awaited)
 
     async def _send_one(self, value: Any) -> None:
         await self._send([value])
@@ -219,10 +229,15 @@ class Outflow(Flow):
             yield from self._stop()
             return
         self._rest = self._rest[taken:]
-        if self._copy is Op.COPY_ONE or (self.task is None and not len(self._rest)):
+        if self._copy is Op.COPY_ONE or (self._closing and not len(self._rest)):
             yield from self.finish(DROP_WRITABLE)
             self._let_go()
-        if not len(self._rest) and self._sent is not None and not self._sent.done():
+        if not len(self._rest):
+            self._emptied()
+
+    def _emptied(self) -> None:
+        """Go on after the guest has taken all that there was for it."""
+        if self._sent is not None and not self._sent.done():
             self._sent.set_result(True)
 
     def _stop(self) -> Script:

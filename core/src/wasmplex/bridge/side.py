@@ -31,8 +31,10 @@ from wasmplex.bridge.protocol import (
     First,
     Op,
 )
+from wasmplex.bridge.pulling import PulledOutflow
 from wasmplex.bridge.pulse import Moving, Pulse
 from wasmplex.engine.resources import HostObjects
+from wasmplex.streams import ChunkSource
 
 __all__ = ["Memory", "Side", "Then", "align16"]
 
@@ -334,7 +336,8 @@ class Side:
     def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Outflow:
         """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
-        return Outflow(self, elements, first, writable, source, single=sort == FUTURE)
+        flow = PulledOutflow if isinstance(source, ChunkSource) and sort != FUTURE else Outflow
+        return flow(self, elements, first, writable, source, single=sort == FUTURE)
 
     def is_moving(self) -> bool:
         """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""

@@ -1,0 +1,88 @@
+"""Streams whose source is asked for a chunk as soon as the guest has taken the one before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from wasmplex.bridge.eager import spawn
+from wasmplex.bridge.flows import Script
+from wasmplex.bridge.inflight import weight
+from wasmplex.bridge.outflows import Outflow
+from wasmplex.streams import ChunkSource
+
+__all__ = ["PulledOutflow"]
+
+_SOON = 0.001
+"""Seconds that a chunk may take before the guest is asked whether it wants it still."""
+
+
+class PulledOutflow(Outflow):
+    """A stream from a `ChunkSource`: no task feeds it, and what is there at once is written at once."""
+
+    def _begin(self, source: ChunkSource[Any], *, single: bool) -> None:
+        self._source = source
+        self._reading: asyncio.Future[Any] | None = None
+        self._since = 0.0
+        self._pull()
+        if self._reading is None:
+            self.session.script(self._write())
+
+    def _pull(self) -> None:
+        """Ask for the next chunk."""
+        reading = spawn(self._read())
+        if reading.done():
+            self._failed(reading)
+            return
+        self._reading, self._since = reading, time.monotonic()
+        reading.add_done_callback(self._failed)
+
+    async def _read(self) -> None:
+        """Have the next chunk ready to be written."""
+        chunk = await self._source.read()
+        if self.done:
+            return
+        if chunk is None or not len(chunk):
+            self._closing, self._unread = True, None
+            for other in list(self.session.flows.values()):
+                other.settle()  # a future that tells how the stream has ended
+        else:
+            rest = self.elements.checked(chunk)
+            await self.session.pulse.chunks.hold(size := weight(chunk))
+            self._held, self._rest = size, rest
+        if self._reading is not None:
+            self._reading = None
+            self.session.script(self._write())
+
+    def _failed(self, reading: asyncio.Future[Any]) -> None:
+        if not reading.cancelled() and (error := reading.exception()) is not None:
+            self.session.pulse.fail(error)
+
+    def _write(self) -> Script:
+        yield from super()._write()
+        if self._closing and not self.done:
+            yield from self._close()
+
+    def _emptied(self) -> None:
+        self._let_go()
+        self._pull()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing to give: the next chunk is not there."""
+        return self._reading is not None
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether to `ask`: most chunks come before it is worth it."""
+        return super().may_ask and time.monotonic() - self._since > _SOON
+
+    def goes_on(self) -> bool:
+        """Say whether there will be something for the guest: not while it does not take what there is."""
+        return not self.done and self._reading is not None
+
+    def _end(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        super()._end()
