@@ -194,6 +194,36 @@ async def test_a_network_that_stalls(postgres_server: PostgresServer) -> None:
                         await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("commit", [False, True], ids=["undone", "kept"])
+async def test_a_network_that_stalls_while_rows_are_given_up(
+    postgres_server: PostgresServer, commit: bool
+) -> None:
+    """Not even the cancelling arrives: the connection is closed by its deadline, and its place is free."""
+    async with TcpProxy("127.0.0.1", postgres_server.port) as proxy:
+        through = postgres_server.url.replace(postgres_server.address, f"127.0.0.1:{proxy.port}")
+        async with opened(through, timeout=20.0, pool_size=1) as database:
+            pool = database.backend.pool
+            pool.patience = 0.2
+            rows = await database.backend.query("tests", "SELECT generate_series(1, 100000)", ())
+            await rows.next()
+            proxy.stall()
+            reading = asyncio.ensure_future(rows.next())
+            await asyncio.sleep(0)
+            reading.cancel()
+            begun = time.monotonic()
+            if commit:
+                with pytest.raises(Timeout):
+                    await rows.close(commit=True)
+            else:
+                await rows.close()
+            with anyio.fail_after(20):
+                while len(pool):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert time.monotonic() - begun > 0.1
+            proxy.flow()
+            assert await database.value("SELECT 2") == 2
+
+
 class Standby(PostgresServer):
     """A server that follows another one."""
 

@@ -1,7 +1,8 @@
-"""What passes between a server and the driver, cut into pieces in every way."""
+"""What passes between a server and the driver, cut into pieces in every way; what a link has it prepare."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from itertools import pairwise
 from types import SimpleNamespace
@@ -9,8 +10,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from host_plugin_postgres import link as link_module
 from host_plugin_postgres import messages
-from host_plugin_postgres.messages import simple
+from host_plugin_postgres.link import Link
+from host_plugin_postgres.messages import close, prepare, simple
 from host_plugin_postgres.tap import Answer, Collected, Tap
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +42,9 @@ class Transport:
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.high = high
 
     def is_closing(self) -> bool:
         return self.closing
@@ -78,7 +84,7 @@ async def test_answers_are_ours_and_the_rest_is_the_drivers(size: int, wanted: b
     assert (await first, await second) == ("SELECT 4", "SELECT 2")
     assert driver.data == NOTICE * 2 + STATUS + NOTICE
     assert tap.status == "I"
-    assert tap.last is None
+    assert tap.current is None
     assert first.count == (0 if wanted else 4)
     assert [collected.data[a:b] for a, b in pairwise(collected.starts)] == (rows if wanted else [])
 
@@ -144,7 +150,7 @@ async def test_of_long_errors_and_notices_the_beginning_is_kept(size: int) -> No
     assert notice[:6] == b"N" + struct.pack(">I", (1 << 16) - 1) + b"S"
     assert notice.endswith(b"x\0\0")
     assert rest == NOTICE
-    assert tap.last is None
+    assert tap.current is None
 
 
 async def test_a_message_that_comes_in_many_parts_is_put_together_once() -> None:
@@ -161,3 +167,60 @@ async def test_a_message_that_comes_in_many_parts_is_put_together_once() -> None
     tap.data_received(message("C", b"SELECT 0\0") + READY)
     await answer
     assert len(messages.column_types(answer.columns)) == 20_000
+
+
+# ---------------------------------------------------------------- what a link has prepared
+
+
+class Knowing:
+    """A catalogue that knows all types."""
+
+    codecs: dict[int, Any] = {}  # noqa: RUF012  nobody adds to it
+
+    async def learn(self, *args: object) -> None:
+        pass
+
+
+def linked() -> tuple[Link, Transport]:
+    transport = Transport()
+    connection = SimpleNamespace(_protocol=Driver(), _transport=transport)
+    return Link(connection, Knowing(), "u"), transport  # type: ignore[arg-type]
+
+
+async def prepared(link: Link, transport: Transport, sql: str, *, cancel: bool = False) -> bytes:
+    """Prepare a statement, or be cancelled when it was sent; return what was sent."""
+    transport.sent = b""
+    task = asyncio.ensure_future(link.prepare(sql))
+    await asyncio.sleep(0)
+    if cancel:
+        task.cancel()
+        await asyncio.wait({task})
+    transport.protocol.data_received(READY)
+    if not cancel:
+        await task
+    return transport.sent
+
+
+async def test_a_name_whose_user_was_cancelled_is_forgotten_with_the_next_statement() -> None:
+    link, transport = linked()
+    assert await prepared(link, transport, "SELECT 1", cancel=True) == prepare("wasmplex_1", "SELECT 1")
+    again = await prepared(link, transport, "SELECT 1", cancel=True)
+    assert again == close("wasmplex_1") + prepare("wasmplex_2", "SELECT 1")
+    assert await prepared(link, transport, "SELECT 2") == close("wasmplex_2") + prepare(
+        "wasmplex_3", "SELECT 2"
+    )
+    assert await prepared(link, transport, "SELECT 3") == prepare("wasmplex_4", "SELECT 3")
+
+
+async def test_the_statement_longest_unused_is_forgotten_with_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_module, "KEPT", 2)
+    link, transport = linked()
+    for number in (1, 2):
+        await prepared(link, transport, f"SELECT {number}")
+    await link.prepare("SELECT 1")
+    assert await prepared(link, transport, "SELECT 3") == prepare("wasmplex_3", "SELECT 3")
+    assert await prepared(link, transport, "SELECT 4") == close("wasmplex_2") + prepare(
+        "wasmplex_4", "SELECT 4"
+    )

@@ -11,13 +11,12 @@ import itertools
 from collections import OrderedDict
 from typing import Any
 
-import asyncpg
 from asyncpg import exceptions as pg
 from wasmplex.capabilities.postgres import PackedRows
 
 from host_plugin_postgres import messages
 from host_plugin_postgres.codecs.catalogue import Catalogue
-from host_plugin_postgres.messages import BEGIN, SYNC, execute, simple
+from host_plugin_postgres.messages import BEGIN, SYNC, close, execute, simple
 from host_plugin_postgres.prepared import Prepared
 from host_plugin_postgres.tap import Answer, Collected, Tap
 
@@ -33,7 +32,6 @@ _RESET = (
 _FOREIGN = "SELECT FROM pg_prepared_statements WHERE from_sql"
 """Its answer's tag tells how many statements somebody has prepared in SQL."""
 NOTHING_PREPARED = "SELECT 0"
-_COMMIT, _ROLLBACK = simple("COMMIT"), simple("ROLLBACK")
 _ALL = execute(0) + SYNC
 
 
@@ -72,7 +70,8 @@ class Link:
         self._tap = Tap(connection)
         self._catalogue = catalogue
         self._statements: OrderedDict[str, Prepared] = OrderedDict()
-        self._forgotten: list[str] = []
+        self._unused: list[str] = []
+        """Names that the server may know, and nobody uses: it forgets them before the next is prepared."""
         self._numbers = itertools.count(1)
         self._named = named
         self._opening = opening
@@ -92,14 +91,18 @@ class Link:
         return getattr(settings, "server_encoding", "SQL_ASCII") != "SQL_ASCII"
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether the server has not answered all that it was asked."""
-        return self._tap.last is not None
+    def is_busy(self) -> bool:
+        """Whether the server is at work on something else than a reset that was asked for with the rest."""
+        return self._tap.current is not None and self.resetting is None
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction has been begun, and not ended."""
         return self._tap.status != "I"
+
+    def poll(self) -> None:
+        """Take what the server has sent by now."""
+        self._tap.poll()
 
     async def greet(self, user: str) -> None:
         """Tell the server whose session it is from now on."""
@@ -118,11 +121,11 @@ class Link:
         return PackedRows((), collected.data, collected.starts, list)
 
     async def interrupt(self, *, grace: float = 0) -> Exception | None:
-        """Have the server do nothing any more; return how what it was doing has failed, None if it has not.
+        """Have the server do nothing any more; return what the statement failed with, if it did.
 
         :param grace: seconds after which that is cancelled
         """
-        if (last := self._tap.last) is None:
+        if (current := self._tap.current) is None:
             return None
         (idle,) = self._tap.ask(SYNC)
         if grace:
@@ -130,7 +133,7 @@ class Link:
         if not idle.done():
             await self.connection._cancel(asyncio.get_running_loop().create_future())  # noqa: SLF001
         await idle
-        return last.error
+        return current.error
 
     # ------------------------------------------------------------ statements
 
@@ -140,7 +143,9 @@ class Link:
             self._statements.move_to_end(sql)
             return known
         name = f"wasmplex_{next(self._numbers)}" if self._named else ""
-        parameters, columns = await self._described(name, sql)
+        forget = b"".join(map(close, self._unused))
+        self._unused = [name] if self._named else []  # until it is known: whoever waits may be cancelled
+        parameters, columns = await self._described(forget, name, sql)
         # The server forgets a statement without a name meanwhile: it is `Stale` when it is executed.
         await self._catalogue.learn(self.texts, {*parameters, *(oid for _, oid in columns)})
         prepared = Prepared(name, sql, self._catalogue.codecs, parameters, columns)
@@ -148,17 +153,20 @@ class Link:
             self._remember(sql, prepared)
         return prepared
 
-    async def _described(self, name: str, sql: str) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
+    async def _described(
+        self, before: bytes, name: str, sql: str
+    ) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
         """Have the server prepare a statement; return the types of what goes in, and what comes out."""
-        (answer,) = self._tap.ask(messages.prepare(name, sql))
+        (answer,) = self._tap.ask(before + messages.prepare(name, sql))
         await answer
         return messages.parameter_types(answer.parameters), messages.column_types(answer.columns)
 
     def _remember(self, sql: str, prepared: Prepared) -> None:
         self._statements[sql] = prepared
+        self._unused.clear()
         if len(self._statements) > KEPT:
             _, old = self._statements.popitem(last=False)
-            self._forgotten.append(old.name)
+            self._unused.append(old.name)
 
     # ------------------------------------------------------------ executing
 
@@ -169,12 +177,12 @@ class Link:
 
         :param bound: see `Prepared.bind`
         :param rows: where its rows go, if they are wanted
-        :param reset: ask for the reset in the same write, as `end` does; if the outcome is known, the answer
-            to that is `resetting`
+        :param reset: ask for the reset in the same write, as `end` does, where that can be; if the outcome is
+            known, the answer to that is `resetting`
         :return: its tag, and how many rows are not wanted
         """
         self.resetting = None
-        behind = (simple(self._leaving()),) if reset else ()
+        behind = (simple(self._reset),) if reset and self._named else ()
         done, *clean = self._tap.ask(bound + _ALL, *behind, rows=rows)
         try:
             return await tag_of(done), done.count
@@ -204,63 +212,35 @@ class Link:
 
     # ------------------------------------------------------------ the end of a session
 
-    async def finish(self, *, commit: bool) -> None:
-        """End the transaction, and leave nothing of the session: one message does both.
-
-        :raises Exception: if committing fails; the session is clean all the same
-        """
-        try:
-            tag = await self.simple(self._ending(commit))
-        except asyncpg.PostgresError:
-            if not commit:
-                raise
-            await self._clean(await self.simple(self._ending(commit=False)))
-            raise
-        await self._clean(tag)
-
-    @property
-    def ends_apart(self) -> bool:
-        """Whether `end` may be used: nothing is under way, and one session of the server gets all."""
-        if self.resetting is not None:
-            return True
-        return not self.is_at_work and self._named and self.is_open
-
     def end(self, *, commit: bool) -> tuple[Answer | None, Answer]:
-        """Ask for what `finish` asks for, and wait for nothing: whoever reads the rows need not.
+        """Ask for the end of the transaction, and for a clean session; wait for neither.
 
-        :return: how the transaction ends, if there is one; and what `is_clean` and `forget` are told of
+        :return: how the transaction ends, None if there is none; and how the session is left,
+            `NOTHING_PREPARED` unless `forget` is needed
         """
         if (asked := self.resetting) is not None:
             self.resetting = None
             return None, asked
-        reset = simple(self._leaving())
         if not self.in_transaction:
-            return None, self._tap.ask(reset)[0]
-        ended, clean = self._tap.ask(_COMMIT if commit else _ROLLBACK, reset)
+            return None, self._tap.ask(simple(self._reset))[0]
+        ending = "COMMIT;" if commit else "ROLLBACK;"
+        if not self._named:  # two messages might go to two sessions of the server
+            (both,) = self._tap.ask(simple(ending + self._reset))
+            return both, both
+        ended, clean = self._tap.ask(simple(ending), simple(self._reset))
         return ended, clean
 
-    def _ending(self, commit: bool) -> str:
-        end = ""
-        if self.in_transaction:
-            end = "COMMIT;" if commit else "ROLLBACK;"
-        return end + self._leaving()
-
-    def _leaving(self) -> str:
-        gone = "".join(f'DEALLOCATE "{name}";' for name in self._forgotten)
-        self._forgotten.clear()
+    @property
+    def _reset(self) -> str:
         name = f"SET application_name = {quoted(self._shown or self.user)};" if self._named else ""
-        return f"{_RESET}{gone}{name}{_FOREIGN}"
-
-    async def _clean(self, tag: str) -> None:
-        if tag != NOTHING_PREPARED:
-            await self.forget()
+        return f"{_RESET}{name}{_FOREIGN}"
 
     async def forget(self) -> None:
         """Have nothing prepared, on either side."""
         self.resetting = None
-        self._statements.clear()
-        self._forgotten.clear()
         await self.simple("DEALLOCATE ALL")
+        self._statements.clear()
+        self._unused.clear()
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 __all__ = [
-    "BEGIN", "SYNC", "bind", "column_types", "execute", "head_of", "parameter_types", "prepare", "simple",
-    "tail_of",
+    "BEGIN", "SYNC", "bind", "close", "column_types", "execute", "head_of", "parameter_types", "prepare",
+    "simple", "tail_of",
 ]  # fmt: skip
 
 _SHORT: Final = struct.Struct(">H")
@@ -35,6 +35,11 @@ def prepare(name: str, sql: str) -> bytes:
     """Return the messages that prepare a statement, and ask what goes into it and comes out."""
     named = name.encode() + b"\0"
     return _message(b"P", named + sql.encode() + b"\0\0\0") + _message(b"D", b"S" + named) + SYNC
+
+
+def close(name: str) -> bytes:
+    """Return the message that has a prepared statement forgotten; it is no error if there is none."""
+    return _message(b"C", b"S" + name.encode() + b"\0")
 
 
 def bind(head: bytes, parameters: Sequence[bytes | None], tail: bytes) -> bytes:

@@ -11,22 +11,21 @@ from typing import Any, TypeVar
 import anyio
 from wasmplex.capabilities.postgres import ConnectionFailed
 
-from host_plugin_postgres.failures import DRIVER_ERRORS, sqlstate
 from host_plugin_postgres.link import NOTHING_PREPARED, Link
 
 __all__ = ["Pool"]
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
-"""Seconds that a session may take to end before its connection is closed."""
-
 
 class Pool:
     """At most `size` connections.
 
     :param connect: opens one for a user
+    :ivar patience: seconds that a session may take to end before its connection is closed
     """
+
+    patience = 5.0
 
     def __init__(self, connect: Callable[[str], Awaitable[Link]], size: int) -> None:
         self._connect = connect
@@ -101,10 +100,10 @@ class Pool:
 
         :param plain: whether others see nothing of what it leaves until it is reset
         """
-        if not link.ends_apart:
-            return self.spawn(self._end(link, commit=commit))
+        if link.is_busy:
+            return self.spawn(self.stop(link))
         ended, clean = link.end(commit=commit)
-        patience = asyncio.get_running_loop().call_later(PATIENCE, link.abort)
+        patience = asyncio.get_running_loop().call_later(self.patience, link.abort)
         clean.add_done_callback(functools.partial(self._reset, link, patience))
         self._keep(clean)
         if ended is not None:
@@ -112,6 +111,22 @@ class Pool:
         if not plain:
             return self.spawn(_all_of(ended if commit else None, clean))
         return ended if ended is not None and commit else _done()
+
+    async def stop(self, link: Link, *, commit: bool = False, plain: bool = False, grace: float = 0) -> None:
+        """End a session whose connection is busy, as `ending` does; one that cannot be stopped is closed.
+
+        :param grace: seconds that what is under way may take; it is cancelled then
+        :raises Exception: what that has failed with, or committing
+        """
+        try:
+            with anyio.fail_after(self.patience):
+                error = await link.interrupt(grace=grace)
+        except BaseException:
+            self.drop(link)
+            raise
+        await self.ending(link, commit=commit and error is None, plain=plain)
+        if error is not None:
+            raise error
 
     def _reset(self, link: Link, patience: asyncio.TimerHandle, clean: asyncio.Future[str]) -> None:
         """Take a connection back, when the server has said what became of its session."""
@@ -126,7 +141,7 @@ class Pool:
     async def _forget(self, link: Link) -> None:
         clean = False
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(self.patience):
                 await link.forget()
             clean = True
         finally:
@@ -148,12 +163,14 @@ class Pool:
         """Close all connections; operations under way fail."""
         self._closed = True
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(self.patience):
                 while self._tasks:
                     await asyncio.wait(self._tasks)
             links = list(self._links)
-            with anyio.move_on_after(PATIENCE):
-                await asyncio.gather(*(_goodbye(link) for link in links), return_exceptions=True)
+            with anyio.move_on_after(self.patience):
+                await asyncio.gather(
+                    *(link.connection.close(timeout=self.patience) for link in links), return_exceptions=True
+                )
             for link in links:
                 self._remove(link)
             self._idle.clear()
@@ -161,21 +178,6 @@ class Pool:
                 task.cancel()
             while self._tasks:
                 await asyncio.wait(self._tasks)
-
-    async def _end(self, link: Link, *, commit: bool) -> None:
-        clean = False
-        try:
-            with anyio.fail_after(PATIENCE):
-                await link.interrupt()
-                await link.finish(commit=commit)
-            clean = True
-        except DRIVER_ERRORS as error:
-            # A connection whose commit failed is clean; of what else failed nobody knows.
-            clean = commit and bool(sqlstate(error)) and link.is_open and not link.in_transaction
-            if commit:
-                raise
-        finally:
-            self._return(link, clean=clean)
 
     def forget_idle(self) -> None:
         """Close all that wait for work, and the others when they would: the server is not what it was."""
@@ -202,10 +204,6 @@ class Pool:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; if nobody does, that is on purpose
-
-
-async def _goodbye(link: Link) -> None:
-    await link.connection.close(timeout=PATIENCE)
 
 
 async def _all_of(ended: asyncio.Future[str] | None, clean: asyncio.Future[str]) -> None:

@@ -7,8 +7,10 @@ in the order of asking, so all else is the answer to the first message of ours t
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -112,11 +114,20 @@ class Tap(asyncio.Protocol):
         """Whose row that is; None if nobody's."""
         self.status = "I"
         self._transport.set_protocol(self)
+        self._transport.set_write_buffer_limits(0)  # uvloop then sends at once, not after all callbacks
+
+    def poll(self) -> None:
+        """Take what the server has sent by now, without waiting for the event loop to have its turn."""
+        if self._transport.is_closing() or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        with suppress(OSError):  # there is nothing; or the transport will say what has happened
+            if data := os.read(self._transport.get_extra_info("socket").fileno(), _MOST):
+                self.data_received(data)
 
     @property
-    def last(self) -> Answer | None:
-        """What the server will say last; None if it has answered everything."""
-        return self._asked[-1] if self._asked else None
+    def current(self) -> Answer | None:
+        """What the server is at work on; None if it has answered everything."""
+        return self._asked[0] if self._asked else None
 
     def ask(self, *messages: bytes, rows: Collected | None = None) -> list[Answer]:
         """Send messages, each of which has the server answer; return what will be the answers.
