@@ -95,22 +95,23 @@ async def test_an_error_ends_the_rows_and_is_in_the_future() -> None:
 async def test_a_stream_that_is_dropped(gone: bool) -> None:
     """With the future kept the statement is committed; without, it is undone."""
     rows, stream = streamed(1, 2)
-    portions: Any = aiter(stream)
-    await anext(portions)
+    assert await stream.read()
+    stream.close()
     if gone:
         stream.completion.cancel()
-    await portions.aclose()
+    await asyncio.wait({stream.completion})
+    await asyncio.sleep(0)
     assert rows.closed == [not gone]
     assert stream.completion.cancelled() is gone
 
 
 async def test_rows_are_given_back_though_the_server_is_down() -> None:
     rows, stream = streamed(1, 2)
-    portions: Any = aiter(stream)
-    await anext(portions)
+    assert await stream.read()
     circuit = stream._rows.guard.circuit = Circuit()
     circuit.is_open = True
-    await portions.aclose()
+    stream.close()
+    await stream.completion
     assert rows.closed == [True]
 
 

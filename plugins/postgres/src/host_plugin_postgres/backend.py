@@ -9,7 +9,6 @@ import anyio
 from wasmplex.capabilities.postgres import (
     ROWS_AHEAD,
     ConnectionFailed,
-    InvalidQuery,
     PgValue,
     PostgresBackend,
     PostgresError,
@@ -24,7 +23,7 @@ from host_plugin_postgres.link import Link, Stale
 from host_plugin_postgres.pool import Pool
 from host_plugin_postgres.prepared import Prepared
 from host_plugin_postgres.rows import PgRows
-from host_plugin_postgres.statements import check, first_words, is_empty
+from host_plugin_postgres.statements import check, check_statement, is_empty
 from host_plugin_postgres.tap import Collected
 
 __all__ = ["Postgres"]
@@ -69,9 +68,7 @@ class Postgres(PostgresBackend):
         return await self._rows(user, sql, params, self._passed)
 
     async def _rows(self, user: str, sql: str, params: Sequence[PgValue], way: Execute) -> Rows:
-        check(sql)
-        if is_empty(sql):
-            raise InvalidQuery("there is no statement in the SQL")
+        check_statement(sql)
         return await self._taken(user, lambda link: self._query(link, way, sql, params))
 
     async def batch(self, user: str, sql: str) -> None:
@@ -109,9 +106,7 @@ class Postgres(PostgresBackend):
 
     async def prepare(self, user: str, sql: str) -> Statement:
         """Have the server prepare a statement; see `PostgresBackend.prepare`."""
-        check(sql)
-        if is_empty(sql):
-            raise InvalidQuery("there is no statement in the SQL")
+        check_statement(sql)
 
         async def prepare(link: Link) -> Statement:
             prepared = await link.prepare(sql)
@@ -187,10 +182,7 @@ class Postgres(PostgresBackend):
         prepared = await link.prepare(sql)
         bound = prepared.bind(params)
         self._readable(prepared)
-        if not prepared.columns or next(first_words(sql[:1000]), "") == "call":
-            # A transaction of its own: VACUUM and the like refuse any other, and a procedure may end it.
-            way = self._whole
-        return await way(link, prepared, bound)
+        return await (self._whole if prepared.whole else way)(link, prepared, bound)
 
     async def _passed(self, link: Link, prepared: Prepared, bound: bytes) -> PgRows:
         """Execute for somebody who need not read the rows."""
@@ -206,8 +198,7 @@ class Postgres(PostgresBackend):
 
     async def _whole(self, link: Link, prepared: Prepared, bound: bytes, *, kept: bool = True) -> PgRows:
         collected = Collected()
-        reset = prepared.plain and link.ends_apart
-        tag, passed = await link.complete(bound, rows=collected if kept else None, reset=reset)
+        tag, passed = await link.complete(bound, rows=collected if kept else None, reset=prepared.plain)
         rows = prepared.rows(collected)
         count = _count(tag) or passed or len(rows)
         return PgRows(self.pool, self.give_up, link, prepared, rows, more=False, count=count)

@@ -16,7 +16,7 @@ from wasmplex.capabilities.postgres import (
 
 from host_plugin_postgres import messages
 from host_plugin_postgres.codecs import TSQUERY, Codec, Codecs, Unfit, Unreadable
-from host_plugin_postgres.statements import is_plain
+from host_plugin_postgres.statements import first_words, is_plain
 from host_plugin_postgres.tap import Collected
 
 __all__ = ["Prepared"]
@@ -30,6 +30,8 @@ class Prepared:
     :ivar columns: their names
     :ivar packs: how the bridge reads the columns, None if it cannot read all of them
     :ivar plain: whether others see nothing of it after its transaction, see `is_plain`
+    :ivar whole: whether it is executed to its end in a transaction of its own: VACUUM and the like refuse any
+        other, and a procedure may end it
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Prepared:
         "name",
         "packs",
         "plain",
+        "whole",
     )
 
     def __init__(
@@ -57,6 +60,7 @@ class Prepared:
         self.name = name
         self.plain = is_plain(sql)
         self.columns = [column for column, _ in columns]
+        self.whole = not columns or next(first_words(sql[:1000]), "") == "call"
         self._codecs = codecs
         self._parameters = parameters
         self._types = [oid for _, oid in columns]

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import anyio
 from wasmplex.capabilities.postgres import ROWS_AHEAD, PackedRows, PostgresError, Row, Rows, Timeout
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlstate
 from host_plugin_postgres.link import Link
-from host_plugin_postgres.pool import PATIENCE, Pool
+from host_plugin_postgres.pool import Pool
 from host_plugin_postgres.prepared import Prepared
 
 __all__ = ["PgRows"]
@@ -53,17 +52,18 @@ class PgRows(Rows):
         self._prepared = prepared
         self._rows: PackedRows | None = rows
         self._more = more
-        self._portion = self._most = 2 * ROWS_AHEAD if packed else ROWS_AHEAD
+        self._portion = ROWS_AHEAD
         self._packed = packed
         self._ending: asyncio.Future[Any] | None = None
+        self._poll: Callable[[], None] = _nothing
         if not more:
             self._end()
 
     def _end(self) -> None:
         """Commit, while the guest reads what there is."""
-        if self._link is not None:
-            self._ending = self._pool.ending(self._link, commit=True, plain=self._prepared.plain)
-            self._link = None
+        if (link := self._link) is not None:
+            self._ending = self._pool.ending(link, commit=True, plain=self._prepared.plain)
+            self._poll, self._link = link.poll, None
 
     async def next(self) -> Sequence[Row]:
         """Return the next rows; see `Rows.next`."""
@@ -95,7 +95,7 @@ class PgRows(Rows):
             self._link = None
             self._give_up(link, error)
             raise operation_failed(error) from error
-        self._portion = max(1, min(self._most, MAX_PORTION * len(rows) // (rows.size + 1)))
+        self._portion = max(1, min(ROWS_AHEAD, MAX_PORTION * len(rows) // (rows.size + 1)))
         if not self._more:
             self._end()
 
@@ -103,7 +103,11 @@ class PgRows(Rows):
         if self._ending is None:
             return
         try:
-            await asyncio.shield(self._ending)
+            if not self._ending.done():
+                self._poll()  # it was asked for when the rows came
+            if not self._ending.done():
+                await asyncio.shield(self._ending)
+            self._ending.result()
         except DRIVER_ERRORS as error:
             raise operation_failed(error) from error
 
@@ -111,7 +115,7 @@ class PgRows(Rows):
         """Give the connection back; see `Rows.close`."""
         link, self._link = self._link, None
         self._rows = None
-        if link is not None and link.is_at_work:
+        if link is not None and link.is_busy:
             self._ending = self._pool.spawn(self._stop(link, commit=commit))
         elif link is not None:
             self._ending = self._pool.ending(link, commit=commit, plain=self._prepared.plain)
@@ -120,16 +124,14 @@ class PgRows(Rows):
 
     async def _stop(self, link: Link, *, commit: bool) -> None:
         """End what is under way, then the session; in a task, for whoever waits for that may be cancelled."""
-        error: BaseException | None
+        grace, plain = GRACE if commit else 0, self._prepared.plain
         try:
-            with anyio.fail_after(PATIENCE):
-                error = await link.interrupt(grace=GRACE if commit else 0)
-        except DRIVER_ERRORS as lost:
-            error = lost
-        if error is None:
-            await self._pool.ending(link, commit=commit, plain=self._prepared.plain)
-            return
-        self._give_up(link, error)
-        if sqlstate(error) == _CANCELLED:
-            raise Timeout("the statement was cancelled: it was at work when nobody wanted its rows any more")
-        raise operation_failed(error)
+            await self._pool.stop(link, commit=commit, plain=plain, grace=grace)
+        except DRIVER_ERRORS as error:
+            if sqlstate(error) != _CANCELLED:
+                raise operation_failed(error) from error
+            raise Timeout("the statement was cancelled: nobody wanted its rows any more") from error
+
+
+def _nothing() -> None:
+    pass

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from wasmplex.capabilities.postgres import InvalidQuery
 
-__all__ = ["check", "first_words", "is_empty", "is_plain"]
+__all__ = ["check", "check_statement", "first_words", "is_empty", "is_plain"]
+
+_SHORT = 4096
+"""Characters of statements that are looked at once: what was found out of so many is kept."""
 
 _TOKEN = re.compile(
     r"""
@@ -32,6 +36,21 @@ def check(sql: str) -> None:
         raise InvalidQuery("the SQL has a NUL character in it")
     if re.search(r"copy", sql, re.IGNORECASE) and "copy" in first_words(sql):
         raise InvalidQuery("COPY is not available: use INSERT to write, and a query to read")
+
+
+def check_statement(sql: str) -> None:
+    """Refuse what `check` does, and what is no statement at all.
+
+    :raises InvalidQuery: for these
+    """
+    (_known if len(sql) <= _SHORT else _known.__wrapped__)(sql)
+
+
+@lru_cache(512)
+def _known(sql: str) -> None:
+    check(sql)
+    if is_empty(sql):
+        raise InvalidQuery("there is no statement in the SQL")
 
 
 def is_empty(sql: str) -> bool:

@@ -17,7 +17,7 @@ from wasmplex.plugins.contracts import Backend
 __all__ = ["ROWS_AHEAD", "PostgresBackend", "Rows", "Statement"]
 
 ROWS_AHEAD = 64
-"""Rows that `Rows.next` returns at most: so many are in memory before the guest has asked for them."""
+"""Rows that `Rows.next` returns at most: so many there are beyond those that the guest has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,7 @@ class Rows(ABC):
     async def next(self) -> Sequence[Row]:
         """Return the next rows; none at the end, when all of it is committed.
 
-        There are at most `ROWS_AHEAD`. Of `PackedRows` there may be twice as many but for the first time: the
-        guest is taking some, that many at a time, while the others wait.
+        There are at most `ROWS_AHEAD`. Asked for when the guest has taken all of those before, no sooner.
 
         :raises wasmplex.capabilities.postgres.PostgresError: what ended the rows; nothing was committed
         """

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from wasmplex.capabilities.postgres import Row
 from wasmplex.interfaces.postgres.policy import GuardedRows
+from wasmplex.streams import ChunkSource
 from wasmplex.values import Err
 
 __all__ = ["RowStream"]
 
 
-class RowStream:
+class RowStream(ChunkSource[Sequence[Row]]):
     """The rows, a portion at a time, the next when the guest has taken all of the last.
 
     A guest that drops the stream and holds the future has what it asked for: the statement is committed as
@@ -28,24 +29,26 @@ class RowStream:
         self.completion.add_done_callback(_seen)
         self._closing: asyncio.Task[None] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
+    async def read(self) -> Sequence[Row] | None:
+        """Return the next rows; none at the end, or where an error has ended them."""
         try:
-            while portion := await self._rows.next():
-                yield portion
+            rows = await self._rows.next()
         except Err as error:
             await self._give_up()
             self._end(error)
-        except (GeneratorExit, asyncio.CancelledError):
-            await self._stop()
-            raise
+            return None
+        except asyncio.CancelledError:
+            raise  # by who closes it
         except BaseException as error:
             await self._give_up()
             self._end(error)
             raise
-        self._end(None)
+        if not rows:
+            self._end(None)
+        return rows
 
     def close(self) -> None:
-        """Give up what nobody has begun to read."""
+        """Give up what nobody reads any more."""
         self._closing = asyncio.ensure_future(self._stop())
 
     async def _give_up(self) -> None:
