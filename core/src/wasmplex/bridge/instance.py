@@ -82,8 +82,10 @@ class BridgedInstance:
         self._memory: Memory | None = None
         self._closed = False
         self._calls: set[asyncio.Task[None]] = set()
-        self._plain: asyncio.Future[None] | None = None
-        """Ends with the call that its caller's own task drives, if there is one."""
+        self._plain = False
+        """Whether a call is under way that its caller's own task drives."""
+        self._freed: asyncio.Future[None] | None = None
+        """Ends with that call, if anybody waits for it."""
         if bridged.above is None and len(bridged.starts) < 2:
             self.call = inner.call  # type: ignore[method-assign]  # one frame less on every call
 
@@ -99,7 +101,7 @@ class BridgedInstance:
         What a guest leaves behind when it returns (calls it does not wait for, streams it neither reads nor
         drops) would go on during the next call, and until then not at all: it ends with its instance.
         """
-        if self.inner.poisoned or self._calls or self._plain is not None:
+        if self.inner.poisoned or self._calls or self._plain:
             return True
         pulse = self.state.get(Pulse)
         return pulse is not None and any(side.is_busy() for side in pulse.sides)
@@ -124,7 +126,8 @@ class BridgedInstance:
             if isinstance(results[0], Err):
                 raise results[0]
             return results[0]
-        await self._turn()
+        if self._calls or self._plain:
+            await self._turn()
         session = export_session(self.inner, above.kinds, self.transport)
         if not codec.moves:
             return await self._call_plain(session, codec, args)
@@ -175,11 +178,12 @@ class BridgedInstance:
         results: list[Any],
         paused: Callable[[], None],
     ) -> None:
-        await self._turn()
-        memory = self._memory = self._memory or self._calls_memory()
+        if self._calls or self._plain:
+            await self._turn()
+        memory = self._memory or self._calls_memory()
         count, block = series.written(calls)
         end = ARENA + len(block)
-        self._plain = under_way = asyncio.get_running_loop().create_future()
+        self._plain = True
         begin(memory)
         known = 0
 
@@ -199,19 +203,25 @@ class BridgedInstance:
             named(error, series.path)
             raise
         finally:
-            self._plain = None
-            under_way.set_result(None)
+            self._end_plain()
             if not self._closed:
                 series.read(memory, known, results)
 
     def _calls_memory(self) -> Memory:
         assert self.above is not None  # noqa: S101  there is no series without it
-        return export_session(self.inner, self.above.kinds, self.transport).calls
+        self._memory = memory = export_session(self.inner, self.above.kinds, self.transport).calls
+        return memory
+
+    def _end_plain(self) -> None:
+        self._plain = False
+        if self._freed is not None:
+            self._freed.set_result(None)
+            self._freed = None
 
     async def _call_plain(self, session: ExportSession, codec: ExportCodec, args: tuple[Any, ...]) -> Any:
         """Call a function that has ended when it returns, in the task that waits for it."""
         block, result = session.begin(codec, args)
-        self._plain = under_way = asyncio.get_running_loop().create_future()
+        self._plain = True
         try:
             await self.inner.call(CALL, codec.function.number, block.decode("latin-1"))
         except BaseException as error:
@@ -225,14 +235,16 @@ class BridgedInstance:
             log.warning("a call of %s failed after it had returned: %s", self.workload, error)
             self.fail(error)
         finally:
-            self._plain = None
-            under_way.set_result(None)
+            self._end_plain()
         if not result.done():
             result.set_exception(self._nothing(codec.function))
         return result.result()
 
     def _under_way(self) -> set[asyncio.Future[None]]:
-        return {*self._calls} if self._plain is None else {*self._calls, self._plain}
+        if not self._plain:
+            return {*self._calls}
+        self._freed = self._freed or asyncio.get_running_loop().create_future()
+        return {*self._calls, self._freed}
 
     def _nothing(self, function: Function) -> Trap:
         return Trap(f"workload {self.workload!r}: the guest returned nothing", where=function.path)

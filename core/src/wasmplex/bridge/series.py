@@ -23,14 +23,15 @@ from typing import Any, Final
 from wasmplex.bridge.codec import ValueMismatch
 from wasmplex.bridge.exporting import ExportCodec
 from wasmplex.bridge.protocol import ARENA, MADE, PAUSED
-from wasmplex.bridge.side import Memory, align16
-from wasmplex.engine.memory import U8, U32
+from wasmplex.bridge.side import Memory
+from wasmplex.engine.memory import U8, U32, U64
 from wasmplex.values import Err
 from wasmplex.wit.types import ResultType
 
 __all__ = ["Series", "begin", "is_serial", "pause"]
 
 _ENTRY: Final = 16
+_PADDING: Final = bytes(16)
 
 
 def is_serial(codec: ExportCodec) -> bool:
@@ -41,12 +42,13 @@ def is_serial(codec: ExportCodec) -> bool:
 class Series:
     """How the calls of one function get into the memory of an adapter, and their results out of it."""
 
-    __slots__ = ("_bare", "_codec", "_fails", "number")
+    __slots__ = ("_bare", "_codec", "_count", "_fails", "number")
 
     def __init__(self, codec: ExportCodec) -> None:
         result = codec.function.type.result
         self.number = codec.function.number
         self._codec = codec
+        self._count = len(codec.function.type.params)
         self._fails = isinstance(result, ResultType)
         self._bare = isinstance(result, ResultType) and result.ok is None
         """Whether a result that begins with 0 is no more than ok."""
@@ -63,9 +65,8 @@ class Series:
 
         :raises wasmplex.wit.mismatch.ValueMismatch: if those of the very first do not
         """
-        at = align16(ARENA + _ENTRY * len(calls))
+        at = ARENA + _ENTRY * len(calls)
         entries, blocks = [0] * (4 * len(calls)), []
-        gap = bytes(at - ARENA - _ENTRY * len(calls))
         for number, args in enumerate(calls):
             try:
                 block = self._block(args, at)
@@ -74,17 +75,17 @@ class Series:
                     raise
                 calls = calls[:number]
                 break
-            block += bytes(-len(block) & 15)
+            if odd := len(block) & 15:
+                block += _PADDING[odd:]
             entries[4 * number] = at
             blocks.append(block)
             at += len(block)
-        return len(calls), b"".join([struct.pack(f"<{len(entries)}I", *entries), gap, *blocks])
+        return len(calls), b"".join([struct.pack(f"<{len(entries)}I", *entries), *blocks])
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
-        params = self._codec.function.type.params
-        if len(args) != len(params):
-            raise TypeError(f"{self.path} takes {len(params)} arguments, not {len(args)}")
-        return self._codec.write(args if params else None, at, None)
+        if len(args) != self._count:
+            raise TypeError(f"{self.path} takes {self._count} arguments, not {len(args)}")
+        return self._codec.write(args or None, at, None)
 
     def read(self, memory: Memory, known: int, results: list[Any]) -> int:
         """Append the results of the calls that were made: what each returned, or the `Err`.
@@ -111,8 +112,7 @@ class Series:
 
 def begin(memory: Memory) -> None:
     """Note that no call has been made."""
-    U32[(memory.base + MADE) >> 2] = ARENA
-    U32[(memory.base + PAUSED) >> 2] = 0
+    U64[(memory.base + MADE) >> 3] = ARENA  # and `PAUSED`, which is beside it
 
 
 def pause(memory: Memory) -> None:

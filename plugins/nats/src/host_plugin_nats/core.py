@@ -118,19 +118,19 @@ class CoreDeliveries(Deliveries):
             finally:
                 if turn in self._asking:
                     self._asking.remove(turn)
-        return self._given(1)[0]
+        return self._given()
 
     def ready(self, most: int) -> Sequence[Delivery]:
         """See `Deliveries.ready`."""
-        return () if self._ordered else self._given(min(most, len(self._ready)))
+        return () if self._ordered else [self._given() for _ in range(min(most, len(self._ready)))]
 
-    def _given(self, count: int) -> list[Delivery]:
-        given: list[Delivery] = [self._ready.popleft() for _ in range(count)]
-        self._size -= sum(len(delivery.message.body) for delivery in given)
-        self._out += count
+    def _given(self) -> Delivery:
+        delivery = self._ready.popleft()
+        self._size -= len(delivery.message.body)
+        self._out += 1
         if self._paused is not None and len(self._ready) <= _MOST // 2 and self._size <= _MOST_BYTES // 2:
             self._resume()
-        return given
+        return delivery
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See `Deliveries.ack`."""
