@@ -26,6 +26,9 @@ class Instance:
     async def call(self, export: str, *args: object) -> object:
         return None
 
+    def calls_each(self, export: str) -> bool:
+        return False
+
     async def call_each(self, export: str, calls: object, results: list[object], paused: object) -> None:
         results.append(None)
 

@@ -122,6 +122,9 @@ class Each:
         if outcomes[0] is not None:
             raise outcomes[0]
 
+    def several(self, instance: object) -> bool:
+        return True
+
     async def each(
         self,
         instance: object,

@@ -57,8 +57,8 @@ class EngineInstance(Protocol):
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export."""
 
-    def when_paused(self, note: Callable[[], None]) -> None:
-        """Have it noted when the call that is made next gives others the event loop before it has ended."""
+    def when_paused(self, note: Callable[[bool], None]) -> None:
+        """Have it noted whenever the call that is made next gives others the event loop: whether it waits."""
 
     def close(self) -> None:
         """End the instance."""
@@ -147,6 +147,10 @@ class BridgedInstance:
             await asyncio.wait([task])
         return value
 
+    def calls_each(self, export: str) -> bool:
+        """Say whether `call_each` makes several calls of an export."""
+        return export in self._series
+
     async def call_each(
         self,
         export: str,
@@ -185,13 +189,16 @@ class BridgedInstance:
         end = ARENA + len(block)
         self._plain = True
         begin(memory)
-        known = 0
+        known = pauses = 0
+        told = False
 
-        def stop() -> None:
-            nonlocal known
+        def stop(waits: bool) -> None:
+            nonlocal known, pauses, told
+            pauses += 1
             pause(memory)
-            known = series.read(memory, known, results)
-            paused()
+            if (waits or pauses > 1) and not told:  # a single interruption may come whenever a tick does
+                told, known = True, series.read(memory, known, results)
+                paused()
 
         try:
             if end > memory.size:

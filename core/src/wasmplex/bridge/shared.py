@@ -64,6 +64,10 @@ class SharedInstance(BridgedInstance):
             await self._leave(call)
             raise
 
+    def calls_each(self, export: str) -> bool:
+        """Say that it makes the first of several calls only."""
+        return False
+
     async def call_each(
         self, export: str, calls: Sequence[tuple[Any, ...]], results: list[Any], _: Callable[[], None]
     ) -> None:

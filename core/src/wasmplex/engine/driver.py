@@ -93,9 +93,8 @@ async def drive(state: StoreState, future: int, poll: Callable[[int], bool] = fu
                 share.spent += ticker.ticks - ticks
                 break
             state.polling = False
-            if (paused := state.paused) is not None:
-                state.paused = None
-                paused()
+            if state.paused is not None:
+                state.paused(state.waiting is not None)
             if state.waiting is not None:
                 share.spent += ticker.ticks - ticks
                 stalls = slices = 0

@@ -175,8 +175,11 @@ class Instance:
         if error:
             raise self._failure(take_error(error), "instantiate")
 
-    def when_paused(self, note: Callable[[], None]) -> None:
-        """Have it noted when the call that is made next gives others the event loop before it has ended."""
+    def when_paused(self, note: Callable[[bool], None]) -> None:
+        """Have it noted whenever the call that is made next gives others the event loop.
+
+        :param note: called with whether the guest waits for the host; else it was interrupted
+        """
         self._store.paused = note
 
     async def call(self, export: str, *args: Any) -> Any:
@@ -205,6 +208,10 @@ class Instance:
             return await self._call(entry, function, args)
         finally:
             self._pass_on()
+
+    def calls_each(self, export: str) -> bool:
+        """Say that it makes the first of several calls only."""
+        return False
 
     async def call_each(
         self, export: str, calls: Sequence[tuple[Any, ...]], results: list[Any], _: Callable[[], None]

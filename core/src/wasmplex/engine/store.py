@@ -52,7 +52,7 @@ class StoreState:
 
     :ivar ctx: address of the store's context
     :ivar flag: address of the byte that tells wasmtime that the suspended host function is done
-    :ivar paused: called when the guest gives others the event loop, once
+    :ivar paused: called when the guest gives others the event loop, with whether it waits for the host
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
@@ -90,7 +90,7 @@ class StoreState:
         self.account = account
         self.elsewhere = False
         self.pace: Pace | None = None
-        self.paused: Callable[[], None] | None = None
+        self.paused: Callable[[bool], None] | None = None
         self._variant = variant
         self._store = capi.store_new(variant.engine, 0, 0)
         capi.store_limiter(self._store, _UNLIMITED, *bounds)

@@ -77,6 +77,9 @@ class GuestInstance(Protocol):
         :raises wasmplex.errors.GuestError: if it trapped or outlived its deadline
         """
 
+    def calls_each(self, export: str) -> bool:
+        """Say whether `call_each` makes several calls of an export."""
+
     async def call_each(
         self,
         export: str,
@@ -87,15 +90,16 @@ class GuestInstance(Protocol):
         """Call an export several times, one after the other, and at least once.
 
         That costs little more than one call, for functions that are not async and deal in no handles, as long
-        as the guest does not wait: once it has, no further call is begun. Others are called once.
+        as the guest does not wait: once it has, or was interrupted, no further call is begun. Others are
+        called once.
 
         If this raises, or is cancelled, it is for the call that follows those that have a result.
 
         :param calls: the arguments of each
         :param results: what each call returned is appended, or the `wasmplex.values.Err`, for as many calls
             as were made; also if this raises
-        :param paused: called once if the guest waits, or takes long. It is in the call after those that have
-            a result then; those after that one will not be made
+        :param paused: called once if the guest waits, or takes long in one call. It is in the call after
+            those that have a result then; those after that one will not be made
         :raises wasmplex.errors.GuestError: if the guest trapped or outlived its deadline
         """
 

@@ -135,16 +135,24 @@ def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
 
 
 def write_all(client: Client, subjects: Sequence[str], payload: bytes) -> None:
-    """Publish the same to several subjects at once.
+    """Publish the same to several subjects, in the next turn of the event loop with what else there is.
 
     :raises nats.errors.Error: if the connection is lost
     """
-    transport = client._transport
-    if transport is None or not client.is_connected:
+    if client._transport is None or not client.is_connected:
         raise errors.ConnectionClosedError
     end = f" {len(payload)}\r\n{payload.decode('ascii')}\r\n"
-    commands = "".join([f"PUB {subject}{end}" for subject in subjects])
-    transport.writelines([*_taken(client), commands.encode()])
+    commands = "".join([f"PUB {subject}{end}" for subject in subjects]).encode()
+    if not client._pending:
+        asyncio.get_running_loop().call_soon(_write_pending, client)
+    client._pending.append(commands)
+    client._pending_data_size += len(commands)
+
+
+def _write_pending(client: Client) -> None:
+    transport = client._transport
+    if client._pending and transport is not None and client.is_connected:
+        transport.writelines(_taken(client))
 
 
 def _taken(client: Client) -> list[bytes]:

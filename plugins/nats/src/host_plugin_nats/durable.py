@@ -38,8 +38,8 @@ logger = get_logger("wasmplex.backends.nats")
 _EXPIRES = 20.0
 """Seconds that the server remembers that messages are wanted."""
 _FLUSH = 5.0
-_MOST_AHEAD = 256
-"""Messages that are asked for before those are handled that are there."""
+_MOST_AHEAD, _MOST_BYTES = 512, 8 * 2**20
+"""Messages that are asked for before those are handled that are there, and about how many bytes these are."""
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -107,6 +107,8 @@ class DurableDeliveries(Deliveries):
         self._least = 2 * max(subscription.max_in_flight, 1)
         self._most = self._least if subscription.ordered else max(self._least, _MOST_AHEAD)
         self._ahead = self._least
+        self._came = self._came_bytes = 0
+        """What has come since messages were asked for."""
         self._fresh = subscription.ack_wait
         self._ordered = subscription.ordered
         self._waiting: deque[tuple[float, Arrived]] = deque()
@@ -134,7 +136,7 @@ class DurableDeliveries(Deliveries):
         while not self._stopped:
             if self._inbox.ended:  # the server delivers to somebody else what waits here
                 self._waiting.clear()
-            if 0 < len(self._waiting) <= self._ahead // 4:
+            if 0 < len(self._waiting) <= self._ahead // 2:
                 await self._ask()  # meanwhile somebody else may have taken the last one
             if self._stopped:
                 break
@@ -214,6 +216,7 @@ class DurableDeliveries(Deliveries):
         if self._wanted >= self._ahead // 2:
             return
         self._ahead = self._suited(now - self._asked)
+        self._came = self._came_bytes = 0
         count = max(self._ahead - self._wanted - len(self._waiting), 1)
         self._wanted += count
         self._asked = now
@@ -227,7 +230,8 @@ class DurableDeliveries(Deliveries):
     def _suited(self, since: float) -> int:
         """Return how many messages to have here, or on the way, so many seconds after the request before."""
         if since < _SOON:
-            return min(2 * self._ahead, self._most)
+            fitting = _MOST_BYTES * self._came // self._came_bytes if self._came_bytes else self._most
+            return min(2 * self._ahead, max(min(fitting, self._most), self._least))
         return max(self._ahead // 2, self._least) if since > _LATE else self._ahead
 
     async def _next_message(self) -> Arrived | None:
@@ -250,6 +254,8 @@ class DurableDeliveries(Deliveries):
                     raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
             return
         self._wanted = max(self._wanted - 1, 0)
+        self._came += 1
+        self._came_bytes += len(message.data)
         self._waiting.append((self._loop.time(), message))
 
     async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from wasmplex.capabilities.errors import CapabilityError
 
@@ -14,39 +15,58 @@ __all__ = ["Inbox"]
 class Inbox:
     """Messages for somebody who waits for more than one.
 
-    :ivar ended: whether the connection that they came by is lost
     :ivar number: what `Link.leave` needs to have no more of them
     """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.number = 0
-        self.ended = False
-        self._messages: asyncio.Queue[Arrived | CapabilityError] = asyncio.Queue()
+        self._messages: deque[Arrived] = deque()
+        self._error: CapabilityError | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def put(self, message: Arrived | CapabilityError) -> None:
-        """Add a message, or the error that ends them."""
-        self.ended = self.ended or isinstance(message, CapabilityError)
-        self._messages.put_nowait(message)
+    @property
+    def ended(self) -> bool:
+        """Whether the connection that they came by is lost."""
+        return self._error is not None
+
+    def put(self, message: Arrived) -> None:
+        """Add a message."""
+        self._messages.append(message)
+        if self._waiting:
+            self._wake()
+
+    def end(self, error: CapabilityError) -> None:
+        """Have an error raised once what has come is read."""
+        self._error = error
+        while self._waiting:
+            self._wake()
 
     def next_nowait(self) -> Arrived | None:
         """Return the next message; None if there is none yet."""
-        try:
-            message = self._messages.get_nowait()
-        except asyncio.QueueEmpty:
-            return None
-        if isinstance(message, CapabilityError):
-            self._messages.put_nowait(message)
-            return None
-        return message
+        return self._messages.popleft() if self._messages else None
 
     async def next(self) -> Arrived:
         """Return the next message.
 
         :raises wasmplex.capabilities.errors.CapabilityError: if the connection was lost
         """
-        message = await self._messages.get()
-        if isinstance(message, CapabilityError):
-            self._messages.put_nowait(message)
-            raise message
-        return message
+        while not self._messages:
+            if self._error is not None:
+                raise self._error
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._wake()  # for a message that it does not take any more
+                raise
+        return self._messages.popleft()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return

@@ -359,7 +359,7 @@ class Link:
         for _, answer in answers.values():
             _fail(answer, error)
         for inbox in self._inboxes:
-            inbox.put(error)
+            inbox.end(error)
         if not self._closed and self._reconnecting is None:
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 

@@ -43,6 +43,9 @@ class Handle(Protocol):
 class HandleEach(Handle, Protocol):
     """Calls the component with several messages in one go, where that costs less."""
 
+    def several(self, instance: GuestInstance) -> bool:
+        """Say whether `each` calls the component with more than one message."""
+
     async def each(
         self,
         instance: GuestInstance,

@@ -161,6 +161,9 @@ class _Handle:
 class _HandleEach(_Handle):
     """Calls one that is not async with several messages in one go."""
 
+    def several(self, instance: GuestInstance) -> bool:
+        return instance.calls_each(self._function)
+
     async def each(
         self,
         instance: GuestInstance,

@@ -117,7 +117,7 @@ class Caller:
 
     async def _call(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
         begun = perf_counter()
-        if len(taken.left) == 1 or self._each is None:
+        if len(taken.left) == 1 or not self._takes_several(instance):
             self._counts.delivered += 1
             await self._handle(instance, taken.left[0].message)
             taken.outcomes.append(None)
@@ -125,22 +125,28 @@ class Caller:
             return
         some = list(islice(takewhile(self._fits, taken.left), loan.calls_left))
         del some[fitting(len(delivery.message.body) for delivery in some) :]
-        if await self._call_each(self._each, loan, instance, taken, some):
-            self.portions.took(len(some), perf_counter() - begun)
+        if count := await self._call_each(loan, instance, taken, some):
+            self.portions.took(count, perf_counter() - begun)
+
+    def _takes_several(self, instance: GuestInstance) -> bool:
+        if self._each is not None and self._each.several(instance):
+            return True
+        self.portions.refused()
+        return False
 
     def _fits(self, delivery: Delivery) -> bool:
         return before(delivery, self._settings) is None
 
     async def _call_each(
         self,
-        each: HandleEach,
         loan: Borrowing,
         instance: GuestInstance,
         taken: Taken,
         some: Sequence[Delivery],
-    ) -> bool:
-        """Hand over several messages; say whether all were handled without a pause."""
+    ) -> int:
+        """Hand over several messages; return how many were handled without a pause."""
         whole, failed, earlier = True, 1, 0
+        assert self._each is not None  # noqa: S101  the caller has looked
 
         def paused() -> None:
             nonlocal whole, earlier
@@ -149,13 +155,10 @@ class Caller:
             self._relieve(taken)
 
         try:
-            await each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
+            await self._each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
             failed = 0
         finally:
             count = earlier + len(taken.outcomes) + failed
             self._counts.delivered += count
             loan.note_calls(count)
-        if whole and count < len(some):
-            self.portions.refused()
-            return False
-        return whole
+        return count if whole else 0
