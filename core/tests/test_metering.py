@@ -101,6 +101,8 @@ def _in_a_call(error: LimitExceeded) -> LimitExceeded:
         (LimitExceeded("x"), "busy"),
         (_in_a_call(LimitExceeded("a list of a million values is passed")), "limit"),
         (Err("x"), ""),
+        (GuestExit(3), "exit"),
+        (GuestExit(0), ""),
         (KeyboardInterrupt(), ""),
     ],
 )

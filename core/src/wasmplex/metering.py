@@ -60,7 +60,12 @@ class Measured(Protocol):
 
 
 def cause_of(error: BaseException) -> str:
-    """Return what a call that ended with `error` is counted as; empty for what the guest itself said."""
+    """Return what a call that ended with `error` is counted as; empty for what the guest itself said.
+
+    It says by `exit` with 0 that all went well.
+    """
+    if isinstance(error, GuestExit) and error.code == 0:
+        return ""
     if isinstance(error, LimitExceeded) and error.called:
         return "limit"
     return next((name for kind, name in _CAUSES if isinstance(error, kind)), "")

@@ -17,7 +17,7 @@ from wasmplex.capabilities.messaging import (
     Subscription,
 )
 from wasmplex.capabilities.messaging.handling import HandlerFailed
-from wasmplex.errors import ConfigError, LimitExceeded
+from wasmplex.errors import ConfigError, GuestExit, LimitExceeded
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
 from wasmplex.triggers import resuming
 from wasmplex.triggers.messaging import calling
@@ -225,6 +225,17 @@ async def test_an_error_that_nobody_foresaw_is_of_one_message(caplog: pytest.Log
         await bench.until(lambda c: c.lost == 1 and c.handled == 1)
     assert bench.intake.counts == Counts(delivered=3, handled=1, retried=1, lost=1)
     assert [bool(record.exc_info) for record in caplog.records] == [True, True]
+
+
+async def test_an_exit_with_0_is_as_good_as_a_return() -> None:
+    def handle(body: bytes) -> None:
+        raise GuestExit(body[0])
+
+    async with serving(handle, max_deliver=2) as bench:
+        await bench.send(b"\0")
+        await bench.send(b"\3")
+        await bench.until(lambda c: c.lost == 1 and c.handled == 1)
+    assert bench.intake.counts == Counts(delivered=3, handled=1, retried=1, lost=1)
 
 
 async def test_an_outcome_that_cannot_be_told_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.capabilities.keyvalue import Change, StoreUnavailable
 from wasmplex.capabilities.keyvalue.watch import Watched
-from wasmplex.errors import ConfigError, FailureError, LimitExceeded, Trap, UsageError
+from wasmplex.errors import ConfigError, FailureError, GuestExit, LimitExceeded, Trap, UsageError
 from wasmplex.host import Host
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.testing import Delayed, plugin
@@ -146,6 +146,20 @@ async def test_a_change_that_always_fails_is_given_up_and_the_next_is_told(
     assert attempts == [b"0", b"0", b"0", b"1"]
     assert "given up after 3 attempts" in caplog.text
     assert [vars(record)["workload"] for record in caplog.records] == ["w"] * len(caplog.records)
+
+
+async def test_an_exit_with_0_is_as_good_as_a_return() -> None:
+    told: list[Change] = []
+
+    async def deliver(change: Change) -> None:
+        told.append(change)
+        raise GuestExit(0)
+
+    source = Source(*sets("k", 2))
+    async with serving(source, deliver) as trigger:
+        await until(lambda: len(told) > 1)
+        await trigger.drain()
+    assert told == sets("k", 2)
 
 
 async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

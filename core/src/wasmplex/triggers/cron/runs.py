@@ -13,7 +13,7 @@ from wasmplex.errors import GuestExit
 from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
-from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.causes import exited_well, unforeseen
 from wasmplex.values import Err
 
 __all__ = ["Runs", "said"]
@@ -115,7 +115,7 @@ class Runs:
             async with binding.workload.instance() as instance:
                 await binding.handler(instance)
         except Exception as error:  # noqa: BLE001  whatever it is, there will be other runs
-            failure = None if isinstance(error, GuestExit) and not error.code else error
+            failure = None if exited_well(error) else error
         took = time.monotonic() - begun
         if failure is None:
             logger.info("the run of %s took %.3g s", said(due), took)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import anyio
 
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
-from wasmplex.errors import DeadlineExceeded, GuestExit, LimitExceeded, WasmplexError
+from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Workload
 from wasmplex.plugins.triggers import TriggerBinding
+from wasmplex.triggers.causes import exited_well
 from wasmplex.triggers.http.access import log_access, status_of
 from wasmplex.triggers.http.asgi import AsgiWire, Receive, Scope, Send, answer_plainly
 from wasmplex.triggers.http.exchange import Exchange
@@ -185,8 +186,8 @@ def _fail(
         log.warning("%s", error)
         _answer(exchange, 503, "all instances are busy", _RETRY_AFTER)
         return
-    exited_well = isinstance(error, GuestExit) and error.code == 0
-    if exchange.finished and exited_well:
+    well = exited_well(error)
+    if exchange.finished and well:
         return
     status, known = _status_of(error)
     ident = whose.request_id
@@ -199,7 +200,7 @@ def _fail(
     log.error(
         "%s %s%s: %s%s",
         exchange.method, exchange.path, outcome, error if str(error) else type(error).__name__,
-        " before the end of its answer" if exited_well else "",
+        " before the end of its answer" if well else "",
         exc_info=None if known else error, extra={"status": status, "repeats": type(error).__name__},
     )  # fmt: skip
 

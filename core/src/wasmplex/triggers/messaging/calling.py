@@ -14,6 +14,7 @@ from wasmplex.capabilities.messaging.handling import Handle, HandleEach, Outcome
 from wasmplex.errors import LimitExceeded
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Borrowing, GuestInstance, Workload
+from wasmplex.triggers.causes import exited_well
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.outcomes import before
 from wasmplex.triggers.messaging.portions import Portions, fitting
@@ -103,7 +104,7 @@ class Caller:
             except Exception as error:  # noqa: BLE001  whatever it is, it is the next message that failed
                 waits = isinstance(error, LimitExceeded) and not error.called
                 if not waits or self._stopped:
-                    taken.outcomes.append(error)
+                    taken.outcomes.append(None if exited_well(error) else error)
                     return
                 self._tell_full(error)
                 await anyio.sleep(FULL_PAUSE)

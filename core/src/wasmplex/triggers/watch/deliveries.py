@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from wasmplex.capabilities.keyvalue import Change
 from wasmplex.errors import LimitExceeded
 from wasmplex.logs import Origin, get_logger
-from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.causes import exited_well, unforeseen
 from wasmplex.triggers.resuming import Pauses
 
 __all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Deliveries"]
@@ -112,22 +112,27 @@ class Deliveries:
         """Deliver a change, again and again if need be."""
         pauses, attempt = Pauses(), 0
         while attempt < self._attempts:
-            try:
-                async with self._slots:
-                    await self._deliver(change)
-            except Exception as error:  # noqa: BLE001  whatever it is, other changes are to be delivered
-                if isinstance(error, LimitExceeded) and not error.called:
-                    self._tell_full(error)
-                else:
-                    attempt += 1
-                    self._tell_failed(attempt, error)
-            else:
+            if (error := await self._failure(change)) is None:
                 self._full = False
                 return
+            if isinstance(error, LimitExceeded) and not error.called:
+                self._tell_full(error)
+            else:
+                attempt += 1
+                self._tell_failed(attempt, error)
             if attempt < self._attempts:
                 await anyio.sleep(pauses.next())
         self.given_up += 1
         logger.error("%s: a change was given up after %d attempts", self._what, attempt)
+
+    async def _failure(self, change: Change) -> Exception | None:
+        """Deliver a change; return what went wrong."""
+        try:
+            async with self._slots:
+                await self._deliver(change)
+        except Exception as error:  # noqa: BLE001  whatever it is, other changes are to be delivered
+            return None if exited_well(error) else error
+        return None
 
     def _tell_full(self, error: LimitExceeded) -> None:
         if not self._full:
