@@ -17,6 +17,7 @@ from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.core import _distinct
 from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
+    Deliveries,
     Message,
     MessageTooLarge,
     MessagingError,
@@ -127,10 +128,62 @@ async def test_what_a_sender_tells_a_stream_is_not_told_to_that_of_dead_letters(
     """They would be refused for ever, or be taken for one another and lost."""
     told = [{"Nats-Msg-Id": "1"}, {"Nats-Msg-Id": "1"}, {"nats-expected-stream": "x", "Trace": "2"}]
     async with opened(nats_server.url) as broker:
-        for headers in (*told, {"Nats-Expected-Stream": "orders"}, {"Nats-Rollup": "all"}):
+        for headers in (*told, {"Nats-Expected-Stream": "orders"}, {"Nats-Rollup": "all"}, {"(odd)": "1"}):
             await broker.keep("", Message("wasmplex.dead.told", b"x", None, headers))
         kept = [one.message.headers async for one in broker.kept("", "wasmplex.dead.told")]
-    assert kept[-5:] == [None, None, {"Trace": "2"}, None, None]
+    assert kept[-6:] == [None, None, {"Trace": "2"}, None, None, None]
+
+
+async def heard(inbox: Deliveries, count: int) -> list[Message]:
+    """Take so many messages, and say that they were handled."""
+    messages: list[Message] = []
+    with anyio.fail_after(20):
+        while len(messages) < count:
+            delivery = await inbox.next()
+            assert delivery is not None
+            messages.append(delivery.message)
+            await delivery.ack()
+    return messages
+
+
+KINDS = pytest.mark.parametrize("kind", ["core", "kept"])
+
+
+def wanting(kind: str, subject: str) -> Subscription:
+    pattern = f"{kind}.{subject}.>"
+    return durable(f"{kind}-{subject}", pattern) if kind == "kept" else Subscription("w", (pattern,))
+
+
+@KINDS
+async def test_bytes_that_are_no_text_end_no_connection(nats_server: NatsServer, kind: str) -> None:
+    """One that is delivered again until it is handled would end every connection that there will be."""
+    async with (
+        opened(nats_server.url) as broker,
+        opened(nats_server.url, timeout=6) as sender,
+        broker.subscribe("", wanting(kind, "bytes")) as inbox,
+    ):
+        transport: Any = sender._link._client._transport  # type: ignore[union-attr]
+        transport.write(b"PUB %s.bytes.\xff 1\r\n1\r\n" % kind.encode())
+        transport.write(b"HPUB %s.bytes.b 15 16\r\nNATS/1.0 \xff\xff\r\n\r\n2\r\n" % kind.encode())
+        await sender._link.flush()
+        told = await heard(inbox, 2)
+        assert broker._link.is_up
+    assert [(one.subject, one.body) for one in told] == [
+        (f"{kind}.bytes.\ufffd", b"1"), (f"{kind}.bytes.b", b"2"),
+    ]  # fmt: skip
+
+
+@KINDS
+async def test_a_status_that_a_sender_gives_is_not_the_servers(nats_server: NatsServer, kind: str) -> None:
+    said = [{"Status": status} for status in ("503", "404", "409")]
+    async with (
+        opened(nats_server.url) as broker,
+        broker.subscribe("", wanting(kind, "status")) as inbox,
+    ):
+        for headers in said:
+            await broker.publish("", Message(f"{kind}.status.a", b"", None, headers))
+        told = await heard(inbox, 3)
+    assert [one.headers for one in told] == said
 
 
 async def test_a_message_over_what_its_stream_takes(nats_server: NatsServer) -> None:
@@ -227,6 +280,21 @@ async def test_a_server_that_comes_back() -> None:
             assert delivery is not None
             assert delivery.message.body == b"1"
             await delivery.ack()
+
+
+async def test_a_stream_that_is_deleted(nats_server: NatsServer) -> None:
+    """Whoever takes from it hears of it, and subscribes again; what is published then is not lost."""
+    async with opened(nats_server.url, stream="deleted") as broker:
+        wanted = durable("deleted", "deleted.a")
+        async with broker.subscribe("", wanted) as inbox:
+            await broker.publish("", Message("deleted.a", b"1"))
+            await heard(inbox, 1)
+            await broker._jetstream.ask("STREAM.DELETE.deleted")
+            with anyio.fail_after(20), pytest.raises(BrokerUnavailable):
+                await inbox.next()
+        async with broker.subscribe("", wanted) as inbox:
+            await broker.publish("", Message("deleted.a", b"2"))
+            assert [one.body for one in await heard(inbox, 1)] == [b"2"]
 
 
 async def test_who_is_slow_is_sent_no_more_than_it_can_keep(nats_server: NatsServer) -> None:

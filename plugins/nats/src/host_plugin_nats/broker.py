@@ -30,7 +30,7 @@ from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import ApiError, opening_failed
-from host_plugin_nats.headers import REPLY_TO, for_server, message_of
+from host_plugin_nats.headers import REPLY_TO, for_server, message_of, status_of
 from host_plugin_nats.jetstream import JetStream, failed, parsed
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Answer
@@ -224,7 +224,7 @@ class NatsBroker(MessagingBackend):
 
 
 def _nobody(answer: Answer) -> bool:
-    return bool(answer.headers) and answer.headers.get("Status") == "503"  # type: ignore[union-attr]
+    return status_of(answer) == "503"
 
 
 def _is_stored(answer: Answer) -> bool:

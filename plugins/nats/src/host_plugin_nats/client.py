@@ -12,7 +12,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from host_plugin_nats.parsing import Arrived, DirectParser, Take
+from host_plugin_nats.parsing import Arrived, DirectParser, Take, text_of
 
 __all__ = [
     "bury",
@@ -28,6 +28,24 @@ __all__ = [
     "write",
     "write_all",
 ]
+
+
+class _Tolerant(Client):
+    """A client that outlives what others send: the library's own ends where a text is none."""
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        """Return a message; what is no UTF-8 in its subjects becomes U+FFFD."""
+        build: Callable[..., Msg] = super()._build_message
+        return build(sid, text_of(subject).encode(), text_of(reply).encode(), data, headers)
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """Return the headers of a message; None if they are none."""
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):
+            return None
 
 
 def server_version(client: Client) -> str:
@@ -55,7 +73,7 @@ def on_end(client: Client, ended: Callable[[], None]) -> None:
 
 def made() -> Client:
     """Return a client whose messages go straight to those who `listen`."""
-    client = Client()
+    client = _Tolerant()
     client._ps = DirectParser(client)
     return client
 

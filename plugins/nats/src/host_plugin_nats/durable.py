@@ -25,7 +25,7 @@ from wasmplex.capabilities.messaging import (
 )
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.headers import message_of
+from host_plugin_nats.headers import message_of, status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
@@ -184,7 +184,7 @@ class DurableDeliveries(Deliveries):
     def _left(self) -> list[str]:
         """Return where to tell what becomes of the messages that wait here, which are taken out."""
         while (message := self._inbox.next_nowait()) is not None:
-            if not (message.headers and "Status" in message.headers):
+            if status_of(message) is None:
                 self._waiting.append((0.0, message))
         replies = [message.reply for _, message in self._waiting]
         self._waiting.clear()
@@ -244,9 +244,8 @@ class DurableDeliveries(Deliveries):
 
     def _sort(self, message: Arrived) -> None:
         """Keep a message, or see that the server says that there are none."""
-        headers = message.headers
-        if headers and "Status" in headers:
-            status = headers["Status"]
+        if (status := status_of(message)) is not None:
+            headers = message.headers or {}
             if status in ("404", "408", "409", "503"):
                 pending = headers.get("Nats-Pending-Messages")
                 self._wanted = max(self._wanted - int(pending), 0) if pending else 0

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 from wasmplex.capabilities.messaging import Message
 
 from host_plugin_nats.parsing import Answer
 
-__all__ = ["REPLY_TO", "for_server", "message_of"]
+__all__ = ["REPLY_TO", "for_server", "message_of", "status_of"]
 
 REPLY_TO = "Wasmplex-Reply-To"
 """Where an answer is expected, for messages that a stream keeps: it does not keep their reply subject."""
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""Names that the client library sends; it takes more than these from others."""
+
+
+def status_of(message: Answer) -> str | None:
+    """Return what the server says with a message of its own, ``404``; None for a message of anybody else.
+
+    Whoever sends one may give it a header ``Status``. The server's have no content; what a stream keeps comes
+    with a subject for its outcome, or with its sequence.
+    """
+    headers = message.headers
+    if not headers or "Status" not in headers or message.data or message.reply:
+        return None
+    return None if "Nats-Sequence" in headers else headers["Status"]
 
 
 def message_of(message: Answer, reply: str) -> Message:
@@ -27,13 +44,14 @@ def for_server(message: Message) -> Message:
     """Return a message as it may be sent: without headers by which somebody tells a stream what to do.
 
     A message that is sent again, as a dead letter say, has those of its sender, which were for its first
-    stream alone: the next one would refuse it for an expectation, or take it for one that it has.
+    stream alone: the next one would refuse it for an expectation, or take it for one that it has. Nor has it
+    those that cannot be sent, whose sender used another library.
     """
     if not message.headers:
         return message
-    headers = {name: value for name, value in message.headers.items() if not _for_stream(name)}
+    headers = {name: value for name, value in message.headers.items() if _may_be_sent(name)}
     return message._replace(headers=headers or None)
 
 
-def _for_stream(name: str) -> bool:
-    return name[:5].lower() == "nats-"
+def _may_be_sent(name: str) -> bool:
+    return name[:5].lower() != "nats-" and _NAME.fullmatch(name) is not None

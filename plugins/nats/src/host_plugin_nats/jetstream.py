@@ -23,6 +23,7 @@ from wasmplex.plugin import ConfigError
 
 from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
+from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
 
 __all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
@@ -277,7 +278,7 @@ def parsed(answer: Msg) -> Any:
     :raises ApiError: if it is an error
     :raises BrokerUnavailable: if there is no JetStream
     """
-    if answer.headers and answer.headers.get("Status") == "503":
+    if status_of(answer) == "503":
         raise BrokerUnavailable("JetStream is not ready")
     found = json.loads(answer.data or b"{}")
     if error := found.get("error"):

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from nats.aio.msg import Msg
 from nats.protocol.parser import AWAITING_CONTROL_LINE, CRLF_SIZE, Parser
 
-__all__ = ["Answer", "Arrived", "DirectParser", "Take"]
+__all__ = ["Answer", "Arrived", "DirectParser", "Take", "text_of"]
 
 _MESSAGE: Final = re.compile(rb"MSG (\S+) (\d+) (?:(\S+) )?(\d+)\r\n")
 """Subject, number of the subscription, subject for an answer, length: as the server writes them."""
@@ -36,6 +36,11 @@ class Arrived(NamedTuple):
 Take: TypeAlias = Callable[[Arrived], None]
 Answer: TypeAlias = Msg | Arrived
 """A message, whichever way it came."""
+
+
+def text_of(subject: bytes) -> str:
+    """Return a subject as text. Whoever sends something may put bytes into one that are none: U+FFFD."""
+    return subject.decode(errors="replace")
 
 
 class DirectParser(Parser):
@@ -73,5 +78,9 @@ class DirectParser(Parser):
             if take is None or end + CRLF_SIZE > size:
                 break
             at = end + CRLF_SIZE
-            take(Arrived(subject.decode(), reply.decode() if reply else "", data[start:end]))
+            try:
+                message = Arrived(subject.decode(), reply.decode() if reply else "", data[start:end])
+            except UnicodeDecodeError:
+                message = Arrived(text_of(subject), text_of(reply or b""), data[start:end])
+            take(message)
         return at

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
 
 from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
+from host_plugin_nats.headers import status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Answer
@@ -143,7 +144,7 @@ class Stream:
         before = len(found)
         while True:
             message = await inbox.next()
-            status = (message.headers or {}).get("Status")
+            status = status_of(message)
             if status == "204":
                 left = int((message.headers or {}).get("Nats-Num-Pending", 0))
                 return left if len(found) > before else 0
@@ -161,7 +162,7 @@ class Stream:
 
     def checked(self, answer: Answer) -> Answer:
         """Return an answer unless it says that nobody is there."""
-        if answer.headers and answer.headers.get("Status") == "503":
+        if status_of(answer) == "503":
             raise NobodyThere("JetStream is not ready, or the bucket is gone")
         return answer
 
@@ -258,7 +259,7 @@ class Stream:
         batch: list[Message] = []
         while len(batch) < request["batch"]:
             message = await inbox.next()
-            if message.headers and "Status" in message.headers:
+            if status_of(message) is not None:
                 self.checked(message)
                 return batch, False
             batch.append(_message(message.subject, _sequence(message.reply), message.data, message.headers))
@@ -301,7 +302,7 @@ class Stream:
 
 
 def _parsed(answer: Answer) -> Any:
-    if answer.headers and answer.headers.get("Status") == "503":
+    if status_of(answer) == "503":
         raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
     parsed = json.loads(answer.data or b"{}")
     if error := parsed.get("error"):
@@ -321,8 +322,7 @@ def _sequence(reply: str) -> int:
 
 
 def _direct_message(answer: Answer) -> Message | None:
-    headers = answer.headers or {}
-    status = headers.get("Status")
+    headers, status = answer.headers or {}, status_of(answer)
     if status == "404":
         return None
     if status is not None:

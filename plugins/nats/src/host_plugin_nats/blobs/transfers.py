@@ -28,6 +28,7 @@ from host_plugin_nats.blobs.failures import failed
 from host_plugin_nats.blobs.layout import CHUNK, Meta, nuid
 from host_plugin_nats.blobs.objects import ObjectStream
 from host_plugin_nats.failures import ApiError
+from host_plugin_nats.headers import status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
 
@@ -118,7 +119,7 @@ class ObjectReader(Reader):
         if self._inbox is None:
             raise StoreUnavailable("the reader is closed")
         message = await self._inbox.next()
-        if message.headers and "Status" in message.headers:
+        if status_of(message) is not None:
             raise StoreUnavailable("the object was replaced or deleted meanwhile")
         if self._wanted:
             await self._pull(self._inbox)
