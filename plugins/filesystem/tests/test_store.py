@@ -29,6 +29,7 @@ from wasmplex.capabilities.blobstore import (
     ObjectId,
     Other,
     QuotaExceeded,
+    Steps,
     StoreUnavailable,
 )
 from wasmplex.plugin import BackendError, OpenContext
@@ -337,6 +338,40 @@ async def test_a_directory_that_is_gone(
     (tmp_path / "moved").rename(tmp_path / "blobs")
     await store.probe()
     assert await get(container, "a") == b"1"
+
+
+@pytest.mark.parametrize("instead", ["another directory", "a file", "nothing"])
+async def test_a_directory_in_whose_place_is_something_else(tmp_path: Path, instead: str) -> None:
+    """What would be read and changed is another store, a disk that was unmounted say: nobody is told that
+    something was done there.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    store = await open_store(tmp_path, "disk/blobs")
+    container = await store.create_container(NAMESPACE, "jpg")
+    await put(container, "a", b"1")
+    disk.rename(tmp_path / "moved")
+    if instead == "another directory":
+        (disk / "blobs").mkdir(parents=True)
+    elif instead == "a file":
+        disk.touch()
+    here, there = ObjectId("jpg", "a"), ObjectId("jpg", "b")
+
+    async def step(steps: Steps) -> None:
+        async for _ in steps:
+            pass
+
+    for attempt in (
+        container.read_object("a", 0, None), container.object_info("a"), container.has_object("a"),
+        container.list_objects(None, 10), container.info(), container.write_object("b"),
+        container.delete_object("a"), container.delete_objects(["a"]), step(container.clear()),
+        step(store.move_object(NAMESPACE, here, there)), step(store.copy_object(NAMESPACE, here, there)),
+        step(store.delete_container(NAMESPACE, "jpg")), store.create_container(NAMESPACE, "png"),
+    ):  # fmt: skip
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await attempt
+    assert (tmp_path / "moved/blobs/photos%2Foriginals/jpg/a").read_bytes() == b"1"
+    await store.close()
 
 
 async def test_a_file_that_may_not_grow(container: Container) -> None:

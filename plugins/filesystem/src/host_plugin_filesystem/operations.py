@@ -39,13 +39,16 @@ _IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 
 @contextmanager
 def _inside(root: Root, place: Place) -> Iterator[int]:
-    """Return the directory of a container, open inside the context."""
+    """Return the directory of a container, open inside the context.
+
+    :raises StoreUnavailable: if the store is not where it was: what was done would be done elsewhere
+    """
+    _check_root(root)
     try:
         directory = descend(root.number, [*place.way, place.name])
     except OSError as error:
         if error.errno not in _NO_DIRECTORY:
             raise
-        _check_root(root)
         raise NoSuchContainer from None
     try:
         yield directory
@@ -94,13 +97,13 @@ def state(root: Root, place: Place) -> ContainerInfo:
 
 def delete_container(root: Root, place: Place) -> Iterator[int]:
     """Take a container away at once, then remove what it holds."""
+    _check_root(root)
     try:
         with descended(root.number, place.way) as directory, descended(directory, [place.name]):
             removal = root.trash(directory, place.name)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY:
             raise
-        _check_root(root)
         return
     yield 0
     yield from removal
@@ -145,7 +148,6 @@ def object_info(root: Root, place: Place, target: Place) -> ObjectInfo:
 def commit(root: Root, place: Place, target: Place, staged: Staged) -> None:
     """Put an object that was written in its place, on disk."""
     staged.sync()
-    _check_root(root)
     with _inside(root, place) as directory:
         for _ in range(_ATTEMPTS):
             with suppress(FileNotFoundError), _target(directory, target) as inside:

@@ -78,7 +78,7 @@ class Root(Staging):
         """Return whether the directory is still what its path names."""
         try:
             return os.path.samestat(self._path.stat(), os.fstat(self.number))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def close(self) -> None:
