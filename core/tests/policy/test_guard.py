@@ -125,7 +125,7 @@ async def test_a_stream_that_nobody_reads_to_its_end_is_closed() -> None:
     numbers = Numbers(guard())
     stream = numbers.count()
     assert await anext(stream) == 0
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert numbers.closed == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from host_plugin_memory import MemoryProvider, MemorySettings
-from host_plugin_memory.store import MemoryBackend, MemoryBucket
+from host_plugin_memory.store import AT_ONCE, MemoryBackend, MemoryBucket
 from host_plugin_memory.watching import MAX_UNTOLD
 from wasmplex.capabilities.keyvalue import Change, QuotaExceeded, StoreUnavailable
 from wasmplex.plugin import OpenContext
@@ -121,6 +121,48 @@ async def test_expired_entries_make_room() -> None:
     now = 5
     await bucket.set("b", b"1")
     assert await keys(bucket) == ["b"]
+
+
+async def test_many_that_expire_at_once_hold_up_nobody() -> None:
+    many = 4 * AT_ONCE
+    backend, bucket = await opened(max_entries=many)
+    now = 0
+    backend.clock = lambda: now
+    for number in range(many):
+        await bucket.set(f"{number:05}", b"1", ttl_ms=5)
+    now = 5
+    left = []
+    for number in (many - 1, many - 2):
+        await bucket.set(f"{number:05}", b"2")
+        left.append(len(backend.cache))
+    assert left == [many - AT_ONCE, many - 2 * AT_ONCE]
+    last = f"{many - 3:05}"
+    assert (await bucket.get(last), await bucket.exists(last), await bucket.current(last)) == (
+        None,
+        False,
+        None,
+    )
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await bucket.list_keys("", cursor or None, 100)
+        found, cursor = found + page.keys, page.cursor
+    assert found == [f"{many - 2:05}", f"{many - 1:05}"]
+
+
+async def test_room_is_made_of_all_that_has_expired() -> None:
+    many = 4 * AT_ONCE
+    backend, bucket = await opened(max_size=many * 1024, max_entries=many)
+    now = 0
+    backend.clock = lambda: now
+    for number in range(many):
+        await bucket.set(f"{number:05}", bytes(500), ttl_ms=5)
+    with pytest.raises(QuotaExceeded):
+        await bucket.set("more", b"")
+    now = 5
+    assert await backend.has_bucket("shop/cache", "b") is False
+    await bucket.set("large", bytes(3 * many // 4 * 1024))
+    assert await bucket.exists("large")
 
 
 async def test_closing_forgets_everything() -> None:

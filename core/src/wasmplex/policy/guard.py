@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import functools
 from asyncio import sleep
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
@@ -213,7 +214,9 @@ def operation(
 
 def stream(
     name: str, interface: str
-) -> Callable[[Callable[Concatenate[G, P], AsyncIterator[T]]], Callable[Concatenate[G, P], AsyncIterator[T]]]:
+) -> Callable[
+    [Callable[Concatenate[G, P], AsyncIterator[T]]], Callable[Concatenate[G, P], AsyncGenerator[T, None]]
+]:
     """Make a method that checks its arguments and returns an iterator into a stream under the policy.
 
     Each piece has the idle deadline. The iterator is closed when the stream is, in whatever way it ends.
@@ -221,9 +224,9 @@ def stream(
 
     def decorate(
         checked: Callable[Concatenate[G, P], AsyncIterator[T]],
-    ) -> Callable[Concatenate[G, P], AsyncIterator[T]]:
+    ) -> Callable[Concatenate[G, P], AsyncGenerator[T, None]]:
         @functools.wraps(checked)
-        async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
             guard = self.guard
             guard.admit(name, interface)
             pieces: AsyncIterator[T] | None = None
@@ -263,8 +266,9 @@ def steps(
 
         @functools.wraps(checked)
         async def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> None:
-            async for _ in streamed(self, *args, **kwargs):
-                await sleep(0)  # steps that never wait would keep everybody else waiting
+            async with aclosing(streamed(self, *args, **kwargs)) as steps:
+                async for _ in steps:
+                    await sleep(0)  # steps that never wait would keep everybody else waiting
 
         return guarded
 

@@ -90,10 +90,15 @@ class Expiry:
             self._compact_at = max(_SMALL, 2 * len(self._heap))
         heappush(self._heap, (item.expires, next(self._numbers), item))
 
-    def due(self, now: int) -> Iterator[Item]:
-        """Return the items that have expired, each to be removed before the next, and forget them."""
+    def due(self, now: int, most: int) -> Iterator[Item]:
+        """Return items that have expired, each to be removed before the next, and forget them.
+
+        :param most: how many are looked at, those included that do not count any more
+        """
         heap = self._heap
-        while heap and heap[0][0] <= now:
+        for _ in range(most):
+            if not heap or heap[0][0] > now:
+                return
             expires, _, item = heappop(heap)
             if _counts(expires, item):
                 yield item

@@ -38,6 +38,9 @@ __all__ = ["MemoryBackend"]
 
 ENTRY_OVERHEAD = 512
 """Bytes that an entry takes besides its key and value; measured with CPython 3.11 and rounded down."""
+AT_ONCE = 256
+"""Entries that have expired of which one operation removes no more: however many do at the same time, nobody
+waits for it. What is left does not exist either; it takes its room until one of the next operations."""
 
 
 class MemoryBackend(KeyValueBackend):
@@ -83,7 +86,7 @@ class MemoryBackend(KeyValueBackend):
         """Return whether the bucket holds any key."""
         self.expire()
         content = self._known.get((namespace, name))
-        return content is not None and bool(content.items)
+        return content is not None and any(map(self.lives, content.items.values()))
 
     def _content(self, scope: Scope) -> Content:
         content = self._known.get(scope)
@@ -94,11 +97,15 @@ class MemoryBackend(KeyValueBackend):
     def find(self, content: Content, key: str) -> Item | None:
         """Return what exists under a key, which counts as using it."""
         item = content.items.get(key)
-        if item is None or (item.expires is not NEVER and item.expires <= self.clock()):
+        if item is None or not self.lives(item):
             return None
         if self.keeps_use:
             self.cache[item.place]  # it is the most recently used now
         return item
+
+    def lives(self, item: Item) -> bool:
+        """Return whether an entry has not expired."""
+        return item.expires is NEVER or item.expires > self.clock()
 
     def write(self, content: Content, key: str, value: bytes, expires: float = NEVER) -> None:
         """Put a value, with a new version.
@@ -108,6 +115,8 @@ class MemoryBackend(KeyValueBackend):
         self.expire()
         size = len(key.encode()) + len(value) + ENTRY_OVERHEAD
         item = self.find(content, key)  # it is used: it is not evicted for its successor
+        if item is None and key in content.items:
+            self._remove(content.items[key])  # it has expired
         self._make_room(size, item)
         if item is None:
             item = content.items[key] = Item((content, key), value, next(self.versions), NEVER, size)
@@ -127,18 +136,21 @@ class MemoryBackend(KeyValueBackend):
         """Remove what may exist under a key."""
         self.expire()
         if (item := content.items.get(key)) is not None:
-            del self.cache[item.place]
-            self._forget(item)
+            self._remove(item)
 
-    def expire(self) -> None:
-        """Remove what has expired."""
-        if self.expiry and self.expiry.next <= (now := self.clock()):
-            for item in self.expiry.due(now):
-                del self.cache[item.place]
-                self._forget(item)
+    def expire(self) -> bool:
+        """Remove some of what has expired; return whether there was any."""
+        if not self.expiry or self.expiry.next > (now := self.clock()):
+            return False
+        for item in self.expiry.due(now, AT_ONCE):
+            self._remove(item)
+        return True
 
     def keys(self, content: Content, prefix: str, after: str | None) -> Iterator[str]:
-        """Return the keys of a bucket that start with `prefix`, in order, from the one after `after` on."""
+        """Return the keys of a bucket that start with `prefix`, in order, from the one after `after` on.
+
+        Some may have expired.
+        """
         self.expire()
         order = content.order.irange(prefix if after is None else after, inclusive=(after is None, True))
         return takewhile(lambda key: key.startswith(prefix), order)
@@ -151,9 +163,15 @@ class MemoryBackend(KeyValueBackend):
             size -= old.size
         entries = 1 if old is None else 0
         while cache.currsize + size > limits.max_size or len(cache) + entries > limits.max_entries:
+            if self.expire():
+                continue
             if not self.keeps_use:
                 raise QuotaExceeded("the store is full")
             self._forget(cache.popitem()[1])
+
+    def _remove(self, item: Item) -> None:
+        del self.cache[item.place]
+        self._forget(item)
 
     def _forget(self, item: Item) -> None:
         content, key = item.place
@@ -256,8 +274,10 @@ class MemoryBucket(Bucket):
         self.plain.delete(key)
 
     async def list_keys(self, prefix: str, cursor: str | None, limit: int) -> Page:
-        keys = list(islice(self._store.keys(self._content, prefix, cursor), limit + 1))
-        return Page(keys) if len(keys) <= limit else Page(keys[:limit], keys[limit - 1])
+        store, items = self._store, self._content.items
+        keys = list(islice(store.keys(self._content, prefix, cursor), limit + 1))
+        following = keys[limit - 1] if len(keys) > limit else None
+        return Page([key for key in keys[:limit] if store.lives(items[key])], following)
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         return self._store.watch(self._content)

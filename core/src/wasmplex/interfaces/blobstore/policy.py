@@ -153,11 +153,10 @@ class GuardedStore:
         return GuardedContainer(self, name, await self.backend.get_container(self.scope.namespace, name))
 
     @steps("delete-container", "blobstore")
-    async def delete_container(self, name: str) -> Steps:
+    def delete_container(self, name: str) -> Steps:
         """See `BlobStoreBackend.delete_container`."""
         self._check_change(name)
-        async for count in self.backend.delete_container(self.scope.namespace, name):
-            yield count
+        return self.backend.delete_container(self.scope.namespace, name)
 
     @operation("container-exists", "blobstore", returns=bool)
     async def container_exists(self, name: str) -> bool:
@@ -276,11 +275,10 @@ class GuardedContainer:
             await self.container.info()  # there has to be a container
 
     @steps("clear", "blobstore")
-    async def clear(self) -> Steps:
+    def clear(self) -> Steps:
         """See `Container.clear`."""
         self.store.check_writable()
-        async for count in self.container.clear():
-            yield count
+        return self.container.clear()
 
     def _check_change(self, name: str) -> None:
         self.store.check_writable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import AsyncIterator
 
 from wasmplex.capabilities.blobstore import (
@@ -141,6 +142,7 @@ class GuardedListing:
                 self._page = Page([], cursor)
                 return names
             self._page = None if cursor is None else await self._container.list_objects(cursor, MAX_PAGE)
+            await sleep(0)  # pages for which nothing waits would keep everybody else waiting
         return []
 
     async def __aiter__(self) -> AsyncIterator[list[str]]:

@@ -6,6 +6,7 @@ They differ in how an error looks to the guest, which is the one thing they brin
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from hashlib import blake2b
@@ -191,6 +192,7 @@ class GuardedBucket:
             raise InvalidArgument("the cursor is not one that this listing returned")
         page = await self.bucket.list_keys(prefix, inner, MAX_PAGE)
         while not page.keys and page.cursor is not None:
+            await sleep(0)  # pages for which nothing waits would keep everybody else waiting
             page = await self.bucket.list_keys(prefix, page.cursor, MAX_PAGE)
         return page if page.cursor is None else Page(page.keys, seal(tag, page.cursor))
 
