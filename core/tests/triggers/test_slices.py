@@ -29,7 +29,8 @@ class Clock:
 
     async def work(self, own: Slices, name: str, messages: int, seconds: float) -> None:
         for _ in range(messages):
-            await own.begin()
+            if not own.has_room():
+                await own.wait()
             self.handled.append((self.turn, name))
             self.now += seconds
 

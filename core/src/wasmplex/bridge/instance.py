@@ -121,11 +121,7 @@ class BridgedInstance:
         if above is None or codec is None:
             return await self.inner.call(export, *args)
         if (series := self._series.get(export)) is not None:
-            results: list[Any] = []
-            await self._call_series(series, [args], results, _unasked)
-            if isinstance(results[0], Err):
-                raise results[0]
-            return results[0]
+            return await self._call_one(series, args)
         if self._calls or self._plain:
             await self._turn()
         session = export_session(self.inner, above.kinds, self.transport)
@@ -182,13 +178,8 @@ class BridgedInstance:
         results: list[Any],
         paused: Callable[[], None],
     ) -> None:
-        if self._calls or self._plain:
-            await self._turn()
-        memory = self._memory or self._calls_memory()
+        memory = await self._entered()
         count, block = series.written(calls)
-        end = ARENA + len(block)
-        self._plain = True
-        begin(memory)
         known = pauses = 0
         told = False
 
@@ -200,19 +191,47 @@ class BridgedInstance:
                 told, known = True, series.read(memory, known, results)
                 paused()
 
+        begin(memory)
+        try:
+            await self._cross(series, memory, count, block, stop)
+        finally:
+            if not self._closed:
+                series.read(memory, known, results)
+
+    async def _call_one(self, series: Series, args: tuple[Any, ...]) -> Any:
+        """Make a series of a single call."""
+        memory = await self._entered()
+        await self._cross(series, memory, 1, series.alone(args), None)
+        return series.only(memory)
+
+    async def _entered(self) -> Memory:
+        """Wait until no call is under way; return the memory that the next one finds its arguments in."""
+        if self._calls or self._plain:
+            await self._turn()
+        return self._memory or self._calls_memory()
+
+    async def _cross(
+        self,
+        series: Series,
+        memory: Memory,
+        count: int,
+        block: bytes,
+        stop: Callable[[bool], None] | None,
+    ) -> None:
+        end = ARENA + len(block)
+        self._plain = True
         try:
             if end > memory.size:
                 await self.inner.call(SERIES, series.number, 0, end)
             memory.write(ARENA, block)
-            self.inner.when_paused(stop)
+            if stop is not None:
+                self.inner.when_paused(stop)
             await self.inner.call(SERIES, series.number, count, end)
         except GuestError as error:
             named(error, series.path)
             raise
         finally:
             self._end_plain()
-            if not self._closed:
-                series.read(memory, known, results)
 
     def _calls_memory(self) -> Memory:
         assert self.above is not None  # noqa: S101  there is no series without it
@@ -314,7 +333,3 @@ def named(error: GuestError, export: str) -> None:
     if any(diagnostic.where in _CALLS for diagnostic in error.diagnostics):
         renamed = [replace(d, where=export) if d.where in _CALLS else d for d in error.diagnostics]
         WasmplexError.__init__(error, renamed)
-
-
-def _unasked() -> None:
-    """Do nothing where a single call pauses."""

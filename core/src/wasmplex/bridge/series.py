@@ -32,6 +32,8 @@ __all__ = ["Series", "begin", "is_serial", "pause"]
 
 _ENTRY: Final = 16
 _PADDING: Final = bytes(16)
+_FIRST: Final = struct.pack("<4I", ARENA + _ENTRY, 0, 0, 0)
+_RESULT: Final = struct.Struct("<II")
 
 
 def is_serial(codec: ExportCodec) -> bool:
@@ -81,6 +83,26 @@ class Series:
             blocks.append(block)
             at += len(block)
         return len(calls), b"".join([struct.pack(f"<{len(entries)}I", *entries), *blocks])
+
+    def alone(self, args: tuple[Any, ...]) -> bytes:
+        """Return what is to lie at `ARENA` for a single call.
+
+        :raises wasmplex.wit.mismatch.ValueMismatch: if its arguments do not fit
+        """
+        return _FIRST + self._block(args, ARENA + _ENTRY)
+
+    def only(self, memory: Memory) -> Any:
+        """Return what a single call has returned.
+
+        :raises wasmplex.values.Err: if it is the err case of its result
+        """
+        at, end = _RESULT.unpack(memory.read(ARENA + 4, 8))
+        if self._bare and not U8[memory.base + at]:
+            return None
+        value = self._value(memory.read(at, end - at), at)
+        if self._fails and isinstance(value, Err):
+            raise value
+        return value
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
         if len(args) != self._count:

@@ -33,7 +33,7 @@ from host_plugin_nats.failures import ApiError, opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of, status_of
 from host_plugin_nats.jetstream import JetStream, failed, parsed
 from host_plugin_nats.link import Link
-from host_plugin_nats.parsing import Answer
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["NatsBroker"]
 
@@ -147,7 +147,7 @@ class NatsBroker(MessagingBackend):
         try:
             async with asyncio.timeout(seconds):
                 if await self._jetstream.keeping(message.subject) is None:
-                    answer: Answer = await self._link.request(message.subject, message.body, message.headers)
+                    answer: Arrived = await self._link.request(message.subject, message.body, message.headers)
                 else:
                     answer = await self._request_through_stream(message)
         except TimeoutError:
@@ -156,7 +156,7 @@ class NatsBroker(MessagingBackend):
             raise NoResponders("nobody listens to the subject")
         return message_of(answer, answer.reply)
 
-    async def _request_through_stream(self, message: Message) -> Answer:
+    async def _request_through_stream(self, message: Message) -> Arrived:
         """Send a request that a stream keeps: its own acknowledgement is not the answer."""
         async with self._link.inbox() as inbox:
             headers = {**(message.headers or {}), REPLY_TO: inbox.subject}
@@ -223,11 +223,11 @@ class NatsBroker(MessagingBackend):
             await self._jetstream.remove(stream, int(token))
 
 
-def _nobody(answer: Answer) -> bool:
+def _nobody(answer: Arrived) -> bool:
     return status_of(answer) == "503"
 
 
-def _is_stored(answer: Answer) -> bool:
+def _is_stored(answer: Arrived) -> bool:
     """Say whether an answer is a stream's, that it has stored the request."""
     if answer.headers or not answer.data.startswith(b"{"):
         return False

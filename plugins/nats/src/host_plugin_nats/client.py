@@ -18,6 +18,7 @@ __all__ = [
     "bury",
     "flush",
     "forget",
+    "hasten",
     "leave",
     "listen",
     "made",
@@ -76,6 +77,23 @@ def made() -> Client:
     client = _Tolerant()
     client._ps = DirectParser(client)
     return client
+
+
+def hasten(client: Client) -> None:
+    """Have messages taken where they come in, not when a task gets to read them.
+
+    Those before which something has not been read wait for that task.
+    """
+    reader, parser = getattr(client._transport, "_io_reader", None), client._ps
+    if not isinstance(reader, asyncio.StreamReader) or not isinstance(parser, DirectParser):
+        return  # a web socket, say
+    feed, waiting = reader.feed_data, reader._buffer  # type: ignore[attr-defined]
+
+    def feed_data(data: bytes) -> None:
+        if rest := data if waiting else parser.at_once(data):
+            feed(rest)
+
+    reader.feed_data = feed_data  # type: ignore[method-assign, assignment]
 
 
 class _Direct:

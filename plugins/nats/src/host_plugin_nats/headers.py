@@ -6,7 +6,7 @@ import re
 
 from wasmplex.capabilities.messaging import Message
 
-from host_plugin_nats.parsing import Answer
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["REPLY_TO", "for_server", "message_of", "status_of"]
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """Names that the client library sends; it takes more than these from others."""
 
 
-def status_of(message: Answer) -> str | None:
+def status_of(message: Arrived) -> str | None:
     """Return what the server says with a message of its own, ``404``; None for a message of anybody else.
 
     Whoever sends one may give it a header ``Status``. The server's have no content; what a stream keeps comes
@@ -29,7 +29,7 @@ def status_of(message: Answer) -> str | None:
     return None if "Nats-Sequence" in headers else headers["Status"]
 
 
-def message_of(message: Answer, reply: str) -> Message:
+def message_of(message: Arrived, reply: str) -> Message:
     """Return a message of the server's.
 
     :param reply: where an answer is expected, as the server says

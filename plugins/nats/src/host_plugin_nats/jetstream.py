@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from nats.aio.msg import Msg
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
     CASES,
@@ -25,6 +24,7 @@ from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
 
@@ -272,7 +272,7 @@ class JetStream:
 _START = {"new": "new", "first": "all"}
 
 
-def parsed(answer: Msg) -> Any:
+def parsed(answer: Arrived) -> Any:
     """Return what JetStream answered.
 
     :raises ApiError: if it is an error

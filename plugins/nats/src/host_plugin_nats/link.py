@@ -17,7 +17,6 @@ from typing import Any
 import anyio
 from nats import errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
@@ -25,6 +24,7 @@ from wasmplex.plugin import get_logger
 from host_plugin_nats.client import (
     bury,
     forget,
+    hasten,
     leave,
     listen,
     made,
@@ -38,7 +38,7 @@ from host_plugin_nats.client import (
 from host_plugin_nats.client import flush as flush_all
 from host_plugin_nats.connecting import CREDENTIALS
 from host_plugin_nats.inbox import Inbox
-from host_plugin_nats.parsing import Take
+from host_plugin_nats.parsing import Arrived, Take
 
 __all__ = ["Link"]
 
@@ -75,7 +75,7 @@ class Link:
         self._renew = renew
         self._cases = cases
         self._client: Client | None = None
-        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._answers: dict[str, tuple[str, asyncio.Future[Arrived]]] = {}
         self._inboxes: set[Inbox] = set()
         self._tokens = count(1)
         self.numbers = count(1)
@@ -148,7 +148,7 @@ class Link:
 
     # ------------------------------------------------------------ asking
 
-    async def request(self, subject: str, payload: bytes = b"", headers: Headers | None = None) -> Msg:
+    async def request(self, subject: str, payload: bytes = b"", headers: Headers | None = None) -> Arrived:
         """Publish, and return the first answer. The caller brings the deadline.
 
         :raises wasmplex.capabilities.errors.CapabilityError: `ErrorCases.unavailable` if there is no
@@ -162,11 +162,11 @@ class Link:
 
     async def send(
         self, subject: str, payload: bytes = b"", headers: Headers | None = None
-    ) -> tuple[str, asyncio.Future[Msg]]:
+    ) -> tuple[str, asyncio.Future[Arrived]]:
         """Publish, and return the token and the future of the answer; `forget` the token at the end."""
         client = self._usable()
         token = str(next(self._tokens))
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Arrived] = asyncio.get_running_loop().create_future()
         self._answers[token] = subject, answer
         try:
             await self._publish(client, subject, payload, self._prefix + token, headers)
@@ -304,11 +304,10 @@ class Link:
                 error_cb=note,
                 **self._options,
             )
+            hasten(client)
             subscription = client.new_inbox()
             self._prefix = f"{subscription}."
-            await client.subscribe(
-                f"{subscription}.*", cb=self._answered, pending_msgs_limit=0, pending_bytes_limit=0
-            )
+            await listen(client, f"{subscription}.*", "", self._answered)
             self._client, self._denied = client, False
             on_end(client, lambda: self._lost(client, "the connection is lost"))
             await self._prepare()
@@ -380,7 +379,7 @@ class Link:
                 self._reconnecting = None
                 return
 
-    async def _answered(self, message: Msg) -> None:
+    def _answered(self, message: Arrived) -> None:
         _, answer = self._answers.get(message.subject[len(self._prefix) :], _NOBODY)
         if answer is not None and not answer.done():
             answer.set_result(message)
@@ -395,10 +394,10 @@ class Link:
                 _fail(answer, self._cases.denied("the user lacks a permission"))
 
 
-_NOBODY: tuple[str, asyncio.Future[Msg] | None] = ("", None)
+_NOBODY: tuple[str, asyncio.Future[Arrived] | None] = ("", None)
 
 
-def _fail(answer: asyncio.Future[Msg], error: Exception) -> None:
+def _fail(answer: asyncio.Future[Arrived], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
         answer.exception()  # whoever was to wait for it may be gone

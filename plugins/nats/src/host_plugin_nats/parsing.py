@@ -12,10 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from nats.aio.msg import Msg
 from nats.protocol.parser import AWAITING_CONTROL_LINE, CRLF_SIZE, Parser
 
-__all__ = ["Answer", "Arrived", "DirectParser", "Take", "text_of"]
+__all__ = ["Arrived", "DirectParser", "Take", "text_of"]
 
 _MESSAGE: Final = re.compile(rb"MSG (\S+) (\d+) (?:(\S+) )?(\d+)\r\n")
 """Subject, number of the subscription, subject for an answer, length: as the server writes them."""
@@ -34,8 +33,6 @@ class Arrived(NamedTuple):
 
 
 Take: TypeAlias = Callable[[Arrived], None]
-Answer: TypeAlias = Msg | Arrived
-"""A message, whichever way it came."""
 
 
 def text_of(subject: bytes) -> str:
@@ -52,9 +49,23 @@ class DirectParser(Parser):
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self.direct: dict[bytes, Take] = {}
+        self._parsing = False
+
+    def at_once(self, data: bytes) -> bytes:
+        """Hand on the messages that what comes begins with, if nothing before it is left; return the rest."""
+        if self._parsing or self.buf or self.state != AWAITING_CONTROL_LINE:
+            return data
+        return data[self._take(data) :]
 
     async def parse(self, data: bytes = b"") -> None:
         """Take in what has been read."""
+        self._parsing = True
+        try:
+            await self._parse(data)
+        finally:
+            self._parsing = False
+
+    async def _parse(self, data: bytes) -> None:
         if self.state != AWAITING_CONTROL_LINE:
             missing = self.needed + CRLF_SIZE - len(self.buf)
             await super().parse(data[:missing])

@@ -11,14 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import anyio
-from nats.aio.msg import Msg
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
 
 from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
-from host_plugin_nats.parsing import Answer
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["EXPIRES", "OPERATION", "Message", "NobodyThere", "Stream"]
 
@@ -157,10 +156,10 @@ class Stream:
             if one is not None:
                 found[one.subject] = one
 
-    async def _answer(self, subject: str) -> Answer:
+    async def _answer(self, subject: str) -> Arrived:
         return self.checked(await self._link.request(subject))
 
-    def checked(self, answer: Answer) -> Answer:
+    def checked(self, answer: Arrived) -> Arrived:
         """Return an answer unless it says that nobody is there."""
         if status_of(answer) == "503":
             raise NobodyThere("JetStream is not ready, or the bucket is gone")
@@ -177,7 +176,7 @@ class Stream:
 
     async def write_later(
         self, subject: str, value: bytes, headers: Mapping[str, str] | None = None
-    ) -> tuple[str, asyncio.Future[Msg]]:
+    ) -> tuple[str, asyncio.Future[Arrived]]:
         """Publish; the answer is for `written`."""
         return await self._link.send(self._target(subject), value, self._fit(value, headers))
 
@@ -196,7 +195,7 @@ class Stream:
             raise self._link.too_long()
         return headers
 
-    def written(self, answer: Answer) -> int:
+    def written(self, answer: Arrived) -> int:
         """Return the sequence that an answer to a write tells.
 
         :raises ApiError: if the expected last sequence is another
@@ -301,7 +300,7 @@ class Stream:
 # ---------------------------------------------------------------- decisions
 
 
-def _parsed(answer: Answer) -> Any:
+def _parsed(answer: Arrived) -> Any:
     if status_of(answer) == "503":
         raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
     parsed = json.loads(answer.data or b"{}")
@@ -321,7 +320,7 @@ def _sequence(reply: str) -> int:
     return int(tokens[5] if len(tokens) == 9 else tokens[7])
 
 
-def _direct_message(answer: Answer) -> Message | None:
+def _direct_message(answer: Arrived) -> Message | None:
     headers, status = answer.headers or {}, status_of(answer)
     if status == "404":
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from time import perf_counter
 
@@ -38,9 +38,9 @@ class Taken:
 
     __slots__ = ("deliveries", "left", "outcomes")
 
-    def __init__(self, deliveries: Deliveries, left: Iterable[Delivery]) -> None:
+    def __init__(self, deliveries: Deliveries, first: Delivery) -> None:
         self.deliveries = deliveries
-        self.left = deque(left)
+        self.left = deque((first,))
         self.outcomes: list[Outcome] = []
 
     def ended(self) -> list[tuple[Delivery, Outcome]]:

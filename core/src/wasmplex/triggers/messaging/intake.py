@@ -8,6 +8,7 @@ the component is quick, a worker takes several that are there, and has it called
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
@@ -56,8 +57,9 @@ class Intake:
         words = Words(what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
         self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
-        self._calling = asyncio.Semaphore(settings.calls)
-        """One for each call that may be under way: there may be more tasks than that."""
+        self._free = settings.calls
+        """How many more calls may be under way: there may be more tasks than that."""
+        self._freed: deque[asyncio.Future[None]] = deque()
         self._workers: TaskGroup | None = None
         self._deliveries: Deliveries | None = None
         self._out: dict[Delivery, None] = {}
@@ -136,10 +138,11 @@ class Intake:
                 if delivery is None:
                     return
                 self._subscribed.pauses.reset()
-                taken = Taken(deliveries, [delivery])
-                if (more := portions.size - 1) > 0:
-                    taken.left += deliveries.ready(more)
-                self._out.update(dict.fromkeys(taken.left))
+                taken = Taken(deliveries, delivery)
+                self._out[delivery] = None
+                if (more := portions.size - 1) > 0 and (others := deliveries.ready(more)):
+                    taken.left += others
+                    self._out.update(dict.fromkeys(others))
                 await self._work_off(taken)
 
     # ------------------------------------------------------------ messages
@@ -147,9 +150,36 @@ class Intake:
     async def _work_off(self, taken: Taken) -> None:
         """See to deliveries until each has an outcome."""
         while taken.left:
-            await self._slices.begin()
-            async with self._calling:
+            if not self._slices.has_room():
+                await self._slices.wait()
+            if not self._free:
+                await self._wait()
+            self._free -= 1
+            try:
                 await self._deliver(taken)
+            finally:
+                self._free += 1
+                if self._freed:
+                    self._wake()
+
+    async def _wait(self) -> None:
+        """Wait until one more call may be under way."""
+        while not self._free:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._freed.append(turn)
+            try:
+                await turn
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+
+    def _wake(self) -> None:
+        while self._freed:
+            turn = self._freed.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _relieve(self, taken: Taken) -> None:
         """Have others see to all but the first message that is not handled: that may take a while."""
@@ -157,7 +187,7 @@ class Intake:
         if ended := taken.ended():
             self._workers.start_soon(self._settle, taken.deliveries, ended)
         for delivery in taken.behind():
-            self._workers.start_soon(self._work_off, Taken(taken.deliveries, [delivery]))
+            self._workers.start_soon(self._work_off, Taken(taken.deliveries, delivery))
 
     async def _deliver(self, taken: Taken) -> None:
         """Have the component called with the first messages, and tell the broker what became of them."""

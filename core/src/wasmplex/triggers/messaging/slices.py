@@ -35,16 +35,17 @@ class Slices:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         """Who waits, in the order of coming."""
 
-    async def begin(self) -> None:
-        """Return when a message may be handled."""
+    def has_room(self) -> bool:
+        """Say whether a message may be handled now; else `wait`."""
         if not self._going:
             self._going = True
             self._ends = perf_counter() + SLICE
             self._loop.call_soon(self._turn)
-        elif self._waiting or perf_counter() >= self._ends:
-            await self._wait()
+            return True
+        return not self._waiting and perf_counter() < self._ends
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
+        """Return when a message may be handled."""
         number = next(self._numbers)
         while True:
             turn: asyncio.Future[None] = self._loop.create_future()

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
-from nats.aio.msg import Msg
 from wasmplex.capabilities.blobstore import (
     PIECE,
     BlobStoreError,
@@ -31,6 +30,7 @@ from host_plugin_nats.failures import ApiError
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Arrived
 
 __all__ = ["ObjectReader", "ObjectWriter"]
 
@@ -152,7 +152,7 @@ class ObjectWriter(Writer):
         self._instance = link.instance
         self._subject = stream.chunks(self._nuid)
         self._buffer = bytearray()
-        self._sent: deque[tuple[str, asyncio.Future[Msg]]] = deque()
+        self._sent: deque[tuple[str, asyncio.Future[Arrived]]] = deque()
         self._size = self._chunks = self._first = 0
         self._digest = hashlib.sha256()
         self._committing = False
@@ -195,7 +195,7 @@ class ObjectWriter(Writer):
         self._link.forget(token)
         self._first = self._first or sequence
 
-    async def _sequence(self, message: Msg) -> int:
+    async def _sequence(self, message: Arrived) -> int:
         return self._stream.written(message)
 
     async def commit(self) -> None:
