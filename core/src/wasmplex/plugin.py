@@ -45,11 +45,12 @@ from wasmplex.plugins.triggers import (
 )
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation, stream
 from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
-from wasmplex.streams import IncomingStream, StreamAborted, StreamClosed, StreamWriter, channel
+from wasmplex.streams import ByteSource, IncomingStream, StreamAborted, StreamClosed, StreamWriter, channel
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
-    "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ConfigError",
+    "API_VERSION", "Backend", "BackendError", "BackendProvider", "BoundInterfaces", "ByteSource",
+    "ConfigError",
     "Diagnostic", "Dialect", "Duration", "Err", "Escaped", "Export", "ExportAdapter",
     "FailureError", "Grants", "Guard", "GuestExit", "GuestInstance", "HostFunction",
     "HostFunctions", "Import", "ImportPart", "ImportRequest", "IncomingStream", "InstanceType",

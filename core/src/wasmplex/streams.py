@@ -3,7 +3,8 @@
 A ``stream<T>`` in Python is an asynchronous iterable of *chunks*: ``bytes`` for ``stream<u8>``, a list of
 elements for any other element type. A host function is handed one that it iterates over; it returns any
 asynchronous iterable, an async generator most simply. Where a generator does not fit, `channel` gives an
-object to send to, and a `ChunkSource` is asked for each chunk at the moment when there is room for it.
+object to send to, and a `ChunkSource` is asked for each chunk at the moment when there is room for it. A
+`ByteSource` puts bytes where the guest takes them, as long as it has some at hand.
 
 A ``future<T>`` is an awaitable. Where T is a ``result``, awaiting it returns the ok value or raises `Err`,
 both ways.
@@ -18,7 +19,9 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-__all__ = ["ChunkSource", "IncomingStream", "StreamAborted", "StreamClosed", "StreamWriter", "channel"]
+__all__ = [
+    "ByteSource", "ChunkSource", "IncomingStream", "StreamAborted", "StreamClosed", "StreamWriter", "channel",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -82,6 +85,23 @@ class ChunkSource(ABC, Generic[T]):
         if not chunk:
             raise StopAsyncIteration
         return chunk
+
+
+class ByteSource(ABC):
+    """A stream of bytes for a guest, which may have some of them at hand."""
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return what yields the bytes, in order, and ends with them."""
+
+    @abstractmethod
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """Put the next bytes into a buffer, if they are at hand; return how many.
+
+        0 says that the iterator is to be asked: for what takes time, for the end, and for what went wrong.
+        Called only while nobody waits for the iterator, and on the event loop's thread: it does not block.
+        `buffer` is the guest's memory; it must not be used after that.
+        """
 
 
 class _End:

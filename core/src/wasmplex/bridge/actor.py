@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from wasmplex.bridge.flows import Flow, Script
+from wasmplex.bridge.flows import BLOCKED, Flow, Script
 from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_AHEAD, UNANSWERED, WITH_OPERANDS, Event
 from wasmplex.bridge.pulse import Pulse
 
@@ -50,6 +50,8 @@ class Actor:
         if event == Event.OPERATION and self._script is not None:
             order = self._continue((a, b))
         else:
+            if self._script is not None:  # the task has yielded, see `Op.COPY_OR_YIELD`
+                self._continue((BLOCKED, 0))
             self.note(event, a, b)
         if self.side.scripts:
             self.side.pulse.busy()

@@ -7,7 +7,8 @@ A script is a generator: it yields an order and is sent the outcome, (a, b). Whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from wasmplex.bridge.elements import BufferMemory, Elements
@@ -16,7 +17,7 @@ from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.engine.resources import HostObjects
 
-__all__ = ["Flow", "Inflow", "Script", "StreamEndedError", "Streaming"]
+__all__ = ["Flow", "Inflow", "Memory", "Script", "StreamEndedError", "Streaming"]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 
@@ -29,11 +30,33 @@ class StreamEndedError(ConnectionError):
     """Raised where the other end of a stream or future is gone and has not brought it to its end."""
 
 
+class Memory(Protocol):
+    """A linear memory that the host sees.
+
+    :ivar base: where it lies in the process
+    :ivar size: its size now, in bytes
+    """
+
+    base: int
+    size: int
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return the bytes at [at, at + count)."""
+
+    def view(self, at: int, count: int) -> memoryview:
+        """Return the bytes at [at, at + count), to be written to at once."""
+
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at [at, at + len(data))."""
+
+
 class Streaming(Protocol):
     """What a flow asks of the side of its adapter.
 
     :ivar closed: whether the instance has ended
     :ivar flows: streams and futures that the adapter holds an end of, by handle
+    :ivar buffers: the two stream memories, where the host sees them
+    :ivar scripts: what the adapter is to perform
     :ivar operands_next: pointer and length for the operation that is ordered next
     :ivar emitted: what came out of stream memory
     :ivar pointed_reads: reads under way of elements that point at something
@@ -45,6 +68,8 @@ class Streaming(Protocol):
     closed: bool
     flows: dict[int, Flow]
     memories: tuple[BufferMemory, BufferMemory]
+    buffers: Sequence[Memory]
+    scripts: deque[Script]
     operands_next: int
     emitted: list[bytes]
     pointed_reads: int
@@ -89,7 +114,7 @@ class Flow:
         self.session = session
         self.elements = elements
         self.handle = handle
-        self.buffer = 0
+        self.buffer = self._size = 0
         self._first = first
         self._copy = Op.COPY_ONE if single else Op.COPY
         self._joined = False
@@ -102,11 +127,16 @@ class Flow:
         return op | (self._first + builtin) << 8 | self.handle << 32
 
     def copy(self, builtin: int, at: int, count: int) -> Generator[int, tuple[int, int], int]:
-        """Read or write; return the code, after the flow was joined to the driver's set if it is blocked."""
-        self.session.operands_next = at | count << 32
-        code, _ = yield self.order(self._copy, builtin)
+        """Read or write; return the code, after the flow was joined to the driver's set if it is blocked.
+
+        The script ends with a copy that is blocked.
+        """
+        session = self.session
+        session.operands_next = at | count << 32
+        yields = self._joined and self._copy is Op.COPY and not session.scripts
+        code, _ = yield self.order(Op.COPY_OR_YIELD if yields else self._copy, builtin)
         if code != BLOCKED:
-            self.session.pulse.gave()
+            session.pulse.gave()
         elif not self._joined:
             self._joined = True
             yield Op.JOIN | self.handle << 32
@@ -115,6 +145,7 @@ class Flow:
     def acquire(self, size: int) -> Script:
         """Get a buffer in stream memory."""
         memory = self.session.memories[self.elements.memory]
+        self._size = size
         size += SLACK
         self.buffer = memory.take(size)
         if memory.grows(self.buffer + size):

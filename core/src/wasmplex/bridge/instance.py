@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
 from wasmplex.bridge.exports import CALL, SERIES
+from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import ARENA
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.series import Series, begin, pause
-from wasmplex.bridge.side import Memory
 from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.logs import get_logger
 from wasmplex.values import Err

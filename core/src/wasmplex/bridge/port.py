@@ -10,12 +10,13 @@ from typing import Any
 from wasmplex.bridge.codec import Kinds
 from wasmplex.bridge.direct import DIRECT, Box, direct
 from wasmplex.bridge.exporting import ExportSession
+from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.packing import packed, unpacked
 from wasmplex.bridge.protocol import PACKED, ROOM, First
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.session import Session
-from wasmplex.bridge.side import Memory, Side
+from wasmplex.bridge.side import Side
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.pace import Internal

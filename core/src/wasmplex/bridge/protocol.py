@@ -169,13 +169,16 @@ class Op(IntEnum):
     """Hand to the host what lies from `operand` on: the result of a call by `ENTER`."""
     FORGET = 23
     """Drop subtask `operand`, which has returned."""
+    COPY_OR_YIELD = 24
+    """As `COPY`, but where the other end is not ready the task yields, and its next event is the outcome: the
+    host, which would say so, is not asked. The stream is in the task's set."""
 
 
 FOLLOWED: Final = 1 << 7
 """In an order: the next one lies in `ORDERS`, and the host is not asked for it."""
 UNANSWERED: Final = frozenset({Op.DROP, Op.JOIN, Op.LEAVE, Op.FORGET})
 """Orders that have no outcome, and that nothing the host does itself has to wait for."""
-WITH_OPERANDS: Final = frozenset({Op.COPY, Op.COPY_ONE, Op.FILL, Op.EMIT})
+WITH_OPERANDS: Final = frozenset({Op.COPY, Op.COPY_OR_YIELD, Op.COPY_ONE, Op.FILL, Op.EMIT})
 EMPTY_HEAP: Final = Op.GROW | 1 << 8
 """Forget what elements of streams point at. Another of those that have no outcome."""
 

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from wasmplex.bridge.codec import ValueMismatch
 from wasmplex.bridge.exporting import ExportCodec
+from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.protocol import ARENA, MADE, PAUSED
-from wasmplex.bridge.side import Memory
 from wasmplex.engine.memory import U8, U32, U64
 from wasmplex.values import Err
 from wasmplex.wit.types import ResultType

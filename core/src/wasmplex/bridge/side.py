@@ -9,15 +9,16 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from wasmplex.bridge.elements import BufferMemory
-from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Script
+from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Memory, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
+from wasmplex.bridge.pouring import PouredOutflow
 from wasmplex.bridge.protocol import (
     BUFFERS,
     EMPTY_HEAP,
@@ -34,9 +35,9 @@ from wasmplex.bridge.protocol import (
 from wasmplex.bridge.pulling import PulledOutflow
 from wasmplex.bridge.pulse import Moving, Pulse
 from wasmplex.engine.resources import HostObjects
-from wasmplex.streams import ChunkSource
+from wasmplex.streams import ByteSource, ChunkSource
 
-__all__ = ["Memory", "Side", "Then", "align16"]
+__all__ = ["Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
 _ORDERS = [struct.Struct(f"<{1 + count}Q") for count in range(ORDERS_AHEAD + 1)]
@@ -49,23 +50,6 @@ Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 def align16(address: int) -> int:
     """Return the least multiple of 16 that is not below."""
     return (address + 15) & -16
-
-
-class Memory(Protocol):
-    """A linear memory that the host sees.
-
-    :ivar base: where it lies in the process
-    :ivar size: its size now, in bytes
-    """
-
-    base: int
-    size: int
-
-    def read(self, at: int, count: int) -> bytes:
-        """Return the bytes at [at, at + count)."""
-
-    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
-        """Write bytes at [at, at + len(data))."""
 
 
 class Side:
@@ -163,6 +147,9 @@ class Side:
 
     def orders(self, orders: Sequence[int]) -> int:
         """Put orders, and the operands of the last one, where the adapter finds them; return the first."""
+        if len(orders) == 1:
+            self.calls.write(OPERANDS, self.operands_next.to_bytes(8, "little"))
+            return orders[0]
         *before, last = orders
         lie = [*(order | FOLLOWED for order in before), last]
         self.calls.write(OPERANDS, _ORDERS[len(before)].pack(self.operands_next, *lie[1:]))
@@ -336,8 +323,12 @@ class Side:
     def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Outflow:
         """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
-        flow = PulledOutflow if isinstance(source, ChunkSource) and sort != FUTURE else Outflow
-        return flow(self, elements, first, writable, source, single=sort == FUTURE)
+        single, flow = sort == FUTURE, Outflow
+        if isinstance(source, ChunkSource) and not single:
+            flow = PulledOutflow
+        elif isinstance(source, ByteSource) and elements.octets and self.buffers:
+            flow = PouredOutflow
+        return flow(self, elements, first, writable, source, single=single)
 
     def is_moving(self) -> bool:
         """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""

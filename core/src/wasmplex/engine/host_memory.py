@@ -110,6 +110,16 @@ class HostMemory:
         data: bytes = RAW[start : start + count]
         return data
 
+    def view(self, at: int, count: int) -> memoryview:
+        """Return the bytes at [at, at + count), to be written to before anything can end the memory.
+
+        :raises IndexError: if they are not all in the memory
+        """
+        if at < 0 or count < 0 or at + count > self.size:
+            raise IndexError(f"[{at}, {at + count}) is not within a memory of {self.size} bytes")
+        start = self.base + at
+        return U8[start : start + count]
+
     def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes at [at, at + len(data)).
 

@@ -1,0 +1,85 @@
+"""Streams whose source puts bytes where the guest takes them, as long as it has some at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from wasmplex.bridge.flows import BLOCKED, DROPPED, WRITE, Script
+from wasmplex.bridge.outflows import Outflow
+from wasmplex.streams import ByteSource
+
+__all__ = ["PouredOutflow"]
+
+_TIMES = 3
+"""How many times as much as a guest reads at once is put into the buffer when it has what it waited for."""
+
+
+class PouredOutflow(Outflow):
+    """A stream from a `ByteSource`, where the host sees the memory of the adapter.
+
+    It begins like any other, with a chunk that a task has awaited. When the guest has taken that, the task
+    rests while the source has bytes at hand: there is no chunk, and no turn of the loop, for each piece.
+    """
+
+    _room: memoryview | None = None
+    """Where the source puts bytes: the buffer, as long as some are at hand."""
+
+    def _begin(self, source: ByteSource, *, single: bool) -> None:
+        self._source = source
+        super()._begin(source, single=single)
+
+    def _emptied(self) -> None:
+        """Leave the task alone until nothing is at hand."""
+
+    def _write(self) -> Script:
+        yield from super()._write()
+        if not (self.done or self._laid):
+            yield from self._pour()
+
+    def event(self, code: int) -> Script:
+        """Go on after the guest has taken something."""
+        return super().event(code) if self._room is None else self._pour(code)
+
+    def _pour(self, code: int = 0) -> Script:
+        """Give the guest what is at hand, until it is not ready for more.
+
+        :param code: what came of the write before
+        """
+        most = self.elements.most  # for a guest that waits; one that does not takes more in one go
+        while code != BLOCKED:
+            self._laid -= code >> 4
+            self._next += code >> 4
+            if code & 0xF == DROPPED:
+                yield from self._stop()
+                return
+            if not self._laid:
+                room = yield from self._made_room()
+                self._laid = self._source.readinto_nowait(room[:most])
+                self._next = self.buffer
+            if not self._laid:
+                self.release()
+                super()._emptied()
+                return
+            code = yield from self.copy(WRITE, self._next, self._laid)
+            most = len(self._room or b"")
+
+    def _made_room(self) -> Generator[int, tuple[int, int], memoryview]:
+        """Return where the source may put bytes: as much as the chunk before had at first, then more."""
+        most, chunks = self.elements.most, self.session.pulse.chunks
+        if self._room is None:
+            size = min(self._size, most)
+        elif not self._held and chunks.hold_at_once(_TIMES * most):
+            size = _TIMES * most
+            self.release()
+            self._held = size
+        else:
+            return self._room
+        yield from self.acquire(size)
+        self._room = self.session.buffers[self.elements.memory].view(self.buffer, size)
+        return self._room
+
+    def release(self) -> None:
+        """Give the buffer back."""
+        super().release()
+        self._room = None
+        self._let_go()

@@ -1,0 +1,75 @@
+"""Bytes that are put where the guest takes them, while they are at hand, and what takes time otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from wasmplex.streams import ByteSource
+from wasmplex.wit.types import Primitive, StreamType
+
+from .test_streams import assert_nothing_left, back, collect, guest, settled
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("transport")]
+BYTES = StreamType(Primitive("u8"))
+
+
+class AtHand(ByteSource):
+    """Bytes; `every` how many times it is asked for those at hand it has none.
+
+    :ivar chunks: how many the iterator was asked for
+    :ivar closed: whether the iterator is
+    """
+
+    def __init__(self, data: bytes, every: int) -> None:
+        self.rest = memoryview(data)
+        self.every = every
+        self.asked = self.chunks = 0
+        self.closed = False
+
+    def _next(self, most: int) -> memoryview:
+        part, self.rest = self.rest[:most], self.rest[most:]
+        return part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while self.rest:
+                self.chunks += 1
+                await asyncio.sleep(0)
+                yield bytes(self._next(10_000))
+        finally:
+            self.closed = True
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        self.asked += 1
+        part = self._next(0 if self.asked % self.every == 0 else len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+async def test_bytes_that_are_at_hand_are_put_where_the_guest_takes_them(every: int, transport: str) -> None:
+    data = random.Random(every).randbytes(1_500_000)
+    source = AtHand(data, every)
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", source)
+        assert bytes(await collect(stream)) == data
+        await settled(instance)
+        assert_nothing_left(instance)
+    assert source.closed
+    if transport == "memory":
+        assert source.chunks <= source.asked // every + 1
+
+
+async def test_who_has_bytes_at_hand_is_told_that_the_guest_wants_no_more() -> None:
+    source = AtHand(bytes(10_000_000), 1000)
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", source)
+        await anext(aiter(stream))
+        stream.close()
+        await settled(instance)
+        assert_nothing_left(instance)
+    assert source.closed
+    assert source.rest
