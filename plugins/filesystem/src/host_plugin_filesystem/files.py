@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import ClassVar
 
 __all__ = ["COPY_STEP", "Source", "Staged", "Staging"]
 
@@ -26,6 +25,11 @@ _SYNC_EVERY = 64 << 20
 _AHEAD = 3 << 18
 """Bytes that the system is asked to read ahead of what is read from the disk: pieces that are then cached."""
 _ADVISES = hasattr(os, "posix_fadvise")
+
+_TELLS = hasattr(os, "RWF_NOWAIT")
+"""Whether the system can tell what is in memory."""
+_TELLS_NOT = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+"""The file system cannot."""
 
 _FEW = 4
 """Pieces that are written one by one; of more, which are small, it takes longer than to copy them."""
@@ -70,8 +74,6 @@ class Source(_File):
     :ivar size: in bytes
     """
 
-    _cached: ClassVar[bool] = hasattr(os, "RWF_NOWAIT")
-
     def __init__(self, directory: int, name: str) -> None:
         """Open a regular file.
 
@@ -84,7 +86,7 @@ class Source(_File):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             raise
         super().__init__(number)
-        self._buffer = bytearray()
+        self._tells = _TELLS
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
             self.close()
@@ -100,18 +102,20 @@ class Source(_File):
                 os.posix_fadvise(number, offset + length, _AHEAD, os.POSIX_FADV_WILLNEED)
             return data
 
-    def read_cached(self, length: int, offset: int) -> bytes | None:
-        """Return what `read` would if that needs no disk, else None. Does not block."""
-        if not self._cached or not self._lock.acquire(blocking=False):
-            return None
+    def read_cached(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer from an offset on, as far as that needs no disk; return how many bytes it has.
+
+        Does not block.
+        """
+        if not self._tells or not self._lock.acquire(blocking=False):
+            return 0
         try:
-            if len(self._buffer) < length:
-                self._buffer = bytearray(length)
-            part = memoryview(self._buffer)[:length]
-            count = os.preadv(self._open(), [part], offset, os.RWF_NOWAIT)
-            return bytes(part) if count == length else None
-        except OSError:  # not in memory, or the file system cannot tell
-            return None
+            return os.preadv(self._open(), [buffer], offset, os.RWF_NOWAIT)
+        except BlockingIOError:  # not in memory
+            return 0
+        except OSError as error:  # what else there is to say of it, `read` says
+            self._tells = error.errno not in _TELLS_NOT
+            return 0
         finally:
             self._lock.release()
 

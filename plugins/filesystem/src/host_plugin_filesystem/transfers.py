@@ -30,15 +30,26 @@ class FileReader(Reader):
         self._shop = shop
         self._offset = offset
         self._end = offset + length
+        self._buffer = bytearray(min(PIECE, length))
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """See `Reader.readinto_nowait`. Less than a piece is read together with what is on the disk."""
+        buffer = buffer[: self._end - self._offset]
+        count = self.source.read_cached(buffer, self._offset)
+        if count < min(PIECE, len(buffer)):
+            return 0
+        self._offset += count
+        return count
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
         length = min(PIECE, self._end - self._offset)
         if length <= 0:
             return b""
-        data = self.source.read_cached(length, self._offset)
-        if data is None:
-            data = await self._shop.run(self.source.read, length, self._offset)
+        cached = memoryview(self._buffer)[:length]
+        if self.readinto_nowait(cached):
+            return bytes(cached)
+        data = await self._shop.run(self.source.read, length, self._offset)
         if not data:
             raise StoreUnavailable("the file was cut short")
         self._offset += len(data)

@@ -290,6 +290,13 @@ class MemoryReader(Reader):
             self._view = self._view[:length]
         self.length = len(self._view)
 
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """See `Reader.readinto_nowait`."""
+        count = min(len(buffer), len(self._view))
+        buffer[:count] = self._view[:count]
+        self._view = self._view[count:]
+        return count
+
     async def read(self) -> bytes:
         """See `Reader.read`."""
         piece = bytes(self._view[:PIECE])

@@ -102,6 +102,15 @@ class Reader(ABC):
         :raises StoreUnavailable: if the connection is lost before all was read: what was returned is a part
         """
 
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """Put the next bytes into a buffer, if they are at hand; return how many.
+
+        0 says that `read` is to be awaited: for bytes that are not, for the end, for what went wrong. Called
+        between two calls of `read`, if at all, and on the event loop's thread: it does not block. `buffer`
+        has 1 byte or more, also more than `PIECE`; it is the guest's memory, and not to be used after that.
+        """
+        return 0
+
     @abstractmethod
     async def close(self) -> None:
         """Release everything. Called once, also in the midst of reading; after that, nothing is read."""

@@ -27,13 +27,31 @@ class GuardedReader:
     :ivar length: how many bytes it has
     """
 
-    __slots__ = ("_closings", "_left", "_reader", "guard", "length")
+    __slots__ = ("_closings", "_failure", "_left", "_reader", "guard", "length")
 
     def __init__(self, guard: Guard, closings: Closings, reader: Reader) -> None:
         self.guard = guard
         self.length = self._left = reader.length
         self._closings = closings
         self._reader: Reader | None = reader
+        self._failure: Exception | None = None
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """See `Reader.readinto_nowait`; what goes wrong in there is raised by `read`."""
+        reader, circuit = self._reader, self.guard.circuit
+        if not self._left or reader is None or (circuit is not None and circuit.is_open):
+            return 0
+        room = buffer[: self._left]
+        try:
+            count = reader.readinto_nowait(room)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is refused where it can be raised
+            self._failure = error
+            return 0
+        if not 0 <= count <= len(room):
+            self._failure = ValueError(f"readinto_nowait returned {count} of {len(room)} bytes")
+            return 0
+        self._left -= count
+        return count
 
     @operation("get-data", "blobstore", returns=bytes, transfer=True)
     async def read(self) -> bytes:
@@ -41,6 +59,8 @@ class GuardedReader:
 
         :raises StoreUnavailable: if the backend has less than it said: a part is not taken for the whole
         """
+        if self._failure is not None:
+            raise self._failure
         if not self._left or self._reader is None:
             return b""
         piece = await self._reader.read()

@@ -21,7 +21,7 @@ from wasmplex.plugins.contracts import (
     WorkloadContext,
 )
 from wasmplex.plugins.hooks import hookimpl
-from wasmplex.streams import IncomingStream
+from wasmplex.streams import ByteSource, IncomingStream
 from wasmplex.values import Err, Variant
 from wasmplex.wit.served import served
 from wasmplex.wit.source import WitPackage
@@ -37,11 +37,15 @@ def _refused(operation: str, error: BlobStoreError) -> Err[Variant]:
 # ---------------------------------------------------------------- where WIT and Python differ
 
 
-class _Download:
+class _Download(ByteSource):
     """What is returned for a stream of bytes: it closes its reader in whatever way it ends."""
 
     def __init__(self, reader: GuardedReader) -> None:
         self._reader = reader
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """See `ByteSource.readinto_nowait`."""
+        return self._reader.readinto_nowait(buffer)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -46,6 +46,28 @@ class TransferTests(Conformance):
                 await reader.close()
 
     @expressible("pieces")
+    async def test_bytes_that_are_at_hand(self, bench: Bench) -> None:
+        """streaming: what is put into a buffer and what is read are the object, and fit the buffer."""
+        container = await opened(bench)
+        data = pattern(_SIZE)
+        await container.put("k", data)
+        raw = await bench.backend.get_container(bench.namespace, "container")
+        for size in (1000, PIECE, 3 * PIECE):
+            reader = await raw.read_object("k", 10, _SIZE - 20)
+            buffer, found = bytearray(b"-" * (size + 1)), bytearray()
+            try:
+                while len(found) < reader.length:
+                    found += await reader.read()
+                    with memoryview(buffer) as view:
+                        count = reader.readinto_nowait(view[:size])
+                    assert 0 <= count <= size
+                    found += buffer[:count]
+                assert buffer[size:] == b"-"
+                assert found == data[10 : _SIZE - 10]
+            finally:
+                await reader.close()
+
+    @expressible("pieces")
     async def test_a_writer_takes_pieces_of_any_size(self, bench: Bench) -> None:
         """streaming: 1 byte, 256 KiB, and what lies between; the memory they lie in may change at once."""
         container = await opened(bench)
