@@ -9,6 +9,7 @@ from contextlib import suppress
 import anyio
 import pytest
 from databases import Database, opened
+from host_plugin_postgres.rows import PgRows
 from wasmplex.capabilities.postgres import ConnectionFailed, QueryFailed, Rows
 from wasmplex.testing.servers import PostgresServer
 
@@ -184,6 +185,18 @@ async def test_rows_that_nobody_wants_any_more(one: Database) -> None:
     assert len(await rows.next()) == 64
     await rows.close()
     assert await running(one, "generate_series") == 0
+
+
+async def test_rows_beyond_those_that_are_being_read_stay_in_the_socket(one: Database) -> None:
+    rows = await one.backend.stream(one.user, "SELECT g FROM generate_series(1, 300) AS g", ())
+    assert isinstance(rows, PgRows)
+    assert [len(await rows.next()) for _ in range(2)] == [64, 64]
+    coming = rows._coming
+    assert coming is not None
+    await asyncio.sleep(0.05)
+    assert not coming.came
+    assert [len(await rows.next()) for _ in range(4)] == [64, 64, 44, 0]
+    assert coming.came
 
 
 async def test_who_stops_reading_keeps_what_was_done(one: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from itertools import pairwise
 from types import SimpleNamespace
@@ -39,12 +40,23 @@ class Transport:
     def __init__(self) -> None:
         self.sent = b""
         self.closing = False
+        self.calls: list[str] = []
+        self.socket: socket.socket | None = None
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
 
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.socket if name == "socket" else None
 
     def is_closing(self) -> bool:
         return self.closing
@@ -167,6 +179,27 @@ async def test_a_message_that_comes_in_many_parts_is_put_together_once() -> None
     tap.data_received(message("C", b"SELECT 0\0") + READY)
     await answer
     assert len(messages.column_types(answer.columns)) == 20_000
+
+
+async def test_answers_that_are_held_stay_in_the_socket_until_somebody_wants_them() -> None:
+    tap, _, transport = tapped()
+    transport.socket, server = socket.socketpair()
+    with server, transport.socket:
+        transport.socket.setblocking(False)
+        (first,) = tap.ask(simple("FETCH"), held=True)
+        assert transport.calls == ["pause"]
+        tap.poll()
+        assert not first.done()
+        server.sendall(message("C", b"FETCH 0\0") + READY)
+        tap.poll()
+        assert await first == "FETCH 0"
+        tap.ask(simple("FETCH"), held=True)
+        tap.let_in()
+        tap.ask(simple("FETCH"), held=True)
+        tap.ask(simple("COMMIT"))  # what is asked for next is waited for
+        assert transport.calls == ["pause", "resume"] * 2
+        server.close()
+        tap.poll()  # the transport tells that
 
 
 # ---------------------------------------------------------------- what a link has prepared

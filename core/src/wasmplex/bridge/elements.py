@@ -81,10 +81,10 @@ class Elements:
         layout = self.rows
         if layout is None or not isinstance(rest, PackedRows):
             return None
-        rows = rest[: self.most]
-        while len(rows) > 1 and (bound := layout.bound(rows)) > _CHUNK:
-            rows = rows[: max(1, min(len(rows) - 1, len(rows) * _CHUNK // bound))]
-        return rows if layout.bound(rows) <= MOST else None
+        rows = rest if len(rest) <= self.most else rest[: self.most]
+        while (bound := layout.bound(rows)) > _CHUNK and (count := len(rows)) > 1:
+            rows = rows[: max(1, min(count - 1, count * _CHUNK // bound))]
+        return rows if bound <= MOST else None
 
     def fitting(self, count: int, size: int) -> int:
         """Return how many of some elements to move at once, of those that point at something.

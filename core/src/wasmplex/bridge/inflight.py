@@ -170,12 +170,14 @@ class Chunks:
 def weight(value: Any) -> int:
     """Return how many bytes a value takes, about: those of text and bytes, and some for all else."""
     match value:
-        case bytes() | bytearray() | memoryview() | str():
+        case str() | bytes() | bytearray() | memoryview():
             return len(value)
-        case PackedRows():
-            return value.size
+        case None | int() | float():
+            return 8
         case Ok() | Err() | Some():
             return weight(value.value)
+        case PackedRows():
+            return value.size
         case [int() | float(), *_]:
             return 8 * len(value)
         case list() | tuple():

@@ -228,7 +228,7 @@ class Outflow(Flow):
                 yield from self.session.taken_back(made)
             yield from self._stop()
             return
-        self._rest = self._rest[taken:]
+        self._rest = self._rest[taken:] if taken < len(self._rest) else ()
         if self._copy is Op.COPY_ONE or (self._closing and not len(self._rest)):
             yield from self.finish(DROP_WRITABLE)
             self._let_go()

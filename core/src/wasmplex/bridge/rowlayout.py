@@ -66,7 +66,8 @@ class RowLayout:
         """
         plan = self._plan(rows.columns)
         assert plan is not None  # noqa: S101  who asks has asked `takes`
-        messages = rows.data[rows.starts[0] : rows.starts[-1]]
+        first, last = rows.starts[0], rows.starts[-1]
+        messages = rows.data if last - first == len(rows.data) else rows.data[first:last]
         try:
             return row_machine().write(messages, len(rows), plan, self._layout, base)
         except ValueError as error:

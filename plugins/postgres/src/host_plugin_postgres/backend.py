@@ -189,7 +189,7 @@ class Postgres(PostgresBackend):
         return await self._read(link, prepared, bound, packed=prepared.packs is not None and link.checks_text)
 
     async def _read(self, link: Link, prepared: Prepared, bound: bytes, *, packed: bool = False) -> PgRows:
-        first, more = await link.first(prepared, bound, ROWS_AHEAD)
+        first, more = await link.first(prepared, bound, ROWS_AHEAD).rows()
         return PgRows(self.pool, self.give_up, link, prepared, first, more=more, packed=packed)
 
     async def _counted(self, link: Link, prepared: Prepared, bound: bytes) -> PgRows:

@@ -20,7 +20,7 @@ from host_plugin_postgres.messages import BEGIN, SYNC, close, execute, simple
 from host_plugin_postgres.prepared import Prepared
 from host_plugin_postgres.tap import Answer, Collected, Tap
 
-__all__ = ["NOTHING_PREPARED", "Link", "Stale", "quoted", "tag_of"]
+__all__ = ["NOTHING_PREPARED", "Link", "Portion", "Stale", "quoted"]
 
 KEPT = 100
 """Statements that a connection keeps prepared; the one longest unused is forgotten."""
@@ -185,24 +185,23 @@ class Link:
         behind = (simple(self._reset),) if reset and self._named else ()
         done, *clean = self._tap.ask(bound + _ALL, *behind, rows=rows)
         try:
-            return await tag_of(done), done.count
+            return await _tag_of(done), done.count
         finally:
             if clean and not done.cancelled():
                 self.resetting = clean[0]
 
-    async def first(self, prepared: Prepared, bound: bytes, limit: int) -> tuple[PackedRows, bool]:
-        """Begin a transaction and execute; return the first rows, and whether there may be more."""
-        return await self._fetch(prepared, (BEGIN if self._named else b"") + bound, limit)
+    def first(self, prepared: Prepared, bound: bytes, limit: int) -> Portion:
+        """Begin a transaction, execute, and ask for the first rows."""
+        return self._portion(prepared, (BEGIN if self._named else b"") + bound, limit)
 
-    async def more(self, prepared: Prepared, limit: int) -> tuple[PackedRows, bool]:
-        """Return the next rows of what `first` began, and whether there may be more."""
-        return await self._fetch(prepared, b"", limit)
+    def more(self, prepared: Prepared, limit: int) -> Portion:
+        """Ask for the next rows of what `first` began; they stay in the socket until they are waited for."""
+        return self._portion(prepared, b"", limit, held=True)
 
-    async def _fetch(self, prepared: Prepared, before: bytes, limit: int) -> tuple[PackedRows, bool]:
+    def _portion(self, prepared: Prepared, before: bytes, limit: int, *, held: bool = False) -> Portion:
         collected = Collected()
-        (answer,) = self._tap.ask(before + execute(limit) + SYNC, rows=collected)
-        tag = await tag_of(answer)
-        return prepared.rows(collected), not tag
+        (answer,) = self._tap.ask(before + execute(limit) + SYNC, rows=collected, held=held)
+        return Portion(self._tap, prepared, answer, collected)
 
     async def begin(self) -> None:
         """Begin a transaction, where it cannot be done in the message that executes."""
@@ -247,7 +246,33 @@ class Link:
         self.connection.terminate()
 
 
-async def tag_of(answer: Answer) -> str:
+class Portion:
+    """Rows that were asked for."""
+
+    __slots__ = ("_answer", "_collected", "_prepared", "_tap")
+
+    def __init__(self, tap: Tap, prepared: Prepared, answer: Answer, collected: Collected) -> None:
+        self._tap = tap
+        self._prepared = prepared
+        self._answer = answer
+        self._collected = collected
+
+    @property
+    def came(self) -> bool:
+        """Whether some are here."""
+        return bool(self._collected.data)
+
+    async def rows(self) -> tuple[PackedRows, bool]:
+        """Return them, and whether there may be more."""
+        if not self._answer.done():
+            self._tap.poll()
+        if not self._answer.done():
+            self._tap.let_in()
+        tag = await _tag_of(self._answer)
+        return self._prepared.rows(self._collected), not tag
+
+
+async def _tag_of(answer: Answer) -> str:
     """Return the tag of a statement that was executed; empty if there may be more rows.
 
     :raises Stale: if it was not, and may be prepared anew

@@ -9,7 +9,7 @@ from typing import Any
 from wasmplex.capabilities.postgres import ROWS_AHEAD, PackedRows, PostgresError, Row, Rows, Timeout
 
 from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlstate
-from host_plugin_postgres.link import Link
+from host_plugin_postgres.link import Link, Portion
 from host_plugin_postgres.pool import Pool
 from host_plugin_postgres.prepared import Prepared
 
@@ -17,6 +17,8 @@ __all__ = ["PgRows"]
 
 MAX_PORTION = 2**20
 """Bytes that the rows of one portion should not exceed together: large rows come in smaller ones."""
+SMALL = 2**15
+"""Bytes of a portion that the socket surely has room for: the server need not wait for whoever reads it."""
 GRACE = 0.05
 """Seconds that a portion under way may take when nobody wants it any more, for the rest to be committed."""
 _CANCELLED = "57014"
@@ -54,6 +56,8 @@ class PgRows(Rows):
         self._more = more
         self._portion = ROWS_AHEAD
         self._packed = packed
+        self._coming: Portion | None = None
+        """The next ones: asked for, and still in the socket."""
         self._ending: asyncio.Future[Any] | None = None
         self._poll: Callable[[], None] = _nothing
         if not more:
@@ -89,8 +93,9 @@ class PgRows(Rows):
         return False
 
     async def _fetch_from(self, link: Link) -> None:
+        portion, self._coming = self._coming or link.more(self._prepared, self._portion), None
         try:
-            self._rows, self._more = rows, _ = await link.more(self._prepared, self._portion)
+            self._rows, self._more = rows, _ = await portion.rows()
         except DRIVER_ERRORS as error:
             self._link = None
             self._give_up(link, error)
@@ -98,6 +103,8 @@ class PgRows(Rows):
         self._portion = max(1, min(ROWS_AHEAD, MAX_PORTION * len(rows) // (rows.size + 1)))
         if not self._more:
             self._end()
+        elif rows.size <= SMALL:
+            self._coming = link.more(self._prepared, self._portion)
 
     async def _ended(self) -> None:
         if self._ending is None:

@@ -23,6 +23,8 @@ _LENGTH: Final = struct.Struct(">I")
 _UNASKED: Final = frozenset(b"SAN")
 """ParameterStatus, NotificationResponse, NoticeResponse."""
 _BOUND, _COMPLETE, _ERROR, _READY, _ROW, _SUSPENDED, _PARAMETERS, _COLUMNS = b"2CEZDstT"
+_BEGUN: Final = b"BEGIN\0"
+"""The tag of what is ours, and in front of a statement."""
 _WHOLE: Final = frozenset(b"tT")
 """ParameterDescription and RowDescription: nobody but a statement makes them long, and not very."""
 _MOST: Final = 1 << 16
@@ -55,7 +57,7 @@ class Answer(asyncio.Future[str]):
     :ivar columns: that of RowDescription
     """
 
-    tag = ""
+    tag = b""
     error: Exception | None = None
     began = False
     count = 0
@@ -68,12 +70,12 @@ class Answer(asyncio.Future[str]):
     def take(self, kind: int, body: bytes) -> None:
         """Note what one message says."""
         if kind == _COMPLETE:
-            self.tag = body[:-1].decode()
-            self.began = self.tag != "BEGIN"  # which is ours, and in front of the statement
+            self.tag = body
+            self.began = body != _BEGUN
         elif kind == _BOUND:
             self.began = True
         elif kind == _SUSPENDED:
-            self.tag = ""
+            self.tag = b""
         elif kind == _ERROR:
             self.error = _error(body)
         elif kind == _PARAMETERS:
@@ -89,7 +91,7 @@ class Answer(asyncio.Future[str]):
             self.set_exception(error)
             self.exception()  # whoever waits is told; if nobody does, that is on purpose
         else:
-            self.set_result(self.tag)
+            self.set_result(self.tag[:-1].decode())
 
 
 class Tap(asyncio.Protocol):
@@ -113,6 +115,8 @@ class Tap(asyncio.Protocol):
         self._row_of: Collected | None = None
         """Whose row that is; None if nobody's."""
         self.status = "I"
+        self._held = False
+        """Whether what the server sends is left in the socket."""
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(0)  # uvloop then sends at once, not after all callbacks
 
@@ -129,10 +133,11 @@ class Tap(asyncio.Protocol):
         """What the server is at work on; None if it has answered everything."""
         return self._asked[0] if self._asked else None
 
-    def ask(self, *messages: bytes, rows: Collected | None = None) -> list[Answer]:
+    def ask(self, *messages: bytes, rows: Collected | None = None, held: bool = False) -> list[Answer]:
         """Send messages, each of which has the server answer; return what will be the answers.
 
         :param rows: where those of the first go
+        :param held: leave the answers in the socket, until `let_in` or `poll`
         """
         answers = [Answer(self._loop, None if at else rows) for at in range(len(messages))]
         if self._transport.is_closing():
@@ -140,7 +145,18 @@ class Tap(asyncio.Protocol):
             return answers
         self._asked += answers
         self._transport.write(b"".join(messages))
+        if not held:
+            self.let_in()
+        elif not self._held:
+            self._held = True
+            self._transport.pause_reading()
         return answers
+
+    def let_in(self) -> None:
+        """Take what the server sends when it comes."""
+        if self._held and not self._transport.is_closing():
+            self._held = False
+            self._transport.resume_reading()
 
     # ------------------------------------------------------------ what the transport says
 
@@ -158,25 +174,24 @@ class Tap(asyncio.Protocol):
             if kind == _ROW and self._asked:
                 at = self._rows(self._asked[0], data, at)
                 continue
-            needed = size if kind in _WHOLE else min(size, _MOST)
+            needed = size if size <= _MOST or kind in _WHOLE else _MOST
             if needed > end - at:
                 break
-            self._message(kind, data[at + _HEAD : at + needed], needed < size)
+            body = data[at + _HEAD : at + needed]
             at += needed
-            if needed < size:
-                self._left, self._row_of = size - needed, None
+            if needed < size:  # it is cut, and ends as if its last field did
+                self._left, self._row_of, body = size - needed, None, body[:-2] + b"\0\0"
                 at = self._rest_of(data, at)
             needed = _HEAD
-        self._part, self._needed = bytearray(data[at:]), needed
-
-    def _message(self, kind: int, body: bytes, is_cut: bool) -> None:
-        """Take a message, or pass it on; one that was cut ends as if its last field did."""
-        if is_cut:
-            body = body[:-2] + b"\0\0"
-        if self._asked and kind not in _UNASKED:
-            self._answered(kind, body)
-        else:
-            self._driver.data_received(bytes([kind]) + _LENGTH.pack(len(body) + 4) + body)
+            if not self._asked or kind in _UNASKED:
+                self._driver.data_received(bytes([kind]) + _LENGTH.pack(len(body) + 4) + body)
+            elif kind == _READY:
+                self.status = chr(body[0])
+                self._asked.popleft().end()
+            else:
+                self._asked[0].take(kind, body)
+        if at < end:
+            self._part, self._needed = bytearray(data[at:]), needed
 
     def _rest_of(self, data: bytes, at: int) -> int:
         """Take in what belongs to the message before; return where the next one begins."""
@@ -202,13 +217,6 @@ class Tap(asyncio.Protocol):
         else:
             rows.data += memoryview(data)[begin:at]
         return at
-
-    def _answered(self, kind: int, body: bytes) -> None:
-        if kind != _READY:
-            self._asked[0].take(kind, body)
-        else:
-            self.status = chr(body[0])
-            self._asked.popleft().end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who waits, and the driver."""
