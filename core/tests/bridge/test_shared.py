@@ -49,3 +49,26 @@ async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -
     assert served == 3
     await instance.rest()
     assert not instance.lingers
+
+
+async def test_a_call_that_is_given_up_leaves_to_others_what_they_have_got() -> None:
+    """They may still read what their calls have returned: only who has lent the instance knows of them."""
+    actor = Actor()
+
+    async def serve(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    instance = SharedInstance.__new__(SharedInstance)
+    instance.inner = SimpleNamespace(call=serve, poisoned=False)
+    instance.above = SimpleNamespace(codecs={"f": object()})  # type: ignore[assignment]
+    instance._driver, instance._actor = None, actor  # type: ignore[assignment]
+    instance._left = instance._failed = False
+    instance._origin = SharedOrigin("shop")
+    given_up = asyncio.create_task(instance.call("f"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert instance.poisoned
+    assert instance.lingers
+    assert instance._driver is not None
+    instance._driver.cancel()

@@ -25,7 +25,8 @@ class SharedInstance(BridgedInstance):
     """See `wasmplex.bridge.serving`.
 
     A call that is given up goes on in the guest, which cannot be made to leave it; its result is thrown away,
-    and the instance takes no further calls. When the last one is given up, nothing of it is left to run.
+    and the instance takes no further calls. Others go on, and what they have returned: who has the instance
+    closes it when they are over.
     """
 
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
@@ -61,7 +62,8 @@ class SharedInstance(BridgedInstance):
         try:
             return await call.result
         except asyncio.CancelledError:
-            await self._leave(call)
+            call.result.cancel()
+            self._left = True
             raise
 
     def calls_each(self, export: str) -> bool:
@@ -89,15 +91,6 @@ class SharedInstance(BridgedInstance):
         self._session = export_session(self.inner, self.above.kinds, self.transport)
         self._session.serving = self._actor = actor = ServingActor(self._session)
         return actor
-
-    async def _leave(self, call: Entered) -> None:
-        """Give a call up: the guest may go on with it as long as it has others."""
-        call.result.cancel()
-        self._left = True
-        actor, driver = self._actor, self._driver
-        if actor is not None and driver is not None and all(c.result.done() for c in actor.calls):
-            driver.cancel()
-            await asyncio.wait([driver])
 
     async def _serve(self, actor: ServingActor) -> None:
         while actor.calls:
