@@ -48,6 +48,12 @@ class IncomingStream(ABC, Generic[T]):
     def close(self) -> None:
         """Read no more: the guest's writes end. Happens by itself when nobody holds the stream."""
 
+    def read_ahead(self, most: int) -> None:
+        """Read before somebody asks, until so many elements wait: for who will want all of it.
+
+        A stream may do as if it had not heard.
+        """
+
     def __aiter__(self) -> Self:
         return self
 

@@ -1,4 +1,4 @@
-"""Orders of scripts: which are given to an adapter in one go."""
+"""Orders of scripts: which are given to an adapter in one go, and what comes of them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,100 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
-from wasmplex.bridge.actor import Actor
-from wasmplex.bridge.flows import Script
-from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_AHEAD, Event, Op
+from wasmplex.bridge.actor import ALONE, Actor
+from wasmplex.bridge.flows import Plan, Script
+from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_MOST, Event, Op
 
 
-def _actor(*scripts: Script, gives_ahead: bool = True) -> tuple[Actor, list[list[int]]]:
-    given: list[list[int]] = []
+class Machine:
+    """Follows the orders of an actor: the outcome of each is its operand."""
 
-    def orders(those: list[int]) -> int:
-        given.append(list(those))
-        return those[0]
+    def __init__(self, *plans: Plan, gives_ahead: bool = True) -> None:
+        self.lists: list[list[int]] = []
+        self.side: Any = SimpleNamespace(
+            scripts=deque(plans), flows={}, gives_ahead=gives_ahead, operands_next=0,
+            list_orders=self.keep, outcomes=self.outcomes, pulse=SimpleNamespace(busy=lambda: None),
+        )  # fmt: skip
+        self.actor = _Yielding(self.side)
 
-    side: Any = SimpleNamespace(
-        scripts=deque(scripts), flows={}, gives_ahead=gives_ahead, orders=orders,
-        pulse=SimpleNamespace(busy=lambda: None),
-    )  # fmt: skip
-    return Actor(side), given
+    def keep(self, orders: list[int], operands: list[int]) -> int:
+        self.lists.append([*orders])
+        return Op.LISTED
+
+    def outcomes(self, count: int) -> list[tuple[int, int]]:
+        assert count == len(self.lists[-1])
+        return [(order >> 32, 0) for order in self.lists[-1]]
+
+    def run(self) -> list[list[int]]:
+        event, a, given = Event.NONE, 0, []
+        while True:
+            order = self.actor.follow(event, a, 0)
+            given.append(self.lists[-1] if order == Op.LISTED else [order])
+            if given[-1][-1] == Op.YIELD:
+                return given
+            event, a = Event.OPERATION, given[-1][-1] >> 32
+
+
+class _Yielding(Actor):
+    def rest(self, event: int) -> int:
+        return Op.YIELD
 
 
 def _script(*orders: int) -> Script:
-    for order in orders:  # noqa: UP028  a tuple is sent nothing
-        yield order
+    for order in orders:
+        outcome = yield order
+        assert outcome[0] in (0, order >> 32)
 
 
-def test_orders_without_an_outcome_go_with_the_next_of_any_script() -> None:
-    actor, given = _actor(_script(Op.LEAVE, EMPTY_HEAP, Op.DROP), _script(Op.JOIN, Op.COPY))
-    assert actor.perform(Event.NONE, 0, 0) == Op.LEAVE
-    assert given == [[Op.LEAVE, EMPTY_HEAP, Op.DROP, Op.JOIN, Op.COPY]]
+def _copying(number: int, came: list[int]) -> Script:
+    yield Op.LEAVE | number << 32
+    a, _ = yield Op.COPY | number << 32
+    b, _ = yield Op.ONE | (number + 1) << 32
+    came += [a, b]
+
+
+def test_scripts_go_side_by_side_each_up_to_its_next_outcome() -> None:
+    came: list[list[int]] = [[], [], []]
+    machine = Machine(*((n, _copying(10 * n, came[n])) for n in range(3)))
+    given = machine.run()
+    assert [len(orders) for orders in given] == [6, 3, 1]
+    assert came == [[0, 1], [10, 11], [20, 21]]
+
+
+def test_scripts_that_touch_the_same_go_one_after_the_other() -> None:
+    came: list[int] = []
+    one = object()
+    given = Machine((one, _copying(1, came)), (one, _copying(2, came))).run()
+    assert came == [1, 2, 2, 3]
+    assert [len(orders) for orders in given] == [2, 1, 2, 1, 1]
+
+
+def test_a_script_that_is_alone_waits_for_the_others_and_they_for_it() -> None:
+    came: list[int] = []
+    Machine((0, _copying(1, came)), (ALONE, _copying(2, came)), (1, _copying(3, came))).run()
+    assert came == [1, 2, 2, 3, 3, 4]
+
+
+def test_what_has_no_outcome_goes_with_what_is_done_next() -> None:
+    given = Machine((0, _script(Op.LEAVE, EMPTY_HEAP, Op.DROP)), (0, _script(Op.JOIN))).run()
+    assert given == [[Op.LEAVE, EMPTY_HEAP, Op.DROP, Op.JOIN, Op.YIELD]]
 
 
 def test_an_adapter_whose_memory_the_host_does_not_see_gets_one_at_a_time() -> None:
-    actor, given = _actor(_script(Op.DROP, Op.COPY), gives_ahead=False)
-    assert actor.perform(Event.NONE, 0, 0) == Op.DROP
-    assert actor.perform(Event.OPERATION, 0, 0) == Op.COPY
-    assert not given
+    machine = Machine((0, _script(Op.DROP, Op.COPY)), (1, _script(Op.JOIN)), gives_ahead=False)
+    assert machine.run() == [[Op.DROP], [Op.COPY], [Op.JOIN], [Op.YIELD]]
+    assert not machine.lists
 
 
 def test_a_memory_has_grown_before_the_script_goes_on() -> None:
-    actor, _ = _actor(_script(Op.GROW | 64 << 32, Op.COPY))
-    assert actor.perform(Event.NONE, 0, 0) == Op.GROW | 64 << 32
+    grow = Op.GROW | 64 << 32
+    assert Machine((0, _script(grow, Op.COPY))).run()[0] == [grow]
 
 
 def test_no_more_orders_are_given_than_there_is_room_for() -> None:
-    actor, given = _actor(_script(*[Op.DROP] * 40))
-    done = 0
-    event = Event.NONE
-    while actor.perform(event, 0, 0) is not None:
-        done, event = done + len(given[-1]), Event.OPERATION
-    assert done == 40
-    assert max(map(len, given)) == ORDERS_AHEAD + 1
+    came: list[int] = []
+    plans = [(n, _script(*[Op.DROP] * 40, Op.COPY, Op.DROP)) for n in range(50)]
+    given = Machine(*plans, *((50 + n, _copying(n, came)) for n in range(3))).run()
+    assert sum(map(len, given)) == 50 * 42 + 3 * 3 + 1
+    assert max(map(len, given)) == ORDERS_MOST
+    assert came == [0, 1, 1, 2, 2, 3]

@@ -1,17 +1,23 @@
-"""A task of an adapter that performs scripts."""
+"""A task of an adapter that performs scripts: as many side by side as do not touch the same thing.
+
+The orders of all of them are given in one list, each up to its next order whose outcome decides how it goes
+on; the outcomes come back together. An adapter whose memory the host does not see is given one at a time.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from wasmplex.bridge.flows import BLOCKED, Flow, Script
-from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_AHEAD, UNANSWERED, WITH_OPERANDS, Event
+from wasmplex.bridge.flows import BLOCKED, Flow, Plan
+from wasmplex.bridge.protocol import EMPTY_ARENA, EMPTY_HEAP, FINAL, ORDERS_MOST, UNANSWERED, Event, Op
 from wasmplex.bridge.pulse import Pulse
 
-__all__ = ["Actor", "Scripted"]
+__all__ = ["ALONE", "Actor", "Scripted"]
 
+ALONE: Final = object()
+"""Of a script that is performed while no other is."""
 _NO_OUTCOME = (0, 0)
 
 
@@ -19,79 +25,154 @@ class Scripted(Protocol):
     """What an actor asks of the side of its adapter.
 
     :ivar scripts: what is to be performed
+    :ivar operands_next: what a script has left for the order that it gives
     :ivar gives_ahead: whether the adapter can be given several orders at once
     """
 
     pulse: Pulse
-    scripts: deque[Script]
+    scripts: deque[Plan]
     flows: dict[int, Flow]
+    operands_next: int
     gives_ahead: bool
 
-    def orders(self, orders: Sequence[int], /) -> int:
-        """Have the adapter follow orders, the last of which is given with its operands."""
+    def list_orders(self, orders: Sequence[int], operands: Sequence[int], /) -> int:
+        """Put orders where the adapter finds them; return the order to follow these."""
+
+    def outcomes(self, count: int, /) -> Sequence[tuple[int, int]]:
+        """Return what came of so many of them."""
+
+    def more_events(self) -> Sequence[tuple[int, int, int]]:
+        """Return what the task is told besides the event that it is told of."""
+
+
+class _Lane:
+    """A script under way.
+
+    :ivar at: which of the orders that were given its next step has to wait for
+    """
+
+    __slots__ = ("at", "script", "touches")
+
+    def __init__(self, plan: Plan) -> None:
+        self.touches, self.script = plan
+        self.at = 0
 
 
 class Actor:
-    """A task of an adapter that performs scripts, one order at a time."""
+    """See the module."""
 
     def __init__(self, side: Scripted) -> None:
         self.side = side
         self.record = 0
         self.armed = False
-        self._script: Script | None = None
-        self._ahead: list[int] = []
-        """Orders without an outcome that the adapter is to follow before the next one."""
+        self._lanes: list[_Lane] = []
+        self._orders: list[int] = []
+        self._operands: list[int] = []
+        self._given = 0
+        """How many orders the outcome that comes next is of."""
 
-    def perform(self, event: int, a: int, b: int) -> int | None:
-        """Go on with the script under way, or begin the next; None when there is none left."""
-        order = None
+    def follow(self, event: int, a: int, b: int) -> int:
+        """Take in an event or an outcome, and return the order to follow: of scripts, or what `rest` says."""
+        self.perform(event, a, b)
+        if self._orders:
+            event = Event.OPERATION
+        while not self._lanes and len(self._orders) < self._most:
+            order = self.rest(event)
+            is_final = order & 0xFF in FINAL
+            if is_final and not self._orders:
+                return order
+            self._add(order)
+            if is_final:
+                break
+            event = Event.OPERATION
+        return self._give()
+
+    def rest(self, event: int) -> int:
+        """Return what to do where there is no script to perform: an order without an outcome."""
+        raise NotImplementedError
+
+    def perform(self, event: int, a: int, b: int) -> None:
+        """Go on with the scripts under way, and begin others; what they order is put down."""
+        side = self.side
         if event:
-            self.side.pulse.busy()
-        if event == Event.OPERATION and self._script is not None:
-            order = self._continue((a, b))
-        else:
-            if self._script is not None:  # the task has yielded, see `Op.COPY_OR_YIELD`
-                self._continue((BLOCKED, 0))
-            self.note(event, a, b)
-        if self.side.scripts:
-            self.side.pulse.busy()
-        while order is None and self.side.scripts:
-            self._script = self.side.scripts.popleft()
-            order = self._continue(None)
-        return order if not self.side.gives_ahead else self._given(order)
+            side.pulse.busy()
+        if event == Event.OPERATION and self._lanes:
+            self._go_on((a, b))
+        elif self._lanes:  # the task has yielded, see `Op.COPY_OR_YIELD`
+            self._advance(self._lanes.pop(), (BLOCKED, 0), self._most)
+        if event not in (Event.NONE, Event.OPERATION, Event.START):
+            self._take_in([(event, a, b), *side.more_events()])
+        if side.scripts:
+            side.pulse.busy()
+        while side.scripts and len(self._orders) < self._most and self._may_begin():
+            self._advance(_Lane(side.scripts.popleft()), None, self._most)
 
-    def _given(self, order: int | None) -> int | None:
-        """Give orders in one go: an adapter asks for each that does not lie ready for it."""
-        ahead = self._ahead
-        if not ahead and (order is None or order & 0xFF not in WITH_OPERANDS):
-            return order
-        if order is not None:
-            ahead.append(order)
-        self._ahead = []
-        return self.side.orders(ahead)
+    def _take_in(self, events: Sequence[tuple[int, int, int]]) -> None:
+        """Plan what events give rise to: before what was planned without knowing of them."""
+        plans = [plan for event in events if (plan := self.note(*event)) is not None]
+        self.side.scripts.extendleft(reversed(plans))
 
-    def note(self, event: int, a: int, b: int) -> None:
+    def note(self, event: int, a: int, b: int) -> Plan | None:
         """Take in an event of the task's waitables: a stream's or future's, or its own wake stream's."""
-        if event in (Event.NONE, Event.OPERATION, Event.START):
-            return
         flow = self.side.flows.get(a)
         if flow is None:
             self.armed = False
-        else:
-            self.side.scripts.appendleft(flow.event(b))  # before what was planned without knowing of it
-
-    def _continue(self, outcome: tuple[int, int] | None) -> int | None:
-        assert self._script is not None  # noqa: S101  both callers have one
-        try:
-            order = next(self._script) if outcome is None else self._script.send(outcome)
-            while self.side.gives_ahead and len(self._ahead) < ORDERS_AHEAD and _is_unanswered(order):
-                self._ahead.append(order)
-                order = self._script.send(_NO_OUTCOME)
-            return order
-        except StopIteration:
-            self._script = None
             return None
+        return flow.touches, flow.event(b)
+
+    @property
+    def _most(self) -> int:
+        return ORDERS_MOST if self.side.gives_ahead else 1
+
+    def _may_begin(self) -> bool:
+        """Say whether the next script may be performed beside those under way."""
+        touches = self.side.scripts[0][0]
+        return not self._lanes or (
+            touches is not ALONE
+            and all(lane.touches is not touches and lane.touches is not ALONE for lane in self._lanes)
+        )
+
+    def _go_on(self, outcome: tuple[int, int]) -> None:
+        lanes, self._lanes = self._lanes, []
+        outcomes = (outcome,) if self._given == 1 else self.side.outcomes(self._given)
+        for left, lane in zip(range(len(lanes) - 1, -1, -1), lanes, strict=True):
+            self._advance(lane, outcomes[lane.at], self._most - left)
+
+    def _advance(self, lane: _Lane, outcome: tuple[int, int] | None, most: int) -> None:
+        """Put down what a script orders, up to what has an outcome.
+
+        :param most: how many orders there may be by then
+        """
+        script = lane.script
+        try:
+            order = next(script) if outcome is None else script.send(outcome)
+            self._add(order)
+            while len(self._orders) < most and _is_unanswered(order):
+                order = script.send(_NO_OUTCOME)
+                self._add(order)
+        except StopIteration:
+            return
+        lane.at = len(self._orders) - 1
+        self._lanes.append(lane)
+
+    def _add(self, order: int) -> None:
+        self._orders.append(order)
+        self._operands.append(self.side.operands_next)
+        self.side.operands_next = 0
+
+    def _give(self) -> int:
+        orders, operands = self._orders, self._operands
+        if len(self._lanes) > 1:  # others wait for outcomes, too: the task may not yield
+            for lane in self._lanes:
+                if orders[lane.at] & 0x7F == Op.COPY_OR_YIELD:
+                    orders[lane.at] += Op.COPY - Op.COPY_OR_YIELD
+        self._orders, self._operands = [], []
+        self._given = len(orders)
+        if self.side.gives_ahead and (len(orders) > 1 or operands[0]):
+            return self.side.list_orders(orders, operands)
+        self.side.operands_next = operands[0]
+        return orders[0]
 
 
 def _is_unanswered(order: int) -> bool:
-    return order & 0xFF in UNANSWERED or order == EMPTY_HEAP
+    return order & 0xFF in UNANSWERED or order in (EMPTY_HEAP, EMPTY_ARENA)

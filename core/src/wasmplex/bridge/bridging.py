@@ -51,7 +51,9 @@ class Underneath:
             )
             for codec in self.codecs
         ]
-        return port(self.adapter.role.name, functions, self.kinds, self.adapter.kinds, transport)
+        adapter = self.adapter
+        name, tasks = adapter.role.name, adapter.needs_start
+        return port(name, functions, self.kinds, adapter.kinds, transport, tasks=tasks)
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,9 @@ class _Building:
             waits = is_coroutine(self._imports[owner][of])
             functions.append(Function(number, owner, of, self._type(owner, of), waits, twin))
         adapter = import_adapter(role, functions, self._transport, wanted)
-        return Underneath(adapter, codecs(functions, adapter.kinds), self._kinds(adapter, None))
+        return Underneath(
+            adapter, codecs(functions, adapter.kinds, adapter.exchanged), self._kinds(adapter, None)
+        )
 
     def _type(self, owner: str, name: str) -> FuncType:
         return next(functions_of(item)[name] for item in self._shape.imports if item.name == owner)

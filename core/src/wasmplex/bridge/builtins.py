@@ -104,6 +104,10 @@ class Builtins:
                 return ResourceBuiltins(take, give, self._own(f"$look{number}", peek, drop), drop)
         return ResourceBuiltins(drop=drop)
 
+    def name(self, number: int) -> str:
+        """Return what the core function of a built-in is called in the machine."""
+        return self._names[number]
+
     def _new(self, word: str, number: int, type_: str, *, away: bool) -> int:
         """Give a number to what makes a stream or future: both its ends, the readable one in the low half."""
         if not away:

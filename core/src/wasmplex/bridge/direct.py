@@ -1,11 +1,12 @@
 """Direct calls: host functions that read their arguments where the adapter has them, and answer in place.
 
-For the memory transport, and functions that exchange no handles, of an adapter without tasks. The adapter
-stores a call's flat values in its *box*, calls a host function of the type ``func()``, and finds the result
-in its memory. One generated Python function for each does all of it.
+For the memory transport, and functions whose handles, if they have any, the adapter exchanges by itself. The
+adapter stores a call's flat values in its *box*, calls a host function of the type ``func()``, and finds the
+result in its memory. One generated Python function for each does all of it.
 
 The box, at fixed addresses of the memory of calls::
 
+    ROUSE   written by the host: the record of a task to wake, or 0
     TO      where an answer with data out of line goes, if there can be one
     MORE    written by the host: bytes that the answer needs, where it has not been put in place
     SLOTS   the flat values of the call, 8 bytes each
@@ -18,27 +19,28 @@ the host is asked. The pointers in the box were written by wasmtime, which has c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wasmplex.bridge.codec import writer
 from wasmplex.bridge.codec.read import Kinds
 from wasmplex.bridge.codec.source import Source
 from wasmplex.bridge.codec.whole import REFUSALS, SLOT, argument_slots, arguments, in_memory
 from wasmplex.bridge.codec.write import lower, store
-from wasmplex.bridge.kinds import Function, KindTable, lifts, lowers, points
+from wasmplex.bridge.kinds import Function, KindTable, inner_types, points
 from wasmplex.bridge.layout import align_to, cases, flatten, payload_offset, size
-from wasmplex.bridge.protocol import HEADER, MORE, RESULT, RESULT_BYTES, ROOM, SLOTS, TO
+from wasmplex.bridge.places import Exchanged
+from wasmplex.bridge.protocol import DROPPED, HEADER, MORE, RESULT, RESULT_BYTES, ROOM, ROUSE, SLOTS, TO
 from wasmplex.bridge.transport import TransportName
 from wasmplex.engine.bare import BareFunction
 from wasmplex.engine.memory import RAW, U8, U32
 from wasmplex.values import Err, Ok
 from wasmplex.wit.mismatch import mismatch
-from wasmplex.wit.types import ListType, Option, Primitive, ResultType, ValueType
+from wasmplex.wit.types import Borrow, ListType, Option, Primitive, ResultType, ValueType
 
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
 
-__all__ = ["DIRECT", "answers_in_arena", "direct", "is_direct"]
+__all__ = ["DIRECT", "answers_in_arena", "direct", "dropping", "is_direct"]
 
 DIRECT: Final = "direct-"
 """What the host's functions for direct calls are called, with the function's number behind."""
@@ -48,17 +50,27 @@ _LARGE: Final = ROOM - _INLINE
 there is room: what is put in place at once must not reach beyond it."""
 
 
-def is_direct(function: Function, kinds: KindTable, transport: TransportName, *, tasks: bool) -> bool:
+def is_direct(
+    function: Function, kinds: KindTable, transport: TransportName, exchanged: Exchanged, *, tasks: bool
+) -> bool:
     """Say whether calls of a function are direct.
 
+    :param exchanged: how the adapter exchanges its handles
     :param tasks: whether its adapter has tasks
     """
-    params = [param.type for param in function.type.params]
+    lent = [
+        part.resource
+        for param in function.type.params
+        for part in inner_types(param.type)
+        if isinstance(part, Borrow)
+    ]
     return (
         transport == "memory"
-        and not tasks
-        and not lifts(params, kinds.custody)
-        and not lowers([function.type.result], kinds.custody)
+        and exchanged.taking is not None
+        and exchanged.giving is not None
+        and not any(kinds.custody(resource).elsewhere for resource in lent)
+        and not function.type.is_async
+        and not (tasks and function.waits)
     )
 
 
@@ -76,7 +88,9 @@ class Box:
     :ivar objects: the host's resources, by handle
     """
 
-    __slots__ = ("instance", "minus", "objects", "origin", "session")
+    __slots__ = (
+        "driver", "future", "give", "instance", "minus", "objects", "origin", "own", "session", "stream",
+    )  # fmt: skip
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -84,24 +98,47 @@ class Box:
         self.origin = session.calls.base
         self.minus = -self.origin
         self.objects = session.table.entries
+        self.driver = session.driver
+        handles = session.handles
+        self.own, self.give, self.stream, self.future = (
+            handles.own, handles.give, handles.stream, handles.future,
+        )  # fmt: skip
+
+    def rouse(self) -> None:
+        """Have the driver woken after the call, if there is something for it now."""
+        if record := self.session.roused():
+            U32[(self.origin + ROUSE) >> 2] = record
 
 
 def direct(
-    function: Function, call: Callable[..., Any], kinds: Kinds, begin: Callable[[Any], Box], *, context: bool
+    function: Function,
+    call: Callable[..., Any],
+    kinds: Kinds,
+    begin: Callable[[Any], Box],
+    *,
+    context: bool,
+    tasks: bool,
 ) -> BareFunction:
     """Generate what serves a function.
 
     :param call: the Python that serves it
     :param begin: makes the box of an instance
     :param context: whether `call` wants the calling instance first
+    :param tasks: whether the adapter has a driver, which may have something to do because of the call
     """
     names = {**_NAMES, "call": call, **_reporting(function, kinds)}
     serving = _Direct(function, kinds, names, context=context)
-    lines = serving.call()
+    lines = serving.call("if s.driver.dozing: s.rouse()" if tasks else "")
     if not function.waits:
         return BareFunction(begin, lines, serving.namespace)
     finish, fail = serving.finishing()
     return BareFunction(begin, lines, serving.namespace, finish, fail)
+
+
+def dropping(begin: Callable[[Any], Box], kept: Literal["bare", "bare_aside"]) -> BareFunction:
+    """Return what is told of a resource whose handle is gone."""
+    lines = [f"s.session.table.drop(U32[s.origin+{DROPPED}>>2])"]
+    return BareFunction(begin, lines, {"U32": U32}, name="[resource-drop]", counted=False, kept=kept)
 
 
 _NAMES: Final = {
@@ -148,8 +185,11 @@ class _Direct:
         """The globals of the generated code."""
         return self._g.namespace
 
-    def call(self) -> Sequence[str]:
-        """Return the statements that serve a call; of one that may wait, up to its coroutine."""
+    def call(self, then: str) -> Sequence[str]:
+        """Return the statements that serve a call; of one that may wait, up to its coroutine.
+
+        :param then: what is done when it has been served
+        """
         g, given = self._g, self._arguments()
         if self._waits:
             g.line(f"co=call({given})")
@@ -158,11 +198,14 @@ class _Direct:
                 g.line(f"v=call({given})")
             with g.block("except Err as x:"):
                 g.line(f"answer(s,{self._late},x)")
+                g.line(then)
                 g.line("return 0")
             self._result()
+            g.line(then)
         else:
             g.line(f"v=call({given})")
             self._result()
+            g.line(then)
         return g.lines
 
     def finishing(self) -> tuple[Callable[[Any, Any], None], Callable[[Any, Any], None] | None]:

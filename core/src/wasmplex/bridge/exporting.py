@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from wasmplex.bridge.actor import Actor
+from wasmplex.bridge.actor import ALONE, Actor
 from wasmplex.bridge.codec import Reader, Writer, reader, writer
+from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
-from wasmplex.bridge.flows import Script
+from wasmplex.bridge.flows import Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import GuestHandle, Lowered
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, inner_types, lifts, lowers
+from wasmplex.bridge.places import Exchanged
 from wasmplex.bridge.protocol import ARENA, Event, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.side import Side
@@ -32,33 +34,40 @@ _RETURNED = 2
 class ExportCodec:
     """How the blocks of one exported function are written and read.
 
-    :ivar gives: whether its parameters hold handles that must be made first
-    :ivar takes: whether its result holds handles that must be turned into objects
+    :ivar early: whether the adapter makes the handles that its parameters hold, and these can be written
+        before it is known where they will lie
+    :ivar takes: whether its result holds handles that the host has to turn into objects
+    :ivar handles: whether there are handles in either at all
     :ivar moves: whether streams or futures are in either: a call may go on after it has returned
     """
 
     function: Function
     write: Writer
     read: Reader
-    gives: bool
+    early: bool
     takes: bool
+    handles: bool
     moves: bool
 
 
 def export_codecs(adapter: ExportAdapter) -> dict[str, ExportCodec]:
     """Make the codecs of an adapter's functions, by the names that a call gives."""
-    return {function.path: _codec(function, adapter.kinds) for function in adapter.functions}
+    return {
+        function.path: _codec(function, adapter.kinds, adapter.exchanged[function.number])
+        for function in adapter.functions
+    }
 
 
-def _codec(function: Function, kinds: KindTable) -> ExportCodec:
+def _codec(function: Function, kinds: KindTable, exchanged: Exchanged) -> ExportCodec:
     params = [param.type for param in function.type.params]
     result = function.type.result
     return ExportCodec(
         function,
         writer(TupleType(tuple(params)) if params else None, kinds, flat=not passes_in_memory(function)),
         reader([] if result is None else [result], kinds, flat=not returns_in_memory(function)),
-        gives=lowers(params, kinds.custody),
-        takes=lifts([result], kinds.custody),
+        early=exchanged.giving is not None,
+        takes=exchanged.taking is None and lifts([result], kinds.custody),
+        handles=lowers(params, kinds.custody) or lifts([result], kinds.custody),
         moves=any(
             isinstance(part, (StreamType, FutureType))
             for type_ in (*params, result)
@@ -85,6 +94,8 @@ class Entering(Protocol):
 
     codec: ExportCodec
     args: tuple[Any, ...]
+    block: bytearray
+    given: list[int]
     lent: list[tuple[int, int, int]]
     result: asyncio.Future[Any]
 
@@ -117,10 +128,12 @@ class ExportSession(Side):
         self.calling.begin()
         dropped, self._dropped = self._dropped, []
         if dropped:
-            self.scripts.append(self._drop_handles(dropped))
+            self.script(self._drop_handles(dropped))
         return block, self._result
 
     def _arguments(self, codec: ExportCodec, args: tuple[Any, ...], base: int) -> bytes | bytearray:
+        if codec.early:
+            return self._given(codec, args)[0]
         value = args if codec.function.type.params else None
         scan = self.scan()
         block = codec.write(value, base, scan)  # what does not fit is refused here, and stays the caller's
@@ -129,19 +142,35 @@ class ExportSession(Side):
             return block
         return self.lowering(scan, lambda handles, at: codec.write(value, at, handles), base)
 
+    def _given(self, codec: ExportCodec, args: tuple[Any, ...]) -> tuple[bytearray, list[int]]:
+        """Write arguments, wherever they will lie; return them, and the keys of the objects in them."""
+        giving = _Giving(self.table)
+        try:
+            block = codec.write(args if codec.function.type.params else None, ARENA, giving)
+        except BaseException:  # what does not fit is refused here, and stays the caller's
+            for rep in giving.given:
+                self.table.take(rep)
+            raise
+        return block, giving.given
+
     # ------------------------------------------------------------ of an instance that is in several calls
 
     def has_work(self) -> bool:
         """Say whether there is anything for the adapter to do."""
         return bool(self.scripts) or (self.serving is not None and self.serving.wants_turn)
 
-    def check(self, codec: ExportCodec, args: tuple[Any, ...]) -> None:
-        """Find out whether arguments fit.
+    def admit(self, call: Entering) -> None:
+        """Find out whether the arguments of a call fit, and write them if that is possible already.
 
-        :raises wasmplex.wit.mismatch.ValueMismatch: if not
+        :raises wasmplex.wit.mismatch.ValueMismatch: if they do not
         """
+        codec, args = call.codec, call.args
         _count(codec, args)
-        codec.write(args if codec.function.type.params else None, ARENA, self.scan())
+        if codec.early:
+            call.block, call.given = self._given(codec, args)
+            call.args = ()
+        else:
+            codec.write(args if codec.function.type.params else None, ARENA, self.scan())
 
     def prepare(self, call: Entering, base: int) -> None:
         """Write the arguments of a call that is about to be made, to be taken by the adapter."""
@@ -154,10 +183,16 @@ class ExportSession(Side):
         block, self._block = self._block, b""
         return block
 
-    def settle(self, call: Entering) -> Script:
-        """Take back what was lent for a call, and give its result to whoever waits for it."""
+    def settle(self, call: Entering, at: int, size: int) -> Script:
+        """Take back what was lent for a call, and give its result to whoever waits for it.
+
+        :param at: where the result lies, where the host sees that
+        """
         self.delivering = None
-        at, block = self._arriving
+        if self.gives_ahead:
+            block = self.calls.read(at, size)
+        else:
+            at, block = self._arriving
         if call.lent:
             yield from self._take_back(call.lent)
         codec = call.codec
@@ -169,6 +204,10 @@ class ExportSession(Side):
 
     def give_up_arguments(self, call: Entering) -> None:
         """Let go of what a call was to be given, and nobody wants any more."""
+        if call.codec.early:
+            for rep in call.given:
+                self.table.drop(rep)
+            return
         scan = self.scan()
         call.codec.write(call.args if call.codec.function.type.params else None, ARENA, scan)
         scan.give_up(self.table.forget)
@@ -208,9 +247,9 @@ class ExportSession(Side):
         self.calling.delivered = True
         if self._lent:
             lent, self._lent = self._lent, []
-            self.scripts.append(self._take_back(lent))
+            self.script(self._take_back(lent))
         if codec.takes:
-            self.scripts.append(self._lift(codec, at, block))
+            self.script(self._lift(codec, at, block))
         else:
             self._resolve(codec, codec.read(block, at, self.handles))
 
@@ -226,6 +265,8 @@ class ExportSession(Side):
         """Tell the task of the call what to do next."""
         if self.pulse.failure is not None:
             raise self.pulse.failure
+        if self.pulse.making:
+            self.pulse.feed()
         actor = self.serving or self.calling
         actor.record = record
         return actor.step(event, a, b)
@@ -242,12 +283,13 @@ def _resolve(future: asyncio.Future[Any], codec: ExportCodec, values: Any) -> No
     fails = isinstance(codec.function.type.result, ResultType)
     if future.done():
         given_up(value.value if fails else value)
-    elif not fails:
-        future.set_result(value)
-    elif isinstance(value, Err):
+    elif fails and isinstance(value, Err):
         future.set_exception(value)
     else:
-        future.set_result(value.value)
+        value = value.value if fails else value
+        if (returned := getattr(value, "returned", None)) is not None:
+            returned()
+        future.set_result(value)
 
 
 def given_up(value: Any) -> None:
@@ -267,17 +309,15 @@ class _CallActor(Actor):
         self.armed = False
         self._patience = 3
 
-    def note(self, event: int, a: int, b: int) -> None:
-        if event == Event.SUBTASK:
-            if b == _RETURNED:
-                self.side.scripts.append(_deliver(a))
-            return
-        super().note(event, a, b)
+    def note(self, event: int, a: int, b: int) -> Plan | None:
+        if event != Event.SUBTASK:
+            return super().note(event, a, b)
+        return (ALONE, _deliver(a)) if b == _RETURNED else None
 
     def step(self, event: int, a: int, b: int) -> int:
-        order = self.perform(event, a, b)
-        if order is not None:
-            return order
+        return self.follow(event, a, b)
+
+    def rest(self, event: int) -> int:
         if not self.side.is_moving():
             return self._end() if self.delivered else self._doze()
         self.side.awake = True
@@ -301,14 +341,36 @@ def _deliver(subtask: int) -> Any:
     yield Op.DELIVER | subtask << 32
 
 
+class _Giving:
+    """What writes arguments of whose objects the adapter makes handles.
+
+    :ivar given: the keys of the objects
+    """
+
+    def __init__(self, table: HostObjects) -> None:
+        self._table = table
+        self.given: list[int] = []
+
+    def give(self, sort: int, kind: int, value: Any) -> int:
+        if value.__class__ is GuestHandle:
+            raise TypeError("not an object of the host")
+        rep = self._table.add(value)
+        self.given.append(rep)
+        return rep
+
+
 class _Handles:
     """What the codecs ask for handles, with the session behind it."""
 
     def __init__(self, session: ExportSession) -> None:
         self._session = session
 
-    def own(self, kind: int, handle: int) -> GuestHandle:
-        return GuestHandle(self._session, self._session.kinds.resources[kind], kind, handle)
+    def own(self, kind: int, handle: int) -> Any:
+        """Return a resource of the guest, or an object in whose handle's place is the representation."""
+        session = self._session
+        if session.kinds.custody[kind] is not Custody.GUEST:
+            return session.table.take(handle)
+        return GuestHandle(session, session.kinds.resources[kind], kind, handle)
 
     def borrow(self, kind: int, handle: int) -> Any:
         """Never asked: no result has a borrowed handle."""

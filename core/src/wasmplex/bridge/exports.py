@@ -16,8 +16,9 @@ from wasmplex.bridge.elsewhere import elsewhere_imports
 from wasmplex.bridge.kinds import End, Function, KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.parts import Parts, host_instance
+from wasmplex.bridge.places import Exchanged, exchanged_export
 from wasmplex.bridge.protocol import HEADER
-from wasmplex.bridge.transport import CALL_MARKS, Transport
+from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.bridge.wat import ImportScope
 from wasmplex.wit.types import ValueType
 
@@ -47,6 +48,7 @@ class ExportAdapter:
     :ivar functions: what it can call, by number
     :ivar types: the types that it imports besides resources, each with the name of the import
     :ivar elsewhere: the streams and futures that it has made for it
+    :ivar exchanged: how it exchanges the handles of functions by itself, by number
     """
 
     text: str
@@ -55,6 +57,7 @@ class ExportAdapter:
     builtins: Builtins
     types: tuple[tuple[str, ValueType], ...]
     elsewhere: frozenset[End]
+    exchanged: Mapping[int, Exchanged]
 
 
 def export_adapter(
@@ -79,7 +82,12 @@ def export_adapter(
     imported += [f'(import "f{number}" (func $f{number} {text}))' for number, text in wanted]
     builtins = Builtins.of(kinds, scope, elsewhere)
     types = "\n".join(scope.take())
-    calls = " ".join(f"$call{f.number}" for f in functions)
+    exchanged = {
+        f.number: Exchanged() if transport is not MEMORY else exchanged_export(
+            f, kinds, builtins, in_memory=(passes_in_memory(f), returns_in_memory(f)))
+        for f in functions
+    }  # fmt: skip
+    calls, taken = (" ".join(f"${name}{f.number}" for f in functions) for name in ("call", "taken"))
     parts = Parts(
         builtins,
         transport,
@@ -90,7 +98,9 @@ def export_adapter(
             "(type $called (func (param i32) (result i32)))",
             f"(table $calls funcref (elem {calls}))",
             "(table $results funcref (elem))",
+            f"(table $takes funcref (elem {taken}))",
             "(global $ret (mut i32) (i32.const 0))",
+            "(global $called (mut i32) (i32.const 0))",
         ],
         " (memory $mem) string-encoding=latin1+utf16",
     )
@@ -108,14 +118,15 @@ def export_adapter(
         parts.canons,
         "(core func $sub_drop (canon subtask.drop))",
         *lowers,
-        parts.machine("\n".join([_CALL, _SERIES, *(_core(f) for f in functions)])),
+        parts.machine("\n".join([_CALL, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
         _LIFT,
         _LIFT_SERIES,
         ")",
     ]
     return ExportAdapter(
-        "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere)
-    )
+        "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere),
+        exchanged,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- one function
@@ -152,10 +163,11 @@ def _lowered_signature(function: Function) -> str:
     return f"{' '.join(params)} -> {' '.join(result)}"
 
 
-def _core(function: Function) -> str:
+def _core(function: Function, exchanged: Exchanged) -> str:
     """Return the core function that calls one export with the block at its parameter.
 
-    It answers with the status of the subtask; a synchronous function has always returned.
+    It answers with the status of the subtask; a synchronous function has always returned. A second one puts
+    representations in the places of handles in its result.
     """
     cores = _param_cores(function)
     if passes_in_memory(function):
@@ -181,26 +193,36 @@ def _core(function: Function) -> str:
         body = f"({core}.store (global.get $ret) {call}) (i32.const 2)"
     else:
         body = f"{call} (i32.const 2)"
-    return f"(func $call{function.number} (param i32) (result i32) {area} {body})"
+    number, giving, taking = function.number, exchanged.giving or "", exchanged.taking or ""
+    return f"""(func $call{number} (param $at i32) (result i32) {giving} {area} {body})
+(func $taken{number} (param $at i32) {taking})"""
 
 
 _CALL = """
     (func $deliver (param $task i32) (param $subtask i32)
       (if (local.get $subtask) (then
         (call $join (local.get $subtask) (i32.const 0)) (call $sub_drop (local.get $subtask))))
+      (call_indirect $takes (type $none) (global.get $ret) (global.get $called))
       (call $put_result (local.get $task) (global.get $ret)
         (i32.sub (global.get $top) (global.get $ret)))
       (global.set $top (i32.const @ARENA@)))
 
-    (func $enter (param $fn i32) (param $task i32) (result i64)
+    (func $enter (param $fn i32) (param $task i32) (param $at i32) (result i64)
       (local $status i32)
-      (local.set $status
-        (call_indirect $calls (type $called) (call $finish (call $take (local.get $task))) (local.get $fn)))
+      (local.set $status (call_indirect $calls (type $called)
+        (if (result i32) (local.get $at)
+          (then (local.get $at))
+          (else (call $finish (call $take (local.get $task)))))
+        (local.get $fn)))
       (i64.or (i64.extend_i32_u (local.get $status))
         (i64.shl (i64.extend_i32_u (global.get $ret)) (i64.const 32))))
 
-    (func $hand_over (param $task i32) (param $at i32)
-      (call $put_result (local.get $task) (local.get $at) (i32.sub (global.get $top) (local.get $at))))
+    (func $hand_over (param $fn i32) (param $task i32) (param $at i32) (result i32)
+      (local $size i32)
+      (call_indirect $takes (type $none) (local.get $at) (local.get $fn))
+      (local.set $size (i32.sub (global.get $top) (local.get $at)))
+      (call $show_result (local.get $task) (local.get $at) (local.get $size))
+      (local.get $size))
 
     (func $forget (param $subtask i32) (call $sub_drop (local.get $subtask)))
 
@@ -210,6 +232,7 @@ _CALL = """
       (call $set_context (local.get $task))
       (if (i32.eq (local.get $fn) (i32.const @SERVE@)) (then
         (return (call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 0) (i32.const 0)))))
+      (global.set $called (local.get $fn))
       (local.set $status (call_indirect $calls (type $called) (call $finish (local.get $at)) (local.get $fn)))
       (if (i32.eq (i32.and (local.get $status) (i32.const 15)) (i32.const 2))
         (then (call $deliver (local.get $task) (i32.shr_u (local.get $status) (i32.const 4))))

@@ -17,9 +17,11 @@ from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.engine.resources import HostObjects
 
-__all__ = ["Flow", "Inflow", "Memory", "Script", "StreamEndedError", "Streaming"]
+__all__ = ["Flow", "Inflow", "Memory", "Plan", "Script", "StreamEndedError", "Streaming"]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
+Plan: TypeAlias = tuple[object, Script]
+"""A script, and what it touches: those that touch the same are performed one after the other."""
 
 BLOCKED = 0xFFFFFFFF
 COMPLETED, DROPPED, CANCELLED = 0, 1, 2
@@ -69,7 +71,7 @@ class Streaming(Protocol):
     flows: dict[int, Flow]
     memories: tuple[BufferMemory, BufferMemory]
     buffers: Sequence[Memory]
-    scripts: deque[Script]
+    scripts: deque[Plan]
     operands_next: int
     emitted: list[bytes]
     pointed_reads: int
@@ -77,8 +79,8 @@ class Streaming(Protocol):
     def spawn(self, coroutine: Coroutine[Any, Any, None], /) -> asyncio.Task[None]:
         """Start a task that feeds the guest."""
 
-    def script(self, script: Script, /) -> None:
-        """Have the adapter perform a script."""
+    def script(self, script: Script, touches: object, /) -> None:
+        """Have the adapter perform a script, beside others that touch something else."""
 
     def fill(self, which: int, address: int, data: bytes | bytearray | memoryview, /) -> Script:
         """Put bytes into a stream memory."""
@@ -121,6 +123,11 @@ class Flow:
         self.done = False
         session.table.check(len(session.flows) + 1)
         session.flows[handle] = self
+
+    @property
+    def touches(self) -> object:
+        """What its scripts touch; those that touch the same are performed one after the other."""
+        return self
 
     def order(self, op: Op, builtin: int) -> int:
         """Return an order to call one of the flow's built-ins on its handle."""
@@ -185,7 +192,7 @@ class Flow:
 
 
 class Inflow(Flow):
-    """A stream or future from the guest to the host: one read at a time, when Python asks for it."""
+    """A stream or future from the guest to the host: one read at a time, when Python asks, or ahead."""
 
     def __init__(
         self, session: Streaming, elements: Elements, first: int, handle: int, *, single: bool
@@ -195,11 +202,25 @@ class Inflow(Flow):
         self._ended = False
         self._single = single
         self._room = 1 if single else elements.room
+        self._reading = False
+        self._most = 0
+        """How many elements may be read before somebody asks for them."""
+        self._found: deque[Any] = deque()
+        """Chunks that nobody has asked for yet."""
+        self._waiting = 0
+        """How many elements they have."""
+
+    @property
+    def touches(self) -> object:
+        """See `Flow.touches`. What is read at once of streams lies in one heap, and is looked at whole."""
+        return self.session.memories[1] if self.elements.points and not self._single else self
 
     async def read(self) -> Any:
         """Return the next chunk (of a future: a list with its value), None at the end."""
         if self._wanted is not None:
             raise RuntimeError("two tasks read one stream at a time")
+        if self._found:
+            return self._next_found()
         if self._ended or self.done:
             return None
         if self.session.closed:
@@ -207,7 +228,7 @@ class Inflow(Flow):
                 raise self.session.pulse.trap()
             raise StreamEndedError("the instance that had the other end is gone")
         self._wanted = asyncio.get_running_loop().create_future()
-        self.session.script(self._read())
+        self._begin()
         try:
             return await self._wanted
         except asyncio.CancelledError:
@@ -216,13 +237,38 @@ class Inflow(Flow):
         finally:
             self._wanted = None
 
+    def read_ahead(self, most: int) -> None:
+        """Read before somebody asks, until so many elements wait."""
+        self._most = most
+        if self._wants_more:
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self.session.script(self._read(), self.touches)
+
+    def _next_found(self) -> Any:
+        chunk = self._found.popleft()
+        self._waiting -= len(chunk)
+        if self._wants_more:
+            self._begin()
+        return chunk
+
+    @property
+    def _wants_more(self) -> bool:
+        return self._waiting < self._most and not (self._ended or self.done or self.session.closed)
+
     def close(self) -> None:
         """Read no more."""
+        self._most = 0
+        self._found.clear()
         if not self.done and not self.session.closed:
-            self.session.script(self._close())
+            self.session.script(self._close(), self.touches)
 
     def _read(self) -> Script:
         if self.done:
+            self._reading = False
             self._deliver(None)
             return
         yield from self.acquire(max(self.elements.size * self._room, 1))
@@ -257,14 +303,20 @@ class Inflow(Flow):
         if self.elements.points:
             yield from self._release_heap()
         self.release()
-        if code & 0xF == DROPPED or self._single:
-            self._ended = True
+        self._reading, self._ended = False, code & 0xF == DROPPED or self._single
+        self._deliver(chunk)  # at once: whoever reads may look before the orders that follow are performed
+        if self._ended:
             yield from self.finish(DROP_READABLE)
-        self._deliver(chunk)
+        elif self._wants_more:
+            self._reading = True
+            yield from self._read()
 
     def _deliver(self, chunk: Any) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(chunk)
+        elif self._most and chunk is not None:
+            self._found.append(chunk)
+            self._waiting += len(chunk)
 
     def _fetch(self, count: int) -> Script:
         session, size = self.session, self.elements.size * count

@@ -6,7 +6,7 @@ Codecs belong to the component and are made once; a `Served` function is one of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.codec import Reader, Writer, reader, whole_call, writer
 from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.kinds import FUTURE, STREAM, End, Function, KindTable, lifts, lowers
-from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
+from wasmplex.bridge.layout import flatten
+from wasmplex.bridge.places import Exchanged, returns_flat
 from wasmplex.plugins.contracts import HostFunction
 from wasmplex.wit.types import ResultType, StreamType
 
@@ -25,15 +26,19 @@ __all__ = ["AdapterKinds", "Codec", "Served", "codecs", "serve"]
 class Codec:
     """How one function's blocks are read and written.
 
-    :ivar takes: whether its parameters hold owned handles, which must be taken apart first
-    :ivar gives: whether its result holds handles, which must be made first
+    :ivar owns: whether its parameters hold owned handles
+    :ivar takes: whether the host has to have them taken apart first
+    :ivar hands: whether its result holds handles
+    :ivar gives: whether the host has to have them made first
     :ivar fallible: whether its result is a WIT ``result``, whose err case is raised as `Err`
     """
 
     function: Function
     read: Reader
     write: Writer
+    owns: bool
     takes: bool
+    hands: bool
     gives: bool
     fallible: bool
 
@@ -57,23 +62,28 @@ class Served:
     plain: bool = False
 
 
-def codecs(functions: Sequence[Function], kinds: KindTable) -> tuple[Codec, ...]:
-    """Make the codecs of an adapter's functions."""
-    return tuple(_codec(function, kinds) for function in functions)
+def codecs(
+    functions: Sequence[Function], kinds: KindTable, exchanged: Mapping[int, Exchanged]
+) -> tuple[Codec, ...]:
+    """Make the codecs of an adapter's functions.
+
+    :param exchanged: how it exchanges the handles of each by itself, by number
+    """
+    return tuple(_codec(function, kinds, exchanged[function.number]) for function in functions)
 
 
-def _codec(function: Function, kinds: KindTable) -> Codec:
+def _codec(function: Function, kinds: KindTable, exchanged: Exchanged) -> Codec:
     params = [param.type for param in function.type.params]
     result = function.type.result
-    count = len(flatten(result)) if result else 0
-    # One flat value is returned as such; more go through memory, unless task.return takes them.
-    flat = count <= (MAX_FLAT_PARAMS if function.type.is_async else 1)
+    owns, hands = lifts(params, kinds.custody), lowers([result], kinds.custody)
     return Codec(
         function,
         reader(params, kinds),
-        writer(result, kinds, flat=flat, even=function.twin is not None),
-        takes=lifts(params, kinds.custody),
-        gives=lowers([result], kinds.custody),
+        writer(result, kinds, flat=returns_flat(function), even=function.twin is not None),
+        owns=owns,
+        takes=owns and exchanged.taking is None,
+        hands=hands,
+        gives=hands and exchanged.giving is None,
         fallible=isinstance(result, ResultType),
     )
 

@@ -22,8 +22,9 @@ from wasmplex.bridge.elsewhere import elsewhere_imports, maker, maker_core
 from wasmplex.bridge.kinds import End, Function, KindTable, lifts
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten
 from wasmplex.bridge.parts import GUEST_OPTIONS, START, TWIN_ENCODING, Parts, host_instance
-from wasmplex.bridge.protocol import HEADER, MORE, RESULT, SLOTS, TO
-from wasmplex.bridge.transport import CALL_MARKS, Transport
+from wasmplex.bridge.places import Exchanged, exchanged_call
+from wasmplex.bridge.protocol import DROPPED, HEADER, MORE, RESULT, SLOTS, TO
+from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.bridge.wat import BagScope, ImportScope, Scope
 from wasmplex.wit.types import (
     Resource,
@@ -90,6 +91,7 @@ class ImportAdapter:
     :ivar elsewhere: the streams and futures that it has made for it
     :ivar needs_start: whether its ``start`` must be called once in every instance
     :ivar direct: numbers of the functions whose calls are direct
+    :ivar exchanged: how it exchanges the handles of functions by itself, by number
     """
 
     role: Role
@@ -102,6 +104,7 @@ class ImportAdapter:
     types: tuple[tuple[str, ValueType], ...] = ()
     elsewhere: frozenset[End] = frozenset()
     direct: frozenset[int] = frozenset()
+    exchanged: Mapping[int, Exchanged] = field(default_factory=dict)
 
     @property
     def bare(self) -> dict[str, str]:
@@ -131,7 +134,11 @@ def import_adapter(
     made = [maker(end, kinds, scope) for end in wanted.makes]
     returns = "\n".join(_task_return_canon(f, scope) for f in functions if f.type.is_async)
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
-    direct = frozenset(f.number for f in functions if is_direct(f, kinds, transport.name, tasks=tasks))
+    by_host = transport is not MEMORY
+    exchanged = {f.number: Exchanged() if by_host else exchanged_call(f, kinds, builtins) for f in functions}
+    direct = frozenset(
+        f.number for f in functions if is_direct(f, kinds, transport.name, exchanged[f.number], tasks=tasks)
+    )
     names = " ".join(f"$return{f.number}" if f.type.is_async else "$nothing" for f in functions)
     parts = Parts(
         builtins,
@@ -143,8 +150,8 @@ def import_adapter(
             f"(table $results funcref (elem {names}))",
             "(func $nothing (param i32) unreachable)",
             "(func $deliver (param i32 i32) unreachable)",
-            "(func $enter (param i32 i32) (result i64) unreachable)",
-            "(func $hand_over (param i32 i32) unreachable)",
+            "(func $enter (param i32 i32 i32) (result i64) unreachable)",
+            "(func $hand_over (param i32 i32 i32) (result i32) unreachable)",
             "(func $forget (param i32) unreachable)",
             *_kept_core(kept),
             *(maker_core(end, kinds, builtins) for end in wanted.makes),
@@ -152,13 +159,18 @@ def import_adapter(
         bare={f"direct{number}": f"{DIRECT}{number}" for number in sorted(direct)},
         defines=bool(keeps),
     )
-    cores = [_core_direct(f) if f.number in direct else _core(f, kinds) for f in functions]
+    cores = [
+        _core_direct(f, exchanged[f.number], tasks=tasks)
+        if f.number in direct
+        else _core(f, kinds, exchanged[f.number])
+        for f in functions
+    ]
     lines = [
         f"(component ${role.name}_adapter",
         f'(import "host" (instance $host\n{host_instance(transport, parts.bare.values())}))',
         *imported,
         parts.memories,
-        _resources([n for n, r in enumerate(kinds.resources) if r.id in keeps]),
+        _resources([n for n, r in enumerate(kinds.resources) if r.id in keeps], transport),
         *scope.take(),
         parts.canons,
         returns,
@@ -174,7 +186,7 @@ def import_adapter(
     types = scope.introduced if isinstance(scope, ImportScope) else []
     return ImportAdapter(
         role, "\n".join(lines), tuple(functions), kinds, builtins, tasks, keeps, tuple(types),
-        frozenset(wanted.elsewhere), direct,
+        frozenset(wanted.elsewhere), direct, exchanged,
     )  # fmt: skip
 
 
@@ -186,24 +198,27 @@ def _types(scope: Scope, keeps: Mapping[int, str]) -> list[str]:
     return [] if bag is None else [bag, f'(export "{TYPES}" (instance $types))']
 
 
-def _resources(numbers: Sequence[int]) -> str:
+def _resources(numbers: Sequence[int], transport: Transport) -> str:
     """Define the host's resources: their representation is the key in the host's table.
 
     While a handle is taken apart the host keeps the object, so the destructor has nothing to say.
     """
     if not numbers:
         return ""
+    told, type_ = "(call $drop (i32.const {}) (local.get 0))", "(param i32 i32)"
+    if transport is MEMORY:  # where the host finds it
+        told, type_ = f"(i32.store offset={DROPPED} (i32.const 0) (local.get 0)) (call $drop)", ""
     funcs = " ".join(
-        f'(func (export "d{n}") (param i32) (if (i32.eqz (global.get $taking)) (then'
-        f" (call $drop (i32.const {n}) (local.get 0)))))"
+        f'(func (export "d{n}") (param i32) (if (i32.eqz (global.get $taking)) (then {told.format(n)})))'
         for n in numbers
     )
     types = [f'(type $r{n} (resource (rep i32) (dtor (core func $dtor "d{n}"))))' for n in numbers]
     return "\n".join(
         [
-            f"""(core module $Dtor (import "h" "drop" (func $drop (param i32 i32)))
+            f"""(core module $Dtor (import "h" "drop" (func $drop {type_})) (import "m" "memory" (memory 1))
 (global $taking (export "taking") (mut i32) (i32.const 0)) {funcs})
-(core instance $dtor (instantiate $Dtor (with "h" (instance (export "drop" (func $h_drop))))))""",
+(core instance $dtor (instantiate $Dtor (with "m" (instance $memory))
+  (with "h" (instance (export "drop" (func $h_drop))))))""",
             *types,
         ]
     )
@@ -261,7 +276,7 @@ def _task_return_canon(function: Function, scope: Scope) -> str:
     return f"(core func $ret{function.number} (canon task.return{text} (memory $mem){encoding}))"
 
 
-def _core(function: Function, kinds: KindTable) -> str:
+def _core(function: Function, kinds: KindTable, exchanged: Exchanged) -> str:
     """Return the core functions of one lifted function."""
     cores = _param_cores(function)
     slots = "\n".join(
@@ -273,15 +288,15 @@ def _core(function: Function, kinds: KindTable) -> str:
         if cores
         else ""
     )
-    head = f"{make}\n{slots}"
+    head = f"{make}\n{slots}\n{exchanged.taking or ''}"
     block = "(i32.const @ARENA@) (i32.sub (global.get $top) (i32.const @ARENA@))"
     if function.type.is_async:
-        return _core_async(function, cores, head, block)
-    takes = lifts([param.type for param in function.type.params], kinds.custody)
-    return _core_sync(function, cores, head, block, takes=takes)
+        return _core_async(function, cores, head, block, exchanged.giving or "")
+    takes = exchanged.taking is None and lifts([p.type for p in function.type.params], kinds.custody)
+    return _core_sync(function, cores, head, block, exchanged.giving or "", takes=takes)
 
 
-def _core_direct(function: Function) -> str:
+def _core_direct(function: Function, exchanged: Exchanged, *, tasks: bool) -> str:
     cores, n = _param_cores(function), function.number
     stores = "\n".join(
         f"({core}.store offset={SLOTS + 8 * i} (i32.const 0) (local.get {i}))" for i, core in enumerate(cores)
@@ -296,6 +311,13 @@ def _core_direct(function: Function) -> str:
         ready = "(local.get $to)"
     if isinstance(function.type.result, ResultType):  # ok until the host says otherwise
         call = f"(i32.store offset={HEADER} {ready} (i32.const 0))\n{call}"
+    if tasks:
+        call = f"""{call}
+(if (i32.load offset=@ROUSE@ (i32.const 0)) (then
+  (call $rouse (i32.load offset=@ROUSE@ (i32.const 0)))
+  (i32.store offset=@ROUSE@ (i32.const 0) (i32.const 0))))"""
+    if exchanged.giving:
+        call = f"{call}\n(local.set $at {ready})\n{exchanged.giving}"
     flat = flatten(function.type.result) if function.type.result else ()
     reset = "(global.set $top (i32.const @ARENA@))"
     if len(flat) > 1:
@@ -304,14 +326,19 @@ def _core_direct(function: Function) -> str:
         result, tail = f"(result {flat[0]})", f"({flat[0]}.load {at}) {reset}"
     else:
         result, tail = "", reset
-    return f"""(func (export "f{n}") {_params(cores)} {result} (local $to i32)
+    return f"""(func (export "f{n}") {_params(cores)} {result}
+(local $to i32) (local $at i32) (local $slots i32)
 {stores}
+(local.set $slots (i32.const {SLOTS}))
+{exchanged.taking}
 {prepare}
 {call}
 {tail})"""
 
 
-def _core_sync(function: Function, cores: Sequence[Core], head: str, block: str, *, takes: bool) -> str:
+def _core_sync(
+    function: Function, cores: Sequence[Core], head: str, block: str, giving: str, *, takes: bool
+) -> str:
     flat = flatten(function.type.result) if function.type.result else ()
     number = f"(i32.const {function.number})"
     call = f"(local.set $at (call $finish (call $call {number} {block})))"
@@ -330,10 +357,11 @@ def _core_sync(function: Function, cores: Sequence[Core], head: str, block: str,
 (local $slots i32) (local $at i32)
 {head}
 {call}
+{giving}
 {tail})"""
 
 
-def _core_async(function: Function, cores: Sequence[Core], head: str, block: str) -> str:
+def _core_async(function: Function, cores: Sequence[Core], head: str, block: str, giving: str) -> str:
     n = function.number
     flat = _return_cores(function)
     if function.type.result is not None and len(flatten(function.type.result)) > MAX_FLAT_PARAMS:
@@ -342,7 +370,7 @@ def _core_async(function: Function, cores: Sequence[Core], head: str, block: str
         loads = " ".join(
             f"({core}.load offset={HEADER + 8 * i} (local.get 0))" for i, core in enumerate(flat)
         )
-    return f"""(func $return{n} (param i32) (call $ret{n} {loads}))
+    return f"""(func $return{n} (param $at i32) {giving} (call $ret{n} {loads}))
 (func (export "f{n}") {_params(cores)} (result i32) (local $slots i32) (local $at i32) (local $task i32)
 (local.set $task (call $record))
 (call $set_context (local.get $task))

@@ -30,6 +30,10 @@ class BridgedStream(IncomingStream[Any]):
         """See `IncomingStream.close`."""
         self._finalizer()
 
+    def read_ahead(self, most: int) -> None:
+        """See `IncomingStream.read_ahead`."""
+        self._flow.read_ahead(most)
+
 
 class IncomingFuture:
     """What a host function is handed for a future: await it, once or several times."""
@@ -43,6 +47,10 @@ class IncomingFuture:
     def close(self) -> None:
         """Let go of the guest's end: nobody will await it. Happens by itself when nobody holds the future."""
         self._finalizer()
+
+    def read_ahead(self) -> None:
+        """Ask the guest for the value before somebody awaits it."""
+        self._flow.read_ahead(1)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._get().__await__()

@@ -146,7 +146,7 @@ _NO_TASKS = "(func $rouse (param i32) unreachable)"
 
 _TASKS = """
     (global $free (mut i32) (i32.const 0))
-    (global $orders (mut i32) (i32.const 0))  ;; where the next order lies, 0 if the host is asked
+    (global $order (mut i32) (i32.const 0))  ;; where the order lies that is followed, 0 if in no list
     (global $records (mut i32) (i32.const @TASKS@))
     (global $driver (mut i32) (i32.const 48))  ;; no record until there is one: it does not sleep
 
@@ -165,7 +165,7 @@ _TASKS = """
         (return (local.get $task))))
       (local.set $task (global.get $records))
       (global.set $records (i32.add (local.get $task) (i32.const @TASK_BYTES@)))
-      (if (i32.gt_u (global.get $records) (i32.const @ARENA@)) (then unreachable))
+      (if (i32.gt_u (global.get $records) (i32.const @BLOCKS@)) (then unreachable))
       (i32.store offset=@SET@ (local.get $task) (call $set_new))
       (local.set $ends (call $wake_new))
       (i32.store offset=@READER@ (local.get $task) (i32.wrap_i64 (local.get $ends)))
@@ -186,20 +186,26 @@ _TASKS = """
       (i32.store offset=@ASLEEP@ (local.get $task) (i32.const 1))
       (i32.or (i32.const 2) (i32.shl (i32.load offset=@SET@ (local.get $task)) (i32.const 4))))
 
-    ;; Return the next order: one that lies ready, or what the host says.
+    ;; Return the next order: one that lies ready, or what the host says. The outcome of the one before is put
+    ;; into its place, if it has one.
     (func $next_order (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i64)
       (local $order i64) (local $at i32)
-      (local.set $at (global.get $orders))
-      (local.set $order (if (result i64) (local.get $at)
-        (then (i64.load (local.get $at)))
-        (else (call $step (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))))
-      (global.set $orders (if (result i32) (i64.eqz (i64.and (local.get $order) (i64.const @FOLLOWED@)))
-        (then (i32.const 0))
-        (else (select (i32.add (local.get $at) (i32.const 8)) (i32.const @ORDERS@) (local.get $at)))))
-      (local.get $order))
+      (if (local.tee $at (global.get $order)) (then
+        (i32.store offset=8 (local.get $at) (local.get $p1))
+        (i32.store offset=12 (local.get $at) (local.get $p2))
+        (if (i32.and (i32.load (local.get $at)) (i32.const @FOLLOWED@)) (then
+          (global.set $order (local.tee $at (i32.add (local.get $at) (i32.const 16))))
+          (return (i64.load (local.get $at)))))
+        (global.set $order (i32.const 0))))
+      (local.set $order
+        (call $step (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
+      (if (i64.ne (local.get $order) (i64.const @LISTED@)) (then (return (local.get $order))))
+      (global.set $order (i32.const @ORDERS@))
+      (i64.load (i32.const @ORDERS@)))
 
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $order i64) (local $index i32) (local $operand i32) (local $ends i64)
+      (global.set $order (i32.const 0))
       (loop $again
         (local.set $order
           (call $next_order (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
@@ -300,12 +306,13 @@ _TASKS = """
         (local.set $p1 (global.get $top))
         (br $again))
         ;; enter
-        (local.set $ends (call $enter (local.get $index) (local.get $task)))
+        (local.set $ends (call $enter (local.get $index) (local.get $task) (local.get $operand)))
         (local.set $p1 (i32.wrap_i64 (local.get $ends)))
         (local.set $p2 (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
         (br $again))
         ;; result
-        (call $hand_over (local.get $task) (local.get $operand))
+        (local.set $p1 (local.get $operand))
+        (local.set $p2 (call $hand_over (local.get $index) (local.get $task) (local.get $operand)))
         (br $again))
         ;; forget
         (call $forget (local.get $operand))
@@ -334,6 +341,7 @@ _TASKS = """
         (call $join (i32.load offset=@READER@ (local.get $task)) (i32.const 0))
         (drop (call $wake_cancel (i32.load offset=@READER@ (local.get $task))))
         (call $join (i32.load offset=@READER@ (local.get $task)) (i32.load offset=@SET@ (local.get $task)))))
+      (if (local.get $event) (then (call $more_events (i32.load offset=@SET@ (local.get $task)))))
       (call $run (local.get $task) (local.get $event) (local.get $p1) (local.get $p2)))
 
     ;; Make a stream or future for another adapter; the driver may have something to write to it soon.

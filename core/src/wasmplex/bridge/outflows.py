@@ -63,7 +63,7 @@ class Outflow(Flow):
         elif elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
             self._held, self._unread, self._rest = len(source), None, elements.checked(source)
             self._closing = True
-            session.script(self._write() if source else self._close())
+            session.script(self._write() if source else self._close(), self)
         else:
             self.task = session.spawn(self._feed_one(source) if single else self._feed(source))
 
@@ -94,7 +94,7 @@ class Outflow(Flow):
             self.task = self.session.spawn(self._send_one(value))
             return
         self._held, self._rest = size, [value]
-        self.session.script(self._write())
+        self.session.script(self._write(), self)
 
     def settle(self) -> None:
         """Give the guest what a future has come to by now; its callback waits for a turn of the loop."""
@@ -118,7 +118,7 @@ class Outflow(Flow):
             elif (close := getattr(iterator, "aclose", None)) is not None:
                 await close()
         self._closing = True
-        self.session.script(self._close())
+        self.session.script(self._close(), self)
 
     async def _feed_one(self, source: Awaitable[Any]) -> None:
         self._unread = None
@@ -141,7 +141,7 @@ class Outflow(Flow):
         try:
             self._rest = self.elements.checked(chunk)
             self._sent = asyncio.get_running_loop().create_future()
-            self.session.script(self._write())
+            self.session.script(self._write(), self)
             return await self._sent
         finally:
             chunks.taken(size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.machine import call_memory, machine, stream_memory
+from wasmplex.bridge.places import BEGIN
 from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.bridge.transport import Marks, Transport
 from wasmplex.engine.traps import MACHINE
@@ -145,7 +146,7 @@ class Parts:
 
     def machine(self, functions: str) -> str:
         """Return the core module, with the core functions of the adapter's functions, and its instance."""
-        streams = _STREAMS if self.tasks else ""
+        streams = _STREAMS + BEGIN if self.tasks else ""
         text = machine(self._imports(), self.transport, streams + functions, tasks=self.tasks)
         return f"{text}\n{self._instance()}"
 

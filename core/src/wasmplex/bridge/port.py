@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from wasmplex.bridge.codec import Kinds
-from wasmplex.bridge.direct import DIRECT, Box, direct
+from wasmplex.bridge.direct import DIRECT, Box, direct, dropping
 from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.functions import AdapterKinds, Served
@@ -262,12 +262,19 @@ def keeper_port(count: int) -> dict[str, HostFunction]:
 
 
 def port(
-    name: str, served: Sequence[Served], kinds: AdapterKinds, table: Kinds, transport: Transport
+    name: str,
+    served: Sequence[Served],
+    kinds: AdapterKinds,
+    table: Kinds,
+    transport: Transport,
+    *,
+    tasks: bool,
 ) -> dict[str, HostFunction | BareFunction]:
     """Return what to link an import adapter's host import with.
 
     :param name: of the adapter's role
     :param table: the numbers of the adapter's types
+    :param tasks: whether the adapter has tasks
     """
     to = _Port(name, served, kinds, transport)
     own: dict[str, Callable[..., Any]]
@@ -278,9 +285,12 @@ def port(
         own = {"call": to.call, "call-wait": to.call_wait, "submit": to.submit, "take": to.take}
     linked: dict[str, HostFunction | BareFunction] = {}
     linked |= _complete({**_common(to, transport), **own, "drop": to.drop}, transport)
+    kept: Literal["bare", "bare_aside"] = "bare" if name == "below" else "bare_aside"
+    if transport is MEMORY:
+        linked["drop"] = dropping(to.box, kept)
     for one in served:
         if one.direct:
             function = one.codec.function
-            bare = direct(function, one.call, table, to.box, context=one.context)
-            linked[f"{DIRECT}{function.number}"] = replace(bare, name=function.path)
+            bare = direct(function, one.call, table, to.box, context=one.context, tasks=tasks)
+            linked[f"{DIRECT}{function.number}"] = replace(bare, name=function.path, kept=kept)
     return linked

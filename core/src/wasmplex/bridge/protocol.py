@@ -10,13 +10,18 @@ Memory of calls, of each adapter::
     POLLED      payload of waitable-set.poll
     MADE        where the entry of the next call of a series is (`wasmplex.bridge.series`)
     PAUSED      written by the host: not 0 if no further call of the series is to be made
-    OPERANDS    written by the host: pointer and length for the order, where it sees the memory
-    ORDERS      written by the host: the orders that follow one that is `FOLLOWED`, 8 bytes each
-    TASKS       task records (`TASK_BYTES` each), up to ARENA; without tasks, the box of direct calls instead:
+    DROPPED     the representation of a resource of the host whose handle is gone, where the host sees it
+    ROUSE       written by the host, during a direct call: the record of a task to wake after it, or 0
     TO          where an answer with data out of line goes, if there can be one
     MORE        written by the host: bytes that the answer needs, where it has not been put in place
     SLOTS       the flat values of the call, 8 bytes each
     RESULT      an answer without data out of line
+    ORDERS      written by the host, where it sees the memory: orders to be followed one after the other, each
+                with its operands, in the place of which the machine puts its outcome
+    WRITABLES   the writable ends of streams and futures that were made in the places of numbers, by these
+    EVENTS      what a task is told besides the event that it is told of
+    TASKS       task records (`TASK_BYTES` each), up to BLOCKS
+    BLOCKS      written by the host: arguments of calls that are begun by one list of orders
     ARENA       arguments and results of the one core call that runs; empty between calls
 
 Two further memories are for streams: one for elements that are all in line, which has the digits of packed
@@ -31,10 +36,11 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "ARENA", "ASCII", "BUFFERS", "EMPTY_HEAP", "ENDS", "FOLLOWED", "HEADER", "HEAP_END", "MADE", "MORE",
-    "OPERANDS", "ORDERS_AHEAD", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES",
-    "ROOM", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED",
-    "WITH_OPERANDS", "Event", "First", "Op", "fill",
+    "ARENA", "ASCII", "BLOCKS", "BLOCK_BYTES", "BUFFERS", "DROPPED", "EMPTY_ARENA", "EMPTY_HEAP", "ENDS",
+    "EVENTS", "EVENTS_MOST", "FINAL", "FOLLOWED", "HEADER", "HEAP_END", "MADE", "MORE", "NUMBERS", "ORDERS",
+    "ORDERS_MOST", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES", "ROOM",
+    "ROUSE", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED",
+    "WRITABLES", "Event", "First", "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -73,20 +79,30 @@ ENDS: Final = 24
 POLLED: Final = 32
 MADE: Final = 40
 PAUSED: Final = 44
-OPERANDS: Final = 64
-ORDERS: Final = OPERANDS + 8
-ORDERS_AHEAD: Final = 16
-"""Orders that may follow one."""
 HEAP_END: Final = 8
 """Of the second memory of streams: where what elements point at ends, 0 if there is nothing."""
-TASKS: Final = ORDERS + 8 * ORDERS_AHEAD + 8
-TASK_BYTES: Final = 16
+DROPPED: Final = 48
+ROUSE: Final = 124
 TO: Final = 128
 MORE: Final = 132
 SLOTS: Final = 136
 RESULT: Final = 272
 RESULT_BYTES: Final = 512
+ORDERS: Final = 1024
+ORDERS_MOST: Final = 64
+"""How many are given at once, 16 bytes each."""
+WRITABLES: Final = ORDERS + 16 * ORDERS_MOST
+NUMBERS: Final = 64
+"""Numbers for streams and futures that are to be made, 4 bytes each."""
+EVENTS: Final = WRITABLES + 4 * NUMBERS
+EVENTS_MOST: Final = 64
+"""How many there are at once besides the first, behind 16 bytes with their number, 16 bytes each."""
+TASKS: Final = EVENTS + 16 + 16 * EVENTS_MOST
+TASK_BYTES: Final = 16
 ARENA: Final = 1 << 20
+BLOCK_BYTES: Final = HEADER + 8 * 16 + 16
+"""Room for as many flat values as the canonical ABI passes."""
+BLOCKS: Final = ARENA - BLOCK_BYTES * ORDERS_MOST
 STREAM_HEAP: Final = 1 << 22
 PIECE: Final = 60 << 10
 """Bytes of a buffer that cross at once as a string: room for the digits of more is had from the system, each
@@ -137,14 +153,14 @@ class Op(IntEnum):
     DROP = 9
     """Call built-in `index`, one handle in (`operand`), nothing out."""
     COPY = 10
-    """Read from or write to stream `operand` by built-in `index`; `operands` tells pointer and count."""
+    """Read from or write to stream `operand` by built-in `index`; the operands are pointer and count."""
     COPY_ONE = 11
-    """The same for a future; `operands` tells the pointer."""
+    """The same for a future; the operand is the pointer."""
     FILL = 12
-    """Copy the host's chunk into stream memory `index`; `operands` tells where, and of what it is made: 0 is
+    """Copy the host's chunk into stream memory `index`; operands are where to, and of what it is made: 0 is
     bytes, `ASCII` bytes none of which is above 127, and any more are so many digits to make bytes of."""
     EMIT = 13
-    """Hand a piece of stream memory `index` to the host; `operands` tells pointer and length.
+    """Hand a piece of stream memory `index` to the host; the operands are pointer and length.
 
     A length of -1 is up to the end of the heap.
     """
@@ -163,34 +179,41 @@ class Op(IntEnum):
     TOP = 20
     """The outcome is where the next block will lie; with an `index` of 1 the arena is emptied before."""
     ENTER = 21
-    """Call exported function `index` with the block that ``take`` gives; the outcome is the status of the
-    subtask and where its result will lie."""
+    """Call exported function `index` with the block at `operand`, or with that which ``take`` gives if it is
+    0; the outcome is the status of the subtask and where its result will lie."""
     RESULT = 22
-    """Hand to the host what lies from `operand` on: the result of a call by `ENTER`."""
+    """Hand to the host what lies from `operand` on: the result of a call of function `index` by `ENTER`. The
+    outcome is where it lies and how long it is, where the host sees that."""
     FORGET = 23
     """Drop subtask `operand`, which has returned."""
     COPY_OR_YIELD = 24
     """As `COPY`, but where the other end is not ready the task yields, and its next event is the outcome: the
     host, which would say so, is not asked. The stream is in the task's set."""
+    LISTED = 25
+    """Follow the orders that lie in `ORDERS`."""
 
 
 FOLLOWED: Final = 1 << 7
-"""In an order: the next one lies in `ORDERS`, and the host is not asked for it."""
+"""In an order that lies in `ORDERS`: another lies behind it, and the host is not asked for it."""
 UNANSWERED: Final = frozenset({Op.DROP, Op.JOIN, Op.LEAVE, Op.FORGET})
 """Orders that have no outcome, and that nothing the host does itself has to wait for."""
-WITH_OPERANDS: Final = frozenset({Op.COPY, Op.COPY_OR_YIELD, Op.COPY_ONE, Op.FILL, Op.EMIT})
+FINAL: Final = frozenset({Op.EXIT, Op.YIELD, Op.WAIT, Op.NEXT, Op.DOZE, Op.FINISH})
+"""Orders that end a task's turn, or suspend the store: nothing follows them."""
 EMPTY_HEAP: Final = Op.GROW | 1 << 8
 """Forget what elements of streams point at. Another of those that have no outcome."""
+EMPTY_ARENA: Final = Op.TOP | 1 << 8
+"""Forget what lies in the arena, where the outcome does not matter."""
 
 
 # ---------------------------------------------------------------- in WAT
 
 _NAMES: Final = {
-    "ARENA": ARENA, "ASCII": ASCII, "DIGITS": DIGITS, "ENDS": ENDS, "FOLLOWED": FOLLOWED, "HEADER": HEADER,
-    "HEAP_END": HEAP_END, "MADE": MADE, "OPERANDS": OPERANDS, "ORDERS": ORDERS, "PAUSED": PAUSED,
-    "POLLED": POLLED, "RESULTS": RESULTS, "ROOM": ROOM, "SLOTS": SLOTS, "STREAM_HEAP": STREAM_HEAP,
-    "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "MORE": MORE, "RESULT": RESULT, "PACKED": PACKED,
-    "SERVE": SERVE,
+    "ARENA": ARENA, "ASCII": ASCII, "BLOCKS": BLOCKS, "DIGITS": DIGITS, "ENDS": ENDS, "EVENTS": EVENTS,
+    "EVENTS_END": EVENTS + 16 + 16 * EVENTS_MOST, "FIRST_EVENT": EVENTS + 16, "FOLLOWED": FOLLOWED,
+    "HEADER": HEADER, "HEAP_END": HEAP_END, "LISTED": Op.LISTED, "MADE": MADE, "MORE": MORE,
+    "ORDERS": ORDERS, "PACKED": PACKED, "PAUSED": PAUSED, "POLLED": POLLED, "RESULT": RESULT,
+    "RESULTS": RESULTS, "ROOM": ROOM, "ROUSE": ROUSE, "SERVE": SERVE, "SLOTS": SLOTS,
+    "STREAM_HEAP": STREAM_HEAP, "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "WRITABLES": WRITABLES,
     **_TASK,
     **{f"EVENT_{event.name}": event for event in Event}, **{f"FIRST_{first.name}": first for first in First},
 }  # fmt: skip

@@ -27,7 +27,7 @@ class PulledOutflow(Outflow):
         self._since = 0.0
         self._pull()
         if self._reading is None:
-            self.session.script(self._write())
+            self.session.script(self._write(), self)
 
     def _pull(self) -> None:
         """Ask for the next chunk."""
@@ -53,7 +53,7 @@ class PulledOutflow(Outflow):
             self._held, self._rest = size, rest
         if self._reading is not None:
             self._reading = None
-            self.session.script(self._write())
+            self.session.script(self._write(), self)
 
     def _failed(self, reading: asyncio.Future[Any]) -> None:
         if not reading.cancelled() and (error := reading.exception()) is not None:

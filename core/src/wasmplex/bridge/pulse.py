@@ -57,6 +57,13 @@ class Moving(Protocol):
         """Whether it has ended."""
 
 
+class Making(Protocol):
+    """The side of an adapter that makes streams and futures."""
+
+    def feed_made(self) -> None:
+        """Start feeding those that were made since."""
+
+
 class Maker(Protocol):
     """The side of the adapter that makes streams and futures for the others."""
 
@@ -83,6 +90,8 @@ class Pulse:
         self.sides: list[Beating] = []
         self.maker: Maker | None = None
         """The side of the adapter that makes streams and futures for the others."""
+        self.making: set[Making] = set()
+        """The sides whose adapters make streams and futures that are not fed yet."""
         self._idle: dict[Beating, int] = {}
         """How many turns each side has had since something was done, all for nothing."""
         self._given = 0
@@ -119,6 +128,11 @@ class Pulse:
         made = Trap("the call that this stream belongs to has failed", why=why)
         made.__cause__ = failure
         return made
+
+    def feed(self) -> None:
+        """Start feeding the streams and futures that adapters have made since."""
+        for side in [*self.making]:
+            side.feed_made()
 
     def busy(self) -> None:
         """Note that an adapter has done something: others may have something to do because of it."""

@@ -38,7 +38,7 @@ _RESULT: Final = struct.Struct("<II")
 
 def is_serial(codec: ExportCodec) -> bool:
     """Say whether calls of a function can be made in a series."""
-    return not (codec.function.type.is_async or codec.gives or codec.takes or codec.moves)
+    return not (codec.function.type.is_async or codec.handles or codec.moves)
 
 
 class Series:

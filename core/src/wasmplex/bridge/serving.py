@@ -3,6 +3,7 @@
 One call of the export adapter makes all others (`Op.ENTER`), and lasts as long as there is something to do:
 a call that has not returned, a stream that moves, an async function that Python runs for the guest. Results
 stay in the arena of the adapter until they are handed over; that is emptied when no call waits for its own.
+Calls whose arguments are written already are begun together; others one by one, at the top of the arena.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from wasmplex.bridge.actor import Actor
+from wasmplex.bridge.actor import ALONE, Actor
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
-from wasmplex.bridge.flows import Script
-from wasmplex.bridge.protocol import ARENA, Event, Op
+from wasmplex.bridge.flows import Plan, Script
+from wasmplex.bridge.protocol import ARENA, BLOCK_BYTES, BLOCKS, EMPTY_ARENA, ORDERS_MOST, Event, Op
 
 __all__ = ["Entered", "ServingActor"]
 
@@ -27,15 +28,19 @@ class Entered:
     """One call.
 
     :ivar result: what it returns; cancelled by whoever does not want it any more
+    :ivar block: its arguments, if they could be written early
+    :ivar given: the keys of the objects in it
     :ivar lent: what was lent for it, see `ExportSession`
     """
 
-    __slots__ = ("args", "codec", "lent", "place", "result")
+    __slots__ = ("args", "block", "codec", "given", "lent", "place", "result")
 
     def __init__(self, codec: ExportCodec, args: tuple[Any, ...]) -> None:
         self.codec = codec
         self.args = args
         self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.block = bytearray()
+        self.given: list[int] = []
         self.lent: list[tuple[int, int, int]] = []
         self.place = 0
 
@@ -54,23 +59,30 @@ class ServingActor(Actor):
         self._queue: deque[Entered] = deque()
         self._under_way: dict[int, Entered] = {}
         """Calls that have not returned, by their subtasks."""
+        self._open: dict[Entered, None] = {}
+        """Calls whose results nobody has got."""
         self._entered: set[Entered] = set()
-        """Calls that were begun, and whose results have not been given to who waits for them."""
+        """Those of them that were begun."""
+        self._begun = 0
+        self._idle = False
+        """Whether there was nothing to do for a while."""
         self._top = ARENA
         side.pulse.calls = lambda: bool(self._under_way or self._queue)
 
     @property
     def calls(self) -> list[Entered]:
         """The calls whose results nobody has got."""
-        return [*self._queue, *self._entered]
+        return [*self._open]
 
     def begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> Entered:
         """Have a function called, in a turn of the task.
 
         :raises wasmplex.wit.mismatch.ValueMismatch: if an argument does not fit; nothing will be called
         """
-        self.side.check(codec, args)
         call = Entered(codec, args)
+        self.side.admit(call)
+        self._open[call] = None
+        self._idle = False
         self._queue.append(call)
         self.side.pulse.beat()
         return call
@@ -82,15 +94,24 @@ class ServingActor(Actor):
 
     # ------------------------------------------------------------ scripts
 
-    def _enter(self) -> Script:
-        call = self._queue.popleft()
+    def _enter(self, call: Entered) -> Script:
         if call.result.cancelled():
+            del self._open[call]
             self.side.give_up_arguments(call)
             return
-        self._top, _ = yield Op.TOP | (0 if self._entered else 1) << 8
-        self.side.prepare(call, self._top)
+        if not self._entered:
+            self._top = ARENA
+            yield EMPTY_ARENA
         self._entered.add(call)
-        status, call.place = yield Op.ENTER | call.codec.function.number << 8
+        at = 0
+        if call.codec.early:
+            at = BLOCKS + BLOCK_BYTES * (self._begun % ORDERS_MOST)
+            self._begun += 1
+            self.side.calls.write(at, call.block)
+        else:
+            self._top, _ = yield int(Op.TOP)
+            self.side.prepare(call, self._top)
+        status, call.place = yield Op.ENTER | call.codec.function.number << 8 | at << 32
         if status & 15 == _RETURNED:
             yield from self._deliver(call)
         else:
@@ -105,38 +126,42 @@ class ServingActor(Actor):
 
     def _deliver(self, call: Entered) -> Script:
         self.side.delivering = call
-        yield Op.RESULT | call.place << 32
-        yield from self.side.settle(call)
+        at, size = yield Op.RESULT | call.codec.function.number << 8 | call.place << 32
+        self._top = max(self._top, at + size)
+        yield from self.side.settle(call, at, size)
         self._entered.discard(call)
+        del self._open[call]
 
     # ------------------------------------------------------------ steps
 
-    def note(self, event: int, a: int, b: int) -> None:
+    def note(self, event: int, a: int, b: int) -> Plan | None:
         """Take in an event: a call has returned, or see `Actor.note`."""
         if event != Event.SUBTASK:
-            super().note(event, a, b)
-        elif b == _RETURNED:
-            self.side.scripts.append(self._returned(a))
+            return super().note(event, a, b)
+        return (self._under_way[a], self._returned(a)) if b == _RETURNED else None
 
-    def perform(self, event: int, a: int, b: int) -> int | None:
-        """Go on with what is under way, then begin the calls that wait."""
-        order = super().perform(event, a, b)
-        while order is None and self.wants_turn:
-            self.side.scripts.append(self._enter())
-            order = super().perform(Event.NONE, 0, 0)
-        return order
+    def perform(self, event: int, a: int, b: int) -> None:
+        """Go on with what is under way, and begin the calls that wait."""
+        if self.wants_turn:
+            for _ in range(min(len(self._queue), ORDERS_MOST)):
+                call = self._queue.popleft()
+                self.side.script(self._enter(call), call if call.codec.early else ALONE)
+        super().perform(event, a, b)
 
     def step(self, event: int, a: int, b: int) -> int:
         """Perform, wait for what goes on, or end."""
-        order = self.perform(event, a, b)
-        if order is not None:
-            return order
+        return self.follow(event, a, b)
+
+    def rest(self, event: int) -> int:
+        """Wait for what goes on, or end."""
         side = self.side
         side.awake = True
         rests = event == Event.NONE and side.pulse.rests(side)
         if not rests or side.pulse.asks():
             return Op.YIELD
-        if not side.pulse.over:
+        if not side.pulse.over or not self._idle:
+            # Where calls follow each other each finds the task there: it waits once more before it ends.
+            self._idle = side.pulse.over
             return Op.NEXT
         self.open = side.awake = False
         return Op.FINISH

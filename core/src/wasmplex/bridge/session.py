@@ -13,9 +13,12 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
+from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.eager import spawn
 from wasmplex.bridge.functions import AdapterKinds, Served
+from wasmplex.bridge.handles import GuestHandle
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
+from wasmplex.bridge.kinds import RESOURCE
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.side import Side, align16
@@ -59,7 +62,9 @@ class Session(Side):
 
     def is_busy(self) -> bool:
         """See `Side.is_busy`."""
-        return bool(self.tasks or self.flows)  # cancelled ones are neither, though Python may still run them
+        return (
+            bool(self.tasks) or super().is_busy()
+        )  # cancelled ones are neither, though Python may still run them
 
     def goes_on(self) -> bool:
         """See `Side.goes_on`."""
@@ -88,17 +93,19 @@ class Session(Side):
 
     def _sealed(self, block: bytes | bytearray) -> bytes | bytearray:
         """Have the driver woken with this answer, if it sleeps and there is something for it now."""
-        driver = self.driver
-        if (
-            not driver.dozing
-            or block[0] == First.EXCHANGE
-            or not (self.flows or self.running or self.scripts)
-        ):
+        if not self.driver.dozing or block[0] == First.EXCHANGE or not (record := self.roused()):
             return block
-        driver.dozing = False
         sealed = bytearray(block)
-        _WAKE.pack_into(sealed, 4, driver.record)
+        _WAKE.pack_into(sealed, 4, record)
         return sealed
+
+    def roused(self) -> int:
+        """Return the record of the driver, to wake it, if it sleeps and has something to do; else 0."""
+        driver = self.driver
+        if not driver.dozing or not (self.flows or self.running or self.scripts or self.making):
+            return 0
+        driver.dozing = False
+        return driver.record
 
     def _keep(self, args: tuple[Any, ...], base: int) -> bytes:
         """Keep the arguments of a function that waits for `call_wait`, which follows at once."""
@@ -234,7 +241,7 @@ class Session(Side):
 
     def give_up(self, served: Served, value: Any) -> None:
         """Let go of the resources, streams and futures in a result that no guest will get."""
-        if not served.codec.gives:
+        if not served.codec.hands:
             return
         scan = self.scan()
         with suppress(Exception):  # of the wrong type: what was found up to there
@@ -251,6 +258,8 @@ class Session(Side):
         """Tell a task of the adapter what to do next."""
         if self.pulse.failure is not None:
             raise self.pulse.failure
+        if self.pulse.making:
+            self.pulse.feed()
         if record in self.leaving:
             self.leaving.remove(record)
             return Op.EXIT
@@ -284,18 +293,26 @@ class _Handles:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._objects = session.table.entries
+        self._passing = [custody is Custody.LINKED for custody in session.kinds.custody]
 
     def borrow(self, kind: int, handle: int) -> Any:
-        """Return the object of a borrowed handle: of a resource of ours it is the representation."""
-        return self._objects[handle]
+        """Return the object of a borrowed handle, which is the representation.
+
+        Of a resource that is linked directly it was entered for this call alone.
+        """
+        return self._session.table.take(handle) if self._passing[kind] else self._objects[handle]
 
     def own(self, kind: int, handle: int) -> Any:
-        """Never asked: owned handles are taken apart first."""
-        raise AssertionError("an owned handle was not taken apart")
+        """Return the object of an owned handle, in whose place the adapter has put the representation."""
+        return self._session.table.take(handle)
 
     def give(self, sort: int, kind: int, value: Any) -> int:
-        """Never asked: handles to give are made first."""
-        raise AssertionError("a handle to give was not made")
+        """Return what the adapter makes a handle of."""
+        if sort != RESOURCE:
+            return self._session.number(sort, kind, value)
+        if value.__class__ is GuestHandle:
+            raise TypeError("not an object of the host")
+        return self._session.table.add(value)
 
     def lend(self, kind: int, value: Any) -> int:
         """Never asked: a host function lends nothing."""

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
+from wasmplex.bridge.actor import ALONE
 from wasmplex.bridge.elements import BufferMemory
-from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Memory, Script
+from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Memory, Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
+from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
@@ -22,13 +24,17 @@ from wasmplex.bridge.pouring import PouredOutflow
 from wasmplex.bridge.protocol import (
     BUFFERS,
     EMPTY_HEAP,
+    EVENTS,
+    EVENTS_MOST,
     FOLLOWED,
     HEADER,
     HEAP_END,
-    OPERANDS,
-    ORDERS_AHEAD,
+    NUMBERS,
+    ORDERS,
+    ORDERS_MOST,
     PIECE,
     STREAM_HEAP,
+    WRITABLES,
     First,
     Op,
 )
@@ -40,8 +46,10 @@ from wasmplex.streams import ByteSource, ChunkSource
 __all__ = ["Side", "Then", "align16"]
 
 _ENTRY = struct.Struct("<II")
-_ORDERS = [struct.Struct(f"<{1 + count}Q") for count in range(ORDERS_AHEAD + 1)]
-"""Operands and orders, by how many of these lie ready."""
+_ORDERS = [struct.Struct("<" + "QQ" * count) for count in range(ORDERS_MOST + 1)]
+"""Orders with their operands, by how many there are."""
+_EVENTS = [struct.Struct("<" + "III4x" * count) for count in range(EVENTS_MOST + 1)]
+_OUTCOMES = [struct.Struct("<" + "8xII" * count) for count in range(ORDERS_MOST + 1)]
 
 Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
 """Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
@@ -73,7 +81,7 @@ class Side:
         """Streams and futures that the adapter holds an end of, by handle."""
         self._away: list[Moving] = []
         """Streams and futures that another adapter feeds for this one."""
-        self.scripts: deque[Script] = deque()
+        self.scripts: deque[Plan] = deque()
         self.background: set[asyncio.Task[Any]] = set()
         """Tasks that feed streams and futures to the guest."""
         self.memories = (BufferMemory(64, 1 << 30), BufferMemory(64, STREAM_HEAP))
@@ -93,6 +101,10 @@ class Side:
         """An answer for which the adapter has to make room first."""
         self.buffers: Sequence[Memory] = ()
         """The two stream memories, where the host sees them."""
+        self.making: dict[int, tuple[int, int, Any]] = {}
+        """What the adapter makes streams and futures for, by the numbers that it finds in their places: sort
+        and kind of each, and what is to feed it."""
+        self._numbers: list[int] = [*range(NUMBERS)]
         self._then: Then | None = None
         self._next_base = 0
         pulse.sides.append(self)
@@ -103,7 +115,7 @@ class Side:
 
     def is_busy(self) -> bool:
         """Say whether something is under way that the guest has begun and not brought to its end."""
-        return bool(self.flows)
+        return bool(self.flows or self.making)
 
     def ask(self) -> bool:
         """Find out which streams the guest has dropped that there is nothing to give to; say whether any is.
@@ -112,7 +124,7 @@ class Side:
         """
         asking = [flow for flow in self.flows.values() if isinstance(flow, Outflow) and flow.may_ask]
         for flow in asking:
-            self.script(flow.ask())
+            self.script(flow.ask(), flow.touches)
         return bool(asking)
 
     def goes_on(self) -> bool:
@@ -123,9 +135,12 @@ class Side:
         """Tell a task of the adapter what to do next."""
         raise NotImplementedError
 
-    def script(self, script: Script) -> None:
-        """Have the adapter perform a script."""
-        self.scripts.append(script)
+    def script(self, script: Script, touches: object = ALONE) -> None:
+        """Have the adapter perform a script.
+
+        :param touches: what it touches, see `wasmplex.bridge.actor`
+        """
+        self.scripts.append((touches, script))
         self.pulse.beat()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -145,15 +160,27 @@ class Side:
         self.packs = True
         self.memories = (BufferMemory(BUFFERS, 1 << 30), self.memories[1])
 
-    def orders(self, orders: Sequence[int]) -> int:
-        """Put orders, and the operands of the last one, where the adapter finds them; return the first."""
-        if len(orders) == 1:
-            self.calls.write(OPERANDS, self.operands_next.to_bytes(8, "little"))
-            return orders[0]
-        *before, last = orders
-        lie = [*(order | FOLLOWED for order in before), last]
-        self.calls.write(OPERANDS, _ORDERS[len(before)].pack(self.operands_next, *lie[1:]))
-        return lie[0]
+    def list_orders(self, orders: Sequence[int], operands: Sequence[int]) -> int:
+        """See `wasmplex.bridge.actor.Scripted`."""
+        words = [0] * (2 * len(orders))
+        words[::2] = [order | FOLLOWED for order in orders]
+        words[1::2] = operands
+        words[-2] = orders[-1]
+        self.calls.write(ORDERS, _ORDERS[len(orders)].pack(*words))
+        return Op.LISTED
+
+    def outcomes(self, count: int) -> Sequence[tuple[int, int]]:
+        """See `wasmplex.bridge.actor.Scripted`."""
+        words = _OUTCOMES[count].unpack(self.calls.read(ORDERS, 16 * count))
+        return list(zip(words[::2], words[1::2], strict=True))
+
+    def more_events(self) -> Sequence[tuple[int, int, int]]:
+        """See `wasmplex.bridge.actor.Scripted`."""
+        if not self.gives_ahead or not (count := self.calls.read(EVENTS, 1)[0]):
+            return ()
+        words = _EVENTS[count].unpack(self.calls.read(EVENTS + 16, 16 * count))
+        self.calls.write(EVENTS, b"\0")  # a task that finds that it was woken already looks for no more
+        return list(zip(words[::3], words[1::3], words[2::3], strict=True))
 
     def chunk(self) -> str:
         """Return what to put into a buffer of the guest's stream, where the host does not see it."""
@@ -240,7 +267,7 @@ class Side:
         def then(made: list[tuple[int, int]], at: int) -> bytes | bytearray:
             for found, (handle, second) in zip(missing, made, strict=True):
                 if found.sort != RESOURCE:
-                    self.feed(found, second)
+                    self.feed(found.sort, found.kind, second, found.value)
                 elif found.lent:
                     self.note_lent(found, handle, second)
             return write(scan.made(handle for handle, _ in made), at)
@@ -295,7 +322,7 @@ class Side:
                 handle, _ = yield Op.ONE | give << 8 | self.table.add(found.value) << 32
             else:
                 handle, writable = yield Op.NEW | self.kinds.first(found.sort, found.kind) << 8
-                self.feed(found, writable)
+                self.feed(found.sort, found.kind, writable, found.value)
             made.append((found, handle))
         return scan.made(handle for _, handle in made), made
 
@@ -309,16 +336,38 @@ class Side:
                 readable = self.kinds.first(found.sort, found.kind) + DROP_READABLE
                 yield Op.DROP | readable << 8 | handle << 32
 
-    def feed(self, found: Lowered, writable: int) -> None:
+    def number(self, sort: int, kind: int, source: Any) -> int:
+        """Return a number for a stream or future, which the adapter makes when it finds that in its place."""
+        if not self._numbers:
+            self.feed_made()
+        number = self._numbers.pop()
+        self.making[number] = sort, kind, source
+        self.pulse.making.add(self)
+        return number
+
+    def feed_made(self) -> None:
+        """Start feeding the streams and futures that the adapter has made for numbers since."""
+        for number, (sort, kind, source) in [*self.making.items()]:
+            at = WRITABLES + 4 * number
+            writable = int.from_bytes(self.calls.read(at, 4), "little")
+            if writable:
+                self.calls.write(at, bytes(4))
+                del self.making[number]
+                self._numbers.append(number)
+                self.feed(sort, kind, writable, source)
+        if not self.making:
+            self.pulse.making.discard(self)
+
+    def feed(self, sort: int, kind: int, writable: int, source: Any) -> None:
         """Start feeding a stream or future, where it was made."""
-        theirs = self.kinds.elsewhere.get((found.sort, found.kind))
+        theirs = self.kinds.elsewhere.get((sort, kind))
         if theirs is None:
-            self.feed_from(found.sort, found.kind, writable, found.value)
+            self.feed_from(sort, kind, writable, source)
             return
         maker = self.pulse.maker
         assert maker is not None  # noqa: S101  it has been started
         self._away = [other for other in self._away if not other.done]
-        self._away.append(maker.feed_from(found.sort, theirs, writable, found.value))
+        self._away.append(maker.feed_from(sort, theirs, writable, source))
 
     def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Outflow:
         """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
@@ -332,7 +381,7 @@ class Side:
 
     def is_moving(self) -> bool:
         """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""
-        return bool(self.flows) or any(not flow.done for flow in self._away)
+        return bool(self.flows or self.making) or any(not flow.done for flow in self._away)
 
     def close(self) -> None:
         """End everything: feeding tasks are cancelled, readers are woken."""
@@ -342,3 +391,7 @@ class Side:
             flow.release()
         self.flows.clear()
         self.scripts.clear()
+        for _, _, source in self.making.values():
+            give_up(source)
+        self.making.clear()
+        self.pulse.making.discard(self)

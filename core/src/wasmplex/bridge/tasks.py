@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from wasmplex.bridge.actor import Actor
-from wasmplex.bridge.flows import Flow, Script
+from wasmplex.bridge.flows import Flow, Plan
 from wasmplex.bridge.functions import Served
 from wasmplex.bridge.protocol import Event, Op
 from wasmplex.bridge.pulse import Pulse
@@ -26,8 +26,9 @@ class Calling(Protocol):
     """
 
     pulse: Pulse
-    scripts: deque[Script]
+    scripts: deque[Plan]
     flows: dict[int, Flow]
+    operands_next: int
     gives_ahead: bool
     running: int
     awake: bool
@@ -36,7 +37,13 @@ class Calling(Protocol):
     leaving: set[int]
     driver: Driver
 
-    def orders(self, orders: Sequence[int], /) -> int:
+    def list_orders(self, orders: Sequence[int], operands: Sequence[int], /) -> int:
+        """See `wasmplex.bridge.actor.Scripted`."""
+
+    def outcomes(self, count: int, /) -> Sequence[tuple[int, int]]:
+        """See `wasmplex.bridge.actor.Scripted`."""
+
+    def more_events(self) -> Sequence[tuple[int, int, int]]:
         """See `wasmplex.bridge.actor.Scripted`."""
 
     def has_work(self) -> bool:
@@ -101,7 +108,7 @@ class CallTask:
         """Stop the coroutine, or give up what it has returned."""
         if self.future.done():
             self._give_up()
-        elif self.served.codec.takes:
+        elif self.served.codec.owns:
             # It is to begin, so that it can let go of what it was handed; it may not have had its turn yet.
             self.future.get_loop().call_soon(self.future.cancel)
         else:
@@ -161,10 +168,10 @@ class Driver(Actor):
         """Perform scripts, wake, yield, wait for the host, or sleep."""
         self.dozing = False
         self.side.awake = True
-        order = self.perform(event, a, b)
-        return self._decide(event) if order is None else order
+        return self.follow(event, a, b)
 
-    def _decide(self, event: int) -> int:
+    def rest(self, event: int) -> int:
+        """Wake, yield, wait for the host, or sleep."""
         side = self.side
         while side.ready:
             record = side.ready.popleft()

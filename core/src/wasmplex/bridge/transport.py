@@ -167,6 +167,9 @@ _STRING_TASKS = """
         (then (call $h_result (i32.or (local.get $task) (i32.const @PACKED@)) (local.get $at)
           (global.get $top) (i32.shl (local.get $size) (i32.const 1))))
         (else (call $h_result (local.get $task) (local.get $at) (local.get $at) (local.get $size)))))
+    (func $more_events (param $set i32))  ;; the host is told of each
+    (func $show_result (param $task i32) (param $at i32) (param $size i32)
+      (call $put_result (local.get $task) (local.get $at) (local.get $size)))
     (func $fill (param $which i32) (param $task i32) (param $at i32) (param $ascii i32)
       (if (local.get $which) (then
         (global.set $htarget (local.get $at))
@@ -205,6 +208,7 @@ MEMORY: Final = Transport(
         "emit": (_u32s("task", "which", "at", "size"), None),
         "result": (_u32s("task", "at", "size"), None),
         **_SAME,
+        "drop": ((), None),
     },
     {
         "h_call": ("call", "i32 i32 i32 i32 -> i32", ""),
@@ -216,6 +220,7 @@ MEMORY: Final = Transport(
         "h_emit": ("emit", "i32 i32 i32 i32", ""),
         "h_result": ("result", "i32 i32 i32", ""),
         **_LOWERED_SAME,
+        "h_drop": ("drop", "", ""),
     },
     """
     ;; The place of the host's answer: at the top, where there is room for most.
@@ -250,7 +255,8 @@ MEMORY: Final = Transport(
       (call $placed (local.get $to) (call $h_resume (local.get $at) (local.get $size) (local.get $to))))
     """,
     """
-    (func $operands (param $task i32) (result i64) (i64.load (i32.const @OPERANDS@)))
+    ;; Those of an order that is in no list are 0, as is what lies at 8.
+    (func $operands (param $task i32) (result i64) (i64.load offset=8 (global.get $order)))
     (func $submit (param $fn i32) (param $task i32) (param $at i32) (param $size i32) (result i32)
       (local $to i32)
       (local.set $to (call $room))
@@ -262,6 +268,21 @@ MEMORY: Final = Transport(
       (call $placed (local.get $to) (call $h_take (local.get $task) (local.get $to))))
     (func $put_result (param $task i32) (param $at i32) (param $size i32)
       (call $h_result (local.get $task) (local.get $at) (local.get $size)))
+    (func $show_result (param $task i32) (param $at i32) (param $size i32))  ;; the host sees it
+    ;; Put what else there is into a list, so that the host is told of all of it at once.
+    (func $more_events (param $set i32)
+      (local $at i32) (local $event i32)
+      (local.set $at (i32.const @EVENTS@))
+      (block $none (loop $each
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (br_if $none (i32.eq (local.get $at) (i32.const @EVENTS_END@)))
+        (local.set $event (call $poll (local.get $set) (i32.const @POLLED@)))
+        (br_if $none (i32.eqz (local.get $event)))
+        (i32.store (local.get $at) (local.get $event))
+        (i64.store offset=4 (local.get $at) (i64.load (i32.const @POLLED@)))
+        (br $each)))
+      (i32.store (i32.const @EVENTS@)
+        (i32.shr_u (i32.sub (local.get $at) (i32.const @FIRST_EVENT@)) (i32.const 4))))
     (func $fill (param $which i32) (param $task i32) (param $at i32) (param $ascii i32) unreachable)
     (func $send (param $which i32) (param $task i32) (param $at i32) (param $size i32)
       (call $h_emit (local.get $task) (local.get $which) (local.get $at) (local.get $size)))

@@ -228,7 +228,9 @@ class _Importer:
 
     def _bare(self, instance: int, name: str, full_name: str, function: BareFunction) -> None:
         full_name = function.name or full_name
-        body = self._linked.compiled.codec.bare_import(full_name, function, self._linked.pace)
+        body = self._linked.compiled.codec.bare_import(
+            full_name, function, self._linked.pace if function.counted else None
+        )
         text = name.encode()
         if function.finish is None:
             callback = self._linked.keep(capi.sync_callback(body))

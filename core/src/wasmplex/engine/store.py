@@ -56,6 +56,7 @@ class StoreState:
     :ivar waiting: the host function that has suspended the guest: (coroutine, what it yielded first,
         finish, finish_err, result slot, name); None while none does
     :ivar bare: what bare functions are given, None until one is called (`wasmplex.engine.bare`)
+    :ivar bare_aside: the same for those of the second adapter
     :ivar look: returns the object behind a borrowed handle, given its representation
     :ivar take: returns the object behind a handle whose ownership comes back
     :ivar places: the bytes on their way to and from the guest's memory, None until there are any
@@ -69,9 +70,9 @@ class StoreState:
     """
 
     __slots__ = (
-        "_block", "_instance", "_out", "_store", "_variant", "account", "bare", "closed", "ctx", "elsewhere",
-        "error", "flag", "loans", "look", "moved", "objects", "pace", "paused", "places", "polling",
-        "services", "share", "take", "task", "ticker", "turns", "waiting",
+        "_block", "_instance", "_out", "_store", "_variant", "account", "bare", "bare_aside", "closed", "ctx",
+        "elsewhere", "error", "flag", "loans", "look", "moved", "objects", "pace", "paused", "places",
+        "polling", "services", "share", "take", "task", "ticker", "turns", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,7 @@ class StoreState:
         self.waiting: tuple[Any, Any, Any, Any, int, str] | None = None
         self.error: tuple[str, BaseException] | None = None
         self.bare: Any = None
+        self.bare_aside: Any = None
         self.places: Places | None = None
         self.objects = objects
         self.look: Callable[[int], Any] = objects.entries.__getitem__

@@ -79,13 +79,13 @@ def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
     """Return the expression that turns a handle number into its Python object; None for other types."""
     match type_:
         case Own(resource):
-            return f"h.own({kinds.resource(resource)},{value})"
+            return f"{g.handles}.own({kinds.resource(resource)},{value})"
         case Borrow(resource):
             return g.borrowed.format(kind=kinds.resource(resource), handle=value)
         case StreamType():
-            return f"h.stream({kinds.stream(type_)},{value})"
+            return f"{g.handles}.stream({kinds.stream(type_)},{value})"
         case FutureType():
-            return f"h.future({kinds.future(type_)},{value})"
+            return f"{g.handles}.future({kinds.future(type_)},{value})"
     return None
 
 

@@ -55,17 +55,17 @@ _ARRAYS = {
 _DISCRIMINANT = {1: "B", 2: "H", 4: "I"}
 
 
-def handle(type_: ValueType, kinds: Kinds, value: str) -> str | None:
+def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
     """Return the expression that turns a Python object into a handle number; None for other types."""
     match type_:
         case Own(resource):
-            return f"h.give(0,{kinds.resource(resource)},{value})"
+            return f"{g.handles}.give(0,{kinds.resource(resource)},{value})"
         case Borrow(resource):
-            return f"h.lend({kinds.resource(resource)},{value})"
+            return f"{g.handles}.lend({kinds.resource(resource)},{value})"
         case StreamType():
-            return f"h.give(1,{kinds.stream(type_)},{value})"
+            return f"{g.handles}.give(1,{kinds.stream(type_)},{value})"
         case FutureType():
-            return f"h.give(2,{kinds.future(type_)},{value})"
+            return f"{g.handles}.give(2,{kinds.future(type_)},{value})"
     return None
 
 
@@ -191,7 +191,7 @@ def _scatter(
 
             later.append(write_payload)
         case _:
-            if (number := handle(type_, kinds, value)) is None:
+            if (number := handle(g, type_, kinds, value)) is None:
                 raise BridgeError(f"the bridge cannot carry {type_}")
             slot("I", number)
 
@@ -248,7 +248,7 @@ def lower(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[tuple[C
         return [slot for part, piece in pieces for slot in lower(g, part, piece, kinds)]
     if (payloads := cases(type_)) is not None:
         return _lower_cases(g, type_, payloads, value, kinds)
-    if (expression := handle(type_, kinds, value)) is None:
+    if (expression := handle(g, type_, kinds, value)) is None:
         raise BridgeError(f"the bridge cannot carry {type_}")
     return [("i32", expression)]
 

@@ -129,14 +129,14 @@ class Codec:
         ours = {key: self._namespace[key] for key in ("Err", "STATES", "U8", "U64", "Unfit", "fail")}
         source = Source({**function.namespace, **ours, "begin": function.begin, "NAME": name})
         with source.block("def begun(state):"):
-            source.line("state.bare=begin(state.instance)")
-            source.line("return state.bare")
+            source.line(f"state.{function.kept}=begin(state.instance)")
+            source.line(f"return state.{function.kept}")
         if function.finish is not None:
             return _bare_async(source, function, pace)
         with source.block("def callback(data,ctx):"), _kept(source, "return {}"):
             with source.block("try:"):
                 _emit_counting(source, pace)
-                source.line("s=STATES[ctx].bare or begun(STATES[ctx])")
+                source.line(f"s=STATES[ctx].{function.kept} or begun(STATES[ctx])")
                 source.lines(function.lines)
                 source.line("return 0")
             source.line("except BaseException as e: return fail(ctx,NAME,e)")
@@ -296,17 +296,19 @@ def _emit_finish(source: Source, type: FuncType) -> None:
 def _bare_async(source: Source, function: BareFunction, pace: Any) -> Any:
     """Return the body for a bare function that may wait; see `Codec.async_import`."""
     source.namespace.update(deliver=function.finish, deliver_err=function.fail)
-    source.line("def finish(ctx,state,res,r): deliver(state.bare,r)")
+    source.line(f"def finish(ctx,state,res,r): deliver(state.{function.kept},r)")
     has_err = function.fail is not None
     source.line(
-        "def finish_err(ctx,state,res,r): deliver_err(state.bare,Err(r))" if has_err else "finish_err=None"
+        f"def finish_err(ctx,state,res,r): deliver_err(state.{function.kept},Err(r))"
+        if has_err
+        else "finish_err=None"
     )
     with source.block("def callback(data,ctx,ty,args,nargs,res,nres,err,cont):"):
         source.line(f"c=cont>>3;U64[c]={READY_CONTINUATION};U64[c+1]=1")
         with _kept(source, "U64[err>>3]={}; return"):
             with source.block("try:"):
                 _emit_counting(source, pace)
-                source.line("state=STATES[ctx];s=state.bare or begun(state)")
+                source.line(f"state=STATES[ctx];s=state.{function.kept} or begun(state)")
                 source.lines(function.lines)
                 with source.block("try:"):
                     source.line("y=co.send(None)")
