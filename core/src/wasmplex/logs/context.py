@@ -13,6 +13,10 @@ Whose: TypeAlias = tuple[str, str, str, str]
 """What records say, see `Origin.named`."""
 
 
+_FEW: Final = 8
+"""How many requests are remembered, at least, before those are forgotten that are over."""
+
+
 class Origin:
     """What records belong to that are logged while it is entered, also in tasks that are started in it.
 
@@ -71,16 +75,21 @@ class SharedOrigin(Origin):
     Nobody can tell which of several a guest works for when it says something.
     """
 
-    __slots__ = ("_requests",)
+    __slots__ = ("_most", "_requests")
 
     def __init__(self, workload: str = "") -> None:
         super().__init__(workload)
         self._requests: list[Origin] = []
+        self._most = _FEW
 
     def add(self, request: Origin | None) -> None:
         """Note that something is begun for a request; it is forgotten when that is over."""
-        if request is not None:
-            self._requests = [*self._going_on(), request]
+        if request is None:
+            return
+        if len(self._requests) >= self._most:
+            self._requests = self._going_on()
+            self._most = 2 * len(self._requests) + _FEW
+        self._requests.append(request)
 
     def _going_on(self) -> list[Origin]:
         return [request for request in self._requests if not request.over]
