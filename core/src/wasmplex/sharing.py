@@ -256,8 +256,13 @@ class SharedPool(Lender):
             place.watch = get_running_loop().create_task(self._rest(place))
 
     async def _rest(self, place: _Place) -> None:
-        with anyio.move_on_after(self.timeout) as scope:
-            await place.instance.rest()
+        used = -1
+        while place.used != used:  # it has the time after each call
+            used = place.used
+            with anyio.move_on_after(self.timeout) as scope:
+                await place.instance.rest()
+            if not scope.cancelled_caught:
+                break
         place.watch = None
         if not place.active and id(place.instance) in self._places:
             if scope.cancelled_caught:

@@ -55,7 +55,8 @@ HostFunctions = Mapping[str, "HostFunction | Callable[..., Any]"]
 
 Resources need no entry: any Python object may be returned where the WIT says ``own<r>``, it comes back
 where the WIT says ``borrow<r>`` or ``own<r>``, and if it has a method ``drop()`` that is called, once,
-when the guest drops its handle or the instance ends.
+when the guest drops its handle or the instance ends. If it has a method ``returned()`` that is called when
+an exported function returns it through the bridge, before whoever has called the function goes on.
 """
 
 

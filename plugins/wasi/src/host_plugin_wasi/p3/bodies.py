@@ -21,6 +21,8 @@ __all__ = ["Body", "GuestBody", "Message", "Outcome", "ReceivedBody"]
 
 _GONE = HttpError(Variant("connection-terminated"), "the exchange that this body belongs to is over")
 _NEVER = "the message was dropped, and never sent"
+_AHEAD = 1 << 16
+"""Bytes of a response that are taken from the guest before the client has room for them."""
 
 
 class Outcome:
@@ -70,14 +72,18 @@ class Outcome:
 class ReceivedBody:
     """A body that comes over the network. What `stream` returned is read before `trailers` has an answer."""
 
-    __slots__ = ("_end", "_error", "_over", "_source", "_whole")
+    __slots__ = ("_end", "_error", "_gone", "_over", "_source", "_waiting", "_whole")
 
     def __init__(self, source: BodySource) -> None:
         self._source = source
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone = False
+        """Whether the exchange that it belongs to is over; who reads waits for that, too."""
+        self._end: asyncio.Future[None] | None = None
         self._whole = False
         self._error: HttpError | None = None
-        self._over = asyncio.Event()
+        self._over = False
+        """Whether nobody reads the stream any more; who wants the trailers waits for that."""
+        self._waiting: asyncio.Event | None = None
 
     def stream(self) -> ReceivedBody:
         """Return what yields its pieces, once."""
@@ -91,20 +97,22 @@ class ReceivedBody:
         except HttpError as error:
             self._error = error.fresh()
         finally:
-            self._over.set()
+            self.close()
 
     async def _read(self) -> bytes:
         """Return the next piece, ``b""`` at the end.
 
         :raises HttpError: if there is none, or will be none
         """
-        piece = None if self._end.done() else self._source.read_nowait()
-        if piece is not None:
+        if self._gone:
+            raise _GONE.fresh()
+        if (piece := self._source.read_nowait()) is not None:
             return piece
+        self._end = end = self._end or asyncio.get_running_loop().create_future()
         reading = asyncio.ensure_future(self._source.read())
         try:
-            await asyncio.wait((reading, self._end), return_when=asyncio.FIRST_COMPLETED)
-            if self._end.done():
+            await asyncio.wait((reading, end), return_when=asyncio.FIRST_COMPLETED)
+            if self._gone:
                 raise _GONE.fresh()
             return reading.result()
         finally:
@@ -112,19 +120,24 @@ class ReceivedBody:
 
     def end(self) -> None:
         """Have nothing more read: the exchange that it belongs to is over."""
-        if not self._end.done():
+        self._gone = True
+        if self._end is not None and not self._end.done():
             self._end.set_result(None)
 
     def close(self) -> None:
-        """Note that nobody will read the stream; called if nobody has begun to."""
-        self._over.set()
+        """Note that nobody will read the stream, or read on; called if nobody has begun to."""
+        self._over = True
+        if self._waiting is not None:
+            self._waiting.set()
 
     async def trailers(self) -> Fields3 | None:
         """Return what follows the body, when its end has come; what nobody wants to read is thrown away.
 
         :raises Err: with an ``error-code``, if there was no end
         """
-        await self._over.wait()
+        if not self._over:
+            self._waiting = self._waiting or asyncio.Event()
+            await self._waiting.wait()
         try:
             while not self._whole and self._error is None:
                 self._whole = not await self._read()
@@ -152,6 +165,13 @@ class GuestBody:
     def __init__(self, contents: IncomingStream[bytes] | None, following: Awaitable[Fields3 | None]) -> None:
         self.contents = contents
         self._following = following
+
+    def read_ahead(self) -> None:
+        """Have the guest asked for it before somebody reads, for it will be read to its end."""
+        if self.contents is not None:
+            self.contents.read_ahead(_AHEAD)
+        if (read_ahead := getattr(self._following, "read_ahead", None)) is not None:
+            read_ahead()
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield its pieces."""

@@ -65,7 +65,6 @@ class _Answer:
         self._exchange = exchange
         self._response = response
         self._outcome = response.outcome or Outcome()
-        self._room = asyncio.Event()
 
     async def send(self) -> None:
         """Send it; its maker is told that it went well when all of it has been handed over.
@@ -96,7 +95,6 @@ class _Answer:
         except ValueError as error:
             raise HttpFailure("the guest's response cannot be sent", why=str(error)) from None
         exchange.start(response.status, response.headers.sent())
-        exchange.on_room = self._room.set
         last = await self._pieces(body, length)
         trailers = await self._trailers(body)
         if last:
@@ -115,8 +113,9 @@ class _Answer:
                 last = piece
                 continue
             while not exchange.room():
-                self._room.clear()
-                await self._room.wait()
+                room = asyncio.Event()
+                exchange.on_room = room.set
+                await room.wait()
             exchange.write(piece)
         if length is not None and sent < length:
             raise _wrong_size(length, sent)
