@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from time import perf_counter
+from typing import Final
 
 import anyio
 
@@ -26,6 +27,9 @@ logger = get_logger("wasmplex.messaging")
 
 FULL_PAUSE = 0.02
 """Seconds before a workload is asked again all of whose instances are taken."""
+_PATIENT: Final = 1.0
+"""Seconds that calls have to have, for several to share them: the last may begin a tick later than the first,
+which is 10 ms."""
 
 
 class Taken:
@@ -77,7 +81,7 @@ class Caller:
     ) -> None:
         self._workload = workload
         self._handle = handle
-        self._each = handle if isinstance(handle, HandleEach) else None
+        self._each = handle if isinstance(handle, HandleEach) and workload.timeout >= _PATIENT else None
         self.portions = Portions(settings.calls if self._each is not None else 1)
         self._settings = settings
         self._counts = counts
