@@ -16,11 +16,11 @@ from messaging_hosts import Host, hosts, publish, seen, started, until
 from redis import Redis
 from wasmplex.testing.servers import NatsServer, RedisServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-PATIENCE = 90.0
-"""Seconds until what a test waits for."""
 FULL = os.environ.get("WASMPLEX_FAULTS") == "full"
+PATIENCE = 240.0 if FULL else 90.0
+"""Seconds until what a test waits for."""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
+"""Ten reloads of two workers start 22 processes: 40 seconds, and eight times that on a busy machine."""
 RELOADS, FLOOD = (10, 60.0) if FULL else (1, 1.5)
 
 
