@@ -6,7 +6,7 @@ import os
 import tempfile
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +17,60 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasmplex.cli.dispatch import run
 from wasmplex.config.secrecy import Secrecy, secrecy
-from wasmplex.errors import WasmplexError
+from wasmplex.errors import PluginError, WasmplexError
 from wasmplex.host import Host
 from wasmplex.logs import JsonFormatter, TextFormatter
 from wasmplex.plugin import BackendProvider
+from wasmplex.plugins.identity import Group
 from wasmplex.plugins.registry import Registry
 
 HEAD, TAIL = "ZqW7", "xK9v"
 """What begins and ends every secret, so that a piece of one is found as well."""
-STORE = "wasi:keyvalue/store@0.2.0-draft"
+IMPORTS = {
+    "keyvalue": ("kvfull", "wasi:keyvalue/store@0.2.0-draft"),
+    "blobstore": ("blobs", "wasmcloud:blobstore/blobstore@0.1.0"),
+    "postgres": ("pgcount", "wasmcloud:postgres/query@0.2.0"),
+}
+"""A guest for each capability, and what it imports."""
+KEYS = {"bucket": "blobs", "endpoint": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b"}
 NOWHERE = "127.0.0.1:1"
 
-Write = Callable[[str], dict[str, str]]
+Write = Callable[[str], dict[str, str | int]]
+Backend = tuple[str, str]
+"""A capability, and a name."""
 
 
 def quoted(secret: str) -> str:
     return urllib.parse.quote(secret, safe="")
 
 
-WAYS: dict[str, tuple[str, Write]] = {
-    "redis password": ("redis", lambda s: {"url": f"redis://{NOWHERE}", "password": s}),
-    "redis URL": ("redis", lambda s: {"url": f"redis://user:{s}@{NOWHERE}/0"}),
-    "redis quoted URL": ("redis", lambda s: {"url": f"redis://:{quoted(s)}@{NOWHERE}/0"}),
-    "redis user alone": ("redis", lambda s: {"url": f"redis://{s}@{NOWHERE}/0"}),
-    "redis sentinel": ("redis", lambda s: {"url": f"redis+sentinel://u:{s}@{NOWHERE},{NOWHERE}/main"}),
-    "redis cluster": ("redis", lambda s: {"url": f"redis+cluster://u:{s}@{NOWHERE}"}),
-    "redis query": ("redis", lambda s: {"url": f"unix:///nowhere?password={s}"}),
-    "redis no URL": ("redis", lambda s: {"url": s}),
-    "redis bad port": ("redis", lambda s: {"url": f"redis://user:{s.replace('@', '')}"}),
-    "nats password": ("nats", lambda s: {"url": f"nats://{NOWHERE}", "user": "u", "password": s}),
-    "nats token": ("nats", lambda s: {"url": f"nats://{NOWHERE}", "token": s}),
-    "nats URL": ("nats", lambda s: {"url": f"nats://user:{s}@{NOWHERE}"}),
-    "nats token in URL": ("nats", lambda s: {"url": f"nats://{s}@{NOWHERE}"}),
+REDIS, NATS = ("keyvalue", "redis"), ("keyvalue", "nats")
+OBJECTS, S3, POSTGRES = ("blobstore", "nats"), ("blobstore", "s3"), ("postgres", "postgres")
+WAYS: dict[str, tuple[Backend, Write]] = {
+    "redis password": (REDIS, lambda s: {"url": f"redis://{NOWHERE}", "password": s}),
+    "redis URL": (REDIS, lambda s: {"url": f"redis://user:{s}@{NOWHERE}/0"}),
+    "redis quoted URL": (REDIS, lambda s: {"url": f"redis://:{quoted(s)}@{NOWHERE}/0"}),
+    "redis user alone": (REDIS, lambda s: {"url": f"redis://{s}@{NOWHERE}/0"}),
+    "redis sentinel": (REDIS, lambda s: {"url": f"redis+sentinel://u:{s}@{NOWHERE},{NOWHERE}/main"}),
+    "redis cluster": (REDIS, lambda s: {"url": f"redis+cluster://u:{s}@{NOWHERE}"}),
+    "redis query": (REDIS, lambda s: {"url": f"unix:///nowhere?password={s}"}),
+    "redis no URL": (REDIS, lambda s: {"url": s}),
+    "redis bad port": (REDIS, lambda s: {"url": f"redis://user:{s.replace('@', '')}"}),
+    "nats password": (NATS, lambda s: {"url": f"nats://{NOWHERE}", "user": "u", "password": s}),
+    "nats token": (NATS, lambda s: {"url": f"nats://{NOWHERE}", "token": s}),
+    "nats URL": (NATS, lambda s: {"url": f"nats://user:{s}@{NOWHERE}"}),
+    "nats token in URL": (NATS, lambda s: {"url": f"nats://{s}@{NOWHERE}"}),
     "nats several URLs": (
-        "nats",
+        NATS,
         lambda s: {"url": f"nats://a:{s}@{NOWHERE},nats://b:{quoted(s)}@{NOWHERE}"},
     ),
-    "nats no URL": ("nats", lambda s: {"url": s}),
+    "nats no URL": (NATS, lambda s: {"url": s}),
+    "nats objects": (OBJECTS, lambda s: {"url": f"nats://u:{s}@{NOWHERE}", "password": s, "token": s}),
+    "s3 keys": (S3, lambda s: {**KEYS, "access_key_id": s, "secret_access_key": s, "session_token": s}),
+    "s3 endpoint": (S3, lambda s: {**KEYS, "endpoint": f"http://a:{quoted(s)}@{NOWHERE}"}),
+    "postgres password": (POSTGRES, lambda s: {"host": "127.0.0.1", "port": 1, "password": s}),
+    "postgres URL": (POSTGRES, lambda s: {"url": f"postgresql://u:{s}@{NOWHERE}/db"}),
+    "postgres query": (POSTGRES, lambda s: {"url": f"postgresql:///db?host={NOWHERE}&password={s}"}),
 }
 SECRETS = st.text(
     st.characters(codec="utf-8") | st.sampled_from(" @:/?#%&,'\"\\\n\t\x1b\u2028"), max_size=12
@@ -64,17 +81,26 @@ def test_every_secret_setting_there_is_has_its_ways() -> None:
     """A setting that is declared secret later has to be written in `WAYS` as well."""
     covered = {(backend, key) for backend, write in WAYS.values() for key in write("x")}
     secret = {
-        (one.name, name)
-        for one in map(provider, ("memory", "sqlite", "redis", "nats"))
-        for name in one.settings.model_fields
-        if secrecy(one.settings, (name,)) in (Secrecy.ALL, Secrecy.URL)
+        (backend, name)
+        for backend in there_are()
+        for name in provider(backend).settings.model_fields
+        if secrecy(provider(backend).settings, (name,)) in (Secrecy.ALL, Secrecy.URL)
     }
     assert secret <= covered
-    assert {("redis", "password"), ("nats", "token")} <= secret
+    assert {(REDIS, "password"), (NATS, "token"), (S3, "session_token"), (POSTGRES, "url")} <= secret
 
 
-def provider(backend: str) -> BackendProvider[Any]:
-    return Registry().backend(backend, "keyvalue")
+def there_are() -> Iterator[Backend]:
+    for name in Registry().names(Group.BACKENDS):
+        for capability in IMPORTS:
+            with suppress(PluginError):
+                provider((capability, name))
+                yield capability, name
+
+
+def provider(backend: Backend) -> BackendProvider[Any]:
+    capability, name = backend
+    return Registry().backend(name, capability)
 
 
 def toml(text: str) -> str:
@@ -119,19 +145,20 @@ def test_nothing_says_what_is_in_a_secret_setting(
     way: str, secret: str, by_reference: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backend, write = WAYS[way]
+    guest, interface = IMPORTS[backend[0]]
     written = write(secret)
     with tempfile.TemporaryDirectory() as folder:
         config, environ = Path(folder) / "host.toml", {}
-        lines = [f'backend = "{backend}"', 'timeout = "1s"']
+        lines = [f'backend = "{backend[1]}"', 'timeout = "1s"']
         for key, value in written.items():
-            if by_reference and HEAD in value and "\0" not in value:
+            if by_reference and isinstance(value, str) and HEAD in value and "\0" not in value:
                 environ[f"SECRET_{key}"] = value
                 lines.append(f'{key} = {{ env = "SECRET_{key}" }}')
             else:
-                lines.append(f"{key} = {toml(value)}")
+                lines.append(f"{key} = {toml(value) if isinstance(value, str) else value}")
         config.write_text(
-            f'[workload.app]\ncomponent = "{guests.path("kvfull")}"\n'
-            '[workload.app.default."wasi:keyvalue"]\n' + "\n".join(lines)
+            f'[workload.app]\ncomponent = "{guests.path(guest)}"\n'
+            f'[workload.app.default."{interface.partition("/")[0]}"]\n' + "\n".join(lines)
         )
         said = []
         before = dict(os.environ)
@@ -140,7 +167,7 @@ def test_nothing_says_what_is_in_a_secret_setting(
             with logged() as log:
                 said += anyio.run(opened, config, environ)
                 for command in (
-                    ["explain", str(config), STORE], ["explain", "--json", str(config), STORE],
+                    ["explain", str(config), interface], ["explain", "--json", str(config), interface],
                     ["check", str(config)],
                 ):  # fmt: skip
                     run(command)
@@ -155,4 +182,4 @@ def test_nothing_says_what_is_in_a_secret_setting(
         said += [str(error), repr(error)]
     leaks = [text for text in said if not is_clean(text)]
     assert not leaks, json.dumps(leaks)[:2000]
-    assert any(backend in text or "url" in text for text in said)
+    assert any(word in text for text in said for word in (backend[1], *written))

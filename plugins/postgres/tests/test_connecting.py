@@ -281,7 +281,13 @@ def test_the_rest_of_a_url() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:sec?ret@h/d", "postgresql://u@h/d?se cret=1", "postgresql://:x/"]
+    "url",
+    [
+        "postgresql://u:sec?ret@h/d",
+        "postgresql://u@h/d?se cret=1",
+        "postgresql://:x/",
+        "postgresql:///d?password=x&ret",
+    ],
 )
 def test_a_url_that_is_none_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|port|host") as caught:

@@ -59,11 +59,12 @@ def parse(url: str) -> Target:
 def _options(query: str) -> Iterator[tuple[str, str]]:
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _KEYS:
-            near = get_close_matches(key, [*_KEYS, "pool_size", "application_name"], 1, 0.5)
+            near = get_close_matches(key, [*_KEYS, "pool_size", "application_name"], 1, 0.75)
             hint = f'; did you mean "{near[0]}"?' if near and near[0] in _KEYS else ""
             if not hint:
                 hint = "; write it as a key of the binding" if near else f"; there are {', '.join(_KEYS)}"
-            raise ValueError(f"the URL has an unknown key{_shown(key)}{hint}")
+            # One that is near none may be what is behind an "&" in a password.
+            raise ValueError(f"the URL has an unknown key{_shown(key) if near else ''}{hint}")
         choices = {"sslmode": _TLS, "target_session_attrs": _ATTRS}.get(key)
         if choices and value not in choices:
             raise ValueError(f"{key} in the URL is none of {', '.join(choices)}")
@@ -71,7 +72,7 @@ def _options(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _shown(key: str) -> str:
-    """Return a key for a message; one that is no word may be part of a password with an ``?`` in it."""
+    """Return a key for a message; one that is no word may be part of a password as well."""
     return f' "{key}"' if key.isidentifier() and len(key) <= 40 else ""
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
-from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, Settings, Size, hookimpl
+from wasmplex.plugin import (
+    BackendProvider,
+    Duration,
+    OpenContext,
+    SecretStr,
+    SecretUrl,
+    Settings,
+    Size,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from host_plugin_s3.store import S3Backend
@@ -25,8 +34,8 @@ class S3Settings(Settings):
     """The bucket that holds all containers of guests; it is not made."""
     prefix: Annotated[str, Field(pattern=rf"^({_PART}(/{_PART})*)?$", max_length=200)] = "wasmplex"
     """What the keys of all objects begin with, without a slash at the end; may be empty."""
-    endpoint: str | None = None
-    """``https://host:port`` of a server that is not Amazon's."""
+    endpoint: SecretUrl | None = None
+    """``https://host:port`` of a server that is not Amazon's. It holds no credentials."""
     region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "us-east-1"
     """The region of the bucket."""
     virtual_host: bool = False
@@ -51,17 +60,18 @@ class S3Settings(Settings):
 
     @field_validator("endpoint")
     @classmethod
-    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+    def _check_endpoint(cls, endpoint: SecretUrl | None) -> SecretUrl | None:
         if endpoint is None:
             return None
+        url = endpoint.get_secret_value()
         try:
-            parts = urlsplit(endpoint)
+            parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = False
         if not good or parts.query or parts.username or parts.path.strip("/"):
             raise ValueError("the endpoint must be https://host, https://host:port or the same with http")
-        return endpoint.rstrip("/")
+        return SecretUrl(url.rstrip("/"))
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:

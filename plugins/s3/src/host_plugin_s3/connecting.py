@@ -29,7 +29,7 @@ def address(settings: S3Settings) -> str:
 def endpoint(settings: S3Settings) -> str:
     """Return the URL of the server."""
     if settings.endpoint is not None:
-        return settings.endpoint
+        return settings.endpoint.get_secret_value()
     suffix = ".cn" if settings.region.startswith("cn-") else ""
     return f"https://s3.{settings.region}.amazonaws.com{suffix}"
 
