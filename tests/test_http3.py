@@ -115,6 +115,15 @@ def test_what_a_request_says_of_itself(host: Running) -> None:
     ]  # 4: `host` and what belongs to the connection is not there, wt#13801
 
 
+def test_a_query_is_kept_though_it_is_empty(host: Running, upstream: str) -> None:
+    assert said(host, "/info?")[3] == "/info?"
+    assert request(host, f"/send?{upstream}/x?") == (200, f"GET /x? {upstream} ".encode())
+    assert request(host, f"/send?{upstream}/caf%C3%A9%2f/..?a") == (
+        200,
+        f"GET /caf%C3%A9%2f/..?a {upstream} ".encode(),
+    )
+
+
 def test_fields(host: Running) -> None:
     assert said(host, "/fields") == [
         "HeaderError_Immutable", "None",  # 1: those of a message; a clone may be changed (T)
@@ -212,6 +221,47 @@ def test_an_answer_that_is_not_whole_does_not_look_so(host: Running, path: str) 
         assert not body.endswith(b"0\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head)
         assert length is None or int(length[1]) > len(body)
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "length"),
+    [
+        ("200,3", 200, b"3"), ("200,3,3", 502, None), ("200,3,4", 502, None), ("200,+3", 502, None),
+        ("204,3", 204, None), ("205", 205, b"0"), ("304,3", 304, b"3"), ("304,3,4", 502, None),
+        ("101", 502, None),
+    ],
+)  # fmt: skip
+def test_the_length_of_an_answer_is_one_number_or_none(
+    host: Running, said: str, first: int, length: bytes | None
+) -> None:
+    for method in ("GET", "HEAD"):
+        head = f"{method} /lengths?{said} HTTP/1.1\r\nHost: lab.example\r\nConnection: close\r\n\r\n"
+        answer = raw(host, head.encode()).partition(b"\r\n\r\n")[0].lower()
+        lengths = re.findall(rb"\r\ncontent-length: (.*?)(?=\r|$)", answer)
+        assert len(lengths) <= 1
+        if method == "GET":
+            assert answer.startswith(b"http/1.1 %d " % first)
+        if answer.startswith(b"http/1.1 %d " % first) and first != 502:
+            assert lengths == ([] if length is None else [length])
+
+
+@pytest.mark.parametrize(("code", "logged_as"), [(0, None), (3, "the guest exited with code 3")])
+def test_a_whole_answer_stays_whole_though_the_guest_exits(
+    host: Running, code: int, logged_as: str | None
+) -> None:
+    before = len(host.log())
+    assert request(host, f"/leave?{code}") == (200, b"all")
+    if logged_as is not None:
+        logged(host, logged_as)
+    assert request(host, "/hello")[0] == 200
+    assert code or "exited" not in host.log()[before:], host.log()[before:]
+
+
+def test_bodies_that_nobody_reads_and_fates_that_nobody_asks_for_hold_up_nobody(host: Running) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        sent = [pool.submit(request, host, "/litter?20", b"x" * 100_000, "POST") for _ in range(16)]
+        assert {one.result() for one in sent} == {(200, b"left")}
+    assert request(host, "/hello")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ __all__ = [
     "Trap",
     "UsageError",
     "WasmplexError",
+    "exited_well",
     "nearest",
     "nearest_file",
 ]
@@ -191,6 +192,11 @@ class GuestExit(GuestError):
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(f"the guest exited with code {code}")
+
+
+def exited_well(error: BaseException) -> bool:
+    """Say whether the guest has ended itself with 0, which ends a call as a return does."""
+    return isinstance(error, GuestExit) and error.code == 0
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from wasmplex.errors import (
     LimitExceeded,
     LimitReached,
     Trap,
+    exited_well,
 )
 from wasmplex.instances import PoolStatistics
 from wasmplex.metrics import Calls, Family, Figures, Kind
@@ -64,7 +65,7 @@ def cause_of(error: BaseException) -> str:
 
     It says by `exit` with 0 that all went well.
     """
-    if isinstance(error, GuestExit) and error.code == 0:
+    if exited_well(error):
         return ""
     if isinstance(error, LimitExceeded) and error.called:
         return "limit"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.shared import SharedInstance
+from wasmplex.errors import GuestExit, Trap
 from wasmplex.logs import SharedOrigin
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +29,32 @@ class Actor:
         return call
 
 
+def shared(actor: Actor, serve: Callable[..., Awaitable[None]]) -> SharedInstance:
+    """Return an instance that `serve` drives."""
+    instance = SharedInstance.__new__(SharedInstance)
+    instance.inner = SimpleNamespace(call=serve, workload="shop", poisoned=False)
+    codec = SimpleNamespace(function=SimpleNamespace(path="f"))
+    instance.above = SimpleNamespace(codecs={"f": codec})  # type: ignore[assignment]
+    instance._driver, instance._actor = None, actor  # type: ignore[assignment]
+    instance._left = instance._failed = False
+    instance._origin = SharedOrigin("shop")
+    instance.state = {Pulse: SimpleNamespace(sides=[], failure=None)}
+    return instance
+
+
+@pytest.mark.parametrize(("calls", "raised"), [(1, GuestExit), (2, Trap)])
+async def test_an_exit_with_0_is_that_of_the_only_call(calls: int, raised: type[Exception]) -> None:
+    """Of several it is nobody's success: what the others were to do is not done."""
+
+    async def serve(*_: Any) -> None:
+        raise GuestExit(0)
+
+    instance = shared(Actor(), serve)
+    with anyio.fail_after(5):
+        ended = await asyncio.gather(*(instance.call("f") for _ in range(calls)), return_exceptions=True)
+    assert [type(error) for error in ended] == [raised] * calls
+
+
 async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -> None:
     actor, served = Actor(), 0
 
@@ -37,12 +66,7 @@ async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -
             call = actor.calls.pop()
             call.result.set_result(call.args)
 
-    instance = SharedInstance.__new__(SharedInstance)
-    instance.inner = SimpleNamespace(call=serve)
-    instance.above = SimpleNamespace(codecs={"f": object()})  # type: ignore[assignment]
-    instance._driver, instance._actor = None, actor  # type: ignore[assignment]
-    instance._left = instance._failed = False
-    instance._origin = SharedOrigin("shop")
+    instance = shared(actor, serve)
     with anyio.fail_after(5):
         for number in range(3):  # each begins in the turn of the loop in which the driver has ended
             assert await instance.call("f", number) == (number,)

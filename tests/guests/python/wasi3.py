@@ -114,6 +114,10 @@ async def attempted(coroutine):
         return type(error.value).__name__
 
 
+LEFT = []
+"""What requests have left behind, for as long as the instance lives."""
+
+
 class Handler(exports.Handler):
     waiting = 0
     most = 0
@@ -227,6 +231,33 @@ class Handler(exports.Handler):
         writer, trailers = trailers_future(lambda: Ok(None))
         spawn(writer.write(Err(ErrorCode_ConnectionTerminated())))
         return answer(b"half", trailers=trailers)[0]
+
+    async def lengths(self, request, query):
+        """Answer with the status and the lengths that the query names: ``200,3,3``."""
+        status, *lengths = query.split(",")
+        headers = [("content-length", length.encode()) for length in lengths]
+        return answer(*([b"abc"] if status == "200" else []), headers=headers, status=int(status))[0]
+
+    async def leave(self, request, query):
+        """Answer, and exit with a code when all of the answer has been taken."""
+        response, outcome = answer(b"all")
+
+        async def later():
+            await outcome.read()
+            leaving.exit_with_code(int(query))
+
+        spawn(later())
+        return response
+
+    async def litter(self, request, query):
+        """Make bodies that nobody reads, and requests whose fate nobody asks for, and let go of none."""
+        for _ in range(int(query)):
+            sink, source = wit_world.byte_stream()
+            made = Request.new(Fields(), source, no_trailers(), None)
+            LEFT.append((sink, made))
+        source, trailers = Request.consume_body(request, outcome_future(lambda: Ok(None))[1])
+        LEFT.append((source, trailers))
+        return answer(b"left")[0]
 
     async def forbidden_trailers(self, request, query):
         writer, trailers = trailers_future(lambda: Ok(None))

@@ -16,11 +16,11 @@ from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import ARENA
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.series import Series, begin, pause
-from wasmplex.errors import GuestError, Trap, WasmplexError
+from wasmplex.errors import GuestError, Trap, WasmplexError, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.values import Err
 
-__all__ = ["BridgedInstance", "EngineInstance", "named"]
+__all__ = ["BridgedInstance", "EngineInstance", "named", "tell_late"]
 
 log = get_logger("wasmplex.bridge")
 
@@ -258,7 +258,7 @@ class BridgedInstance:
                 if not result.cancel():
                     result.exception()  # asyncio logs those that nobody has looked at
                 raise
-            log.warning("a call of %s failed after it had returned: %s", self.workload, error)
+            tell_late(self.workload, error)
             self.fail(error)
         finally:
             self._end_plain()
@@ -298,7 +298,7 @@ class BridgedInstance:
             return
         self._calls.remove(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a call of %s failed after it had returned: %s", self.workload, error)
+            tell_late(self.workload, error)
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
@@ -333,3 +333,9 @@ def named(error: GuestError, export: str) -> None:
     if any(diagnostic.where in _CALLS for diagnostic in error.diagnostics):
         renamed = [replace(d, where=export) if d.where in _CALLS else d for d in error.diagnostics]
         WasmplexError.__init__(error, renamed)
+
+
+def tell_late(workload: str, error: BaseException) -> None:
+    """Log what ended a call that had returned, if it was a failure."""
+    if not exited_well(error):
+        log.warning("a call of %s failed after it had returned: %s", workload, error)

@@ -9,16 +9,14 @@ from typing import Any
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
 from wasmplex.bridge.exports import CALL
-from wasmplex.bridge.instance import BridgedInstance, EngineInstance, named
+from wasmplex.bridge.instance import BridgedInstance, EngineInstance, named, tell_late
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import SERVE
 from wasmplex.bridge.serving import Entered, ServingActor
-from wasmplex.errors import GuestError
-from wasmplex.logs import SharedOrigin, get_logger, origin
+from wasmplex.errors import GuestError, Trap, exited_well
+from wasmplex.logs import SharedOrigin, origin
 
 __all__ = ["SharedInstance"]
-
-log = get_logger("wasmplex.bridge")
 
 
 class SharedInstance(BridgedInstance):
@@ -104,6 +102,9 @@ class SharedInstance(BridgedInstance):
         """Have all calls fail that have not returned."""
         self._failed = True
         calls = [call for call in actor.calls if not call.result.done()]
+        if exited_well(error) and len(actor.calls) > 1:
+            # Nobody knows who has exited, and what the others were to do is not done.
+            error = Trap(f"workload {self.workload!r}: the guest exited with several calls under way")
         if isinstance(error, GuestError):
             named(error, calls[0].codec.function.path if calls else self._what())
         for call in calls:
@@ -113,7 +114,7 @@ class SharedInstance(BridgedInstance):
                 call.result.set_exception(error)
         if not isinstance(error, asyncio.CancelledError):
             if not calls:
-                log.warning("a call of %s failed after it had returned: %s", self.workload, error)
+                tell_late(self.workload, error)
             self.fail(error)
 
     def _what(self) -> str:

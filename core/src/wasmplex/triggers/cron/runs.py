@@ -9,11 +9,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.capabilities.keyvalue import CASES, KeyValueBackend, PreconditionFailed
-from wasmplex.errors import GuestExit
+from wasmplex.errors import GuestExit, exited_well
 from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
-from wasmplex.triggers.causes import exited_well, unforeseen
+from wasmplex.triggers.causes import unforeseen
 from wasmplex.values import Err
 
 __all__ = ["Runs", "said"]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import anyio
 
 from wasmplex.capabilities.http import BodyTooLarge, HttpFailure, HttpHandler
-from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError
+from wasmplex.errors import DeadlineExceeded, LimitExceeded, WasmplexError, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Workload
 from wasmplex.plugins.triggers import TriggerBinding
-from wasmplex.triggers.causes import exited_well
 from wasmplex.triggers.http.access import log_access, status_of
 from wasmplex.triggers.http.asgi import AsgiWire, Receive, Scope, Send, answer_plainly
 from wasmplex.triggers.http.exchange import Exchange

@@ -12,10 +12,9 @@ import anyio
 
 from wasmplex.capabilities.messaging import Deliveries, Delivery
 from wasmplex.capabilities.messaging.handling import Handle, HandleEach, Outcome
-from wasmplex.errors import LimitExceeded
+from wasmplex.errors import LimitExceeded, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Borrowing, GuestInstance, Workload
-from wasmplex.triggers.causes import exited_well
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.outcomes import before
 from wasmplex.triggers.messaging.portions import Portions, fitting

@@ -9,9 +9,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wasmplex.capabilities.keyvalue import Change
-from wasmplex.errors import LimitExceeded
+from wasmplex.errors import LimitExceeded, exited_well
 from wasmplex.logs import Origin, get_logger
-from wasmplex.triggers.causes import exited_well, unforeseen
+from wasmplex.triggers.causes import unforeseen
 from wasmplex.triggers.resuming import Pauses
 
 __all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Deliveries"]
