@@ -137,6 +137,7 @@ class DurableDeliveries(Deliveries):
             if self._inbox.ended:  # the server delivers to somebody else what waits here
                 self._waiting.clear()
             if 0 < len(self._waiting) <= self._ahead // 2:
+                self._sort_all()
                 await self._ask()  # meanwhile somebody else may have taken the last one
             if self._stopped:
                 break
@@ -204,10 +205,15 @@ class DurableDeliveries(Deliveries):
     async def _read(self) -> None:
         """Ask for messages if few are on the way, and wait for something to come."""
         await self._ask()
-        message = await self._next_message()
-        while message is not None:
-            self._sort(message)
-            message = self._inbox.next_nowait()
+        if (message := await self._next_message()) is not None:
+            self._sort(message, self._loop.time())
+            self._sort_all()
+
+    def _sort_all(self) -> None:
+        """Sort what has come."""
+        now = self._loop.time()
+        while (message := self._inbox.next_nowait()) is not None:
+            self._sort(message, now)
 
     async def _ask(self) -> None:
         now = self._loop.time()
@@ -242,9 +248,9 @@ class DurableDeliveries(Deliveries):
             return await self._inbox.next()
         return None
 
-    def _sort(self, message: Arrived) -> None:
+    def _sort(self, message: Arrived, now: float) -> None:
         """Keep a message, or see that the server says that there are none."""
-        if (status := status_of(message)) is not None:
+        if message.headers and (status := status_of(message)) is not None:
             headers = message.headers or {}
             if status in ("404", "408", "409", "503"):
                 pending = headers.get("Nats-Pending-Messages")
@@ -255,7 +261,7 @@ class DurableDeliveries(Deliveries):
         self._wanted = max(self._wanted - 1, 0)
         self._came += 1
         self._came_bytes += len(message.data)
-        self._waiting.append((self._loop.time(), message))
+        self._waiting.append((now, message))
 
     async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:
         age = self._loop.time() - at
