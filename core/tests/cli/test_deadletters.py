@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
 from wasmplex.capabilities.messaging import Delivery, Message
+from wasmplex.escaping import escape
 from wasmplex.triggers.messaging.outcomes import dead_letter, without_body
 
 Cli = Callable[..., Any]
@@ -79,3 +81,18 @@ def test_what_was_kept_without_its_body_stays_and_the_others_are_sent(cli: Cli, 
     assert broker.sent == [Message("orders", b"small", "inbox.1", None)]
     left = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
     assert [row["body"] for row in left] == [""]
+
+
+@pytest.mark.parametrize("args", [[], ["--json"], ["--redeliver"]])
+def test_nothing_of_a_message_begins_a_line_or_reaches_a_terminal(
+    cli: Cli, broker: Broker, args: list[str]
+) -> None:
+    hostile = "a\x1b[2J\nb\u2028\u202ec"
+    headers = {f"Wasmplex-{name}": hostile for name in ("First-Seen", "Subject", "Reason", "Tries", "Error")}
+    anyio.run(broker.keep, "n", Message("dead", hostile.encode(), None, headers))
+    ended = cli("messages", "dead", "host.toml", "shop", *args)
+    said = ended.out + ended.err
+    assert escape(said, keep="\n") == said
+    assert "a\\x1b[2J\\nb" in said or args
+    if args == ["--json"]:
+        assert json.loads(ended.out)[-1]["error"] == hostile

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
+from wasmplex.testing.loops import everything
 
 Cli = Callable[..., Any]
 
+ADDER = Path(__file__).parents[3] / "tests" / "guests" / "wat" / "adder.wat"
 PROGRAM = (sys.executable, "-c", "from wasmplex.cli import main; main()")
 
 
@@ -76,9 +79,23 @@ def shell(command: str, **env: str) -> Any:
     )  # fmt: skip
 
 
+COMPILES = pytest.mark.skipif(not everything(), reason="compiles a component: make test-all does")
+
+
+def with_adder(home: Path) -> None:
+    """Have a workload whose function can be called from a shell."""
+    (home / "adder.wasm").write_bytes(wasmtime.wat2wasm(ADDER.read_text()))
+    with (home / "host.toml").open("a") as config:
+        config.write("[workload.adder]\ncomponent = 'adder.wasm'\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("args", ["check --json", "--help", "plugins freeze"])
+@pytest.mark.parametrize(
+    "args",
+    ["check --json", "--help", "plugins freeze", pytest.param("invoke . adder add 1 2", marks=COMPILES)],
+)
 def test_a_full_disk_is_named(home: Path, args: str) -> None:
+    with_adder(home)
     done = shell(f"wasmplex {args} > /dev/full")
     assert done.returncode == 1
     assert done.stderr == b"error: standard output cannot be written: no space left on device\n"
@@ -156,10 +173,15 @@ def wasmplex_backends():
 
 
 @pytest.mark.parametrize(
-    "args", [["check", "--json", "--connect"], ["doctor", "--json"], ["explain", ".", "cache", "--json"]]
-)
+    "args",
+    [
+        ["check", "--json", "--connect"], ["doctor", "--json"], ["explain", ".", "cache", "--json"],
+        ["invoke", ".", "adder", "add", "1", "2"],
+    ],
+)  # fmt: skip
 def test_what_is_for_programs_is_not_for_plugins_to_print(process: Cli, home: Path, args: list[str]) -> None:
     (home / "noisy.py").write_text(GREETING)
+    with_adder(home)
     text = (home / "host.toml").read_text().replace('"memory"', '"noisy"')
     (home / "host.toml").write_text('plugins = ["./noisy.py"]\n' + text)
     ended = process(*args)

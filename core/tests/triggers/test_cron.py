@@ -15,7 +15,7 @@ import anyio
 import pytest
 from host_plugin_memory import MemoryProvider
 from wasmplex.capabilities.keyvalue import StoreUnavailable
-from wasmplex.errors import Trap, UsageError
+from wasmplex.errors import GuestExit, Trap, UsageError
 from wasmplex.host import Host
 from wasmplex.plugin import OpenContext
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
@@ -308,6 +308,23 @@ async def test_an_error_that_nobody_foresaw_costs_one_run(caplog: pytest.LogCapt
             await runs._idle.wait()
     assert count == 2
     assert [bool(record.exc_info) for record in caplog.records] == [True, True]
+
+
+async def test_an_exit_with_0_is_as_good_as_a_return(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wasmplex.cron")
+    codes = [0, 3]
+
+    async def job(_: object) -> None:
+        raise GuestExit(codes.pop(0))
+
+    async with runs_of(job) as runs:
+        for due in (0.0, 60.0):
+            runs.begin(due)
+            await runs._idle.wait()
+    assert [(record.levelname, record.message.rpartition(": ")[2]) for record in caplog.records][1:] == [
+        ("ERROR", "exit code 3")
+    ]
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
 
 
 # ---------------------------------------------------------------- real guests

@@ -290,3 +290,15 @@ async def test_no_two_requests_for_a_container_are_equal(
     for number in range(20):
         await store.create_container("w", str(number))
     assert len({*asked}) == 20
+
+
+async def test_a_stream_that_is_deleted(store: NatsBlobBackend, container: ObjectContainer) -> None:
+    """Nothing is acknowledged that went into a container which is gone, or into the one in its place."""
+    writer = await container.write_object("b")
+    await writer.write(b"2")
+    await container._stream.ask(f"STREAM.DELETE.{container._stream.name}")
+    again = await store.create_container("ns", "c")
+    with pytest.raises((NoSuchContainer, StoreUnavailable)):
+        await writer.commit()
+    await writer.close()
+    assert (await again.list_objects(None, 10)).names == []

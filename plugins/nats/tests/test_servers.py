@@ -14,10 +14,10 @@ import anyio
 import nats
 import pytest
 from host_plugin_nats import NatsProvider
-from host_plugin_nats.store import GRACE, MARKER_TTL, NatsBackend
+from host_plugin_nats.store import GRACE, MARKER_TTL, NatsBackend, NatsBucket
 from host_plugin_nats.subjects import Subjects
 from nats.js.api import KeyValueConfig
-from wasmplex.capabilities.keyvalue import AccessDenied, QuotaExceeded, StoreUnavailable, Swapped
+from wasmplex.capabilities.keyvalue import AccessDenied, Change, QuotaExceeded, StoreUnavailable, Swapped
 from wasmplex.plugin import BackendError, OpenContext
 from wasmplex.testing import FakeClock
 from wasmplex.testing.servers import NatsServer
@@ -117,6 +117,27 @@ async def test_a_bucket_that_others_made(nats_server: NatsServer, tmp_path: Path
     with pytest.raises(BackendError, match="does not exist"):
         async with opened(tmp_path, url=nats_server.url, bucket="none", create=False):
             pass
+
+
+async def test_headers_that_others_give(nats_server: NatsServer, tmp_path: Path) -> None:
+    """No header makes an entry, or those beside it, disappear or unreadable."""
+    odd: dict[str, dict[str, str]] = {
+        "status": {"Status": "404"}, "word": {"Wasmplex-Expires": "soon"},
+        "digits": {"Wasmplex-Expires": "9" * 5000}, "later": {"Status": "503", "Wasmplex-Expires": "9" * 13},
+    }  # fmt: skip
+    async with opened(tmp_path, url=nats_server.url) as backend:
+        bucket = await backend.open_bucket("odd", "b")
+        assert isinstance(bucket, NatsBucket)
+        async with bucket.watch() as changes:
+            for key, headers in odd.items():
+                await backend.link.request(bucket._subjects.of(key), b"", headers)
+            with anyio.fail_after(20):
+                assert [await anext(changes) for _ in odd] == [Change(key, b"") for key in odd]
+        await bucket.set("last", b"1")
+        names = [*odd, "last"]
+        assert [await bucket.get(name) for name in names] == [b"", b"", b"", b"", b"1"]
+        assert await bucket.get_many(names) == [b"", b"", b"", b"", b"1"]
+        assert sorted((await bucket.list_keys("", None, 10)).keys) == sorted(names)
 
 
 async def test_values_near_the_servers_limit(nats_server: NatsServer, tmp_path: Path) -> None:

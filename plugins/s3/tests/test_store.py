@@ -24,6 +24,7 @@ from obstore.exceptions import GenericError
 from wasmplex.capabilities.blobstore import (
     PIECE,
     AccessDenied,
+    NoSuchContainer,
     NoSuchObject,
     QuotaExceeded,
     Reader,
@@ -340,3 +341,19 @@ async def _rest(reader: Reader) -> None:
 )
 def test_what_errors_mean(text: str, error: type[Exception]) -> None:
     assert type(failed(GenericError(text))) is error
+
+
+async def test_a_bucket_that_is_deleted(server: S3Server, prefix: str) -> None:
+    bucket = f"gone-{prefix}"
+    assert server.ask("PUT", f"/{bucket}")[0] == 200
+    async with opened(server, bucket=bucket, prefix=prefix) as store:
+        container = await store.create_container("ns", "c")
+        await put(container, "a", b"1")
+        writer = await container.write_object("b")
+        await writer.write(b"2")
+        assert server.ask("DELETE", f"/{bucket}")[0] == 204
+        with pytest.raises(NoSuchContainer):
+            await writer.commit()
+        await writer.close()
+        with pytest.raises(NoSuchContainer):
+            await store.get_container("ns", "c")

@@ -26,6 +26,7 @@ EXPIRES = "Wasmplex-Expires"
 OPERATION = "KV-Operation"
 _PULL = 2000
 _ABSENT = {"DEL", "PURGE"}
+_MOST_DIGITS = 19
 
 
 class NobodyThere(StoreUnavailable):
@@ -333,5 +334,9 @@ def _message(subject: str, sequence: int, value: bytes, headers: Mapping[str, st
     if not headers:
         return Message(subject, sequence, value, exists=True, expires=None)
     exists = headers.get(OPERATION) not in _ABSENT and "Nats-Marker-Reason" not in headers
-    expires = headers.get(EXPIRES)
-    return Message(subject, sequence, value, exists, int(expires) if expires else None)
+    return Message(subject, sequence, value, exists, _milliseconds(headers.get(EXPIRES, "")))
+
+
+def _milliseconds(text: str) -> int | None:
+    """Return what a header says, which anybody may have written; None for what is no number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None
