@@ -57,16 +57,15 @@ class ReplyRoutes:
         return len(self._routes)
 
     def expect(self, subject: str, origin: Origin) -> None:
-        """Have one more message to a subject go to a broker, if it is one for answers."""
-        if not _for_answers(subject):
-            return
+        """Have one more message to a subject go to a broker, if `find` sees that it is one for answers."""
         now = self._clock()
         route = self._routes.get(subject)
         if route is None or route.origin != origin:
-            self._routes[subject] = route = _Route(origin, now + PATIENCE)
+            self._routes.pop(subject, None)
+            self._routes[subject] = _Route(origin, now + PATIENCE)
         else:
             route.until, route.answers = now + PATIENCE, route.answers + 1
-        self._routes.move_to_end(subject)
+            self._routes.move_to_end(subject)
         if len(self._routes) > MAX_ROUTES or next(iter(self._routes.values())).until < now:
             self._routes.popitem(last=False)
 
@@ -74,7 +73,7 @@ class ReplyRoutes:
         """Return where an answer is expected; None for a subject that is none of an answer."""
         if not self._routes or (route := self._routes.get(subject)) is None:
             return None
-        if route.until < self._clock():
+        if route.until < self._clock() or not _for_answers(subject):
             del self._routes[subject]
             return None
         return route.origin

@@ -51,10 +51,7 @@ class Settler:
     async def handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
         """Say that messages were handled."""
         self._counts.handled += len(handled)
-        if len(handled) == 1:
-            await self._tell(handled[0].ack())
-        else:
-            await self._tell(deliveries.ack(handled), len(handled))
+        await self._tell(handled[0].ack() if len(handled) == 1 else deliveries.ack(handled), len(handled))
 
     async def failed(self, delivery: Delivery, error: Exception) -> None:
         """Have a message delivered again that was not handled, or put it to the dead letters."""
