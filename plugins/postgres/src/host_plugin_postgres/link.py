@@ -32,6 +32,7 @@ _RESET = (
 _FOREIGN = "SELECT FROM pg_prepared_statements WHERE from_sql"
 """Its answer's tag tells how many statements somebody has prepared in SQL."""
 NOTHING_PREPARED = "SELECT 0"
+_COMMIT, _ROLLBACK = simple("COMMIT"), simple("ROLLBACK")
 _ALL = execute(0) + SYNC
 
 
@@ -66,7 +67,6 @@ class Link:
         shown: str | None = None,
     ) -> None:
         self.connection = connection
-        self.user = user
         self._tap = Tap(connection)
         self._catalogue = catalogue
         self._statements: OrderedDict[str, Prepared] = OrderedDict()
@@ -76,6 +76,7 @@ class Link:
         self._named = named
         self._opening = opening
         self._shown = shown
+        self._use(user)
         self.resetting: Answer | None = None
         """What will say whether the session is clean, if it was asked already."""
 
@@ -108,7 +109,13 @@ class Link:
         """Tell the server whose session it is from now on."""
         if user != self.user and self._named and self._shown is None:
             await self.simple(f"SET application_name = {quoted(user)}")
+        self._use(user)
+
+    def _use(self, user: str) -> None:
         self.user = user
+        name = f"SET application_name = {quoted(self._shown or user)};" if self._named else ""
+        self._reset = f"{_RESET}{name}{_FOREIGN}"
+        self._reset_alone = simple(self._reset)
 
     async def simple(self, sql: str) -> str:
         """Execute statements without parameters; return the last one's tag."""
@@ -182,7 +189,7 @@ class Link:
         :return: its tag, and how many rows are not wanted
         """
         self.resetting = None
-        behind = (simple(self._reset),) if reset and self._named else ()
+        behind = (self._reset_alone,) if reset and self._named else ()
         done, *clean = self._tap.ask(bound + _ALL, *behind, rows=rows)
         try:
             return await _tag_of(done), done.count
@@ -221,18 +228,12 @@ class Link:
             self.resetting = None
             return None, asked
         if not self.in_transaction:
-            return None, self._tap.ask(simple(self._reset))[0]
-        ending = "COMMIT;" if commit else "ROLLBACK;"
+            return None, self._tap.ask(self._reset_alone)[0]
         if not self._named:  # two messages might go to two sessions of the server
-            (both,) = self._tap.ask(simple(ending + self._reset))
+            (both,) = self._tap.ask(simple(("COMMIT;" if commit else "ROLLBACK;") + self._reset))
             return both, both
-        ended, clean = self._tap.ask(simple(ending), simple(self._reset))
+        ended, clean = self._tap.ask(_COMMIT if commit else _ROLLBACK, self._reset_alone)
         return ended, clean
-
-    @property
-    def _reset(self) -> str:
-        name = f"SET application_name = {quoted(self._shown or self.user)};" if self._named else ""
-        return f"{_RESET}{name}{_FOREIGN}"
 
     async def forget(self) -> None:
         """Have nothing prepared, on either side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -74,6 +75,7 @@ def tail_of(texts: Sequence[bool]) -> bytes:
     return _SHORT.pack(len(texts)) + b"".join(_SHORT.pack(not text) for text in texts)
 
 
+@lru_cache(64)
 def execute(limit: int) -> bytes:
     """Return the message that fetches so many rows of what was bound last, 0 for all."""
     return _message(b"E", b"\0" + _LENGTH.pack(limit))

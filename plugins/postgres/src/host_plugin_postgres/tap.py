@@ -19,7 +19,8 @@ __all__ = ["Answer", "Collected", "Tap"]
 
 _HEAD: Final = 5
 """Bytes of a message's head: its kind, and the length of the rest with these four bytes."""
-_LENGTH: Final = struct.Struct(">I")
+_START: Final = struct.Struct(">BI")
+"""A message's kind, and its length without that."""
 _UNASKED: Final = frozenset(b"SAN")
 """ParameterStatus, NotificationResponse, NoticeResponse."""
 _BOUND, _COMPLETE, _ERROR, _READY, _ROW, _SUSPENDED, _PARAMETERS, _COLUMNS = b"2CEZDstT"
@@ -67,11 +68,15 @@ class Answer(asyncio.Future[str]):
         super().__init__(loop=loop)
         self.rows = rows
 
+    def completed(self, tag: bytes) -> None:
+        """Note what a statement has done."""
+        self.tag = tag
+        self.began = tag != _BEGUN
+
     def take(self, kind: int, body: bytes) -> None:
-        """Note what one message says."""
+        """Note what one other message says."""
         if kind == _COMPLETE:
-            self.tag = body
-            self.began = body != _BEGUN
+            self.completed(body)
         elif kind == _BOUND:
             self.began = True
         elif kind == _SUSPENDED:
@@ -168,30 +173,38 @@ class Tap(asyncio.Protocol):
                 return
             data, self._part = bytes(self._part), bytearray()
         at, end = self._rest_of(data, 0) if self._left else 0, len(data)
-        needed = _HEAD
+        needed, asked, start = _HEAD, self._asked, _START.unpack_from
         while end - at >= _HEAD:
-            kind, size = data[at], 1 + _LENGTH.unpack_from(data, at + 1)[0]
-            if kind == _ROW and self._asked:
-                at = self._rows(self._asked[0], data, at)
-                continue
-            needed = size if size <= _MOST or kind in _WHOLE else _MOST
-            if needed > end - at:
-                break
-            body = data[at + _HEAD : at + needed]
-            at += needed
-            if needed < size:  # it is cut, and ends as if its last field did
-                self._left, self._row_of, body = size - needed, None, body[:-2] + b"\0\0"
-                at = self._rest_of(data, at)
-            needed = _HEAD
-            if not self._asked or kind in _UNASKED:
-                self._driver.data_received(bytes([kind]) + _LENGTH.pack(len(body) + 4) + body)
-            elif kind == _READY:
-                self.status = chr(body[0])
-                self._asked.popleft().end()
+            kind, size = start(data, at)
+            if kind == _COMPLETE and asked and at + size < end:  # most messages, for a reset has ten of them
+                asked[0].completed(data[at + _HEAD : at + 1 + size])
+                at += 1 + size
+            elif kind == _ROW and asked:
+                at = self._rows(asked[0], data, at)
             else:
-                self._asked[0].take(kind, body)
+                needed = 1 + size if size < _MOST or kind in _WHOLE else _MOST
+                if needed > end - at:
+                    break
+                at = self._message(kind, data, at, needed, 1 + size)
+                needed = _HEAD
         if at < end:
             self._part, self._needed = bytearray(data[at:]), needed
+
+    def _message(self, kind: int, data: bytes, at: int, needed: int, size: int) -> int:
+        """Take a message, or pass it on; return where the next begins. A cut one ends like a whole one."""
+        body = data[at + _HEAD : at + needed]
+        at += needed
+        if needed < size:
+            self._left, self._row_of, body = size - needed, None, body[:-2] + b"\0\0"
+            at = self._rest_of(data, at)
+        if not self._asked or kind in _UNASKED:
+            self._driver.data_received(_START.pack(kind, len(body) + 4) + body)
+        elif kind == _READY:
+            self.status = chr(body[0])
+            self._asked.popleft().end()
+        else:
+            self._asked[0].take(kind, body)
+        return at
 
     def _rest_of(self, data: bytes, at: int) -> int:
         """Take in what belongs to the message before; return where the next one begins."""
@@ -203,12 +216,15 @@ class Tap(asyncio.Protocol):
 
     def _rows(self, answer: Answer, data: bytes, at: int) -> int:
         """Keep rows that follow each other; return where the next message begins."""
-        begin, end, rows, size_at = at, len(data), answer.rows, _LENGTH.unpack_from
+        begin, end, rows, start = at, len(data), answer.rows, _START.unpack_from
         starts = [] if rows is None else rows.starts
         offset, count = (0 if rows is None else len(rows.data)) - at, len(starts)
-        add = starts.append
-        while end - at >= _HEAD and data[at] == _ROW:
-            at += 1 + size_at(data, at + 1)[0]
+        add, last = starts.append, end - _HEAD
+        while at <= last:
+            kind, size = start(data, at)
+            if kind != _ROW:
+                break
+            at += 1 + size
             add(at + offset)
         self._left, at = max(0, at - end), min(at, end)
         self._row_of = rows
