@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from host_plugin_wasi.http.fields import FORBIDDEN, SIZE_LIMIT, Fields
 from host_plugin_wasi.http.handler import IncomingHandler
 from host_plugin_wasi.io import Violation
+from host_plugin_wasi.p3.fields import Fields3
 from host_plugin_wasi.packages import PROVIDERS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +170,26 @@ async def test_fields_cannot_fill_the_hosts_memory(types: Call) -> None:
         await types("[method]fields.append", fields, "a", b"x" * (SIZE_LIMIT // 16))
     with pytest.raises(Violation):
         await types("[static]fields.from-list", [("a", bytes(b"x" * SIZE_LIMIT))])
+
+
+@pytest.mark.parametrize("kind", [Fields, Fields3])
+def test_of_what_is_too_much_no_more_is_looked_at_than_there_may_be(kind: type[Fields]) -> None:
+    """Looking at all that a call passes would hold up everybody."""
+    seen = 0
+
+    class Many(list[tuple[str, bytes]]):
+        def __iter__(self) -> Iterator[tuple[str, bytes]]:
+            nonlocal seen
+            for entry in super().__iter__():
+                seen += 1
+                yield entry
+
+    with pytest.raises((Violation, Err)):
+        kind.from_list(Many([("a", b"")] * 100_000))
+    assert seen < SIZE_LIMIT // 32
+    with pytest.raises((Violation, Err)) as error:
+        kind().set("a", [b"\n"] * 100_000)
+    assert "invalid-syntax" not in str(error.value), "it was looked at"
 
 
 # ---------------------------------------------------------------- requests and responses

@@ -25,6 +25,7 @@ SIZE_LIMIT = 128 * 1024
 """Bytes that one ``fields`` may hold. They are the host's memory, not the guest's."""
 
 _PER_ENTRY = 32
+_MOST = SIZE_LIMIT // _PER_ENTRY
 _LENGTH_DIGITS = 18
 """Those of a length that every recipient can hold in a signed number of 64 bits."""
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -84,10 +85,10 @@ class Fields:
     @classmethod
     def from_list(cls, entries: Sequence[Entry]) -> Self:
         """Return new fields; raises ``header-error`` if an entry is not valid or not allowed."""
+        fields = cls()
         for name, value in entries:
             _check(name, (value,))
-        fields = cls(entries)
-        fields._grow(0)
+            fields._add(name, value)
         return fields
 
     def get(self, name: str) -> list[bytes]:
@@ -128,6 +129,8 @@ class Fields:
     def _check(self, name: str, values: Sequence[bytes]) -> None:
         if not self._mutable:
             raise Err(_IMMUTABLE)
+        if len(values) > _MOST:  # whatever they are: they are not even looked at
+            self._grow(SIZE_LIMIT + 1)
         _check(name, values)
 
     def _remove(self, name: str) -> None:
