@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from wasmplex.capabilities.postgres import (
     Timeout,
     ValueConversionFailed,
 )
+from wasmplex.plugin import Threads
 from wasmplex.testing.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +190,30 @@ async def test_a_value_that_is_too_large(one: Database) -> None:
     with pytest.raises(PostgresError):
         await one.query("SELECT repeat('x', 1 << 30)")
     assert len(await one.value("SELECT repeat('x', 10000000)")) == 10_000_000
+
+
+async def test_large_arrays_are_read_and_written_in_a_thread(
+    one: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million numbers held everybody up for a quarter of a second."""
+    where: list[str] = []
+
+    class Noted(Threads):
+        async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+            where.append(getattr(function, "__name__", ""))
+            return await super().run(function, *args)
+
+    monkeypatch.setattr(one.backend.pool, "threads", Noted("test", 1))
+    try:
+        array = "SELECT array_agg(i) FROM generate_series(1, $1) i"
+        assert len(await one.value(array, ("int4", 50_000))) == 50_000
+        assert where == ["list"]
+        assert await one.value("SELECT cardinality($1::int[])", ("int4-array", [1] * 50_000)) == 50_000
+        assert where == ["list", "bind"]
+        assert len(await one.value(array, ("int4", 100))) == 100
+        assert where == ["list", "bind"]
+    finally:
+        one.backend.pool.threads.close()
 
 
 def hostile() -> list[str]:

@@ -28,6 +28,9 @@ from host_plugin_postgres.tap import Collected
 
 __all__ = ["Postgres"]
 
+_FEW = 10_000
+"""Elements of arrays that are written while everybody waits."""
+
 T = TypeVar("T")
 
 Execute: TypeAlias = Callable[[Link, Prepared, bytes], Awaitable[PgRows]]
@@ -180,7 +183,7 @@ class Postgres(PostgresBackend):
         if not self._settings.prepared_statements:
             await link.begin()
         prepared = await link.prepare(sql)
-        bound = prepared.bind(params)
+        bound = await self.pool.threads.run(prepared.bind, params) if _many(params) else prepared.bind(params)
         self._readable(prepared)
         return await (self._whole if prepared.whole else way)(link, prepared, bound)
 
@@ -213,3 +216,8 @@ def _count(tag: str) -> int:
     """Return the number at the end of a tag, ``INSERT 0 5``; 0 for a command that counts nothing."""
     last = tag.rpartition(" ")[2]
     return int(last) if last.isdigit() else 0
+
+
+def _many(params: Sequence[PgValue]) -> bool:
+    """Say whether writing parameters takes longer than others should wait."""
+    return sum(len(payload) for _, payload in params if isinstance(payload, list)) > _FEW

@@ -10,24 +10,28 @@ from typing import Any, TypeVar
 
 import anyio
 from wasmplex.capabilities.postgres import ConnectionFailed
+from wasmplex.plugin import Threads
 
 from host_plugin_postgres.link import NOTHING_PREPARED, Link
 
 __all__ = ["Pool"]
 
 T = TypeVar("T")
+_THREADS = 2
 
 
 class Pool:
     """At most `size` connections.
 
     :param connect: opens one for a user
+    :ivar threads: for reading and writing values that take longer than others should wait
     :ivar patience: seconds that a session may take to end before its connection is closed
     """
 
     patience = 5.0
 
     def __init__(self, connect: Callable[[str], Awaitable[Link]], size: int) -> None:
+        self.threads = Threads("postgres-values", _THREADS)
         self._connect = connect
         self._room = asyncio.Semaphore(size)
         self._idle: deque[Link] = deque()
@@ -162,6 +166,7 @@ class Pool:
     async def close(self) -> None:
         """Close all connections; operations under way fail."""
         self._closed = True
+        self.threads.close()
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(self.patience):
                 while self._tasks:

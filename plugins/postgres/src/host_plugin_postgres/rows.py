@@ -19,6 +19,8 @@ MAX_PORTION = 2**20
 """Bytes that the rows of one portion should not exceed together: large rows come in smaller ones."""
 SMALL = 2**15
 """Bytes of a portion that the socket surely has room for: the server need not wait for whoever reads it."""
+QUICK = 2**17
+"""Bytes of rows that Python reads while everybody waits: arrays of more may take it half a second."""
 GRACE = 0.05
 """Seconds that a portion under way may take when nobody wants it any more, for the rest to be committed."""
 _CANCELLED = "57014"
@@ -77,7 +79,7 @@ class PgRows(Rows):
         if self._packed or rows is None:
             return rows or []
         try:
-            return list(rows)
+            return list(rows) if rows.size <= QUICK else await self._pool.threads.run(list, rows)
         except PostgresError:
             await self.close()
             raise
