@@ -45,6 +45,7 @@ QUICK = 32 << 20
 PIECE = 256 << 10
 REQUIRED = {
     "filesystem up": 0.5,
+    "filesystem down": 0.5,
     "disk up": 0.5,
     "disk down": 0.5,
     "nats up": 0.7,
@@ -52,8 +53,8 @@ REQUIRED = {
     "s3 up": 0.7,
     "s3 down": 0.7,
 }
-"""Of the library's speed, at the largest size. What is in the page cache a plain loop copies once, within the
-cache of the processor; on its way to a guest it is copied four times."""
+"""Of the library's speed, at the largest size. What is in the page cache a plain loop copies once, into the
+cache of the processor; a guest gets it through the memory of an adapter, which is a copy more."""
 
 
 class Library(ABC):

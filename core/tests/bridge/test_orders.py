@@ -103,3 +103,13 @@ def test_no_more_orders_are_given_than_there_is_room_for() -> None:
     assert sum(map(len, given)) == 50 * 42 + 3 * 3 + 1
     assert max(map(len, given)) == ORDERS_MOST
     assert came == [0, 1, 1, 2, 2, 3]
+
+
+def test_a_task_yields_for_a_copy_only_where_nothing_else_is_to_be_done() -> None:
+    writing = Op.WRITE_ALL | 4 << 32
+    alone = Machine((object(), _script(Op.LEAVE, writing)))
+    assert alone.run()[0] == [Op.LEAVE, writing]
+    for other in (_script(Op.LEAVE, Op.DROP), _script(Op.COPY_OR_YIELD)):
+        both = Machine((object(), _script(writing)), (object(), other)).run()
+        assert both[0][0] & 0x7F == Op.COPY
+        assert {Op.COPY_OR_YIELD, Op.WRITE_ALL}.isdisjoint(order & 0x7F for order in both[0])

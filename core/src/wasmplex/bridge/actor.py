@@ -98,8 +98,10 @@ class Actor:
             side.pulse.busy()
         if event == Event.OPERATION and self._lanes:
             self._go_on((a, b))
-        elif self._lanes:  # the task has yielded, see `Op.COPY_OR_YIELD`
-            self._advance(self._lanes.pop(), (BLOCKED, 0), self._most)
+        elif self._lanes:  # the task has yielded, see `Op.COPY_OR_YIELD` and `Op.WRITE_ALL`
+            lane = self._lanes.pop()
+            taken = self.side.outcomes(self._given)[lane.at][1] if side.gives_ahead else 0
+            self._advance(lane, (BLOCKED, taken), self._most)
         if event not in (Event.NONE, Event.OPERATION, Event.START):
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
@@ -162,10 +164,10 @@ class Actor:
 
     def _give(self) -> int:
         orders, operands = self._orders, self._operands
-        if len(self._lanes) > 1:  # others wait for outcomes, too: the task may not yield
+        if any(lane.at < len(orders) - 1 for lane in self._lanes):  # there is more to do: it may not yield
             for lane in self._lanes:
-                if orders[lane.at] & 0x7F == Op.COPY_OR_YIELD:
-                    orders[lane.at] += Op.COPY - Op.COPY_OR_YIELD
+                if (op := orders[lane.at] & 0x7F) in (Op.COPY_OR_YIELD, Op.WRITE_ALL):
+                    orders[lane.at] += Op.COPY - op
         self._orders, self._operands = [], []
         self._given = len(orders)
         if self.side.gives_ahead and (len(orders) > 1 or operands[0]):

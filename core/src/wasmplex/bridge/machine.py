@@ -205,6 +205,7 @@ _TASKS = """
 
     (func $run (param $task i32) (param $event i32) (param $p1 i32) (param $p2 i32) (result i32)
       (local $order i64) (local $index i32) (local $operand i32) (local $ends i64)
+      (local $taken i32)
       (global.set $order (i32.const 0))
       (loop $again
         (local.set $order
@@ -214,14 +215,14 @@ _TASKS = """
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
         (local.set $event (i32.const @EVENT_OPERATION@))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
-        (block $copy_or_yield (block $forget (block $result (block $enter (block $top
+        (block $write_all (block $copy_or_yield (block $forget (block $result (block $enter (block $top
         (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
         (block $emit (block $fill (block $copy_one (block $copy (block $drop
         (block $one (block $new (block $cancelled (block $next (block $wake (block $return
         (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze
-            $deliver $finish $top $enter $result $forget $copy_or_yield
+            $deliver $finish $top $enter $result $forget $copy_or_yield $write_all
             (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0x7f))))
           ;; exit
           (call $release (local.get $task))
@@ -323,6 +324,24 @@ _TASKS = """
           (i32.wrap_i64 (local.get $ends)) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))
           (local.get $index)))
         (if (i32.eq (i32.const -1) (local.get $p1)) (then (return (i32.const 1))))
+        (br $again))
+        ;; write all
+        (local.set $ends (call $operands (local.get $task)))
+        (local.set $taken (i32.const 0))
+        (loop $rest
+          (local.set $p1 (call_indirect $builtins (type $copy) (local.get $operand)
+            (i32.wrap_i64 (local.get $ends)) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))
+            (local.get $index)))
+          (if (i32.eq (i32.const -1) (local.get $p1)) (then
+            (i32.store offset=12 (global.get $order) (local.get $taken))
+            (return (i32.const 1))))
+          (local.set $taken (i32.add (local.get $taken) (i32.shr_u (local.get $p1) (i32.const 4))))
+          (local.set $ends (i64.sub (local.get $ends) (i64.mul (i64.const 0xffffffff)
+            (i64.extend_i32_u (i32.shr_u (local.get $p1) (i32.const 4))))))
+          (br_if $rest (i32.and (i32.eqz (i32.and (local.get $p1) (i32.const 15)))
+            (i64.ne (i64.shr_u (local.get $ends) (i64.const 32)) (i64.const 0)))))
+        (local.set $p1 (i32.or (i32.shl (local.get $taken) (i32.const 4))
+          (i32.and (local.get $p1) (i32.const 15))))
         (br $again))
       unreachable)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 from wasmplex.bridge.flows import BLOCKED, DROPPED, WRITE, Script
 from wasmplex.bridge.outflows import Outflow
+from wasmplex.bridge.protocol import Op
 from wasmplex.streams import ByteSource
 
 __all__ = ["PouredOutflow"]
 
-_TIMES = 3
-"""How many times as much as a guest reads at once is put into the buffer when it has what it waited for."""
+_TIMES = 4
+"""How many times as much as a guest reads at once is put into the buffer, 1 MiB. What it waits for it takes
+at once, and the rest without a step of the host."""
+
+_SOON = 0.001
+"""Seconds that bytes may take before the guest is asked whether it wants them still."""
 
 
 class PouredOutflow(Outflow):
@@ -23,6 +29,9 @@ class PouredOutflow(Outflow):
 
     _room: memoryview | None = None
     """Where the source puts bytes: the buffer, as long as some are at hand."""
+
+    _since = 0.0
+    """When nothing was at hand any more."""
 
     def _begin(self, source: ByteSource, *, single: bool) -> None:
         self._source = source
@@ -36,6 +45,11 @@ class PouredOutflow(Outflow):
         if not (self.done or self._laid):
             yield from self._pour()
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether to `ask`: most bytes come before it is worth it."""
+        return super().may_ask and time.monotonic() - self._since > _SOON
+
     def event(self, code: int) -> Script:
         """Go on after the guest has taken something."""
         return super().event(code) if self._room is None else self._pour(code)
@@ -45,7 +59,6 @@ class PouredOutflow(Outflow):
 
         :param code: what came of the write before
         """
-        most = self.elements.most  # for a guest that waits; one that does not takes more in one go
         while code != BLOCKED:
             self._laid -= code >> 4
             self._next += code >> 4
@@ -54,14 +67,27 @@ class PouredOutflow(Outflow):
                 return
             if not self._laid:
                 room = yield from self._made_room()
-                self._laid = self._source.readinto_nowait(room[:most])
+                self._laid = self._source.readinto_nowait(room)
                 self._next = self.buffer
             if not self._laid:
+                self._since = time.monotonic()
                 self.release()
                 super()._emptied()
                 return
-            code = yield from self.copy(WRITE, self._next, self._laid)
-            most = len(self._room or b"")
+            code = yield from self._given()
+
+    def _given(self) -> Generator[int, tuple[int, int], int]:
+        """Write what lies in the buffer; return the code."""
+        if not self._joined:
+            return (yield from self.copy(WRITE, self._next, self._laid))
+        self.session.operands_next = self._next | self._laid << 32
+        code, taken = yield self.order(Op.WRITE_ALL, WRITE)
+        if code == BLOCKED:
+            self._laid -= taken
+            self._next += taken
+        if code != BLOCKED or taken:
+            self.session.pulse.gave()
+        return code
 
     def _made_room(self) -> Generator[int, tuple[int, int], memoryview]:
         """Return where the source may put bytes: as much as the chunk before had at first, then more."""

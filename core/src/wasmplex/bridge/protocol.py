@@ -189,7 +189,10 @@ class Op(IntEnum):
     COPY_OR_YIELD = 24
     """As `COPY`, but where the other end is not ready the task yields, and its next event is the outcome: the
     host, which would say so, is not asked. The stream is in the task's set."""
-    LISTED = 25
+    WRITE_ALL = 25
+    """As `COPY_OR_YIELD`, for writing: again and again until all is written or the other end not ready. The
+    outcome is of all of it; where the task has yielded, its second word is what was taken before."""
+    LISTED = 26
     """Follow the orders that lie in `ORDERS`."""
 
 
