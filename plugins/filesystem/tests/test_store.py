@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 import pytest
 from host_plugin_filesystem import FilesystemProvider, FilesystemSettings, transfers
+from host_plugin_filesystem.listing import Windows
 from host_plugin_filesystem.store import FilesystemBackend
 from wasmplex.blocking import MOST
 from wasmplex.capabilities.blobstore import (
@@ -415,6 +416,18 @@ async def test_pages_of_more_names_than_are_read_ahead(
             break
     assert len(found) == len(names)
     assert {*found} == names
+
+
+async def test_names_that_are_read_ahead_take_no_more_memory_than_they_may(
+    store: FilesystemBackend, container: Container
+) -> None:
+    """Whoever begins to list and goes on with something else has long names kept for each time."""
+    windows = store._shop.windows = Windows(most=25_000)
+    for number in range(10):
+        await put(container, f"{number}{'n' * 999}", b"")
+    cursors = [(await container.list_objects(None, limit)).cursor for limit in range(1, 9)]
+    assert 0 < windows.size <= 25_000
+    assert [len((await container.list_objects(cursor, 10)).names) for cursor in cursors] == [*range(9, 1, -1)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from threading import Lock
 from typing import NamedTuple
 
 from wasmplex.capabilities.blobstore import InvalidArgument, Page
@@ -22,22 +23,37 @@ __all__ = ["Windows", "names"]
 
 _WINDOW = 10_000
 _WINDOWS = 32
+_MOST = 8 * 2**20
+"""Characters of names that are kept for all listings together, or those of one."""
 _LIFETIME = 60.0
 _DEEPEST = 16  # a name of 1 KiB has 6 components
 
 
 class _Window(NamedTuple):
+    """Names that were read ahead.
+
+    :ivar size: their characters
+    """
+
     made: float
     parts: list[str]
+    size: int
     complete: bool
 
 
 class Windows:
     """The names that were read ahead, of the containers that are being listed."""
 
-    def __init__(self, size: int = _WINDOW) -> None:
+    def __init__(self, size: int = _WINDOW, most: int = _MOST) -> None:
         self._size = size
+        self._most = most
         self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        """Characters of the names that are kept."""
+        return sum(window.size for window in [*self._windows.values()])
 
     def page(self, place: Hashable, directory: int, cursor: str | None, limit: int) -> Page:
         """Return the names that follow a cursor in a directory, at most `limit`. Blocks.
@@ -47,21 +63,34 @@ class Windows:
         """
         if cursor is not None:
             _check(cursor)
-        window = self._windows.pop((place, cursor), None) if cursor is not None else None
+        window = self._kept((place, cursor)) if cursor is not None else None
         if window is None or time.monotonic() - window.made > _LIFETIME:
             window = self._read(directory, cursor)
         page, rest = window.parts[:limit], window.parts[limit:]
         following = page[-1] if page and (rest or not window.complete) else None
         if following is not None and rest:
-            self._windows[place, following] = window._replace(parts=rest)
-            while len(self._windows) > _WINDOWS:
-                self._windows.popitem(last=False)
+            self._keep((place, following), window._replace(parts=rest, size=window.size - _size(page)))
         return Page([joined(part.split("/")) for part in page], following)
+
+    def _kept(self, key: Hashable) -> _Window | None:
+        with self._lock:
+            return self._windows.pop(key, None)
+
+    def _keep(self, key: Hashable, window: _Window) -> None:
+        with self._lock:  # several threads list at the same time
+            self._windows[key] = window
+            while len(self._windows) > 1 and (len(self._windows) > _WINDOWS or self.size > self._most):
+                self._windows.popitem(last=False)
 
     def _read(self, directory: int, cursor: str | None) -> _Window:
         following = (part for part in names(directory) if cursor is None or part > cursor)
         parts = heapq.nsmallest(self._size + 1, following)
-        return _Window(time.monotonic(), parts[: self._size], len(parts) <= self._size)
+        read = parts[: self._size]
+        return _Window(time.monotonic(), read, _size(read), len(parts) <= self._size)
+
+
+def _size(parts: list[str]) -> int:
+    return sum(map(len, parts))
 
 
 def _check(cursor: str) -> None:
