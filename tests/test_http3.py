@@ -215,7 +215,8 @@ def test_an_error_and_a_trap_of_the_guest(host: Running) -> None:
 )
 def test_an_answer_that_is_not_whole_does_not_look_so(host: Running, path: str) -> None:
     # 14: T, ts http-client-trailer-error; 7
-    answer = raw(host, b"GET %s HTTP/1.1\r\nHost: lab.example\r\n\r\n" % path.encode())
+    head = b"GET %s HTTP/1.1\r\nHost: lab.example\r\nConnection: close\r\n\r\n" % path.encode()
+    answer = raw(host, head)
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 502 "):
         assert not body.endswith(b"0\r\n\r\n")

@@ -80,6 +80,14 @@ def test_a_script_that_is_alone_waits_for_the_others_and_they_for_it() -> None:
     assert came == [1, 2, 2, 3, 3, 4]
 
 
+def test_a_task_yields_with_the_last_order_of_its_only_script() -> None:
+    """Else what follows would not be done, and others would not get their outcomes."""
+    copy, yielding = Op.COPY | 1 << 32, Op.COPY_OR_YIELD | 1 << 32
+    assert Machine((0, _script(yielding))).run()[0] == [yielding]
+    assert Machine((0, _script(yielding)), (1, _script(Op.JOIN))).run()[0] == [copy, Op.JOIN]
+    assert Machine((0, _script(yielding)), (1, _script(Op.ONE))).run()[0] == [copy, Op.ONE]
+
+
 def test_what_has_no_outcome_goes_with_what_is_done_next() -> None:
     given = Machine((0, _script(Op.LEAVE, EMPTY_HEAP, Op.DROP)), (0, _script(Op.JOIN))).run()
     assert given == [[Op.LEAVE, EMPTY_HEAP, Op.DROP, Op.JOIN, Op.YIELD]]

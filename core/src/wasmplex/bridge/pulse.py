@@ -23,6 +23,8 @@ _PAUSE, _LONGEST = 0.001, 1.0
 """Seconds after which a guest gets turns that it may have a use for: at first, and at last."""
 _TURNS = 64
 """How many it gets then at most."""
+_GATHERING = 2
+"""Turns of the loop that a call waits for others that come with it."""
 
 
 class Beating(Protocol):
@@ -98,6 +100,8 @@ class Pulse:
         self._pause = _PAUSE
         self._turns = 1
         self.failure: BaseException | None = None
+        self.gathering = 0
+        """Turns of the loop that a suspended store waits for calls to be made together."""
         self.ending = False
         """Whether an export's call is about to end: until it has, nobody may suspend the store."""
         self.calls: Callable[[], bool] | None = None
@@ -108,6 +112,11 @@ class Pulse:
         """Let the store go on, if it is suspended."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+    def gather(self) -> None:
+        """Let the store go on, soon: a call is to be made, and others may come with it."""
+        self.gathering = _GATHERING
+        self.beat()
 
     def fail(self, error: BaseException) -> None:
         """Make the guest's call fail: what it waits for will not come."""
@@ -186,6 +195,9 @@ class Pulse:
         timer = loop.call_later(pause, self._resume, min(2 * pause, _LONGEST), min(2 * turns, _TURNS))
         try:
             await self._waiting
+            while self.gathering:
+                self.gathering -= 1
+                await asyncio.sleep(0)
         finally:
             timer.cancel()
             self._waiting = None

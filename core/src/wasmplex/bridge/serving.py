@@ -84,7 +84,7 @@ class ServingActor(Actor):
         self._open[call] = None
         self._idle = False
         self._queue.append(call)
-        self.side.pulse.beat()
+        self.side.pulse.gather()
         return call
 
     @property
