@@ -368,3 +368,14 @@ async def test_what_is_not_to_be_handled_is_not_handed_over_among_others() -> No
         await bench.until(lambda c: c.handled + c.dead == 100)
     assert bench.intake.counts == Counts(delivered=85, handled=85, dead=15)
     assert b"x" * 11 not in seen
+
+
+async def test_no_more_is_taken_than_is_about_to_be_handed_over() -> None:
+    taken: list[int] = []
+    handler = Each(lambda body: taken.append(len(bench.intake._out)))
+    async with serving(handler, max_in_flight=16) as bench:
+        for number in range(2000):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 2000)
+    assert max(handler.sizes) > 1
+    assert max(taken) < 3 * 16, "one for each worker, and what one of them hands over"

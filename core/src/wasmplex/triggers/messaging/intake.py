@@ -127,7 +127,6 @@ class Intake:
                     break
 
     async def _work(self, deliveries: Deliveries, broken: list[Exception]) -> None:
-        portions = self._caller.portions
         with Origin(self._name):
             while True:
                 try:
@@ -138,22 +137,24 @@ class Intake:
                 if delivery is None:
                     return
                 self._subscribed.pauses.reset()
-                taken = Taken(deliveries, delivery)
                 self._out[delivery] = None
-                if (more := portions.size - 1) > 0 and (others := deliveries.ready(more)):
-                    taken.left += others
-                    self._out.update(dict.fromkeys(others))
-                await self._work_off(taken)
+                await self._work_off(Taken(deliveries, delivery), others=True)
 
     # ------------------------------------------------------------ messages
 
-    async def _work_off(self, taken: Taken) -> None:
-        """See to deliveries until each has an outcome."""
+    async def _work_off(self, taken: Taken, *, others: bool = False) -> None:
+        """See to deliveries until each has an outcome.
+
+        :param others: take some more, if several are to be handed over: when it is their turn, no sooner
+        """
         while taken.left:
             if not self._slices.has_room():
                 await self._slices.wait()
             if not self._free:
                 await self._wait()
+            if others:
+                others = False
+                self._take_more(taken)
             self._free -= 1
             try:
                 await self._deliver(taken)
@@ -161,6 +162,13 @@ class Intake:
                 self._free += 1
                 if self._freed:
                     self._wake()
+
+    def _take_more(self, taken: Taken) -> None:
+        """Take messages to be handed over together with the first: not while many others have to wait."""
+        more = min(self._caller.portions.size - 1, 2 * self._settings.calls - len(self._out))
+        if more > 0 and (others := taken.deliveries.ready(more)):
+            taken.left += others
+            self._out.update(dict.fromkeys(others))
 
     async def _wait(self) -> None:
         """Wait until one more call may be under way."""
