@@ -73,13 +73,14 @@ class Broker(MemoryBroker):
     def __init__(self) -> None:
         super().__init__(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
         self.breaks: list[Exception] = []
+        self.unready: list[Exception] = []
 
     @contextlib.asynccontextmanager
     async def subscribe(self, namespace: str, subscription: Subscription) -> AsyncIterator[Deliveries]:
         if self.breaks and isinstance(self.breaks[0], ConfigError):
             raise self.breaks.pop(0)
         async with super().subscribe(namespace, subscription) as deliveries:
-            yield _Breaking(deliveries, self.breaks)
+            yield _Breaking(deliveries, self.breaks, self.unready)
 
     async def keep(self, namespace: str, message: Message) -> None:
         headers = sum(len(name) + len(value) for name, value in (message.headers or {}).items())
@@ -92,10 +93,10 @@ class Broker(MemoryBroker):
 
 
 class _Breaking(Deliveries):
-    """Raises what is planned instead of asking for the next delivery."""
+    """Raises what is planned instead of asking for the next delivery, or for those that are there."""
 
-    def __init__(self, inner: Deliveries, breaks: list[Exception]) -> None:
-        self.inner, self.breaks = inner, breaks
+    def __init__(self, inner: Deliveries, breaks: list[Exception], unready: list[Exception]) -> None:
+        self.inner, self.breaks, self.unready = inner, breaks, unready
 
     async def next(self) -> Any:
         if self.breaks:
@@ -103,6 +104,8 @@ class _Breaking(Deliveries):
         return await self.inner.next()
 
     def ready(self, most: int) -> Any:
+        if self.unready:
+            raise self.unready.pop(0)
         return self.inner.ready(most)
 
     def stop(self) -> None:
@@ -379,3 +382,22 @@ async def test_no_more_is_taken_than_is_about_to_be_handed_over() -> None:
         await bench.until(lambda c: c.handled == 2000)
     assert max(handler.sizes) > 1
     assert max(taken) < 3 * 16, "one for each worker, and what one of them hands over"
+
+
+async def test_a_subscription_that_has_nothing_ready_but_an_error_ends_no_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler, durable=True, max_in_flight=4, max_deliver=1) as bench:
+        await bench.send(b"wait")
+        for number in range(20):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 20)
+        bench.broker.unready += [OSError("a driver's own")] * 3  # of those who have none that waits
+        for number in range(60):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: not bench.broker.unready)
+        handler.go_on.set()
+        await bench.until(lambda c: c.handled == 81)
+    assert bench.intake.counts == Counts(delivered=81, handled=81)
+    assert "the subscription broke" in caplog.text

@@ -138,23 +138,26 @@ class Intake:
                     return
                 self._subscribed.pauses.reset()
                 self._out[delivery] = None
-                await self._work_off(Taken(deliveries, delivery), others=True)
+                await self._work_off(Taken(deliveries, delivery), broken)
+                if broken:
+                    return
 
     # ------------------------------------------------------------ messages
 
-    async def _work_off(self, taken: Taken, *, others: bool = False) -> None:
+    async def _work_off(self, taken: Taken, broken: list[Exception] | None = None) -> None:
         """See to deliveries until each has an outcome.
 
-        :param others: take some more, if several are to be handed over: when it is their turn, no sooner
+        :param broken: told if the subscription is. Where it is given some more are taken, if several are to
+            be handed over: when it is their turn, no sooner
         """
         while taken.left:
             if not self._slices.has_room():
                 await self._slices.wait()
             if not self._free:
                 await self._wait()
-            if others:
-                others = False
-                self._take_more(taken)
+            if broken is not None:
+                self._take_more(taken, broken)
+                broken = None
             self._free -= 1
             try:
                 await self._deliver(taken)
@@ -163,12 +166,18 @@ class Intake:
                 if self._freed:
                     self._wake()
 
-    def _take_more(self, taken: Taken) -> None:
+    def _take_more(self, taken: Taken, broken: list[Exception]) -> None:
         """Take messages to be handed over together with the first: not while many others have to wait."""
         more = min(self._caller.portions.size - 1, 2 * self._settings.calls - len(self._out))
-        if more > 0 and (others := taken.deliveries.ready(more)):
-            taken.left += others
-            self._out.update(dict.fromkeys(others))
+        if more <= 0:
+            return
+        try:
+            others = taken.deliveries.ready(more)
+        except Exception as error:  # noqa: BLE001  as in `_work`
+            broken.append(typed(CASES, "subscription", error, self._plugin))
+            return
+        taken.left += others
+        self._out.update(dict.fromkeys(others))
 
     async def _wait(self) -> None:
         """Wait until one more call may be under way."""
