@@ -401,3 +401,25 @@ async def test_a_subscription_that_has_nothing_ready_but_an_error_ends_no_call(
         await bench.until(lambda c: c.handled == 81)
     assert bench.intake.counts == Counts(delivered=81, handled=81)
     assert "the subscription broke" in caplog.text
+
+
+async def test_of_several_outcomes_those_after_one_that_cannot_be_told_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler) as bench:
+        group = next(iter(bench.broker._space("n").groups.values()))[1]
+        finish = group.finish
+
+        def failing(held: Any) -> None:
+            if held.message.body == b"50":
+                raise OSError("a driver's own")
+            finish(held)
+
+        monkeypatch.setattr(group, "finish", failing)
+        for number in range(100):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 100 and c.unsettled > 0)
+        assert len(group) == 1
+        group.close()
+    assert max(handler.sizes) > 1

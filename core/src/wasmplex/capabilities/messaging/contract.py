@@ -135,10 +135,16 @@ class Deliveries(ABC):
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Say of several deliveries that they were handled, see `Delivery.ack`.
 
-        :raises MessagingError: if that could not be said of all
+        :raises MessagingError: if that could not be said of all: of as many as possible it was
         """
+        failure: Exception | None = None
         for delivery in deliveries:
-            await delivery.ack()
+            try:
+                await delivery.ack()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is of one
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     @abstractmethod
     def stop(self) -> None:
