@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,44 @@ def test_standard_output_that_is_closed_is_named(home: Path) -> None:
 def test_what_is_not_needed_may_be_closed(home: Path, closed: str) -> None:
     assert shell(f"wasmplex check {closed}").stdout.endswith(b"ok: 1 workload\n")
     assert shell(f"wasmplex check nowhere.toml {closed}").returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "args",
+    [
+        "",
+        pytest.param(
+            "--workers 2",
+            marks=pytest.mark.skipif(not everything(), reason="starts workers: make test-all does"),
+        ),
+    ],
+    ids=["alone", "workers"],
+)
+def test_a_host_serves_and_ends_well_though_its_streams_are_closed(home: Path, args: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (home / "lab.wasm").symlink_to((home / "kv.wasm").resolve().with_name("lab.wasm"))
+    (home / "host.toml").write_text(
+        f"[http]\nlisten = '127.0.0.1:{port}'\n[workload.lab]\ncomponent = 'lab.wasm'\ntrigger.http = {{}}\n"
+    )
+    program = f"{sys.executable} -c 'from wasmplex.cli import main; main()'"
+    with subprocess.Popen(["bash", "-c", f"exec {program} run {args} <&- >&- 2>&-"]) as host:
+        try:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/hello", timeout=20) as answer:
+                        assert answer.status == 200
+                    break
+                except OSError:
+                    assert host.poll() is None
+                    assert time.monotonic() < until
+                    time.sleep(0.05)
+            host.terminate()
+            assert host.wait(timeout=60) == 0
+        finally:
+            host.kill()
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("ž".encode(), "latin-1"), (b"caf\xe9", "utf-8")])
