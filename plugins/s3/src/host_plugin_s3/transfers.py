@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -26,35 +25,31 @@ _ABORTING = 5.0
 class ObjectReader(Reader):
     """A part of an object that is being read, with one request.
 
-    Pieces are whole although the library's chunks have any length: each piece is a step of the guest.
-
     :param stream: the library's
     """
 
     def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
         self.length = self._left = length
         self._stream = stream
-        self._held: deque[memoryview] = deque()
-        self._size = 0
+        self._rest = memoryview(b"")
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        """See `Reader.readinto_nowait`: the rest of the chunk that came last."""
+        part = self._taken(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
-        wanted = min(PIECE, self._left)
-        while self._size < wanted:
-            chunk = memoryview(await self._next())
-            self._held.append(chunk)
-            self._size += len(chunk)
-        self._size -= wanted
-        self._left -= wanted
-        return b"".join(self._taken(wanted))
+        while not self._rest and self._left:
+            self._rest = memoryview(await self._next())
+        return bytes(self._taken(PIECE))
 
-    def _taken(self, count: int) -> Iterator[memoryview]:
-        while count:
-            chunk = self._held.popleft()
-            if len(chunk) > count:
-                self._held.appendleft(chunk[count:])
-            yield chunk[:count]
-            count -= min(count, len(chunk))
+    def _taken(self, most: int) -> memoryview:
+        part = self._rest[: min(most, self._left)]
+        self._rest = self._rest[len(part) :]
+        self._left -= len(part)
+        return part
 
     async def _next(self) -> Any:
         if self._stream is None:
@@ -69,7 +64,7 @@ class ObjectReader(Reader):
     async def close(self) -> None:
         """See `Reader.close`."""
         self._stream = None  # with the stream, its connection goes
-        self._held.clear()
+        self._rest = memoryview(b"")
 
 
 class _Aborted(Exception):
