@@ -214,13 +214,17 @@ def counted(host: Host, meter: Meter) -> Any:
     """Have the messages counted that the trigger of a host has handled; return what takes them."""
     (intake,) = host._running["messaging"].intakes  # type: ignore[attr-defined]  # noqa: SLF001
     settler = intake._settler  # noqa: SLF001
-    handled = settler.handled
+    one, all_ = settler.handled, settler.all_handled
 
-    async def count(deliveries: Any, messages: Any) -> None:
-        await handled(deliveries, messages)
-        meter.note(len(messages))
+    async def count_one(delivery: Any) -> None:
+        await one(delivery)
+        meter.note()
 
-    settler.handled = count
+    async def count_all(deliveries: Any, handled: Any) -> None:
+        await all_(deliveries, handled)
+        meter.note(len(handled))
+
+    settler.handled, settler.all_handled = count_one, count_all
     return settler
 
 

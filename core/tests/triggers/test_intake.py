@@ -356,10 +356,10 @@ async def test_calls_of_little_time_do_not_share_it(monkeypatch: pytest.MonkeyPa
 
 async def test_no_more_go_to_an_instance_than_it_may_serve() -> None:
     handler = Each(lambda body: None)
-    async with serving(handler) as bench:
-        for number in range(300):
+    async with serving(handler, max_in_flight=16) as bench:
+        for number in range(600):
             await bench.send(b"%d" % number)
-        await bench.until(lambda c: c.handled == 300)
+        await bench.until(lambda c: c.handled == 600)
     assert max(handler.sizes) == Loan.calls_left
 
 

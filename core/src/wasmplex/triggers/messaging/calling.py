@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from time import perf_counter
 from typing import Final
@@ -41,9 +41,9 @@ class Taken:
 
     __slots__ = ("deliveries", "left", "outcomes")
 
-    def __init__(self, deliveries: Deliveries, first: Delivery) -> None:
+    def __init__(self, deliveries: Deliveries, left: Iterable[Delivery]) -> None:
         self.deliveries = deliveries
-        self.left = deque((first,))
+        self.left = deque(left)
         self.outcomes: list[Outcome] = []
 
     def ended(self) -> list[tuple[Delivery, Outcome]]:
@@ -93,56 +93,69 @@ class Caller:
         """Wait no longer for instances."""
         self._stopped = True
 
-    async def call(self, taken: Taken) -> None:
-        """Call the component with the first of some messages, which have an outcome then.
+    async def call(self, delivery: Delivery) -> Outcome:
+        """Call the component with a message; wait for an instance as long as it takes."""
+        while True:
+            begun = perf_counter()
+            try:
+                async with self._workload.instance() as instance:
+                    self._full = False
+                    self._counts.delivered += 1
+                    await self._handle(instance, delivery.message)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this message that failed
+                if not await self._is_full(error):
+                    return None if exited_well(error) else error
+            else:
+                if self._each is not None:
+                    self.portions.took(1, perf_counter() - begun)
+                return None
 
-        Waits for an instance as long as it takes.
-        """
+    async def call_each(self, taken: Taken) -> None:
+        """Call the component with the first of several messages, which have an outcome then."""
         while True:
             loan = self._workload.instance()
             try:
                 async with loan as instance:
                     self._full = False
-                    await self._call(loan, instance, taken)
+                    await self._call_several(loan, instance, taken)
             except Exception as error:  # noqa: BLE001  whatever it is, it is the next message that failed
-                waits = isinstance(error, LimitExceeded) and not error.called
-                if not waits or self._stopped:
+                if not await self._is_full(error):
                     taken.outcomes.append(None if exited_well(error) else error)
                     return
-                self._tell_full(error)
-                await anyio.sleep(FULL_PAUSE)
             else:
                 return
+
+    async def _is_full(self, error: Exception) -> bool:
+        """Wait a while, if a call has failed for want of an instance; say whether to try again."""
+        if self._stopped or not isinstance(error, LimitExceeded) or error.called:
+            return False
+        self._tell_full(error)
+        await anyio.sleep(FULL_PAUSE)
+        return True
 
     def _tell_full(self, error: Exception) -> None:
         if not self._full:
             self._full = True
             logger.warning("%s: messages wait for an instance: %s", self._what, error)
 
-    async def _call(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
+    async def _call_several(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
         begun = perf_counter()
-        if len(taken.left) == 1 or not self._takes_several(instance):
-            self._counts.delivered += 1
-            await self._handle(instance, taken.left[0].message)
-            taken.outcomes.append(None)
-            self.portions.took(1, perf_counter() - begun)
-            return
         some = list(islice(takewhile(self._fits, taken.left), loan.calls_left))
         del some[fitting(len(delivery.message.body) for delivery in some) :]
-        if count := await self._call_each(loan, instance, taken, some):
+        if self._each is None or not self._each.several(instance):
+            self.portions.refused()
+            self._counts.delivered += 1
+            await self._handle(instance, some[0].message)
+            taken.outcomes.append(None)
+        elif count := await self._hand_over(self._each, loan, instance, taken, some):
             self.portions.took(count, perf_counter() - begun)
-
-    def _takes_several(self, instance: GuestInstance) -> bool:
-        if self._each is not None and self._each.several(instance):
-            return True
-        self.portions.refused()
-        return False
 
     def _fits(self, delivery: Delivery) -> bool:
         return before(delivery, self._settings) is None
 
-    async def _call_each(
+    async def _hand_over(
         self,
+        each: HandleEach,
         loan: Borrowing,
         instance: GuestInstance,
         taken: Taken,
@@ -150,7 +163,6 @@ class Caller:
     ) -> int:
         """Hand over several messages; return how many were handled without a pause."""
         whole, failed, earlier = True, 1, 0
-        assert self._each is not None  # noqa: S101  the caller has looked
 
         def paused() -> None:
             nonlocal whole, earlier
@@ -159,7 +171,7 @@ class Caller:
             self._relieve(taken)
 
         try:
-            await self._each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
+            await each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
             failed = 0
         finally:
             count = earlier + len(taken.outcomes) + failed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import anyio
@@ -127,6 +127,7 @@ class Intake:
                     break
 
     async def _work(self, deliveries: Deliveries, broken: list[Exception]) -> None:
+        more = partial(self._more, deliveries, broken)
         with Origin(self._name):
             while True:
                 try:
@@ -138,58 +139,90 @@ class Intake:
                     return
                 self._subscribed.pauses.reset()
                 self._out[delivery] = None
-                await self._work_off(Taken(deliveries, delivery), broken)
+                await self._see_to(delivery, more)
                 if broken:
                     return
 
     # ------------------------------------------------------------ messages
 
-    async def _work_off(self, taken: Taken, broken: list[Exception] | None = None) -> None:
-        """See to deliveries until each has an outcome.
+    async def _see_to(self, delivery: Delivery, more: Callable[[], Taken | None] | None = None) -> None:
+        """Have the component called with a message, and tell the broker what became of it.
 
-        :param broken: told if the subscription is. Where it is given some more are taken, if several are to
-            be handed over: when it is their turn, no sooner
+        :param more: returns others to be handed over together with it. Asked when it is their turn, no sooner
         """
-        while taken.left:
-            if not self._slices.has_room():
-                await self._slices.wait()
-            if not self._free:
+        if not self._free or not self._slices.has_room():
+            await self._wait()
+        if more is not None and self._caller.portions.size > 1 and (taken := more()) is not None:
+            taken.left.appendleft(delivery)
+            await self._see_to_all(taken)
+            return
+        self._free -= 1
+        try:
+            await self._deliver(delivery)
+        finally:
+            self._end()
+
+    async def _see_to_all(self, taken: Taken) -> None:
+        """See to several deliveries, as many in one go as the component takes."""
+        while len(taken.left) > 1:
+            if not self._free or not self._slices.has_room():
                 await self._wait()
-            if broken is not None:
-                self._take_more(taken, broken)
-                broken = None
             self._free -= 1
             try:
-                await self._deliver(taken)
+                await self._deliver_several(taken)
             finally:
-                self._free += 1
-                if self._freed:
-                    self._wake()
+                self._end()
+        if taken.left:
+            await self._see_to(taken.left.popleft())
 
-    def _take_more(self, taken: Taken, broken: list[Exception]) -> None:
-        """Take messages to be handed over together with the first: not while many others have to wait."""
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            if (verdict := before(delivery, self._settings)) is not None:
+                await self._settler.refused(delivery, verdict)
+            elif (error := await self._caller.call(delivery)) is None:
+                await self._settler.handled(delivery)
+            else:
+                await self._settler.failed(delivery, error)
+        finally:
+            del self._out[delivery]
+
+    def _end(self) -> None:
+        self._free += 1
+        if self._freed:
+            self._wake()
+
+    def _more(self, deliveries: Deliveries, broken: list[Exception]) -> Taken | None:
+        """Take messages to be handed over together with another: not while many others have to wait.
+
+        :param broken: told if the subscription is
+        """
         more = min(self._caller.portions.size - 1, 2 * self._settings.calls - len(self._out))
         if more <= 0:
-            return
+            return None
         try:
-            others = taken.deliveries.ready(more)
+            others = deliveries.ready(more)
         except Exception as error:  # noqa: BLE001  as in `_work`
             broken.append(typed(CASES, "subscription", error, self._plugin))
-            return
-        taken.left += others
+            return None
         self._out.update(dict.fromkeys(others))
+        return Taken(deliveries, others) if others else None
 
     async def _wait(self) -> None:
-        """Wait until one more call may be under way."""
+        """Wait until the time of a message has come, and one more call may be under way."""
+        if not self._slices.has_room():
+            await self._slices.wait()
         while not self._free:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._freed.append(turn)
-            try:
-                await turn
-            except BaseException:
-                if turn.done() and not turn.cancelled():
-                    self._wake()
-                raise
+            await self._wait_for_end()
+
+    async def _wait_for_end(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._freed.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._wake()
+            raise
 
     def _wake(self) -> None:
         while self._freed:
@@ -204,21 +237,16 @@ class Intake:
         if ended := taken.ended():
             self._workers.start_soon(self._settle, taken.deliveries, ended)
         for delivery in taken.behind():
-            self._workers.start_soon(self._work_off, Taken(taken.deliveries, delivery))
+            self._workers.start_soon(self._see_to, delivery)
 
-    async def _deliver(self, taken: Taken) -> None:
+    async def _deliver_several(self, taken: Taken) -> None:
         """Have the component called with the first messages, and tell the broker what became of them."""
-        first = taken.left[0]
-        if (verdict := before(first, self._settings)) is not None:
+        if before(taken.left[0], self._settings) is not None:
             self._relieve(taken)
-            taken.left.clear()
-            try:
-                await self._settler.refused(first, verdict)
-            finally:
-                del self._out[first]
+            await self._deliver(taken.left.popleft())
             return
         try:
-            await self._caller.call(taken)
+            await self._caller.call_each(taken)
         except BaseException:
             with anyio.CancelScope(shield=True):  # what was handled is not to be handled again
                 await self._settle(taken.deliveries, taken.ended())
@@ -229,7 +257,7 @@ class Intake:
         """Tell the broker what became of messages with which the component was called."""
         try:
             if handled := [delivery for delivery, error in ended if error is None]:
-                await self._settler.handled(deliveries, handled)
+                await self._settler.all_handled(deliveries, handled)
             for delivery, error in ended:
                 if error is not None:
                     await self._settler.failed(delivery, error)

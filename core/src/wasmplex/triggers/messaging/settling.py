@@ -48,10 +48,18 @@ class Settler:
         self._dead_letters = dead_letters
         self._what = what
 
-    async def handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
+    async def handled(self, delivery: Delivery) -> None:
+        """Say that a message was handled."""
+        self._counts.handled += 1
+        try:
+            await delivery.ack()
+        except Exception as error:  # noqa: BLE001  see `_tell`
+            self._note_untold(error, 1)
+
+    async def all_handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
         """Say that messages were handled."""
         self._counts.handled += len(handled)
-        await self._tell(handled[0].ack() if len(handled) == 1 else deliveries.ack(handled), len(handled))
+        await self._tell(deliveries.ack(handled), len(handled))
 
     async def failed(self, delivery: Delivery, error: Exception) -> None:
         """Have a message delivered again that was not handled, or put it to the dead letters."""
@@ -72,9 +80,12 @@ class Settler:
         try:
             await telling
         except Exception as error:  # noqa: BLE001  whatever it is, other messages are to be handled
-            self._counts.unsettled += count
-            said = self._typed("outcome", error)
-            logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
+            self._note_untold(error, count)
+
+    def _note_untold(self, error: Exception, count: int) -> None:
+        self._counts.unsettled += count
+        said = self._typed("outcome", error)
+        logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
 
     def _typed(self, operation: str, error: Exception) -> CapabilityError:
         return typed(CASES, operation, error, self._plugin)
