@@ -149,3 +149,10 @@ async def test_where_there_are_no_series_the_first_call_is_made() -> None:
     async with series(obey, "strings") as calls:
         assert await calls.call(b"ab", b"cd") == [b"ba"]
         assert await calls.call(b"refuse", b"cd") == ["err: as I was told"]
+
+
+async def test_large_results_end_a_series_before_they_fill_the_memory() -> None:
+    async with series(lambda body: bytes(400_000)) as calls:
+        assert await calls.call(*[b""] * 8) == [bytes(400_000)] * 3
+        assert await calls.call(b"", b"") == [bytes(400_000)] * 2
+    assert calls.paused == []

@@ -248,7 +248,7 @@ _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)
 
 _SERIES = """
     ;; Make room up to an address, then calls of a function whose entries lie in the arena, the blocks with
-    ;; their arguments up to that address. The results go above it.
+    ;; their arguments up to that address. The results go above it, until the host pauses, or they are many.
     (func (export "series") (param $fn i32) (param $count i32) (param $end i32)
       (local $entry i32) (local $last i32)
       (call $reserve (local.get $end))
@@ -262,7 +262,8 @@ _SERIES = """
         (i32.store offset=8 (local.get $entry) (global.get $top))
         (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
         (i32.store (i32.const @MADE@) (local.get $entry))
-        (br_if $each (i32.eqz (i32.load (i32.const @PAUSED@))))))
+        (br_if $done (i32.load (i32.const @PAUSED@)))
+        (br_if $each (i32.lt_u (i32.sub (global.get $top) (local.get $end)) (i32.const @FULL@)))))
       (global.set $top (i32.const @ARENA@)))
 """
 

@@ -11,7 +11,8 @@ What the host writes from `ARENA` on, and the adapter completes::
     results    above that; they are there until the next call
 
 After each call the adapter writes to `MADE` where the next entry is: so it is known after a trap how many
-calls there were. It begins no further one once the host has written to `PAUSED`.
+calls there were. It begins no further one once the host has written to `PAUSED`, or the results have `FULL`
+bytes.
 """
 
 from __future__ import annotations

@@ -15,13 +15,11 @@ from typing import Any
 from wasmplex.bridge.actor import ALONE, Actor
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
 from wasmplex.bridge.flows import Plan, Script
-from wasmplex.bridge.protocol import ARENA, BLOCK_BYTES, BLOCKS, EMPTY_ARENA, ORDERS_MOST, Event, Op
+from wasmplex.bridge.protocol import ARENA, BLOCK_BYTES, BLOCKS, EMPTY_ARENA, FULL, ORDERS_MOST, Event, Op
 
 __all__ = ["Entered", "ServingActor"]
 
 _RETURNED = 2
-_FULL = 1 << 20
-"""Bytes of the arena from which on no call begins before it can be emptied."""
 
 
 class Entered:
@@ -90,7 +88,7 @@ class ServingActor(Actor):
     @property
     def wants_turn(self) -> bool:
         """Whether a call may begin."""
-        return bool(self._queue) and (self._top < ARENA + _FULL or not self._entered)
+        return bool(self._queue) and (self._top < ARENA + FULL or not self._entered)
 
     # ------------------------------------------------------------ scripts
 

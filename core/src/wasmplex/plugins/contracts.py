@@ -91,8 +91,8 @@ class GuestInstance(Protocol):
         """Call an export several times, one after the other, and at least once.
 
         That costs little more than one call, for functions that are not async and deal in no handles, as long
-        as the guest does not wait: once it has, or was interrupted, no further call is begun. Others are
-        called once.
+        as the guest does not wait: once it has, or was interrupted, or has returned a lot, no further call is
+        begun. Others are called once.
 
         If this raises, or is cancelled, it is for the call that follows those that have a result.
 
