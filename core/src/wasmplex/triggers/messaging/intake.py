@@ -163,15 +163,17 @@ class Intake:
             self._end()
 
     async def _see_to_all(self, taken: Taken) -> None:
-        """See to several deliveries, as many in one go as the component takes."""
-        while len(taken.left) > 1:
-            if not self._free or not self._slices.has_room():
-                await self._wait()
+        """See to several deliveries, as many in one go as the component takes. Their time has come."""
+        while True:
             self._free -= 1
             try:
                 await self._deliver_several(taken)
             finally:
                 self._end()
+            if len(taken.left) < 2:
+                break
+            if not self._free or not self._slices.has_room():
+                await self._wait()
         if taken.left:
             await self._see_to(taken.left.popleft())
 
