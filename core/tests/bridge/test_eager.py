@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextvars import ContextVar
 
 import pytest
@@ -68,6 +69,37 @@ async def test_it_is_cancelled_where_it_waits(turns: int) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert told == ["cancelled", "cleaned up"]
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_what_it_waits_for_is_cancelled_with_it(turns: int) -> None:
+    parts: list[asyncio.Future[object]] = []
+
+    async def work() -> None:
+        parts.append(asyncio.ensure_future(asyncio.Event().wait()))
+        await parts[0]
+
+    task = spawn(work())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert parts[0].cancelled()
+
+
+async def test_a_task_that_is_over_may_be_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> int:
+        return 1
+
+    before = asyncio.all_tasks()
+    done = spawn(work())
+    for left in asyncio.all_tasks() - before:  # as at the end of a loop
+        left.cancel()
+    assert await done == 1
+    await asyncio.sleep(0)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_timeout_in_its_first_step_is_its_own() -> None:

@@ -83,7 +83,11 @@ else:
             return first
 
         def throw(self, *args: Any) -> Any:
-            self.first = _PASSED_ON
+            first, self.first = self.first, _PASSED_ON
+            if first is _ENDED:
+                raise StopIteration
+            if asyncio.isfuture(first) and first.cancel():
+                return first  # its task waits for that, and is told when it is over
             return self._coroutine.throw(*args)
 
         def close(self) -> None:
