@@ -36,7 +36,7 @@ def shared(actor: Actor, serve: Callable[..., Awaitable[None]]) -> SharedInstanc
     codec = SimpleNamespace(function=SimpleNamespace(path="f"))
     instance.above = SimpleNamespace(codecs={"f": codec})  # type: ignore[assignment]
     instance._driver, instance._actor = None, actor  # type: ignore[assignment]
-    instance._left = instance._failed = False
+    instance._left, instance._failed, instance._together = False, False, 0
     instance._origin = SharedOrigin("shop")
     instance.state = {Pulse: SimpleNamespace(sides=[], failure=None)}
     return instance
@@ -53,6 +53,24 @@ async def test_an_exit_with_0_is_that_of_the_only_call(calls: int, raised: type[
     with anyio.fail_after(5):
         ended = await asyncio.gather(*(instance.call("f") for _ in range(calls)), return_exceptions=True)
     assert [type(error) for error in ended] == [raised] * calls
+
+
+async def test_an_exit_with_0_may_be_that_of_a_call_that_has_returned() -> None:
+    actor, exits = Actor(), asyncio.Event()
+
+    async def serve(*_: Any) -> None:
+        actor.calls.pop().result.set_result("returned")
+        await exits.wait()
+        raise GuestExit(0)
+
+    instance = shared(actor, serve)
+    with anyio.fail_after(5):
+        assert await instance.call("f") == "returned"
+        second = asyncio.ensure_future(instance.call("f"))
+        await asyncio.sleep(0)
+        exits.set()
+        with pytest.raises(Trap, match="several calls"):
+            await second
 
 
 async def test_a_call_that_begins_when_the_last_one_has_just_ended_is_served() -> None:

@@ -30,6 +30,8 @@ class SharedInstance(BridgedInstance):
     def __init__(self, inner: EngineInstance, bridged: Bridged) -> None:
         super().__init__(inner, bridged)
         self._driver: asyncio.Task[None] | None = None
+        self._together = 0
+        """Calls that were begun since nothing went on in it."""
         self._origin = SharedOrigin(inner.workload)
         self._left = False
         self._failed = False
@@ -82,6 +84,8 @@ class SharedInstance(BridgedInstance):
             loop, context = asyncio.get_running_loop(), self._origin.context()
             self._driver = loop.create_task(self._serve(actor), context=context)
             self._driver.add_done_callback(self._over)
+            self._together = 0
+        self._together += 1
         return call
 
     def _start(self) -> ServingActor:
@@ -102,7 +106,7 @@ class SharedInstance(BridgedInstance):
         """Have all calls fail that have not returned."""
         self._failed = True
         calls = [call for call in actor.calls if not call.result.done()]
-        if exited_well(error) and len(actor.calls) > 1:
+        if calls and self._together > 1 and exited_well(error):
             # Nobody knows who has exited, and what the others were to do is not done.
             error = Trap(f"workload {self.workload!r}: the guest exited with several calls under way")
         if isinstance(error, GuestError):
