@@ -56,7 +56,7 @@ class _CoreDelivery(Delivery):
     __slots__ = ("_deliveries",)
 
     def __init__(self, deliveries: CoreDeliveries, message: Message, tries: int, at: float) -> None:
-        super().__init__(message, tries, at)
+        self.message, self.tries, self.first_seen = message, tries, at  # a frame less for each message
         self._deliveries = deliveries
 
     async def ack(self) -> None:

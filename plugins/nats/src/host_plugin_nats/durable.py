@@ -71,7 +71,7 @@ class _DurableDelivery(Delivery):
     def __init__(
         self, deliveries: DurableDeliveries, message: Message, tries: int, at: float, reply: str
     ) -> None:
-        super().__init__(message, tries, at)
+        self.message, self.tries, self.first_seen = message, tries, at  # a frame less for each message
         self._deliveries = deliveries
         self.reply_subject = reply
 
