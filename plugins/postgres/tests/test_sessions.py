@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
@@ -197,6 +198,26 @@ async def test_rows_beyond_those_that_are_being_read_stay_in_the_socket(one: Dat
     assert not coming.came
     assert [len(await rows.next()) for _ in range(4)] == [64, 64, 44, 0]
     assert coming.came
+
+
+async def test_rows_that_are_there_need_no_cancelling(one: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = await one.backend.stream(one.user, "SELECT g FROM generate_series(1, 300) AS g", ())
+    assert isinstance(rows, PgRows)
+    await rows.next()
+    await rows.next()
+    link = rows._link
+    assert link is not None
+    socket = link._tap._transport.get_extra_info("socket")
+
+    async def arrived() -> int:
+        return len(select.select([socket], [], [], 0)[0])
+
+    await eventually(arrived, 1)
+    monkeypatch.delattr(type(link.connection), "_cancel")
+    await rows.close()
+    await settled(one)
+    assert await one.value("SELECT 1") == 1
+    assert link in one.backend.pool._links  # it was reset, not closed
 
 
 async def test_who_stops_reading_keeps_what_was_done(one: Database) -> None:

@@ -135,9 +135,10 @@ class Link:
         if (current := self._tap.current) is None:
             return None
         (idle,) = self._tap.ask(SYNC)
+        self._tap.poll()  # what is held in the socket has been done
         if grace:
             await asyncio.wait({idle}, timeout=grace)
-        if not idle.done():
+        if self._tap.current is current:
             await self.connection._cancel(asyncio.get_running_loop().create_future())  # noqa: SLF001
         await idle
         return current.error
