@@ -84,10 +84,9 @@ def arms() -> list[Arm]:
         Arm("componentize-qjs, fresh", "qjs-hello", reuse=1),
         Arm("componentize-py", "py-hello", least=0.08),
         Arm("componentize-py, fresh", "py-hello", reuse=1, least=0.02),
-        # What 0.3 is to reach is 0.25, 0.10 and 0.10, and 0.8 of wasmtime's; these hold what it has.
-        Arm("0.3, smallest component", "hello3", least=0.07),
-        Arm("0.3, componentize-qjs", "qjs-hello3", least=0.06, beside=0.1),
-        Arm("0.3, componentize-py", "py-hello3", least=0.05, beside=0.2),
+        Arm("0.3, smallest component", "hello3", least=0.25),
+        Arm("0.3, componentize-qjs", "qjs-hello3", least=0.10, beside=0.8),
+        Arm("0.3, componentize-py", "py-hello3", least=0.10, beside=0.8),
         *(Arm(f"wasmtime serve, {guest}", guest, wasmtime=True) for guest in ("qjs-hello3", "py-hello3")),
     ]
 

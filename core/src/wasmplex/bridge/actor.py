@@ -106,8 +106,7 @@ class Actor:
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
             side.pulse.busy()
-        while side.scripts and len(self._orders) < self._most and self._may_begin():
-            self._advance(_Lane(side.scripts.popleft()), None, self._most)
+            self._begin()
 
     def _take_in(self, events: Sequence[tuple[int, int, int]]) -> None:
         """Plan what events give rise to: before what was planned without knowing of them."""
@@ -126,13 +125,18 @@ class Actor:
     def _most(self) -> int:
         return ORDERS_MOST if self.side.gives_ahead else 1
 
-    def _may_begin(self) -> bool:
-        """Say whether the next script may be performed beside those under way."""
-        touches = self.side.scripts[0][0]
-        return not self._lanes or (
-            touches is not ALONE
-            and all(lane.touches is not touches and lane.touches is not ALONE for lane in self._lanes)
-        )
+    def _begin(self) -> None:
+        """Begin the scripts that may be performed beside those under way."""
+        scripts, lanes, most = self.side.scripts, self._lanes, self._most
+        touched = {id(lane.touches) for lane in lanes}
+        while scripts and len(self._orders) < most:
+            touches = scripts[0][0]
+            if touched and (touches is ALONE or not touched.isdisjoint((id(touches), id(ALONE)))):
+                return
+            lane = _Lane(scripts.popleft())
+            self._advance(lane, None, most)
+            if lanes and lanes[-1] is lane:
+                touched.add(id(touches))
 
     def _go_on(self, outcome: tuple[int, int]) -> None:
         lanes, self._lanes = self._lanes, []
