@@ -247,6 +247,30 @@ async def test_a_slow_reader_pauses_the_producer() -> None:
         assert_nothing_left(instance)
 
 
+async def test_what_is_read_ahead_is_there_in_order_and_no_more_than_asked_for() -> None:
+    produced = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal produced
+        while True:
+            produced += 1
+            yield bytes([produced % 256]) * 1000
+
+    async with guest(StreamType(U8), serve=back) as instance:
+        stream = await instance.call("out#f0", endless())
+        stream.read_ahead(5000)
+        while len(stream._flow._found) < 5:  # noqa: ASYNC110  nobody is told of what waits to be read
+            await asyncio.sleep(0)
+        ahead = produced
+        await asyncio.sleep(0.05)
+        assert produced < ahead + 12
+        found = b"".join([await stream.read() for _ in range(20)])
+        assert found == b"".join(bytes([n + 1]) * 1000 for n in range(len(found) // 1000))
+        stream.close()
+        await settled(instance)
+        assert_nothing_left(instance)
+
+
 async def test_dropping_the_end_stops_the_producer() -> None:
     stopped = anyio.Event()
 
