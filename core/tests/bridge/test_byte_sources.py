@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from wasmplex.errors import Trap
 from wasmplex.streams import ByteSource
 from wasmplex.wit.types import Primitive, StreamType
 
@@ -73,3 +74,23 @@ async def test_who_has_bytes_at_hand_is_told_that_the_guest_wants_no_more() -> N
         assert_nothing_left(instance)
     assert source.closed
     assert source.rest
+
+
+class Wrong(AtHand):
+    """Says that there are more bytes than fit, or raises."""
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        if self.every:
+            return len(buffer) + 1
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("every", "why"), [(0, "ZeroDivisionError"), (1, "10001 cannot be in 10000")])
+async def test_a_source_that_is_wrong_ends_the_call(every: int, why: str, transport: str) -> None:
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", Wrong(bytes(100_000), every))
+        if transport == "strings":  # it is not asked for what is at hand
+            assert len(await collect(stream)) == 100_000
+            return
+        with pytest.raises(Trap, match=why):
+            await collect(stream)

@@ -94,3 +94,11 @@ async def test_what_makes_calls_is_over_when_none_is_under_way_and_nothing_will_
     assert not made.over
     made.calls = lambda: False
     assert made.over
+
+
+def test_adapters_grow_for_speed_alone_where_there_is_much_more() -> None:
+    account = Account(MemoryBudget().tenant(), 8 << 20)
+    made = Pulse("shop", Limits(), account)
+    assert made.may_grow(1 << 20)
+    assert account.take(5 << 20)
+    assert not made.may_grow(1 << 20)

@@ -9,6 +9,7 @@ from wasmplex.bridge.flows import BLOCKED, DROPPED, WRITE, Script
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.protocol import Op
 from wasmplex.streams import ByteSource
+from wasmplex.wit.mismatch import ValueMismatch
 
 __all__ = ["PouredOutflow"]
 
@@ -67,7 +68,7 @@ class PouredOutflow(Outflow):
                 return
             if not self._laid:
                 room = yield from self._made_room()
-                self._laid = self._source.readinto_nowait(room)
+                self._laid = self._filled(room)
                 self._next = self.buffer
             if not self._laid:
                 self._since = time.monotonic()
@@ -75,6 +76,18 @@ class PouredOutflow(Outflow):
                 super()._emptied()
                 return
             code = yield from self._given()
+
+    def _filled(self, room: memoryview) -> int:
+        """Have the source put bytes there; return how many. What is wrong with it ends the guest's call."""
+        try:
+            count = self._source.readinto_nowait(room)
+        except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
+            self.session.pulse.fail(error)
+            return 0
+        if not 0 <= count <= len(room):
+            self.session.pulse.fail(ValueMismatch("bytes", f"{count} cannot be in {len(room)}"))
+            return 0
+        return count
 
     def _given(self) -> Generator[int, tuple[int, int], int]:
         """Write what lies in the buffer; return the code."""
@@ -91,11 +104,11 @@ class PouredOutflow(Outflow):
 
     def _made_room(self) -> Generator[int, tuple[int, int], memoryview]:
         """Return where the source may put bytes: as much as the chunk before had at first, then more."""
-        most, chunks = self.elements.most, self.session.pulse.chunks
+        most, pulse = self.elements.most, self.session.pulse
+        size = _TIMES * most
         if self._room is None:
             size = min(self._size, most)
-        elif not self._held and chunks.hold_at_once(_TIMES * most):
-            size = _TIMES * most
+        elif not self._held and pulse.may_grow(size) and pulse.chunks.hold_at_once(size):
             self.release()
             self._held = size
         else:

@@ -26,6 +26,9 @@ _TURNS = 64
 _GATHERING = 2
 """Turns of the loop that a call waits for others that come with it."""
 
+_SPARED = 4
+"""How many times as much as adapters take there has to be."""
+
 
 class Beating(Protocol):
     """The side of an adapter."""
@@ -89,6 +92,7 @@ class Pulse:
     def __init__(self, workload: str, limits: Limits, account: Account) -> None:
         self.flight = InFlight(workload, limits, account)
         self.chunks = Chunks(limits.bytes_in_flight)
+        self._account = account
         self.sides: list[Beating] = []
         self.maker: Maker | None = None
         """The side of the adapter that makes streams and futures for the others."""
@@ -107,6 +111,10 @@ class Pulse:
         self.calls: Callable[[], bool] | None = None
         """Says whether a call is under way; None where what makes calls ends by itself."""
         self._waiting: asyncio.Future[None] | None = None
+
+    def may_grow(self, size: int) -> bool:
+        """Say whether adapters may take more of the instance's memory, for speed alone: it is the guest's."""
+        return self._account.used + _SPARED * size <= self._account.limit
 
     def beat(self) -> None:
         """Let the store go on, if it is suspended."""
