@@ -292,7 +292,6 @@ class Link:
                 reasons.append(error)
 
         client = made()
-
         try:
             await client.connect(
                 allow_reconnect=False,
@@ -328,10 +327,8 @@ class Link:
 
     def _refusal(self, reasons: list[Exception]) -> CapabilityError:
         text = " ".join(str(reason) for reason in reasons).lower()
-        if (
-            any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
-            or "authorization" in text
-        ):
+        denied = any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
+        if denied or "authorization" in text:
             self._denied = True
             return self._refused()
         causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
