@@ -21,21 +21,7 @@ from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.client import (
-    bury,
-    forget,
-    hasten,
-    leave,
-    listen,
-    made,
-    on_end,
-    pause,
-    resume,
-    server_version,
-    write,
-    write_all,
-)
-from host_plugin_nats.client import flush as flush_all
+from host_plugin_nats import client as library
 from host_plugin_nats.connecting import CREDENTIALS
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
@@ -93,7 +79,7 @@ class Link:
     @property
     def server(self) -> str:
         """The server's version, ``2.11.4``."""
-        return "" if self._client is None else server_version(self._client)
+        return "" if self._client is None else library.server_version(self._client)
 
     @property
     def instance(self) -> str:
@@ -188,7 +174,7 @@ class Link:
     def answer(self, subject: str, payload: bytes, reply: str) -> None:
         """Publish at once, and wait for nothing."""
         try:
-            write(self._usable(), subject, payload, reply)
+            library.write(self._usable(), subject, payload, reply)
         except errors.MaxPayloadError:
             raise self.too_long() from None
         except (errors.Error, OSError) as error:
@@ -197,14 +183,14 @@ class Link:
     def tell(self, subjects: Sequence[str], payload: bytes) -> None:
         """Publish the same to several subjects at once, in one write, and wait for nothing."""
         try:
-            write_all(self._usable(), subjects, payload)
+            library.write_all(self._usable(), subjects, payload)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
     async def flush(self) -> None:
         """Return when the server has processed all that was sent before. The caller brings the deadline."""
         try:
-            await flush_all(self._usable(), _LONGEST_FLUSH)
+            await library.flush(self._usable(), _LONGEST_FLUSH)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
@@ -214,7 +200,7 @@ class Link:
         :param queue: the group whose members share the messages; empty for none
         """
         try:
-            return await listen(self._usable(), subject, queue, take)
+            return await library.listen(self._usable(), subject, queue, take)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
@@ -227,20 +213,20 @@ class Link:
         if client is not None and client.is_connected:
             with suppress(errors.Error, OSError):
                 for number in numbers:
-                    await leave(client, number)
+                    await library.leave(client, number)
                 if flush:
-                    await flush_all(client, _LONGEST_FLUSH)
-                forget(client, numbers)
+                    await library.flush(client, _LONGEST_FLUSH)
+                library.forget(client, numbers)
 
     def pause(self) -> None:
         """Read nothing from the server: it keeps what it has to send, as long as it can."""
         if self._client is not None:
-            pause(self._client)
+            library.pause(self._client)
 
     def resume(self) -> None:
         """Read again."""
         if self._client is not None:
-            resume(self._client)
+            library.resume(self._client)
 
     @asynccontextmanager
     async def inbox(self, *, flush: bool = False) -> AsyncIterator[Inbox]:
@@ -291,7 +277,8 @@ class Link:
             else:
                 reasons.append(error)
 
-        client = made()
+        client = library.made()
+
         try:
             await client.connect(
                 allow_reconnect=False,
@@ -303,12 +290,12 @@ class Link:
                 error_cb=note,
                 **self._options,
             )
-            hasten(client)
+            library.hasten(client)
             subscription = client.new_inbox()
             self._prefix = f"{subscription}."
-            await listen(client, f"{subscription}.*", "", self._answered)
+            await library.listen(client, f"{subscription}.*", "", self._answered)
             self._client, self._denied = client, False
-            on_end(client, lambda: self._lost(client, "the connection is lost"))
+            library.on_end(client, lambda: self._lost(client, "the connection is lost"))
             await self._prepare()
         except (errors.Error, OSError) as error:
             await self._abandon(client)
@@ -323,7 +310,7 @@ class Link:
         # Closing what never was a connection, after a failed TLS handshake say, may wait for ever.
         with anyio.move_on_after(_CLOSING, shield=True):
             await client.close()
-        bury(client)
+        library.bury(client)
 
     def _refusal(self, reasons: list[Exception]) -> CapabilityError:
         text = " ".join(str(reason) for reason in reasons).lower()
@@ -349,7 +336,7 @@ class Link:
         self._client = None
         self._up.clear()
         if client is not None:
-            bury(client)
+            library.bury(client)
         error = self._cases.unavailable(why)
         answers, self._answers = self._answers, {}
         for _, answer in answers.values():
