@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,24 @@ async def test_room_is_made_of_all_that_has_expired() -> None:
     assert await backend.has_bucket("shop/cache", "b") is False
     await bucket.set("large", bytes(3 * many // 4 * 1024))
     assert await bucket.exists("large")
+
+
+@pytest.mark.parametrize("eviction", ["none", "lru"])
+async def test_an_entry_that_expires_while_it_is_written_over_is_written_over(eviction: str) -> None:
+    backend, bucket = await opened(max_entries=2, max_size="2KiB", eviction=eviction)
+    now = count(1)
+    backend.clock = lambda: 0
+    await bucket.set("a", b"old", ttl_ms=3)
+    await bucket.set("b", b"x" * 800, ttl_ms=1000)
+    backend.clock = lambda: next(now)  # each look at it is a millisecond later
+    with suppress(QuotaExceeded):
+        await bucket.set("a", b"new" * 200)
+    backend.clock = lambda: 100
+    assert (await keys(bucket)) == [key for key in "ab" if await bucket.get(key) is not None]
+    for key in "cdef":
+        with suppress(QuotaExceeded):
+            await bucket.set(key, b"y" * 100)
+    assert len(backend.cache) == len(await keys(bucket))
 
 
 async def test_closing_forgets_everything() -> None:

@@ -112,12 +112,13 @@ class MemoryBackend(KeyValueBackend):
 
         :raises QuotaExceeded: if there is no room for it
         """
-        self.expire()
+        now = self.clock() if self.expiry else 0
+        self._expire(now)
         size = len(key.encode()) + len(value) + ENTRY_OVERHEAD
         item = self.find(content, key)  # it is used: it is not evicted for its successor
         if item is None and key in content.items:
             self._remove(content.items[key])  # it has expired
-        self._make_room(size, item)
+        self._make_room(size, item, now)
         if item is None:
             item = content.items[key] = Item((content, key), value, next(self.versions), NEVER, size)
             content.order.add(key)
@@ -138,9 +139,14 @@ class MemoryBackend(KeyValueBackend):
         if (item := content.items.get(key)) is not None:
             self._remove(item)
 
-    def expire(self) -> bool:
-        """Remove some of what has expired; return whether there was any."""
-        if not self.expiry or self.expiry.next > (now := self.clock()):
+    def expire(self) -> None:
+        """Remove some of what has expired."""
+        if self.expiry:
+            self._expire(self.clock())
+
+    def _expire(self, now: int) -> bool:
+        """Remove some of what had expired by a moment; return whether there was any."""
+        if not self.expiry or self.expiry.next > now:
             return False
         for item in self.expiry.due(now, AT_ONCE):
             self._remove(item)
@@ -155,7 +161,8 @@ class MemoryBackend(KeyValueBackend):
         order = content.order.irange(prefix if after is None else after, inclusive=(after is None, True))
         return takewhile(lambda key: key.startswith(prefix), order)
 
-    def _make_room(self, size: int, old: Item | None) -> None:
+    def _make_room(self, size: int, old: Item | None, now: int) -> None:
+        """Make room for an entry in place of another, which has been found to live after `now`."""
         cache, limits = self.cache, self._settings
         if size > limits.max_size:
             raise QuotaExceeded("the entry is larger than the whole store may be")
@@ -163,7 +170,7 @@ class MemoryBackend(KeyValueBackend):
             size -= old.size
         entries = 1 if old is None else 0
         while cache.currsize + size > limits.max_size or len(cache) + entries > limits.max_entries:
-            if self.expire():
+            if self._expire(now):
                 continue
             if not self.keeps_use:
                 raise QuotaExceeded("the store is full")
