@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -150,6 +151,28 @@ async def test_many_that_expire_at_once_hold_up_nobody() -> None:
         page = await bucket.list_keys("", cursor or None, 100)
         found, cursor = found + page.keys, page.cursor
     assert found == [f"{many - 2:05}", f"{many - 1:05}"]
+
+
+async def test_others_have_their_turn_while_a_bucket_is_found_to_hold_nothing() -> None:
+    backend, bucket = await opened()
+    backend.clock = lambda: 0
+    for number in range(10 * AT_ONCE):
+        await bucket.set(f"{number:05}", b"1", ttl_ms=5)
+    backend.clock = lambda: 5
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    going_on = asyncio.ensure_future(others())
+    assert await backend.has_bucket("shop/cache", "b") is False
+    going_on.cancel()
+    assert turns >= 8
+    await bucket.set("live", b"1")
+    assert await backend.has_bucket("shop/cache", "b") is True
 
 
 async def test_room_is_made_of_all_that_has_expired() -> None:

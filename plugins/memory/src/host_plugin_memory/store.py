@@ -10,6 +10,7 @@ of the same size changes nothing that it counts.
 from __future__ import annotations
 
 import time
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, islice, takewhile
@@ -86,7 +87,12 @@ class MemoryBackend(KeyValueBackend):
         """Return whether the bucket holds any key."""
         self.expire()
         content = self._known.get((namespace, name))
-        return content is not None and any(map(self.lives, content.items.values()))
+        items = [] if content is None else [*content.items.values()]
+        for start in range(0, len(items), AT_ONCE):
+            if any(map(self.lives, items[start : start + AT_ONCE])):
+                return True
+            await sleep(0)  # most have expired, and are not removed yet
+        return False
 
     def _content(self, scope: Scope) -> Content:
         content = self._known.get(scope)
