@@ -28,6 +28,8 @@ from wasmplex.wit.types import FutureType, ResultType, StreamType, TupleType
 __all__ = ["ExportCodec", "ExportSession", "export_codecs"]
 
 _RETURNED = 2
+_PATIENCE = 24
+"""Turns that other adapters get at the end of a call. The event loop has one after every eighth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +309,7 @@ class _CallActor(Actor):
     def begin(self) -> None:
         self.delivered = False
         self.armed = False
-        self._patience = 3
+        self._patience = _PATIENCE
 
     def note(self, event: int, a: int, b: int) -> Plan | None:
         if event != Event.SUBTASK:
