@@ -15,6 +15,9 @@ HOST = """
 [http]
 listen = "127.0.0.1:0"
 
+[admin]
+listen = "127.0.0.1:0"
+
 [workload.shop]
 component = "{old}"
 trigger.http = {{ path = "/" }}
@@ -96,6 +99,10 @@ def test_a_message_that_is_not_handled_is_delivered_again(host: Running) -> None
     # A rejected message may be given up before the last try of the other has been told.
     expected = str([("1", "rejected"), ("3", "max-deliver")])
     until(expected, lambda: str(sorted(re.findall(said, host.log()))))
+    (metrics,) = re.findall(r"metrics: (\S+)", host.log())
+    with urlopen(f"{metrics}/metrics", timeout=30) as response:
+        figures = response.read().decode()
+    assert 'wasmplex_requests_total{status="retry",trigger="messaging",workload="store"} 2.0' in figures
 
 
 @pytest.mark.parametrize(

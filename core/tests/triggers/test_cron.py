@@ -76,9 +76,11 @@ class Clock:
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Any, source: Any = None, **settings: Any) -> AsyncIterator[RunningCron]:
+async def serving(
+    handler: Any, source: Any = None, report: Any = None, **settings: Any
+) -> AsyncIterator[RunningCron]:
     told = CronSettings(schedule="* * * * *", **settings)
-    binding = TriggerBinding(Named(), told, handler, source=source)  # type: ignore[arg-type]
+    binding = TriggerBinding(Named(), told, handler, source=source, report=report)  # type: ignore[arg-type]
     async with anyio.create_task_group() as tasks:
         running = CronTrigger().start([binding], None, ())
         assert isinstance(running, RunningCron)
@@ -90,16 +92,19 @@ async def serving(handler: Any, source: Any = None, **settings: Any) -> AsyncIte
 
 async def test_it_runs_at_its_times_also_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, runs, enough = Clock(monkeypatch), list[float](), anyio.Event()
+    ended: list[str] = []
 
     async def run(_: object) -> None:
         runs.append(clock.now)
         if len(runs) == 3:
             enough.set()
-        raise Trap("no")
+        if len(runs) != 2:
+            raise Trap("no")
 
-    async with serving(run) as cron:
+    async with serving(run, report=lambda outcome, seconds: ended.append(outcome)) as cron:
         await enough.wait()
         await cron.drain()
+    assert ended[:3] == ["failed", "ok", "failed"]
     assert [later - earlier for earlier, later in itertools.pairwise(runs)][:2] == pytest.approx([60, 60])
 
 

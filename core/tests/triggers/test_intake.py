@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -159,8 +160,20 @@ class Bench:
             assert not isinstance(handle, Each)
             handle(message.body)
 
-        binding = TriggerBinding(self.shop, told, handler, "host.toml:3", source)  # type: ignore[arg-type]
+        self.reported: Counter[str] = Counter()
+        binding = TriggerBinding(
+            self.shop,  # type: ignore[arg-type]
+            told,
+            handler,
+            "host.toml:3",
+            source,
+            self._report,
+        )
         self.intake = Intake(binding, handle if isinstance(handle, Each) else handler, Slices())
+
+    def _report(self, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.reported[outcome] += 1
 
     async def send(self, body: bytes, headers: dict[str, str] | None = None) -> None:
         await self.broker.publish("n", Message("orders", body, None, headers))
@@ -230,6 +243,18 @@ async def test_an_error_that_nobody_foresaw_is_of_one_message(caplog: pytest.Log
         await bench.until(lambda c: c.lost == 1 and c.handled == 1)
     assert bench.intake.counts == Counts(delivered=3, handled=1, retried=1, lost=1)
     assert [bool(record.exc_info) for record in caplog.records] == [True, True]
+
+
+@pytest.mark.parametrize("dead_letter", [None, "dead"])
+async def test_the_outcome_of_each_delivery_is_reported(dead_letter: str | None) -> None:
+    def handle(body: bytes) -> Exception | None:
+        return OSError("a driver's own") if body == b"bad" else None
+
+    async with serving(Each(handle), max_deliver=3, dead_letter=dead_letter) as bench:
+        for body in (b"bad", *[b"good"] * 20):
+            await bench.send(body)
+        await bench.until(lambda c: c.dead + c.lost == 1 and c.handled == 20)
+    assert bench.reported == {"ack": 20, "retry": 2, "dead" if dead_letter else "lost": 1}
 
 
 async def test_an_exit_with_0_is_as_good_as_a_return() -> None:

@@ -57,12 +57,22 @@ class Source:
 
 @contextlib.asynccontextmanager
 async def serving(
-    source: Source, deliver: Callable[[Change], Any], *, largest: int | None = None, **settings: Any
+    source: Source,
+    deliver: Callable[[Change], Any],
+    *,
+    largest: int | None = None,
+    report: Callable[[str, float], None] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningWatch]:
     async def handler(*args: Any) -> Watched:
         return Watched(source.watch, deliver, largest)
 
-    binding = TriggerBinding(Named(), WatchSettings(bucket="b", **settings), handler)  # type: ignore[arg-type]
+    binding = TriggerBinding(
+        Named(),  # type: ignore[arg-type]
+        WatchSettings(bucket="b", **settings),
+        handler,
+        report=report,
+    )
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(20):
             trigger = WatchTrigger().start([binding], None, ())
@@ -162,9 +172,26 @@ async def test_an_exit_with_0_is_as_good_as_a_return() -> None:
     assert told == sets("k", 2)
 
 
+async def test_how_each_call_ended_is_reported() -> None:
+    ended: list[str] = []
+
+    async def deliver(change: Change) -> None:
+        if change.value == b"bad" and ended.count("failed") < 2:
+            raise Trap("no")
+
+    def report(outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        ended.append(outcome)
+
+    async with serving(Source(Change("k", b"bad"), Change("k", b"good")), deliver, report=report):
+        await until(lambda: len(ended) == 4)
+    assert ended == ["failed", "failed", "ok", "ok"]
+
+
 async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "LONGEST_PAUSE", 0.001)
     refusals = 20
+    ended: list[str] = []
 
     async def deliver(change: Change) -> None:
         nonlocal refusals
@@ -174,8 +201,11 @@ async def test_a_full_workload_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
         done.set()
 
     done = anyio.Event()
-    async with serving(Source(Change("k", b"")), deliver, max_deliver=1):
+    report: Callable[[str, float], None] = lambda outcome, seconds: ended.append(outcome)  # noqa: E731
+    async with serving(Source(Change("k", b"")), deliver, max_deliver=1, report=report):
         await done.wait()
+        await until(lambda: bool(ended))
+    assert ended == ["ok"]
 
 
 async def test_a_call_that_passes_too_much_has_failed_and_others_go_on(

@@ -72,12 +72,12 @@ class Figures:
         requests = Family(
             "wasmplex_requests",
             "counter",
-            "Requests and messages that triggers brought.",
+            "What triggers brought, by how it ended.",
             (*labels, "status"),
         )
         requests.samples = {values: [count] for values, count in self.deliveries.items()}
         latency = Family(
-            "wasmplex_request_seconds", "histogram", "From a request to the end of its answer.", labels
+            "wasmplex_request_seconds", "histogram", "From what a trigger brought to the end of it.", labels
         )
         latency.samples = {values: [*t.buckets, t.seconds] for values, t in self.timings.items()}
         names = ("workload", "label", "function")

@@ -117,6 +117,8 @@ class Runs:
         except Exception as error:  # noqa: BLE001  whatever it is, there will be other runs
             failure = None if exited_well(error) else error
         took = time.monotonic() - begun
+        if binding.report is not None:
+            binding.report("ok" if failure is None else "failed", took)
         if failure is None:
             logger.info("the run of %s took %.3g s", said(due), took)
         else:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -53,7 +54,9 @@ class Intake:
         self._plugin = source.plugin
         self._what = what = f"workload {name}, {subjects}"
         self._caller = Caller(binding.workload, handle, settings, self.counts, self._relieve, what)
-        self._settler = Settler(binding, self.counts, settings.dead_letters(name), what)
+        self._out: dict[Delivery, float] = {}
+        """What was taken and has no outcome yet, and since when."""
+        self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
         words = Words(what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
         self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
@@ -62,7 +65,6 @@ class Intake:
         self._freed: deque[asyncio.Future[None]] = deque()
         self._workers: TaskGroup | None = None
         self._deliveries: Deliveries | None = None
-        self._out: dict[Delivery, None] = {}
         self._ended = anyio.Event()
         self._told = False
 
@@ -138,7 +140,7 @@ class Intake:
                 if delivery is None:
                     return
                 self._subscribed.pauses.reset()
-                self._out[delivery] = None
+                self._out[delivery] = perf_counter()
                 await self._see_to(delivery, more)
                 if broken:
                     return
@@ -206,7 +208,7 @@ class Intake:
         except Exception as error:  # noqa: BLE001  as in `_work`
             broken.append(typed(CASES, "subscription", error, self._plugin))
             return None
-        self._out.update(dict.fromkeys(others))
+        self._out.update(dict.fromkeys(others, perf_counter()))
         return Taken(deliveries, others) if others else None
 
     async def _wait(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from time import perf_counter
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
@@ -30,16 +31,26 @@ logger = get_logger("wasmplex.messaging")
 class Settler:
     """Gives the messages of one table their outcomes.
 
+    :param begun: when each message was taken, by `time.perf_counter`
     :param dead_letters: the subject of dead letters; None if there are none
     :param what: whose messages these are, for the log
     """
 
-    def __init__(self, binding: TriggerBinding, counts: Counts, dead_letters: str | None, what: str) -> None:
+    def __init__(
+        self,
+        binding: TriggerBinding,
+        counts: Counts,
+        begun: Mapping[Delivery, float],
+        dead_letters: str | None,
+        what: str,
+    ) -> None:
         source, settings = binding.source, binding.settings
         assert source is not None  # noqa: S101  the trigger asks for one
         assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
         assert isinstance(settings, MessagingTriggerSettings)  # noqa: S101  they are the trigger's
         self._counts = counts
+        self._begun = begun
+        self._report = binding.report
         self._settings = settings
         self._backend = source.backend
         self._namespace = source.namespace
@@ -51,6 +62,7 @@ class Settler:
     async def handled(self, delivery: Delivery) -> None:
         """Say that a message was handled."""
         self._counts.handled += 1
+        self._note(delivery, "ack")
         try:
             await delivery.ack()
         except Exception as error:  # noqa: BLE001  see `_tell`
@@ -59,6 +71,9 @@ class Settler:
     async def all_handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
         """Say that messages were handled."""
         self._counts.handled += len(handled)
+        if self._report is not None:
+            for delivery in handled:
+                self._note(delivery, "ack")
         await self._tell(deliveries.ack(handled), len(handled))
 
     async def failed(self, delivery: Delivery, error: Exception) -> None:
@@ -76,6 +91,11 @@ class Settler:
         """Put a message to the dead letters; give it up where there are none, or it is too large for them."""
         await self._tell(self._bury(delivery, verdict, error))
 
+    def _note(self, delivery: Delivery, outcome: str) -> None:
+        """Have a delivery counted where figures are kept."""
+        if self._report is not None:
+            self._report(outcome, perf_counter() - self._begun[delivery])
+
     async def _tell(self, telling: Awaitable[None], count: int = 1) -> None:
         try:
             await telling
@@ -92,6 +112,7 @@ class Settler:
 
     async def _again(self, delivery: Delivery, verdict: Verdict, error: Exception) -> None:
         self._counts.retried += 1
+        self._note(delivery, "retry")
         logger.warning(
             "%s: delivery %d of a message to %s failed, the next is in %g s: %s",
             self._what, delivery.tries, delivery.message.subject, verdict.after, _text(error),
@@ -115,6 +136,7 @@ class Settler:
             await self._give_up(delivery, verdict, error, "given up, too large for a dead letter,")
             return
         self._counts.dead += 1
+        self._note(delivery, "dead")
         without = "" if kept is letter else " without its body, for it is too large,"
         self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
         await delivery.reject()
@@ -123,6 +145,7 @@ class Settler:
         self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str
     ) -> None:
         self._counts.lost += 1
+        self._note(delivery, "lost")
         self._tell_end(delivery, verdict, error, fate)
         await delivery.reject()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import anyio
 from anyio.abc import TaskGroup
@@ -35,6 +36,7 @@ class Deliveries:
     :param what: whose changes these are, for the log
     :param workload: the component's, for the log
     :param largest: bytes that a value may have; None for any
+    :param report: told how each call ended and how many seconds it took; see `TriggerBinding`
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Deliveries:
         what: str,
         workload: str = "",
         largest: int | None = None,
+        report: Callable[[str, float], None] | None = None,
     ) -> None:
         self._deliver = deliver
         self._tasks = tasks
@@ -54,6 +57,7 @@ class Deliveries:
         self._what = what
         self._workload = workload
         self._largest = largest
+        self._report = report
         self._slots = anyio.Semaphore(most)
         self._count = self._bytes = 0
         self._room = anyio.Event()
@@ -115,7 +119,7 @@ class Deliveries:
             if (error := await self._failure(change)) is None:
                 self._full = False
                 return
-            if isinstance(error, LimitExceeded) and not error.called:
+            if _never_called(error):
                 self._tell_full(error)
             else:
                 attempt += 1
@@ -127,14 +131,18 @@ class Deliveries:
 
     async def _failure(self, change: Change) -> Exception | None:
         """Deliver a change; return what went wrong."""
-        try:
-            async with self._slots:
+        failure: Exception | None = None
+        async with self._slots:
+            begun = perf_counter()
+            try:
                 await self._deliver(change)
-        except Exception as error:  # noqa: BLE001  whatever it is, other changes are to be delivered
-            return None if exited_well(error) else error
-        return None
+            except Exception as error:  # noqa: BLE001  whatever it is, other changes are to be delivered
+                failure = None if exited_well(error) else error
+        if self._report is not None and not _never_called(failure):
+            self._report("ok" if failure is None else "failed", perf_counter() - begun)
+        return failure
 
-    def _tell_full(self, error: LimitExceeded) -> None:
+    def _tell_full(self, error: Exception) -> None:
         if not self._full:
             self._full = True
             logger.warning("%s: changes wait for an instance: %s", self._what, error)
@@ -145,6 +153,10 @@ class Deliveries:
             "%s: delivery %d of a change failed: %s", self._what, attempt, str(error) or kind,
             exc_info=unforeseen(error), extra={"repeats": kind},
         )  # fmt: skip
+
+
+def _never_called(error: Exception | None) -> bool:
+    return isinstance(error, LimitExceeded) and not error.called
 
 
 def _size(change: Change) -> int:

@@ -97,6 +97,7 @@ class RunningWatch(RunningTrigger):
             what=what,
             workload=name,
             largest=watched.largest,
+            report=binding.report,
         )
         self._deliveries.append(deliveries)
 
