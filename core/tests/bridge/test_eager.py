@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from contextvars import ContextVar
 
 import pytest
@@ -112,3 +113,28 @@ async def test_a_timeout_in_its_first_step_is_its_own() -> None:
         return "never"
 
     assert await spawn(work()) == "in time"
+
+
+async def test_what_was_cancelled_is_no_circle() -> None:
+    """Thousands may be cancelled at once, and full collections are seldom in a process that serves."""
+    freed: list[bool] = []
+
+    async def wait() -> None:
+        held = asyncio.Event()
+        weakref.finalize(held, freed.append, True)
+        await held.wait()
+
+    gc.collect()
+    gc.disable()
+    try:
+        for turns in range(3):
+            task = spawn(wait())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            del task
+        await asyncio.sleep(0)
+        assert freed == [True] * 3
+    finally:
+        gc.enable()

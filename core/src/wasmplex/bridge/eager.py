@@ -88,7 +88,10 @@ else:
                 raise StopIteration
             if asyncio.isfuture(first) and first.cancel():
                 return first  # its task waits for that, and is told when it is over
-            return self._coroutine.throw(*args)
+            try:
+                return self._coroutine.throw(*args)
+            finally:
+                del args  # else the error would refer to itself, by its traceback and this frame
 
         def close(self) -> None:
             self._coroutine.close()

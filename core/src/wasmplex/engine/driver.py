@@ -69,7 +69,10 @@ class _Resumed:
 
     def throw(self, *args: Any) -> Any:
         self._first = _FIRST
-        return self._coroutine.throw(*args)
+        try:
+            return self._coroutine.throw(*args)
+        finally:
+            del args  # else the error would refer to itself, by its traceback and this frame
 
     def close(self) -> None:
         self._coroutine.close()
