@@ -8,7 +8,6 @@ the component is quick, a worker takes several that are there, and has it called
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -60,9 +59,8 @@ class Intake:
         words = Words(what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
         self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
-        self._free = settings.calls
-        """How many more calls may be under way: there may be more tasks than that."""
-        self._freed: deque[asyncio.Future[None]] = deque()
+        self._calling = asyncio.Semaphore(settings.calls)
+        """One for each call that may be under way: there may be more tasks than that."""
         self._workers: TaskGroup | None = None
         self._deliveries: Deliveries | None = None
         self._ended = anyio.Event()
@@ -152,30 +150,26 @@ class Intake:
 
         :param more: returns others to be handed over together with it. Asked when it is their turn, no sooner
         """
-        if not self._free or not self._slices.has_room():
-            await self._wait()
+        await self._turn()
         if more is not None and self._caller.portions.size > 1 and (taken := more()) is not None:
             taken.left.appendleft(delivery)
             await self._see_to_all(taken)
             return
-        self._free -= 1
         try:
             await self._deliver(delivery)
         finally:
-            self._end()
+            self._calling.release()
 
     async def _see_to_all(self, taken: Taken) -> None:
-        """See to several deliveries, as many in one go as the component takes. Their time has come."""
+        """See to several deliveries, as many in one go as the component takes. It is their turn."""
         while True:
-            self._free -= 1
             try:
                 await self._deliver_several(taken)
             finally:
-                self._end()
+                self._calling.release()
             if len(taken.left) < 2:
                 break
-            if not self._free or not self._slices.has_room():
-                await self._wait()
+            await self._turn()
         if taken.left:
             await self._see_to(taken.left.popleft())
 
@@ -189,11 +183,6 @@ class Intake:
                 await self._settler.failed(delivery, error)
         finally:
             del self._out[delivery]
-
-    def _end(self) -> None:
-        self._free += 1
-        if self._freed:
-            self._wake()
 
     def _more(self, deliveries: Deliveries, broken: list[Exception]) -> Taken | None:
         """Take messages to be handed over together with another: not while many others have to wait.
@@ -211,29 +200,11 @@ class Intake:
         self._out.update(dict.fromkeys(others, perf_counter()))
         return Taken(deliveries, others) if others else None
 
-    async def _wait(self) -> None:
-        """Wait until the time of a message has come, and one more call may be under way."""
+    async def _turn(self) -> None:
+        """Wait until the time of a message has come, and take one of the calls that may be under way."""
         if not self._slices.has_room():
             await self._slices.wait()
-        while not self._free:
-            await self._wait_for_end()
-
-    async def _wait_for_end(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._freed.append(turn)
-        try:
-            await turn
-        except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._wake()
-            raise
-
-    def _wake(self) -> None:
-        while self._freed:
-            turn = self._freed.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        await self._calling.acquire()
 
     def _relieve(self, taken: Taken) -> None:
         """Have others see to all but the first message that is not handled: that may take a while."""
