@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import Any
 
@@ -26,6 +27,9 @@ from wasmplex.values import Err, Ok
 from wasmplex.wit.types import ResultType
 
 __all__ = ["Outflow"]
+
+_SOON = 0.001
+"""Seconds that what is known to be asked for may take before the guest is asked whether it wants it still."""
 
 
 class Outflow(Flow):
@@ -52,6 +56,8 @@ class Outflow(Flow):
         """Bytes that are on their way without a task."""
         self._awaited: asyncio.Future[Any] | None = None
         """What will tell by itself."""
+        self._since = 0.0
+        """When the source was last found to have nothing at hand; 0 where that is not noted."""
         self.task: asyncio.Task[Any] | None = None
         self._begin(source, single=single)
 
@@ -177,8 +183,8 @@ class Outflow(Flow):
 
     @property
     def may_ask(self) -> bool:
-        """Whether to `ask`: not twice, unless something was given meanwhile."""
-        return self.waits and not self.done and not self._asked
+        """Whether to `ask`: not at once, and not twice unless something was given meanwhile."""
+        return self.waits and not (self.done or self._asked) and time.monotonic() - self._since > _SOON
 
     def _write(self) -> Script:
         self._asked = False

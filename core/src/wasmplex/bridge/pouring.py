@@ -17,9 +17,6 @@ _TIMES = 4
 """How many times as much as a guest reads at once is put into the buffer, 1 MiB. What it waits for it takes
 at once, and the rest without a step of the host."""
 
-_SOON = 0.001
-"""Seconds that bytes may take before the guest is asked whether it wants them still."""
-
 
 class PouredOutflow(Outflow):
     """A stream from a `ByteSource`, where the host sees the memory of the adapter.
@@ -30,9 +27,6 @@ class PouredOutflow(Outflow):
 
     _room: memoryview | None = None
     """Where the source puts bytes: the buffer, as long as some are at hand."""
-
-    _since = 0.0
-    """When nothing was at hand any more."""
 
     def _begin(self, source: ByteSource, *, single: bool) -> None:
         self._source = source
@@ -45,11 +39,6 @@ class PouredOutflow(Outflow):
         yield from super()._write()
         if not (self.done or self._laid):
             yield from self._pour()
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether to `ask`: most bytes come before it is worth it."""
-        return super().may_ask and time.monotonic() - self._since > _SOON
 
     def event(self, code: int) -> Script:
         """Go on after the guest has taken something."""

@@ -14,9 +14,6 @@ from wasmplex.streams import ChunkSource
 
 __all__ = ["PulledOutflow"]
 
-_SOON = 0.001
-"""Seconds that a chunk may take before the guest is asked whether it wants it still."""
-
 
 class PulledOutflow(Outflow):
     """A stream from a `ChunkSource`: no task feeds it, and what is there at once is written at once."""
@@ -24,7 +21,6 @@ class PulledOutflow(Outflow):
     def _begin(self, source: ChunkSource[Any], *, single: bool) -> None:
         self._source = source
         self._reading: asyncio.Future[Any] | None = None
-        self._since = 0.0
         self._pull()
         if self._reading is None:
             self.session.script(self._write(), self)
@@ -72,11 +68,6 @@ class PulledOutflow(Outflow):
     def waits(self) -> bool:
         """Whether there is nothing to give: the next chunk is not there."""
         return self._reading is not None
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether to `ask`: most chunks come before it is worth it."""
-        return super().may_ask and time.monotonic() - self._since > _SOON
 
     def goes_on(self) -> bool:
         """Say whether there will be something for the guest: not while it does not take what there is."""
