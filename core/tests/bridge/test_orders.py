@@ -14,10 +14,10 @@ from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_MOST, Event, Op
 class Machine:
     """Follows the orders of an actor: the outcome of each is its operand."""
 
-    def __init__(self, *plans: Plan, gives_ahead: bool = True) -> None:
+    def __init__(self, *plans: Plan, orders_most: int = ORDERS_MOST) -> None:
         self.lists: list[list[int]] = []
         self.side: Any = SimpleNamespace(
-            scripts=deque(plans), flows={}, gives_ahead=gives_ahead, operands_next=0,
+            scripts=deque(plans), flows={}, orders_most=orders_most, operands_next=0,
             list_orders=self.keep, outcomes=self.outcomes, pulse=SimpleNamespace(busy=lambda: None),
         )  # fmt: skip
         self.actor = _Yielding(self.side)
@@ -94,7 +94,7 @@ def test_what_has_no_outcome_goes_with_what_is_done_next() -> None:
 
 
 def test_an_adapter_whose_memory_the_host_does_not_see_gets_one_at_a_time() -> None:
-    machine = Machine((0, _script(Op.DROP, Op.COPY)), (1, _script(Op.JOIN)), gives_ahead=False)
+    machine = Machine((0, _script(Op.DROP, Op.COPY)), (1, _script(Op.JOIN)), orders_most=1)
     assert machine.run() == [[Op.DROP], [Op.COPY], [Op.JOIN], [Op.YIELD]]
     assert not machine.lists
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from wasmplex.bridge.flows import BLOCKED, Flow, Plan
-from wasmplex.bridge.protocol import EMPTY_ARENA, EMPTY_HEAP, FINAL, ORDERS_MOST, UNANSWERED, Event, Op
+from wasmplex.bridge.protocol import EMPTY_ARENA, EMPTY_HEAP, FINAL, UNANSWERED, Event, Op
 from wasmplex.bridge.pulse import Pulse
 
 __all__ = ["ALONE", "Actor", "Scripted"]
@@ -19,6 +19,7 @@ __all__ = ["ALONE", "Actor", "Scripted"]
 ALONE: Final = object()
 """Of a script that is performed while no other is."""
 _NO_OUTCOME = (0, 0)
+_FORGETS: Final = frozenset({EMPTY_HEAP, EMPTY_ARENA})
 
 
 class Scripted(Protocol):
@@ -26,14 +27,14 @@ class Scripted(Protocol):
 
     :ivar scripts: what is to be performed
     :ivar operands_next: what a script has left for the order that it gives
-    :ivar gives_ahead: whether the adapter can be given several orders at once
+    :ivar orders_most: how many orders the adapter can be given at once
     """
 
     pulse: Pulse
     scripts: deque[Plan]
     flows: dict[int, Flow]
     operands_next: int
-    gives_ahead: bool
+    orders_most: int
 
     def list_orders(self, orders: Sequence[int], operands: Sequence[int], /) -> int:
         """Put orders where the adapter finds them; return the order to follow these."""
@@ -74,17 +75,16 @@ class Actor:
     def follow(self, event: int, a: int, b: int) -> int:
         """Take in an event or an outcome, and return the order to follow: of scripts, or what `rest` says."""
         self.perform(event, a, b)
-        if self._orders:
-            event = Event.OPERATION
-        while not self._lanes and len(self._orders) < self._most:
-            order = self.rest(event)
-            is_final = order & 0xFF in FINAL
-            if is_final and not self._orders:
-                return order
-            self._add(order)
-            if is_final:
-                break
-            event = Event.OPERATION
+        if not self._lanes:
+            most, orders = self.side.orders_most, self._orders
+            while len(orders) < most:
+                order = self.rest(Event.OPERATION if orders else event)
+                is_final = order & 0xFF in FINAL
+                if is_final and not orders:
+                    return order
+                self._add(order)
+                if is_final:
+                    break
         return self._give()
 
     def rest(self, event: int) -> int:
@@ -100,8 +100,8 @@ class Actor:
             self._go_on((a, b))
         elif self._lanes:  # the task has yielded, see `Op.COPY_OR_YIELD` and `Op.WRITE_ALL`
             lane = self._lanes.pop()
-            taken = self.side.outcomes(self._given)[lane.at][1] if side.gives_ahead else 0
-            self._advance(lane, (BLOCKED, taken), self._most)
+            taken = side.outcomes(self._given)[lane.at][1] if side.orders_most > 1 else 0
+            self._advance(lane, (BLOCKED, taken), side.orders_most)
         if event not in (Event.NONE, Event.OPERATION, Event.START):
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
@@ -121,14 +121,12 @@ class Actor:
             return None
         return flow.touches, flow.event(b)
 
-    @property
-    def _most(self) -> int:
-        return ORDERS_MOST if self.side.gives_ahead else 1
-
     def _begin(self) -> None:
         """Begin the scripts that may be performed beside those under way."""
-        scripts, lanes, most = self.side.scripts, self._lanes, self._most
-        touched = {id(lane.touches) for lane in lanes}
+        scripts, lanes, most = self.side.scripts, self._lanes, self.side.orders_most
+        if not lanes:
+            self._advance(_Lane(scripts.popleft()), None, most)
+        touched = {id(lane.touches) for lane in lanes} if scripts else set()
         while scripts and len(self._orders) < most:
             touches = scripts[0][0]
             if touched and (touches is ALONE or not touched.isdisjoint((id(touches), id(ALONE)))):
@@ -139,26 +137,29 @@ class Actor:
                 touched.add(id(touches))
 
     def _go_on(self, outcome: tuple[int, int]) -> None:
-        lanes, self._lanes = self._lanes, []
+        lanes, self._lanes, most = self._lanes, [], self.side.orders_most
         outcomes = (outcome,) if self._given == 1 else self.side.outcomes(self._given)
         for left, lane in zip(range(len(lanes) - 1, -1, -1), lanes, strict=True):
-            self._advance(lane, outcomes[lane.at], self._most - left)
+            self._advance(lane, outcomes[lane.at], most - left)
 
     def _advance(self, lane: _Lane, outcome: tuple[int, int] | None, most: int) -> None:
         """Put down what a script orders, up to what has an outcome.
 
         :param most: how many orders there may be by then
         """
-        script = lane.script
+        side, script, orders, operands = self.side, lane.script, self._orders, self._operands
         try:
             order = next(script) if outcome is None else script.send(outcome)
-            self._add(order)
-            while len(self._orders) < most and _is_unanswered(order):
+            while True:
+                orders.append(order)
+                operands.append(side.operands_next)
+                side.operands_next = 0
+                if len(orders) >= most or not (order & 0xFF in UNANSWERED or order in _FORGETS):
+                    break
                 order = script.send(_NO_OUTCOME)
-                self._add(order)
         except StopIteration:
             return
-        lane.at = len(self._orders) - 1
+        lane.at = len(orders) - 1
         self._lanes.append(lane)
 
     def _add(self, order: int) -> None:
@@ -167,18 +168,14 @@ class Actor:
         self.side.operands_next = 0
 
     def _give(self) -> int:
-        orders, operands = self._orders, self._operands
-        if any(lane.at < len(orders) - 1 for lane in self._lanes):  # there is more to do: it may not yield
-            for lane in self._lanes:
+        orders, operands, lanes = self._orders, self._operands, self._lanes
+        if lanes and (len(lanes) > 1 or lanes[0].at < len(orders) - 1):
+            for lane in lanes:  # there is more to do: it may not yield
                 if (op := orders[lane.at] & 0x7F) in (Op.COPY_OR_YIELD, Op.WRITE_ALL):
                     orders[lane.at] += Op.COPY - op
         self._orders, self._operands = [], []
         self._given = len(orders)
-        if self.side.gives_ahead and (len(orders) > 1 or operands[0]):
+        if self.side.orders_most > 1 and (len(orders) > 1 or operands[0]):
             return self.side.list_orders(orders, operands)
         self.side.operands_next = operands[0]
         return orders[0]
-
-
-def _is_unanswered(order: int) -> bool:
-    return order & 0xFF in UNANSWERED or order in (EMPTY_HEAP, EMPTY_ARENA)

@@ -191,7 +191,7 @@ class ExportSession(Side):
         :param at: where the result lies, where the host sees that
         """
         self.delivering = None
-        if self.gives_ahead:
+        if self.orders_most > 1:
             block = self.calls.read(at, size)
         else:
             at, block = self._arriving

@@ -13,7 +13,7 @@ from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.packing import packed, unpacked
-from wasmplex.bridge.protocol import PACKED, ROOM, First
+from wasmplex.bridge.protocol import ORDERS_MOST, PACKED, ROOM, First
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Side
@@ -204,7 +204,7 @@ def prepare(side: Side, instance: Any, transport: Transport, which: str) -> None
     found: dict[int, Memory] = {}
     for memory in instance.memories if which != "above" else reversed(instance.memories):
         found.setdefault(memory.maximum >> 16, memory)
-    side.calls, side.gives_ahead = found[marks.calls], True
+    side.calls, side.orders_most = found[marks.calls], ORDERS_MOST
     if marks.buffers in found and marks.pointed in found:  # it has streams
         side.buffers = (found[marks.buffers], found[marks.pointed])
 

@@ -95,8 +95,8 @@ class Side:
         """Whether chunks of streams cross as digits where that is faster."""
         self.calls: Memory
         """The memory of calls, where the host sees it."""
-        self.gives_ahead = False
-        """Whether the host sees it, so that the adapter can be given several orders at once."""
+        self.orders_most = 1
+        """How many orders the adapter can be given at once: one where the host does not see that memory."""
         self.kept_back: bytes | bytearray = b""
         """An answer for which the adapter has to make room first."""
         self.buffers: Sequence[Memory] = ()
@@ -176,7 +176,7 @@ class Side:
 
     def more_events(self) -> Sequence[tuple[int, int, int]]:
         """See `wasmplex.bridge.actor.Scripted`."""
-        if not self.gives_ahead or not (count := self.calls.read(EVENTS, 1)[0]):
+        if self.orders_most == 1 or not (count := self.calls.read(EVENTS, 1)[0]):
             return ()
         words = _EVENTS[count].unpack(self.calls.read(EVENTS + 16, 16 * count))
         self.calls.write(EVENTS, b"\0")  # a task that finds that it was woken already looks for no more

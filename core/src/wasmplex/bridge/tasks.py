@@ -29,7 +29,7 @@ class Calling(Protocol):
     scripts: deque[Plan]
     flows: dict[int, Flow]
     operands_next: int
-    gives_ahead: bool
+    orders_most: int
     running: int
     awake: bool
     ready: deque[int]
