@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from wasmplex.bridge.elements import BufferMemory, Elements
 from wasmplex.bridge.handles import LoweredHandles, Made
+from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.bridge.pulse import Pulse
 from wasmplex.engine.resources import HostObjects
@@ -61,7 +62,7 @@ class Streaming(Protocol):
     :ivar scripts: what the adapter is to perform
     :ivar operands_next: pointer and length for the operation that is ordered next
     :ivar emitted: what came out of stream memory
-    :ivar pointed_reads: reads under way of elements that point at something
+    :ivar heap: what elements point at that were read
     """
 
     pulse: Pulse
@@ -74,7 +75,7 @@ class Streaming(Protocol):
     scripts: deque[Plan]
     operands_next: int
     emitted: list[bytes]
-    pointed_reads: int
+    heap: StreamHeap
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], /) -> asyncio.Task[None]:
         """Start a task that feeds the guest."""
@@ -87,9 +88,6 @@ class Streaming(Protocol):
 
     def fetch(self, which: int, address: int, size: int, /) -> Script:
         """Get bytes out of a stream memory into `emitted`."""
-
-    def empty_heap(self) -> Script:
-        """Forget what elements point at: nobody reads it."""
 
     def lifted(self, read: Callable[[Any], Any], /) -> Generator[int, tuple[int, int], Any]:
         """Have the handles in a value turned into objects; return the value."""
@@ -273,7 +271,7 @@ class Inflow(Flow):
             return
         yield from self.acquire(max(self.elements.size * self._room, 1))
         if self.elements.points:
-            self.session.pointed_reads += 1
+            self.session.heap.begin(self)
         code = yield from self.copy(READ, self.buffer, self._room)
         if code != BLOCKED:
             yield from self._took(code)
@@ -301,15 +299,35 @@ class Inflow(Flow):
             else:
                 chunk = decode(pieces, count, self.session.handles)
         if self.elements.points:
-            yield from self._release_heap()
+            yield from self.session.heap.end(self)
         self.release()
         self._reading, self._ended = False, code & 0xF == DROPPED or self._single
         self._deliver(chunk)  # at once: whoever reads may look before the orders that follow are performed
         if self._ended:
             yield from self.finish(DROP_READABLE)
         elif self._wants_more:
-            self._reading = True
-            yield from self._read()
+            yield from self._read_on()
+
+    def _read_on(self) -> Script:
+        if self.session.heap.clearing:
+            self._begin()
+            return
+        self._reading = True
+        yield from self._read()
+
+    def take_back(self) -> Generator[int, tuple[int, int], bool]:
+        """See `wasmplex.bridge.heap.Reading`."""
+        code = yield from self._cancel()
+        if code != CANCELLED:
+            yield from self._took(code)
+            return False
+        yield from self.session.heap.end(self)
+        self.release()
+        return True
+
+    def read_again(self) -> Script:
+        """See `wasmplex.bridge.heap.Reading`."""
+        yield from self._read()
 
     def _deliver(self, chunk: Any) -> None:
         if self._wanted is not None and not self._wanted.done():
@@ -324,23 +342,23 @@ class Inflow(Flow):
         if size:
             yield from session.fetch(self.elements.memory, self.buffer, size)
             if self.elements.points:
-                yield from session.fetch(self.elements.memory, self.elements.heap, -1)
+                yield from session.heap.fetch(self.elements.memory, self.elements.heap)
 
-    def _release_heap(self) -> Script:
-        self.session.pointed_reads -= 1
-        if not self.session.pointed_reads:
-            yield from self.session.empty_heap()
+    def _cancel(self) -> Generator[int, tuple[int, int], int]:
+        """Cancel the read under way; return what has come of it."""
+        if self._joined:  # in a set it cannot be cancelled
+            self._joined = False
+            yield Op.LEAVE | self.handle << 32
+        code, _ = yield self.order(Op.ONE, CANCEL_READ)
+        return code
 
     def _close(self) -> Script:
         if self.done:
             return
         if self.buffer:  # a read is under way
-            if self._joined:  # in a set it cannot be cancelled
-                self._joined = False
-                yield Op.LEAVE | self.handle << 32
-            yield self.order(Op.ONE, CANCEL_READ)
+            yield from self._cancel()
             if self.elements.points:
-                yield from self._release_heap()
+                yield from self.session.heap.end(self)
         yield from self.finish(DROP_READABLE)
 
     def abandon(self) -> None:

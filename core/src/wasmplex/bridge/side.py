@@ -17,6 +17,7 @@ from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Memory, Plan, Scr
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
+from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
@@ -89,7 +90,7 @@ class Side:
         """Pointer and length for the operation that was ordered last."""
         self.emitted: list[bytes] = []
         """What came out of stream memory since the last `Op.EMIT` was ordered."""
-        self.pointed_reads = 0
+        self.heap = StreamHeap(self)
         self.chunk_next = ""
         self.packs = False
         """Whether chunks of streams cross as digits where that is faster."""
