@@ -434,6 +434,21 @@ async def test_a_client_that_still_sends_gets_the_early_answer(size: int) -> Non
             assert await client.rest() == b""
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["after the answer", "before"])
+@pytest.mark.parametrize("framing", ["content-length: 1000000", "transfer-encoding: chunked"])
+async def test_a_connection_is_kept_or_its_answer_says_that_it_is_not(framing: str, late: bool) -> None:
+    head = get("/", framing, method="POST", close=False)
+    body = bytes(1_000_000) if "length" in framing else chunked(bytes(1_000_000)) + b"0\r\n\r\n"
+    async with serving(bind(ignore)) as port, connected(port) as client:
+        client.writer.write(head if late else head + body)
+        response = await client.response()
+        if response.headers.get("connection") == "close":
+            assert await client.rest() == b""
+            return
+        await client.send((body if late else b"") + get(close=False))
+        assert (await client.response()).body == b"no thanks"
+
+
 async def test_413_reaches_a_client_that_still_sends() -> None:
     async with serving(bind(echo, max_body=1000)) as port, connected(port) as client:
         with contextlib.suppress(ConnectionError):

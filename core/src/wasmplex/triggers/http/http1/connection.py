@@ -25,11 +25,10 @@ __all__ = ["Connection"]
 
 _HIGH_WATER: Final = 64 * 1024
 """Bytes that are held in each direction before the other side has to wait."""
-_UNWANTED: Final = 256 * 1024
-"""Bytes of a body nobody reads that are taken for the sake of keeping the connection."""
 _LINGER: Final = 2.0
 """Seconds that a client gets to close its side, once it has taken an answer that ends the connection."""
-_LINGER_BYTES: Final = 16 * 2**20
+_UNWANTED: Final = 16 * 2**20
+"""Bytes that are taken and thrown away: of a body nobody reads, and after the end of a connection."""
 _TOO_MANY: Final = 1000
 """Connections above `HttpSettings.max_connections` that get an answer; those above are closed without."""
 _LOOKS: Final = 8
@@ -351,7 +350,7 @@ class Connection(asyncio.Protocol):
 
     def _linger_on(self, size: int) -> None:
         self._unwanted += size
-        if self._unwanted > _LINGER_BYTES:
+        if self._unwanted > _UNWANTED:
             self._transport.abort()
 
     # ------------------------------------------------------------ whether the client takes what is sent

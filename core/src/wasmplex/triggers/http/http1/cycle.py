@@ -19,6 +19,10 @@ log = get_logger("wasmplex.http.server")
 _STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 _CHUNKED, _UNTIL_CLOSE, _DELIMITED = range(3)
 _CONNECTION, _DATE, _SERVER = 1, 2, 4
+_UNWANTED: Final = 256 * 1024
+"""Bytes of a body nobody reads that may be to come for the connection to be kept."""
+_UNREAD: Final = 64 * 1024
+"""The same of a body whose length is not known, that have come: there are more where these are from."""
 _NOTED: Final = {b"connection": _CONNECTION, b"date": _DATE, b"server": _SERVER}
 
 
@@ -68,7 +72,7 @@ class Cycle(Wire):
     """
 
     __slots__ = (
-        "_continue", "_disconnected", "_framing", "_head", "_line", "_pieces", "_told_end",
+        "_continue", "_disconnected", "_framing", "_head", "_line", "_pieces", "_received", "_told_end",
         "_trailers", "_version", "_waiter", "buffered", "complete", "ended", "keep_alive", "started",
     )  # fmt: skip
 
@@ -86,7 +90,7 @@ class Cycle(Wire):
         self._disconnected = False
         # the request's body
         self._pieces: list[bytes] = []
-        self.buffered = 0
+        self.buffered = self._received = 0
         self.ended = not head.length
         self._told_end = False
         self._trailers: Headers | None = None
@@ -104,6 +108,7 @@ class Cycle(Wire):
         """Take a piece of the request's body; return how many bytes wait to be read."""
         self._pieces.append(body)
         self.buffered += len(body)
+        self._received += len(body)
         self._wake()
         return self.buffered
 
@@ -194,11 +199,19 @@ class Cycle(Wire):
         """Send a whole response; see `Wire.answer`."""
         if self._head or self._disconnected or self._line.full is not None:
             return False
+        if not self.ended and self._much_is_to_come():
+            self.keep_alive = False
         self.start(status, headers, 0)
         self.started = True
         self._line.write_last(self._head + body)
         self._complete()
         return True
+
+    def _much_is_to_come(self) -> bool:
+        """Say whether so much comes behind the answer, which nobody reads, that the client is to stop."""
+        if self.length is None:
+            return self.buffered > _UNREAD
+        return self.length - self._received > _UNWANTED
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:
         """Take the head of the response; see `Wire.start`."""
