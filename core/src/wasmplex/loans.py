@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
 from types import TracebackType
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from wasmplex.deadlines import Deadlines
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import GuestInstance
+from wasmplex.scopes import TaskScope, entered
 
 __all__ = ["Lender", "Loan", "PooledInstance"]
 
@@ -29,12 +29,6 @@ class PooledInstance(GuestInstance, Protocol):
 
     def close(self) -> None:
         """Drop the instance and everything its resource table holds."""
-
-
-@cache
-def _scope_type() -> type[anyio.CancelScope]:
-    """Return what `anyio.CancelScope` makes on this event loop, to be made without looking for the loop."""
-    return type(anyio.CancelScope())
 
 
 class Lender(ABC):
@@ -59,13 +53,14 @@ class Lender(ABC):
         self.on_error = on_error
         self.deadlines = Deadlines(timeout)
 
-    def lend(self) -> Loan:
+    def lend(self, within: TaskScope | None = None) -> Loan:
         """Return a context that borrows an instance for one call, under the workload's deadline.
 
+        :param within: what cancels the calls of the task that asks, if it has such a scope
         :raises LimitExceeded: on entering, if too many wait or no instance came free in time
         :raises DeadlineExceeded: on leaving, if the deadline passed inside
         """
-        return Loan(self)
+        return Loan(self, within)
 
     @abstractmethod
     async def take(self) -> tuple[PooledInstance, int]:
@@ -97,10 +92,11 @@ class Lender(ABC):
 class Loan:
     """The context that `lend` of a pool returns; a class, for it is on the path of every call."""
 
-    __slots__ = ("_calls", "_cancelled", "_instance", "_pool", "_scope", "_used")
+    __slots__ = ("_calls", "_cancelled", "_instance", "_pool", "_scope", "_used", "_within")
 
-    def __init__(self, pool: Lender) -> None:
+    def __init__(self, pool: Lender, within: TaskScope | None) -> None:
         self._pool = pool
+        self._within = within
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
         self._instance: PooledInstance | None = None
@@ -118,16 +114,14 @@ class Loan:
 
     async def __aenter__(self) -> PooledInstance:
         pool = self._pool
-        self._scope = scope = _scope_type()()
-        scope.__enter__()
+        self._scope = scope = entered() if self._within is None else self._within.begin()
         pool.deadlines.start(scope)
         if self._cancelled:
             scope.cancel()
         try:
             self._instance, self._used = await pool.take()
         except BaseException as error:
-            pool.deadlines.stop(scope)
-            if scope.__exit__(type(error), error, error.__traceback__):
+            if self._leave(scope, type(error), error, error.__traceback__):
                 late = self._given_up() or LimitExceeded(
                     f"no instance of workload {pool.name!r} came free within {pool.timeout:g} s",
                     fix=f"raise instances.max or limits.timeout of [workload.{pool.name}]",
@@ -152,8 +146,7 @@ class Loan:
         if self._instance is not None:
             pool.give_back(self._instance, self._used + self._calls)
         assert scope is not None  # noqa: S101  it was entered
-        pool.deadlines.stop(scope)
-        if scope.__exit__(kind, error, traceback) and error is not None:
+        if self._leave(scope, kind, error, traceback) and error is not None:
             late = self._given_up() or DeadlineExceeded(
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
                 fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
@@ -161,6 +154,19 @@ class Loan:
             pool.tell(late)
             raise late from None
         return None
+
+    def _leave(
+        self,
+        scope: anyio.CancelScope,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Leave the scope of the call; say whether what ended the call was its being cancelled."""
+        self._scope = None  # `cancel` must not reach what the task does after it
+        self._pool.deadlines.stop(scope)
+        end = scope.__exit__ if self._within is None else self._within.end
+        return end(kind, error, traceback)
 
     def cancel(self) -> None:
         """Give the call up; see `wasmplex.plugins.contracts.Borrowing`."""

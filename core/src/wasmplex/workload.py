@@ -41,6 +41,7 @@ from wasmplex.layering import Layered, layered
 from wasmplex.loans import Loan, PooledInstance
 from wasmplex.metrics import Figures
 from wasmplex.plugins.contracts import HostFunctions
+from wasmplex.scopes import TaskScope
 from wasmplex.sharing import SharedPool
 from wasmplex.strategy import Strategy, strategy
 from wasmplex.threads import OwnThread
@@ -81,13 +82,13 @@ class RunningWorkload:
         s = self._pool.statistics()
         return f"<RunningWorkload {self.name}: {s.live} instances, {s.idle} idle, {s.waiting} calls waiting>"
 
-    def instance(self) -> Loan:
+    def instance(self, within: TaskScope | None = None) -> Loan:
         """Borrow an instance for one call; see `wasmplex.plugin.Workload`.
 
         :raises wasmplex.errors.UsageError: in a thread that is not the host's
         """
         self._thread.require(self._what)
-        return self._pool.lend()
+        return self._pool.lend(within)
 
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export in an instance of its own choosing, under the workload's deadline.

@@ -15,6 +15,7 @@ from wasmplex.capabilities.http import HttpExchange
 from wasmplex.component.shape import Shape
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.plugins.triggers import RunningTrigger, TriggerBinding
+from wasmplex.scopes import TaskScope
 from wasmplex.triggers.http import HttpSettings, HttpTrigger, RouteSettings, http_application
 
 Handler = Callable[[Any, HttpExchange], Awaitable[None]]
@@ -33,7 +34,7 @@ class Workload:
         self.cancelled = 0
         self.calls = 0
 
-    def instance(self) -> Borrowing:
+    def instance(self, within: TaskScope | None = None) -> Borrowing:
         return Borrowing(self)
 
 

@@ -23,6 +23,7 @@ from wasmplex.wit.source import WitPackage
 
 if TYPE_CHECKING:
     from wasmplex.component.shape import InstanceType, Shape
+    from wasmplex.scopes import TaskScope
 
 __all__ = [
     "API_VERSION", "Backend", "BackendProvider", "Borrowing", "BoundInterfaces", "Grants", "GuestInstance",
@@ -385,11 +386,12 @@ class Workload(Protocol):
     def max_body(self) -> int:
         """Bytes that the body of a request may have."""
 
-    def instance(self) -> Borrowing:
+    def instance(self, within: TaskScope | None = None) -> Borrowing:
         """Borrow an instance for one call; it is made, reused or dropped as the workload is set up.
 
         The deadline of the workload runs inside the context. See `Borrowing.cancel` for ending it earlier.
 
+        :param within: what cancels the calls of the current task, where it makes many and has entered one
         :raises wasmplex.errors.LimitExceeded: on entering, if all instances are taken; in
             a call, with `called` true, if it passes more than the host takes at once
         :raises wasmplex.errors.DeadlineExceeded: on leaving, if the deadline passed

@@ -127,7 +127,7 @@ class HttpApplication:
     async def _call(self, target: _Target, exchange: Exchange, wire: Wire, whose: RequestOrigin) -> None:
         """Have the guest answer; on return the exchange has an answer, or one that was cut off."""
         wire.on_disconnect = exchange.gone
-        borrowing = target.workload.instance()
+        borrowing = target.workload.instance(wire.scope)
         exchange.on_disconnect = borrowing.cancel
         borrowed = False
         try:

@@ -49,6 +49,7 @@ class AsgiWire(Wire):
         self.scheme = scope.get("scheme", "http")
         self.headers = scope["headers"]
         self.client = str((scope.get("client") or ("",))[0])
+        self.scope = None
         self.on_disconnect = None
         self.authority, self.host = _authority(self.headers)
         self.length = _length(self.headers)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wasmplex.capabilities.http import Headers
+from wasmplex.scopes import TaskScope
 from wasmplex.triggers.http.target import path_of
 
 __all__ = ["Piece", "Wire"]
@@ -33,13 +34,15 @@ class Wire(ABC):
     :ivar host: the host in it as routes compare it; None without
     :ivar headers: names are lower case
     :ivar length: bytes of the body, None if only its end will tell
+    :ivar scope: what cancels the calls of the task that handles it; None if that handles no other request
     :ivar client: the client's address, for logs; empty if it is not known
     :ivar on_disconnect: called at once when the client goes away before the end of the response, where the
         wire learns of that; it is the user's to set
     """
 
     __slots__ = (
-        "authority", "client", "headers", "host", "length", "method", "on_disconnect", "scheme", "target",
+        "authority", "client", "headers", "host", "length", "method", "on_disconnect", "scheme", "scope",
+        "target",
     )  # fmt: skip
 
     method: str
@@ -50,6 +53,7 @@ class Wire(ABC):
     headers: Headers
     length: int | None
     client: str
+    scope: TaskScope | None
     on_disconnect: Callable[[], None] | None
 
     def path(self) -> str:

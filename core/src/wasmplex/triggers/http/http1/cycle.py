@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from wasmplex.capabilities.http import Headers
 from wasmplex.logs import get_logger
+from wasmplex.scopes import TaskScope
 from wasmplex.triggers.http.http1.head import CHUNKED, Head
 from wasmplex.triggers.http.wire import Piece, Wire
 
@@ -86,7 +87,7 @@ class Cycle(Wire):
         self.length = head.length if head.length != CHUNKED else None
         self.client = line.client
         self.keep_alive = head.keep_alive
-        self.on_disconnect = None
+        self.scope = self.on_disconnect = None
         self._disconnected = False
         # the request's body
         self._pieces: list[bytes] = []
@@ -130,8 +131,9 @@ class Cycle(Wire):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def run(self, handle: Callable[[Wire], Awaitable[None]]) -> None:
+    async def run(self, handle: Callable[[Wire], Awaitable[None]], scope: TaskScope) -> None:
         """Have the request answered, and see to it that the client is never left without an end."""
+        self.scope = scope
         if self._disconnected:
             return  # before its turn had come
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
 
+from wasmplex.scopes import TaskScope
 from wasmplex.triggers.http.http1.cycle import Cycle
 from wasmplex.triggers.http.http1.shared import Shared
 
@@ -43,13 +44,14 @@ class Worker:
 
     async def _work(self, cycle: Cycle | None) -> None:
         handle = self._shared.handle
-        while cycle is not None:
-            await cycle.run(handle)
-            if self._waiter is not None or self._ended:
-                return
-            self._waiter = waiter = self._loop.create_future()
-            try:
-                cycle = await waiter
-            finally:
-                if self._waiter is waiter:
-                    self._waiter = None
+        with TaskScope() as scope:
+            while cycle is not None:
+                await cycle.run(handle, scope)
+                if self._waiter is not None or self._ended:
+                    return
+                self._waiter = waiter = self._loop.create_future()
+                try:
+                    cycle = await waiter
+                finally:
+                    if self._waiter is waiter:
+                        self._waiter = None
