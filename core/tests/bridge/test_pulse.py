@@ -36,6 +36,9 @@ class Side:
     def close(self) -> None:
         raise AssertionError
 
+    def dismantle(self) -> None:
+        raise AssertionError
+
 
 def sides(pulse: Pulse, count: int) -> list[Side]:
     made = [Side() for _ in range(count)]

@@ -115,7 +115,8 @@ class ExportSession(Side):
         self._arriving: tuple[int, bytes] = (0, b"")
         self._block: bytes | bytearray = b""
         self._codec: ExportCodec | None = None
-        self._result: asyncio.Future[Any] | None = None
+        self.owed: asyncio.Future[Any] | None = None
+        """The result of the call, until the guest has returned it: a stream in it is the caller's alone."""
         self._lent: list[tuple[int, int, int]] = []
         """What was lent for the call: the built-in that takes a handle back, the handle, the object's key."""
         self._dropped: list[tuple[int, int]] = []
@@ -126,12 +127,12 @@ class ExportSession(Side):
         _count(codec, args)
         block = bytes(self._arguments(codec, args, ARENA))
         self._codec = codec
-        self._result = asyncio.get_running_loop().create_future()
+        self.owed = asyncio.get_running_loop().create_future()
         self.calling.begin()
         dropped, self._dropped = self._dropped, []
         if dropped:
             self.script(self._drop_handles(dropped))
-        return block, self._result
+        return block, self.owed
 
     def _arguments(self, codec: ExportCodec, args: tuple[Any, ...], base: int) -> bytes | bytearray:
         if codec.early:
@@ -260,8 +261,15 @@ class ExportSession(Side):
         self._resolve(codec, values)
 
     def _resolve(self, codec: ExportCodec, values: Any) -> None:
-        assert self._result is not None  # noqa: S101  it was made with the call
-        _resolve(self._result, codec, values)
+        owed, self.owed = self.owed, None
+        assert owed is not None  # noqa: S101  it was made with the call
+        _resolve(owed, codec, values)
+
+    def dismantle(self) -> None:
+        """See `Side.dismantle`."""
+        super().dismantle()
+        del self.calling
+        self.serving = None
 
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell the task of the call what to do next."""

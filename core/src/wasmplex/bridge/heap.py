@@ -7,13 +7,25 @@ where there is much, reads are taken back, which tells what has come of each, an
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Final, Protocol
+
+from wasmplex.bridge.protocol import EMPTY_HEAP, HEAP_END
 
 __all__ = ["Reading", "StreamHeap"]
 
 _MUCH: Final = 1 << 16
 """Bytes from which on reads are taken back. Until then each read looks at all that others have found."""
+
+
+class Memory(Protocol):
+    """What is asked of a memory that the host sees."""
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return the bytes at [at, at + count)."""
+
+    def write(self, at: int, data: bytes) -> None:
+        """Write bytes at [at, at + len(data))."""
 
 
 class Reading(Protocol):
@@ -34,14 +46,18 @@ class Side(Protocol):
 
     emitted: list[bytes]
 
+    @property
+    def buffers(self) -> Sequence[Memory]:
+        """The two stream memories, where the host sees them."""
+
     def script(self, script: Generator[int, tuple[int, int], None], /) -> None:
         """Have the adapter perform a script while it performs no other."""
 
     def fetch(self, which: int, address: int, size: int, /) -> Generator[int, tuple[int, int], None]:
-        """Get bytes out of a stream memory into `emitted`; a size of -1 is up to the end of the heap."""
+        """Get bytes out of a stream memory into `emitted`.
 
-    def empty_heap(self) -> Generator[int, tuple[int, int], None]:
-        """Forget what elements point at."""
+        :param size: -1, where the host does not see the memory, is up to the end of the heap
+        """
 
 
 class StreamHeap:
@@ -67,7 +83,10 @@ class StreamHeap:
 
     def fetch(self, memory: int, at: int) -> Generator[int, tuple[int, int], None]:
         """Get all that lies there, as the last of what the side has emitted."""
-        yield from self._side.fetch(memory, at, -1)
+        size, buffers = -1, self._side.buffers
+        if buffers:
+            size = max(0, int.from_bytes(buffers[1].read(HEAP_END, 4), "little") - at)
+        yield from self._side.fetch(memory, at, size)
         self._size = len(self._side.emitted[-1])
 
     def end(self, read: Reading) -> Generator[int, tuple[int, int], None]:
@@ -75,7 +94,9 @@ class StreamHeap:
         del self._reads[read]
         if not self._reads:
             self._size = 0
-            yield from self._side.empty_heap()
+            if self._side.buffers:
+                self._side.buffers[1].write(HEAP_END, bytes(4))
+            yield EMPTY_HEAP
         elif self._size >= _MUCH and not self.clearing:
             self.clearing = True
             self._side.script(self._clear())

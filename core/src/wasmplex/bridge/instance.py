@@ -63,6 +63,9 @@ class EngineInstance(Protocol):
     def close(self) -> None:
         """End the instance."""
 
+    def when_ended(self, note: Callable[[], None]) -> None:
+        """Have it noted when it has ended, and nothing runs in it any more."""
+
 
 class BridgedInstance:
     """An instance and its sessions, which end together.
@@ -128,7 +131,7 @@ class BridgedInstance:
         if not codec.moves:
             return await self._call_plain(session, codec, args)
         block, result = session.begin(codec, args)
-        task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block, result))
+        task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block))
         self._calls.add(task)
         task.add_done_callback(self._ended)
         try:
@@ -275,22 +278,20 @@ class BridgedInstance:
     def _nothing(self, function: Function) -> Trap:
         return Trap(f"workload {self.workload!r}: the guest returned nothing", where=function.path)
 
-    async def _drive(
-        self, session: ExportSession, function: Function, block: bytes, result: asyncio.Future[Any]
-    ) -> None:
+    async def _drive(self, session: ExportSession, function: Function, block: bytes) -> None:
         try:
             await self.inner.call(CALL, function.number, block.decode("latin-1"))
         except BaseException as error:
             if isinstance(error, GuestError):
                 named(error, function.path)
             session.abandon_call()
-            if not result.done():
-                result.set_exception(error)
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                return
-            raise
-        if not result.done():
+            if (result := session.owed) is None or result.done():
+                raise
+            result.set_exception(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        if (result := session.owed) is not None and not result.done():
             result.set_exception(self._nothing(function))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -326,6 +327,18 @@ class BridgedInstance:
             log.exception("what runs for an instance of workload %s cannot be ended", self.workload)
         finally:
             self.inner.close()
+            self.inner.when_ended(self._dismantle)
+
+    def _dismantle(self) -> None:
+        """Break the circles between what the instance was made of: nobody has to look for them."""
+        pulse = self.state.get(Pulse)
+        if pulse is None:
+            return
+        for side in pulse.sides:
+            side.dismantle()
+        pulse.end()
+        self.state.clear()
+        self.state[Pulse] = pulse
 
 
 def named(error: GuestError, export: str) -> None:

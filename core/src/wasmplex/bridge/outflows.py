@@ -278,8 +278,9 @@ class Outflow(Flow):
         self._end()
 
     def _end(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
+        task, self.task = self.task, None  # whose error refers to its frame, and that to this flow
+        if task is not None:
+            task.cancel()
         self._let_go()
         give_up(self._unread)  # it may not have begun to feed
         self._unread = None

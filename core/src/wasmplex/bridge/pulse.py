@@ -53,6 +53,9 @@ class Beating(Protocol):
     def close(self) -> None:
         """End everything."""
 
+    def dismantle(self) -> None:
+        """Part from what refers back to it, once the instance has ended."""
+
 
 class Moving(Protocol):
     """A stream or future that is fed."""
@@ -115,6 +118,12 @@ class Pulse:
     def may_grow(self, size: int) -> bool:
         """Say whether adapters may take more of the instance's memory, for speed alone: it is the guest's."""
         return self._account.used + _SPARED * size <= self._account.limit
+
+    def end(self) -> None:
+        """Forget the adapters, which refer to it: the instance has ended."""
+        self.sides.clear()
+        self._idle.clear()
+        self.maker = self.calls = None
 
     def beat(self) -> None:
         """Let the store go on, if it is suspended."""

@@ -277,6 +277,11 @@ class Session(Side):
         self.ready.clear()
         self.pulse.flight.release()
 
+    def dismantle(self) -> None:
+        """See `Side.dismantle`."""
+        super().dismantle()
+        del self.driver
+
 
 async def _awaited(served: Served, value: Awaitable[Any]) -> Any:
     if not served.codec.fallible:

@@ -24,12 +24,10 @@ from wasmplex.bridge.packing import packed_chunk
 from wasmplex.bridge.pouring import PouredOutflow
 from wasmplex.bridge.protocol import (
     BUFFERS,
-    EMPTY_HEAP,
     EVENTS,
     EVENTS_MOST,
     FOLLOWED,
     HEADER,
-    HEAP_END,
     NUMBERS,
     ORDERS,
     ORDERS_MOST,
@@ -201,9 +199,8 @@ class Side:
             yield Op.FILL | which << 8
 
     def fetch(self, which: int, address: int, size: int) -> Script:
-        """Get bytes out of a stream memory into `emitted`; a size of -1 is up to the end of the heap."""
+        """Get bytes out of a stream memory into `emitted`, see `wasmplex.bridge.heap.Side`."""
         if self.buffers:
-            size = size if size >= 0 else max(0, self._heap_end() - address)
             self.emitted.append(self.buffers[which].read(address, size) if size else b"")
         elif size > PIECE and not which:
             before, self.emitted = self.emitted, []
@@ -213,16 +210,6 @@ class Side:
         else:
             self.operands_next = address | (size & 0xFFFFFFFF) << 32
             yield Op.EMIT | which << 8
-
-    def _heap_end(self) -> int:
-        """Return where what elements point at ends, in the second of the memories that the host sees."""
-        return int.from_bytes(self.buffers[1].read(HEAP_END, 4), "little")
-
-    def empty_heap(self) -> Script:
-        """Forget what elements point at: nobody reads it."""
-        if self.buffers:
-            self.buffers[1].write(HEAP_END, bytes(4))
-        yield EMPTY_HEAP
 
     def incoming(self, sort: int, kind: int, handle: int) -> Inflow:
         """Return the flow for a readable end that the guest gave away."""
@@ -396,3 +383,7 @@ class Side:
             give_up(source)
         self.making.clear()
         self.pulse.making.discard(self)
+
+    def dismantle(self) -> None:
+        """Part from what refers back to it, once the instance has ended."""
+        del self.handles, self.heap

@@ -58,6 +58,9 @@ class Calling(Protocol):
     def close(self) -> None:
         """See `wasmplex.bridge.pulse.Beating`."""
 
+    def dismantle(self) -> None:
+        """See `wasmplex.bridge.pulse.Beating`."""
+
     def give_up(self, served: Served, value: Any, /) -> None:
         """Let go of a result that no guest will get."""
 

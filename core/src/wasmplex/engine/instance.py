@@ -333,6 +333,13 @@ class Instance:
         else:
             self._finalizer()
 
+    def when_ended(self, note: Callable[[], None]) -> None:
+        """Have it noted when it has ended, which may be long after `close`: at once if it has."""
+        if self._store.closed:
+            note()
+        else:
+            self._store.ended = note
+
     def _block(self, words: int) -> int:
         block = (ctypes.c_uint64 * words)()
         self._blocks.append(block)

@@ -66,13 +66,14 @@ class StoreState:
     :ivar account: the books on its memory
     :ivar pace: how often the guests of its workload call the host, None if nobody counts
     :ivar share: the guests of its workload, as they share the event loop with others
+    :ivar ended: called when it is closed
     :ivar error: the Python exception that a callback could not raise through wasmtime, and whose it was
     """
 
     __slots__ = (
         "_block", "_instance", "_out", "_store", "_variant", "account", "bare", "bare_aside", "closed", "ctx",
-        "elsewhere", "error", "flag", "loans", "look", "moved", "objects", "pace", "paused", "places",
-        "polling", "services", "share", "take", "task", "ticker", "turns", "waiting",
+        "elsewhere", "ended", "error", "flag", "loans", "look", "moved", "objects", "pace", "paused",
+        "places", "polling", "services", "share", "take", "task", "ticker", "turns", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +115,7 @@ class StoreState:
         self.polling = False
         self.task: asyncio.Task[Any] | None = None
         self.closed = False
+        self.ended: Callable[[], None] | None = None
         STATES[self.ctx] = self
 
     @property
@@ -152,6 +154,9 @@ class StoreState:
         self._free()
         self.services.trimming.freed(len(self.objects))
         self.services.sweeper.sweep(self.objects)
+        if self.ended is not None:
+            self.ended()
+            self.ended = None
 
     def _free(self) -> None:
         """Free the store: in another thread if that takes long, for it gives many pages back."""
