@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from wasmplex.bridge.actor import ALONE, Actor
-from wasmplex.bridge.flows import Plan, Script
+from wasmplex.bridge.flows import Script
 from wasmplex.bridge.protocol import EMPTY_HEAP, ORDERS_MOST, Event, Op
+
+Put = Callable[[int], None]
+Putting = Callable[[Put], Script]
+"""A script, given what puts orders that have no outcome."""
 
 
 class Machine:
     """Follows the orders of an actor: the outcome of each is its operand."""
 
-    def __init__(self, *plans: Plan, orders_most: int = ORDERS_MOST) -> None:
+    def __init__(self, *plans: tuple[object, Putting], orders_most: int = ORDERS_MOST) -> None:
         self.lists: list[list[int]] = []
         self.side: Any = SimpleNamespace(
-            scripts=deque(plans), flows={}, orders_most=orders_most, operands_next=0,
+            scripts=deque(), flows={}, orders_most=orders_most, operands_next=0, orders=[], operands=[],
             list_orders=self.keep, outcomes=self.outcomes, pulse=SimpleNamespace(busy=lambda: None),
         )  # fmt: skip
+        self.side.scripts.extend((touches, script(self.put)) for touches, script in plans)
         self.actor = _Yielding(self.side)
+
+    def put(self, order: int) -> None:
+        self.side.orders.append(order)
+        self.side.operands.append(0)
 
     def keep(self, orders: list[int], operands: list[int]) -> int:
         self.lists.append([*orders])
@@ -45,17 +55,28 @@ class _Yielding(Actor):
         return Op.YIELD
 
 
-def _script(*orders: int) -> Script:
-    for order in orders:
-        outcome = yield order
-        assert outcome[0] in (0, order >> 32)
+def _script(*orders: int) -> Putting:
+    """Return a script that gives some orders, of which `Op.COPY` and such have an outcome."""
+
+    def script(put: Put) -> Script:
+        for order in orders:
+            if order & 0x7F in (Op.DROP, Op.JOIN, Op.LEAVE) or order == EMPTY_HEAP:
+                put(order)
+            else:
+                outcome = yield order
+                assert outcome[0] in (0, order >> 32)
+
+    return script
 
 
-def _copying(number: int, came: list[int]) -> Script:
-    yield Op.LEAVE | number << 32
-    a, _ = yield Op.COPY | number << 32
-    b, _ = yield Op.ONE | (number + 1) << 32
-    came += [a, b]
+def _copying(number: int, came: list[int]) -> Putting:
+    def script(put: Put) -> Script:
+        put(Op.LEAVE | number << 32)
+        a, _ = yield Op.COPY | number << 32
+        b, _ = yield Op.ONE | (number + 1) << 32
+        came.extend((a, b))
+
+    return script
 
 
 def test_scripts_go_side_by_side_each_up_to_its_next_outcome() -> None:

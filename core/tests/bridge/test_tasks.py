@@ -27,7 +27,7 @@ def flight() -> InFlight:
 def books() -> Any:
     """Return what tasks ask of a session."""
     session = SimpleNamespace(
-        orders_most=1, operands_next=0,
+        orders_most=1, orders=[], operands=[], operands_next=0,
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
         pulse=SimpleNamespace(
             flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None,

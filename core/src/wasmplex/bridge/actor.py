@@ -1,7 +1,8 @@
 """A task of an adapter that performs scripts: as many side by side as do not touch the same thing.
 
-The orders of all of them are given in one list, each up to its next order whose outcome decides how it goes
-on; the outcomes come back together. An adapter whose memory the host does not see is given one at a time.
+A script puts orders that have no outcome into the queue of its side, and yields one when it has to know what
+comes of it. So the orders of all scripts are given in one list, and the outcomes come back together. An
+adapter whose memory the host does not see is given one at a time.
 """
 
 from __future__ import annotations
@@ -11,27 +12,29 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from wasmplex.bridge.flows import BLOCKED, Flow, Plan
-from wasmplex.bridge.protocol import EMPTY_ARENA, EMPTY_HEAP, FINAL, UNANSWERED, Event, Op
+from wasmplex.bridge.protocol import FINAL, Event, Op
 from wasmplex.bridge.pulse import Pulse
 
 __all__ = ["ALONE", "Actor", "Scripted"]
 
 ALONE: Final = object()
 """Of a script that is performed while no other is."""
-_NO_OUTCOME = (0, 0)
-_FORGETS: Final = frozenset({EMPTY_HEAP, EMPTY_ARENA})
 
 
 class Scripted(Protocol):
     """What an actor asks of the side of its adapter.
 
     :ivar scripts: what is to be performed
-    :ivar operands_next: what a script has left for the order that it gives
+    :ivar orders: what is to be given to the adapter
+    :ivar operands: the operands of each of them
+    :ivar operands_next: what a script has left for the order that it yields
     :ivar orders_most: how many orders the adapter can be given at once
     """
 
     pulse: Pulse
     scripts: deque[Plan]
+    orders: list[int]
+    operands: list[int]
     flows: dict[int, Flow]
     operands_next: int
     orders_most: int
@@ -49,7 +52,7 @@ class Scripted(Protocol):
 class _Lane:
     """A script under way.
 
-    :ivar at: which of the orders that were given its next step has to wait for
+    :ivar at: which of the orders in the queue its next step has to wait for
     """
 
     __slots__ = ("at", "script", "touches")
@@ -67,8 +70,6 @@ class Actor:
         self.record = 0
         self.armed = False
         self._lanes: list[_Lane] = []
-        self._orders: list[int] = []
-        self._operands: list[int] = []
         self._given = 0
         """How many orders the outcome that comes next is of."""
 
@@ -76,13 +77,14 @@ class Actor:
         """Take in an event or an outcome, and return the order to follow: of scripts, or what `rest` says."""
         self.perform(event, a, b)
         if not self._lanes:
-            most, orders = self.side.orders_most, self._orders
+            most, orders = self.side.orders_most, self.side.orders
             while len(orders) < most:
                 order = self.rest(Event.OPERATION if orders else event)
                 is_final = order & 0xFF in FINAL
                 if is_final and not orders:
                     return order
-                self._add(order)
+                orders.append(order)
+                self.side.operands.append(0)
                 if is_final:
                     break
         return self._give()
@@ -96,12 +98,13 @@ class Actor:
         side = self.side
         if event:
             side.pulse.busy()
-        if event == Event.OPERATION and self._lanes:
-            self._go_on((a, b))
-        elif self._lanes:  # the task has yielded, see `Op.COPY_OR_YIELD` and `Op.WRITE_ALL`
-            lane = self._lanes.pop()
-            taken = side.outcomes(self._given)[lane.at][1] if side.orders_most > 1 else 0
-            self._advance(lane, (BLOCKED, taken), side.orders_most)
+        if self._lanes:
+            if event == Event.OPERATION:
+                self._go_on((a, b))
+            else:  # the task has yielded, see `Op.COPY_OR_YIELD` and `Op.WRITE_ALL`
+                lane = self._lanes.pop()
+                taken = side.outcomes(self._given)[lane.at][1] if side.orders_most > 1 else 0
+                self._advance(lane, (BLOCKED, taken))
         if event not in (Event.NONE, Event.OPERATION, Event.START):
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
@@ -122,60 +125,56 @@ class Actor:
         return flow.touches, flow.event(b)
 
     def _begin(self) -> None:
-        """Begin the scripts that may be performed beside those under way."""
-        scripts, lanes, most = self.side.scripts, self._lanes, self.side.orders_most
+        """Begin the scripts that may be performed beside those under way, while there is room for orders."""
+        scripts, lanes, orders = self.side.scripts, self._lanes, self.side.orders
         if not lanes:
-            self._advance(_Lane(scripts.popleft()), None, most)
+            self._advance(_Lane(scripts.popleft()), None)
         touched = {id(lane.touches) for lane in lanes} if scripts else set()
-        while scripts and len(self._orders) < most:
+        while scripts and len(orders) < self.side.orders_most:
             touches = scripts[0][0]
             if touched and (touches is ALONE or not touched.isdisjoint((id(touches), id(ALONE)))):
                 return
             lane = _Lane(scripts.popleft())
-            self._advance(lane, None, most)
+            self._advance(lane, None)
             if lanes and lanes[-1] is lane:
                 touched.add(id(touches))
 
     def _go_on(self, outcome: tuple[int, int]) -> None:
-        lanes, self._lanes, most = self._lanes, [], self.side.orders_most
-        outcomes = (outcome,) if self._given == 1 else self.side.outcomes(self._given)
-        for left, lane in zip(range(len(lanes) - 1, -1, -1), lanes, strict=True):
-            self._advance(lane, outcomes[lane.at], most - left)
+        """Go on with the scripts whose orders were among those that were given."""
+        lanes, self._lanes, given = self._lanes, [], self._given
+        outcomes = (outcome,) if given == 1 else self.side.outcomes(given)
+        for lane in lanes:
+            if lane.at < given:
+                self._advance(lane, outcomes[lane.at])
+            else:
+                lane.at -= given
+                self._lanes.append(lane)
 
-    def _advance(self, lane: _Lane, outcome: tuple[int, int] | None, most: int) -> None:
-        """Put down what a script orders, up to what has an outcome.
-
-        :param most: how many orders there may be by then
-        """
-        side, script, orders, operands = self.side, lane.script, self._orders, self._operands
+    def _advance(self, lane: _Lane, outcome: tuple[int, int] | None) -> None:
+        """Put down what a script orders, up to what has an outcome."""
+        side = self.side
         try:
-            order = next(script) if outcome is None else script.send(outcome)
-            while True:
-                orders.append(order)
-                operands.append(side.operands_next)
-                side.operands_next = 0
-                if len(orders) >= most or not (order & 0xFF in UNANSWERED or order in _FORGETS):
-                    break
-                order = script.send(_NO_OUTCOME)
+            order = next(lane.script) if outcome is None else lane.script.send(outcome)
         except StopIteration:
             return
-        lane.at = len(orders) - 1
+        lane.at = len(side.orders)
+        side.orders.append(order)
+        side.operands.append(side.operands_next)
+        side.operands_next = 0
         self._lanes.append(lane)
 
-    def _add(self, order: int) -> None:
-        self._orders.append(order)
-        self._operands.append(self.side.operands_next)
-        self.side.operands_next = 0
-
     def _give(self) -> int:
-        orders, operands, lanes = self._orders, self._operands, self._lanes
+        """Give what is in the queue to the adapter: all of it, or as much as there is room for."""
+        side, lanes = self.side, self._lanes
+        orders, operands = side.orders, side.operands
         if lanes and (len(lanes) > 1 or lanes[0].at < len(orders) - 1):
             for lane in lanes:  # there is more to do: it may not yield
                 if (op := orders[lane.at] & 0x7F) in (Op.COPY_OR_YIELD, Op.WRITE_ALL):
                     orders[lane.at] += Op.COPY - op
-        self._orders, self._operands = [], []
-        self._given = len(orders)
-        if self.side.orders_most > 1 and (len(orders) > 1 or operands[0]):
-            return self.side.list_orders(orders, operands)
-        self.side.operands_next = operands[0]
-        return orders[0]
+        self._given = count = min(len(orders), side.orders_most)
+        if side.orders_most > 1 and (count > 1 or operands[0]):
+            order = side.list_orders(orders[:count], operands[:count])
+        else:
+            order, side.operands_next = orders[0], operands[0]
+        del orders[:count], operands[:count]
+        return order

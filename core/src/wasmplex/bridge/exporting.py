@@ -130,8 +130,8 @@ class ExportSession(Side):
         self.owed = asyncio.get_running_loop().create_future()
         self.calling.begin()
         dropped, self._dropped = self._dropped, []
-        if dropped:
-            self.script(self._drop_handles(dropped))
+        for builtin, number in dropped:
+            self.put(Op.DROP | builtin << 8 | number << 32)
         return block, self.owed
 
     def _arguments(self, codec: ExportCodec, args: tuple[Any, ...], base: int) -> bytes | bytearray:
@@ -235,10 +235,6 @@ class ExportSession(Side):
         """Note that a handle of the guest's resource is to be dropped."""
         if not self.closed:
             self._dropped.append((self.kinds.resource[kind].drop, number))
-
-    def _drop_handles(self, handles: list[tuple[int, int]]) -> Script:
-        for builtin, number in handles:
-            yield Op.DROP | builtin << 8 | number << 32
 
     def result(self, at: int, block: bytes) -> None:
         """Take the result of the guest's function."""

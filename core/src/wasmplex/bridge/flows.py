@@ -1,7 +1,8 @@
 """Streams and futures of one session, as scripts of operations that the driver has the adapter perform.
 
-A script is a generator: it yields an order and is sent the outcome, (a, b). Where the guest is not ready
-(`BLOCKED`), the script ends, and the event that the guest causes later starts the next one.
+A script is a generator: it yields an order and is sent the outcome, (a, b); an order that has none it puts
+into the queue. Where the guest is not ready (`BLOCKED`), the script ends, and the event that the guest causes
+later starts the next one.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ class Streaming(Protocol):
     def script(self, script: Script, touches: object, /) -> None:
         """Have the adapter perform a script, beside others that touch something else."""
 
+    def put(self, order: int, /) -> None:
+        """Have the adapter follow an order that has no outcome, before what is yielded next."""
+
     def fill(self, which: int, address: int, data: bytes | bytearray | memoryview, /) -> Script:
         """Put bytes into a stream memory."""
 
@@ -131,30 +135,41 @@ class Flow:
         """Return an order to call one of the flow's built-ins on its handle."""
         return op | (self._first + builtin) << 8 | self.handle << 32
 
-    def copy(self, builtin: int, at: int, count: int) -> Generator[int, tuple[int, int], int]:
-        """Read or write; return the code, after the flow was joined to the driver's set if it is blocked.
-
-        The script ends with a copy that is blocked.
-        """
+    def copying(self, builtin: int, at: int, count: int) -> int:
+        """Return the order to read or write. What comes of it is told to `copied`."""
         session = self.session
         session.operands_next = at | count << 32
         yields = self._joined and self._copy is Op.COPY and not session.scripts
-        code, _ = yield self.order(Op.COPY_OR_YIELD if yields else self._copy, builtin)
-        if code != BLOCKED:
-            session.pulse.gave()
-        elif not self._joined:
-            self._joined = True
-            yield Op.JOIN | self.handle << 32
-        return code
+        return self.order(Op.COPY_OR_YIELD if yields else self._copy, builtin)
 
-    def acquire(self, size: int) -> Script:
-        """Get a buffer in stream memory."""
+    def copied(self, code: int) -> bool:
+        """Take in what came of a copy; say whether the guest was ready for it: else the script is to end.
+
+        A flow that is blocked is put into the driver's set, which tells when it goes on.
+        """
+        if code != BLOCKED:
+            self.session.pulse.gave()
+            return True
+        if not self._joined:
+            self._joined = True
+            self.session.put(Op.JOIN | self.handle << 32)
+        return False
+
+    def leave(self) -> None:
+        """Take the flow out of the driver's set, if it is there: in a set no copy can be cancelled."""
+        if self._joined:
+            self._joined = False
+            self.session.put(Op.LEAVE | self.handle << 32)
+
+    def acquire(self, size: int) -> int:
+        """Get a buffer in stream memory; return the order that makes room for it, 0 if there is."""
         memory = self.session.memories[self.elements.memory]
         self._size = size
         size += SLACK
         self.buffer = memory.take(size)
         if memory.grows(self.buffer + size):
-            yield Op.GROW | self.elements.memory << 8 | (self.buffer + size) << 32
+            return Op.GROW | self.elements.memory << 8 | (self.buffer + size) << 32
+        return 0
 
     def release(self) -> None:
         """Give the buffer back."""
@@ -162,17 +177,16 @@ class Flow:
             self.session.memories[self.elements.memory].give_back(self.buffer)
             self.buffer = 0
 
-    def finish(self, builtin: int) -> Script:
+    def finish(self, builtin: int) -> None:
         """Drop the handle; the flow is over."""
         if not self.done:
             self.done = True
             self.release()
             self.session.flows.pop(self.handle, None)
-            if self._joined:
-                yield Op.LEAVE | self.handle << 32
+            self.leave()
             if builtin == DROP_WRITABLE and self._copy is Op.COPY:  # who reads is told of the end
                 self.session.pulse.gave()
-            yield self.order(Op.DROP, builtin)
+            self.session.put(self.order(Op.DROP, builtin))
 
     def event(self, code: int) -> Script:
         """Go on after the guest has done its part of a blocked copy."""
@@ -199,6 +213,8 @@ class Inflow(Flow):
         self._wanted: asyncio.Future[Any] | None = None
         self._ended = False
         self._single = single
+        self._at_once = bool(session.buffers) and not (elements.lifts or elements.points)
+        """Whether what was read is there without an order."""
         self._room = 1 if single else elements.room
         self._reading = False
         self._most = 0
@@ -265,69 +281,95 @@ class Inflow(Flow):
             self.session.script(self._close(), self.touches)
 
     def _read(self) -> Script:
-        if self.done:
-            self._reading = False
-            self._deliver(None)
-            return
-        yield from self.acquire(max(self.elements.size * self._room, 1))
-        if self.elements.points:
-            self.session.heap.begin(self)
-        code = yield from self.copy(READ, self.buffer, self._room)
-        if code != BLOCKED:
-            yield from self._took(code)
+        """Read, until the guest is not ready or nobody wants more."""
+        while self._reading:
+            if self.done:
+                self._reading = False
+                self._deliver(None)
+                return
+            if grow := self.acquire(max(self.elements.size * self._room, 1)):
+                yield grow
+            if self.elements.points:
+                self.session.heap.begin(self)
+            code, _ = yield self.copying(READ, self.buffer, self._room)
+            if not self.copied(code):
+                return
+            if self._at_once:
+                self._took(code, self._chunk(code))
+            else:
+                self._took(code, (yield from self._fetched(code)))
 
     def event(self, code: int) -> Script:
         """Deliver what the guest has written; without a read under way it says that there is no more."""
         if self.buffer:
-            yield from self._took(code)
+            chunk = self._chunk(code) if self._at_once else (yield from self._fetched(code))
+            self._took(code, chunk)
+            if self._reading:
+                yield from self._read()
         elif code & 0xF == DROPPED:
             self._ended = True
-            yield from self.finish(DROP_READABLE)
+            self.finish(DROP_READABLE)
 
-    def _took(self, code: int) -> Script:
-        count = 1 if self._single and code & 0xF != CANCELLED else code >> 4
-        if self._single and code & 0xF == DROPPED:
-            count = 0
-        chunk = None
-        if count == self._room and not self._single:
-            self._room = max(count, min(4 * count, self.elements.most))
-        if count:
-            yield from self._fetch(count)
-            pieces, decode = self.session.emitted, self.elements.decode
-            if self.elements.lifts:
-                chunk = yield from self.session.lifted(lambda handles: decode(pieces, count, handles))
-            else:
-                chunk = decode(pieces, count, self.session.handles)
+    def _count(self, code: int) -> int:
+        """Return how many elements were read."""
+        if self._single:
+            return int(code & 0xF not in (DROPPED, CANCELLED))
+        return code >> 4
+
+    def _chunk(self, code: int) -> Any:
+        """Return what was read, where the host sees it and it holds no handles."""
+        count, elements, session = self._count(code), self.elements, self.session
+        if not count:
+            return None
+        data = (
+            session.buffers[elements.memory].read(self.buffer, elements.size * count)
+            if elements.size
+            else b""
+        )
+        return elements.decode([data] if data else [], count, session.handles)
+
+    def _fetched(self, code: int) -> Generator[int, tuple[int, int], Any]:
+        """Return what was read."""
+        if not (count := self._count(code)):
+            return None
+        yield from self._fetch(count)
+        pieces, decode = self.session.emitted, self.elements.decode
+        if self.elements.lifts:
+            return (yield from self.session.lifted(lambda handles: decode(pieces, count, handles)))
+        return decode(pieces, count, self.session.handles)
+
+    def _took(self, code: int, chunk: Any) -> None:
+        """Deliver what was read, and say whether to read again."""
+        if not self._single and code >> 4 == self._room:
+            self._room = max(self._room, min(4 * self._room, self.elements.most))
         if self.elements.points:
-            yield from self.session.heap.end(self)
+            self.session.heap.end(self)
         self.release()
         self._reading, self._ended = False, code & 0xF == DROPPED or self._single
         self._deliver(chunk)  # at once: whoever reads may look before the orders that follow are performed
         if self._ended:
-            yield from self.finish(DROP_READABLE)
+            self.finish(DROP_READABLE)
         elif self._wants_more:
-            yield from self._read_on()
-
-    def _read_on(self) -> Script:
-        if self.session.heap.clearing:
-            self._begin()
-            return
-        self._reading = True
-        yield from self._read()
+            if self.session.heap.clearing:
+                self._begin()
+            else:
+                self._reading = True
 
     def take_back(self) -> Generator[int, tuple[int, int], bool]:
         """See `wasmplex.bridge.heap.Reading`."""
-        code = yield from self._cancel()
+        self.leave()
+        code, _ = yield self.order(Op.ONE, CANCEL_READ)
         if code != CANCELLED:
-            yield from self._took(code)
+            self._took(code, (yield from self._fetched(code)))
+            yield from self._read()
             return False
-        yield from self.session.heap.end(self)
+        self.session.heap.end(self)
         self.release()
         return True
 
     def read_again(self) -> Script:
         """See `wasmplex.bridge.heap.Reading`."""
-        yield from self._read()
+        return self._read()
 
     def _deliver(self, chunk: Any) -> None:
         if self._wanted is not None and not self._wanted.done():
@@ -344,22 +386,15 @@ class Inflow(Flow):
             if self.elements.points:
                 yield from session.heap.fetch(self.elements.memory, self.elements.heap)
 
-    def _cancel(self) -> Generator[int, tuple[int, int], int]:
-        """Cancel the read under way; return what has come of it."""
-        if self._joined:  # in a set it cannot be cancelled
-            self._joined = False
-            yield Op.LEAVE | self.handle << 32
-        code, _ = yield self.order(Op.ONE, CANCEL_READ)
-        return code
-
     def _close(self) -> Script:
         if self.done:
             return
         if self.buffer:  # a read is under way
-            yield from self._cancel()
+            self.leave()
+            yield self.order(Op.ONE, CANCEL_READ)
             if self.elements.points:
-                yield from self.session.heap.end(self)
-        yield from self.finish(DROP_READABLE)
+                self.session.heap.end(self)
+        self.finish(DROP_READABLE)
 
     def abandon(self) -> None:
         """Wake the reader: there will be nothing more."""

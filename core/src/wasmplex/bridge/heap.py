@@ -59,6 +59,9 @@ class Side(Protocol):
         :param size: -1, where the host does not see the memory, is up to the end of the heap
         """
 
+    def put(self, order: int, /) -> None:
+        """Have the adapter follow an order that has no outcome."""
+
 
 class StreamHeap:
     """See the module.
@@ -89,14 +92,14 @@ class StreamHeap:
         yield from self._side.fetch(memory, at, size)
         self._size = len(self._side.emitted[-1])
 
-    def end(self, read: Reading) -> Generator[int, tuple[int, int], None]:
+    def end(self, read: Reading) -> None:
         """Note that nobody needs what a read has found; empty the heap if nobody needs what lies there."""
         del self._reads[read]
         if not self._reads:
             self._size = 0
             if self._side.buffers:
                 self._side.buffers[1].write(HEAP_END, bytes(4))
-            yield EMPTY_HEAP
+            self._side.put(EMPTY_HEAP)
         elif self._size >= _MUCH and not self.clearing:
             self.clearing = True
             self._side.script(self._clear())

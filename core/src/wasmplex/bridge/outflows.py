@@ -9,7 +9,6 @@ from typing import Any
 
 from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.flows import (
-    BLOCKED,
     CANCEL_WRITE,
     DROP_WRITABLE,
     DROPPED,
@@ -160,21 +159,19 @@ class Outflow(Flow):
         if self.done or self._asking or not self.waits:
             return
         self._asked = self._asking = True
-        code = yield from self.copy(WRITE, 0, 0)
-        if code != BLOCKED:
-            yield from self._answered(code)
+        code, _ = yield self.copying(WRITE, 0, 0)
+        if self.copied(code):
+            self._answered(code)
 
-    def _answered(self, code: int) -> Script:
+    def _answered(self, code: int) -> None:
         self._asking = False
         if code & 0xF == DROPPED:
-            yield from self._stop()
+            self._stop()
 
     def _ask_no_more(self) -> Script:
-        if self._joined:  # in a set it cannot be cancelled
-            self._joined = False
-            yield Op.LEAVE | self.handle << 32
+        self.leave()
         code, _ = yield self.order(Op.ONE, CANCEL_WRITE)
-        yield from self._answered(code)
+        self._answered(code)
 
     @property
     def waits(self) -> bool:
@@ -194,16 +191,18 @@ class Outflow(Flow):
             if not self._laid:
                 self._laid = yield from self._put(self._rest)
                 self._next = self.buffer
-            code = yield from self.copy(WRITE, self._next, self._laid)
-            if code == BLOCKED:
+            code, _ = yield self.copying(WRITE, self._next, self._laid)
+            if not self.copied(code):
                 return
-            yield from self._written(code)
+            if self._written(code):
+                yield from self._taken_back()
 
     def _put(self, rest: Any) -> Generator[int, tuple[int, int], int]:
         """Put elements into the buffer, after handles have been made for them; return how many."""
         session, elements = self.session, self.elements
         if (rows := elements.packed(rest)) is not None and elements.rows is not None:
-            yield from self.acquire(elements.rows.bound(rows))
+            if grow := self.acquire(elements.rows.bound(rows)):
+                yield grow
             yield from session.fill(elements.memory, self.buffer, elements.rows.write(rows, self.buffer))
             return len(rows)
         count, lowered = elements.portion(rest), None
@@ -215,40 +214,46 @@ class Outflow(Flow):
         while (fewer := elements.fitting(count, len(data))) < count:
             count = fewer
             data = elements.encode(rest[:count], 0, session.handles)
-        yield from self.acquire(len(data))
+        if grow := self.acquire(len(data)):
+            yield grow
         if elements.points:
             handles = lowered.again() if lowered else session.handles
             data = elements.encode(rest[:count], self.buffer, handles)
         yield from session.fill(elements.memory, self.buffer, data)
         return count
 
-    def _written(self, code: int) -> Script:
+    def _written(self, code: int) -> bool:
+        """Take in what was written; say whether handles that were made for it are to be taken back."""
         taken = code >> 4 if self._copy is Op.COPY else 1
         self._laid -= taken
         self._next += taken * self.elements.size
         if not self._laid or code & 0xF == DROPPED:
             self.release()
-        made, self._made = self._made, []
         if code & 0xF == DROPPED:
-            if self._copy is Op.COPY_ONE or not code >> 4:
-                yield from self.session.taken_back(made)
-            yield from self._stop()
-            return
+            self._stop()
+            return bool(self._made) and (self._copy is Op.COPY_ONE or not code >> 4)
+        self._made = []
         self._rest = self._rest[taken:] if taken < len(self._rest) else ()
         if self._copy is Op.COPY_ONE or (self._closing and not len(self._rest)):
-            yield from self.finish(DROP_WRITABLE)
+            self.finish(DROP_WRITABLE)
             self._let_go()
         if not len(self._rest):
             self._emptied()
+        return False
+
+    def _taken_back(self) -> Script:
+        """Take back the handles that were made for what the guest has not taken."""
+        made, self._made = self._made, []
+        return self.session.taken_back(made)
 
     def _emptied(self) -> None:
         """Go on after the guest has taken all that there was for it."""
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(True)
 
-    def _stop(self) -> Script:
+    def _stop(self) -> None:
         """End the flow, for the guest has dropped its end."""
-        yield from self.finish(DROP_WRITABLE)
+        self.finish(DROP_WRITABLE)
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(False)
         self._end()
@@ -256,14 +261,15 @@ class Outflow(Flow):
     def _close(self) -> Script:
         if self._asking and not self.done:
             yield from self._ask_no_more()
-        yield from self.finish(DROP_WRITABLE)
+        self.finish(DROP_WRITABLE)
 
     def event(self, code: int) -> Script:
         """Go on with the chunk that the guest has taken a part of."""
         if self._asking:
-            yield from self._answered(code)
+            self._answered(code)
             return
-        yield from self._written(code)
+        if self._written(code):
+            yield from self._taken_back()
         if not self.done:
             yield from self._write()
 

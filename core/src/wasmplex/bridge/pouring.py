@@ -53,7 +53,7 @@ class PouredOutflow(Outflow):
             self._laid -= code >> 4
             self._next += code >> 4
             if code & 0xF == DROPPED:
-                yield from self._stop()
+                self._stop()
                 return
             if not self._laid:
                 room = yield from self._made_room()
@@ -81,7 +81,9 @@ class PouredOutflow(Outflow):
     def _given(self) -> Generator[int, tuple[int, int], int]:
         """Write what lies in the buffer; return the code."""
         if not self._joined:
-            return (yield from self.copy(WRITE, self._next, self._laid))
+            code, _ = yield self.copying(WRITE, self._next, self._laid)
+            self.copied(code)
+            return code
         self.session.operands_next = self._next | self._laid << 32
         code, taken = yield self.order(Op.WRITE_ALL, WRITE)
         if code == BLOCKED:
@@ -102,7 +104,8 @@ class PouredOutflow(Outflow):
             self._held = size
         else:
             return self._room
-        yield from self.acquire(size)
+        if grow := self.acquire(size):
+            yield grow
         self._room = self.session.buffers[self.elements.memory].view(self.buffer, size)
         return self._room
 

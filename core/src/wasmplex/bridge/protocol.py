@@ -39,8 +39,8 @@ __all__ = [
     "ARENA", "ASCII", "BLOCKS", "BLOCK_BYTES", "BUFFERS", "DROPPED", "EMPTY_ARENA", "EMPTY_HEAP", "ENDS",
     "EVENTS", "EVENTS_MOST", "FINAL", "FOLLOWED", "FULL", "HEADER", "HEAP_END", "MADE", "MORE", "NUMBERS",
     "ORDERS", "ORDERS_MOST", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES",
-    "ROOM", "ROUSE", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "UNANSWERED",
-    "WRITABLES", "Event", "First", "Op", "fill",
+    "ROOM", "ROUSE", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "WRITABLES",
+    "Event", "First", "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -200,12 +200,10 @@ class Op(IntEnum):
 
 FOLLOWED: Final = 1 << 7
 """In an order that lies in `ORDERS`: another lies behind it, and the host is not asked for it."""
-UNANSWERED: Final = frozenset({Op.DROP, Op.JOIN, Op.LEAVE, Op.FORGET})
-"""Orders that have no outcome, and that nothing the host does itself has to wait for."""
 FINAL: Final = frozenset({Op.EXIT, Op.YIELD, Op.WAIT, Op.NEXT, Op.DOZE, Op.FINISH})
 """Orders that end a task's turn, or suspend the store: nothing follows them."""
 EMPTY_HEAP: Final = Op.GROW | 1 << 8
-"""Forget what elements of streams point at. Another of those that have no outcome."""
+"""Forget what elements of streams point at. It has no outcome that matters."""
 EMPTY_ARENA: Final = Op.TOP | 1 << 8
 """Forget what lies in the arena, where the outcome does not matter."""
 

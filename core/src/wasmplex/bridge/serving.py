@@ -99,7 +99,7 @@ class ServingActor(Actor):
             return
         if not self._entered:
             self._top = ARENA
-            yield EMPTY_ARENA
+            self.side.put(EMPTY_ARENA)
         self._entered.add(call)
         at = 0
         if call.codec.early:
@@ -114,12 +114,12 @@ class ServingActor(Actor):
             yield from self._deliver(call)
         else:
             self._under_way[status >> 4] = call
-            yield Op.JOIN | (status >> 4) << 32
+            self.side.put(Op.JOIN | (status >> 4) << 32)
 
     def _returned(self, subtask: int) -> Script:
         call = self._under_way.pop(subtask)
-        yield Op.LEAVE | subtask << 32
-        yield Op.FORGET | subtask << 32
+        self.side.put(Op.LEAVE | subtask << 32)
+        self.side.put(Op.FORGET | subtask << 32)
         yield from self._deliver(call)
 
     def _deliver(self, call: Entered) -> Script:

@@ -81,6 +81,9 @@ class Side:
         self._away: list[Moving] = []
         """Streams and futures that another adapter feeds for this one."""
         self.scripts: deque[Plan] = deque()
+        self.orders: list[int] = []
+        """What is to be given to the adapter, see `wasmplex.bridge.actor`."""
+        self.operands: list[int] = []
         self.background: set[asyncio.Task[Any]] = set()
         """Tasks that feed streams and futures to the guest."""
         self.memories = (BufferMemory(64, 1 << 30), BufferMemory(64, STREAM_HEAP))
@@ -141,6 +144,11 @@ class Side:
         """
         self.scripts.append((touches, script))
         self.pulse.beat()
+
+    def put(self, order: int) -> None:
+        """Have the adapter follow an order that has no outcome, before what is yielded next."""
+        self.orders.append(order)
+        self.operands.append(0)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task that feeds the guest. If it fails so does the guest's call: it has only a part."""
@@ -322,7 +330,7 @@ class Side:
                 self.table.drop(rep)
             else:
                 readable = self.kinds.first(found.sort, found.kind) + DROP_READABLE
-                yield Op.DROP | readable << 8 | handle << 32
+                self.put(Op.DROP | readable << 8 | handle << 32)
 
     def number(self, sort: int, kind: int, source: Any) -> int:
         """Return a number for a stream or future, which the adapter makes when it finds that in its place."""
@@ -379,6 +387,8 @@ class Side:
             flow.release()
         self.flows.clear()
         self.scripts.clear()
+        self.orders.clear()
+        self.operands.clear()
         for _, _, source in self.making.values():
             give_up(source)
         self.making.clear()

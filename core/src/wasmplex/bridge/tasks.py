@@ -27,6 +27,8 @@ class Calling(Protocol):
 
     pulse: Pulse
     scripts: deque[Plan]
+    orders: list[int]
+    operands: list[int]
     flows: dict[int, Flow]
     operands_next: int
     orders_most: int
