@@ -6,7 +6,8 @@ import weakref
 from collections.abc import Generator
 from typing import Any
 
-from wasmplex.bridge.flows import Inflow, StreamEndedError
+from wasmplex.bridge.flows import StreamEndedError
+from wasmplex.bridge.inflows import Inflow
 from wasmplex.streams import IncomingStream
 from wasmplex.values import Err
 from wasmplex.wit.types import ResultType

@@ -13,11 +13,12 @@ from typing import Any
 
 from wasmplex.bridge.actor import ALONE
 from wasmplex.bridge.elements import BufferMemory
-from wasmplex.bridge.flows import DROP_READABLE, Flow, Inflow, Memory, Plan, Script
+from wasmplex.bridge.flows import DROP_READABLE, Flow, Memory, Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.heap import StreamHeap
+from wasmplex.bridge.inflows import Inflow
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
