@@ -6,8 +6,7 @@ out, so that a quiet workload keeps using the few that are warm.
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
-from collections import deque
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
@@ -17,6 +16,7 @@ import anyio
 from wasmplex.errors import LimitExceeded
 from wasmplex.loans import Lender, PooledInstance
 from wasmplex.logs import get_logger
+from wasmplex.waiting import Waiters
 
 __all__ = ["AHEAD", "Coming", "InstancePool", "PoolStatistics"]
 
@@ -91,7 +91,7 @@ class InstancePool(Lender):
         self._maximum = maximum
         self._queue = queue
         self._idle: list[_Lent] = []
-        self._waiters: deque[Future[_Lent | None]] = deque()
+        self._waiters = Waiters[_Lent | None](name, timeout, self._hand_on)
         self._live = 0
         self._lent = 0
         self._created = 0
@@ -179,16 +179,7 @@ class InstancePool(Lender):
                 f" and {len(self._waiters)} calls wait",
                 fix=f"raise instances.max or instances.queue of [workload.{self.name}]",
             )
-        waiter: Future[_Lent | None] = get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            return await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._hand_on(waiter.result())
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
+        return await self._waiters.wait()
 
     async def _make(self) -> _Lent:
         if (lent := self._arrived()) is not None:
@@ -259,11 +250,9 @@ class InstancePool(Lender):
         self._returned()
 
     def _hand_on(self, lent: _Lent | None) -> None:
-        while self._waiters and (lent is not None or self._begin is None or not self._making):
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(lent)
-                return
+        handed = lent is not None or self._begin is None or not self._making
+        if handed and self._waiters.hand(lent):
+            return
         if lent is None:
             self._live -= 1
         else:

@@ -6,8 +6,7 @@ is used up before the next. What an instance does after its last call has return
 
 from __future__ import annotations
 
-from asyncio import Future, Task, current_task, get_running_loop
-from collections import deque
+from asyncio import Task, current_task, get_running_loop
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from wasmplex.errors import LimitExceeded
 from wasmplex.instances import PoolStatistics
 from wasmplex.loans import Lender, PooledInstance
 from wasmplex.logs import get_logger
+from wasmplex.waiting import Waiters
 
 __all__ = ["SharedPool", "SharingInstance"]
 
@@ -70,7 +70,7 @@ class SharedPool(Lender):
         self._concurrency = concurrency
         self._queue = queue
         self._places: dict[int, _Place] = {}
-        self._waiters: deque[Future[_Place | None]] = deque()
+        self._waiters = Waiters[_Place | None](name, timeout, self._undo)
         self._making = 0
         self._lent = 0
         self._created = 0
@@ -177,16 +177,7 @@ class SharedPool(Lender):
                 f" and {len(self._waiters)} calls wait",
                 fix=f"raise instances.max, concurrency or queue of [workload.{self.name}]",
             )
-        waiter: Future[_Place | None] = get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            return await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._undo(waiter.result())
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
+        return await self._waiters.wait()
 
     def _undo(self, place: _Place | None) -> None:
         """Take back what was handed to somebody who has gone."""
@@ -225,22 +216,16 @@ class SharedPool(Lender):
     def _hand_on(self, place: _Place) -> bool:
         """Let those who wait have the room that there is; say whether anybody did."""
         used = False
-        while self._waiters and self._has_room(place):
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._enter(place)
-                waiter.set_result(place)
-                used = True
+        while self._has_room(place) and self._waiters.hand(place):
+            self._enter(place)
+            used = True
         return used
 
     def _encourage(self) -> None:
         """Have somebody who waits make an instance, if there may be one more and nobody makes one."""
-        while self._waiters and not self._making and len(self._places) < self._maximum:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._making += 1  # at once, or a newcomer would take the place
-                waiter.set_result(None)
-                return
+        free = not self._making and len(self._places) < self._maximum
+        if free and self._waiters.hand(None):
+            self._making += 1  # at once, or a newcomer would take the place
 
     def _retire(self, place: _Place) -> None:
         """End an instance that takes no more calls, when nothing goes on in it any more."""
