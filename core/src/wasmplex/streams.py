@@ -79,6 +79,14 @@ class ChunkSource(ABC, Generic[T]):
         guest drops the stream.
         """
 
+    def read_nowait(self) -> T | None:
+        """Return the next chunk if it is at hand, an empty one at the end; None if `read` is to be asked.
+
+        Asked first, where the guest runs: it does not block, and what is at hand costs no task at all. What
+        goes wrong is for `read` to raise.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Read no more: the guest has dropped the stream, or is gone. Not called at the end."""

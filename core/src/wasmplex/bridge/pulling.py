@@ -26,30 +26,54 @@ class PulledOutflow(Outflow):
             self.session.script(self._write(), self)
 
     def _pull(self) -> None:
-        """Ask for the next chunk."""
-        reading = spawn(self._read())
+        """Take the next chunk if it is at hand, and there is room for it; else ask for it."""
+        try:
+            chunk = self._source.read_nowait()
+            if chunk is not None and self._took(chunk):
+                return
+        except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
+            self.session.pulse.fail(error)
+            return
+        reading = spawn(self._read(chunk))
         if reading.done():
             self._failed(reading)
             return
         self._reading, self._since = reading, time.monotonic()
         reading.add_done_callback(self._failed)
 
-    async def _read(self) -> None:
-        """Have the next chunk ready to be written."""
-        chunk = await self._source.read()
+    def _took(self, chunk: Any) -> bool:
+        """Have a chunk ready to be written, unless that has to wait; say whether it is."""
+        if not len(chunk):
+            self._ended()
+            return True
+        rest = self.elements.checked(chunk)
+        if not self.session.pulse.chunks.hold_at_once(size := weight(chunk)):
+            return False
+        self._held, self._rest = size, rest
+        return True
+
+    async def _read(self, chunk: Any) -> None:
+        """Have the next chunk ready to be written.
+
+        :param chunk: that chunk, if all it waits for is room
+        """
+        if chunk is None:
+            chunk = await self._source.read()
         if self.done:
             return
         if chunk is None or not len(chunk):
-            self._closing, self._unread = True, None
-            for other in list(self.session.flows.values()):
-                other.settle()  # a future that tells how the stream has ended
-        else:
-            rest = self.elements.checked(chunk)
+            self._ended()
+        elif not self._took(chunk):
             await self.session.pulse.chunks.hold(size := weight(chunk))
-            self._held, self._rest = size, rest
+            self._held, self._rest = size, self.elements.checked(chunk)
         if self._reading is not None:
             self._reading = None
             self.session.script(self._write(), self)
+
+    def _ended(self) -> None:
+        self._closing, self._unread = True, None
+        for other in list(self.session.flows.values()):
+            other.settle()  # a future that tells how the stream has ended
 
     def _failed(self, reading: asyncio.Future[Any]) -> None:
         if not reading.cancelled() and (error := reading.exception()) is not None:

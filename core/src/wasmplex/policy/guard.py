@@ -96,6 +96,11 @@ class Guard:
         self.plugin = plugin
         self.label = label
 
+    def admits(self, interface: str) -> bool:
+        """Say whether an operation may be tried, see `admit`."""
+        granted, circuit = self.granted, self.circuit
+        return (granted is None or interface in granted) and not (circuit is not None and circuit.is_open)
+
     def admit(self, name: str, interface: str) -> None:
         """Raise, in the dialect, unless an operation may be tried.
 

@@ -49,6 +49,13 @@ class Rows(ABC):
         :raises wasmplex.capabilities.postgres.PostgresError: what ended the rows; nothing was committed
         """
 
+    def next_nowait(self) -> Sequence[Row] | None:
+        """Return what `next` would if that is at hand; None if it is to be asked, for errors as well.
+
+        It does not block. A backend need not have it.
+        """
+        return None
+
     @abstractmethod
     async def close(self, *, commit: bool = False) -> None:
         """Read no more, and give the session back. What the server is doing is cancelled.

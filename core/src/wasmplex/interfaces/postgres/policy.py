@@ -182,6 +182,10 @@ class GuardedRows:
         """See `Rows.next`."""
         return self.rows.next()
 
+    def next_nowait(self) -> Sequence[Row] | None:
+        """See `Rows.next_nowait`. What is refused is not at hand: `next` says why."""
+        return self.rows.next_nowait() if self.guard.admits("query") else None
+
     async def close(self, *, commit: bool = False) -> None:
         """See `Rows.close`. Rows hold a session: they are closed though the backend is known to be down."""
         try:

@@ -29,6 +29,13 @@ class RowStream(ChunkSource[Sequence[Row]]):
         self.completion.add_done_callback(_seen)
         self._closing: asyncio.Task[None] | None = None
 
+    def read_nowait(self) -> Sequence[Row] | None:
+        """Return the next rows if they are at hand, none at the end; None if `read` is to be asked."""
+        rows = self._rows.next_nowait()
+        if rows is not None and not rows:
+            self._end(None)
+        return rows
+
     async def read(self) -> Sequence[Row] | None:
         """Return the next rows; none at the end, or where an error has ended them."""
         try:
