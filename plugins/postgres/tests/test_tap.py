@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from itertools import pairwise
@@ -85,19 +86,19 @@ REFUSED = message("E", b"SERROR\0C40001\0Mcould not serialize\0\0")
 async def test_answers_are_ours_and_the_rest_is_the_drivers(size: int, wanted: bool) -> None:
     """Rows are kept, or passed over and counted; what comes unasked is the driver's."""
     tap, driver, transport = tapped()
-    rows = [message("D", bytes([n]) * n) for n in (0, 1, 100, 250)]
+    rows = [message("D", bytes([n]) * n) for n in (0, 1, *[100] * 80, 250)]
     collected = Collected()
     first, second = tap.ask(simple("TABLE t"), simple("RESET ALL"), rows=collected if wanted else None)
     assert transport.sent == message("Q", b"TABLE t\0") + message("Q", b"RESET ALL\0")
-    answers = [*rows[:2], NOTICE, *rows[2:], message("C", b"SELECT 4\0"), IN_TRANSACTION, STATUS, *OURS]
+    answers = [*rows[:2], NOTICE, *rows[2:], message("C", b"SELECT 83\0"), IN_TRANSACTION, STATUS, *OURS]
     stream = b"".join([NOTICE, *answers, NOTICE])
     for at in range(0, len(stream), size):
         tap.data_received(stream[at : at + size])
-    assert (await first, await second) == ("SELECT 4", "SELECT 2")
+    assert (await first, await second) == ("SELECT 83", "SELECT 2")
     assert driver.data == NOTICE * 2 + STATUS + NOTICE
     assert tap.status == "I"
     assert tap.current is None
-    assert first.count == (0 if wanted else 4)
+    assert first.count == (0 if wanted else 83)
     assert [collected.data[a:b] for a, b in pairwise(collected.starts)] == (rows if wanted else [])
 
 
@@ -200,6 +201,29 @@ async def test_answers_that_are_held_stay_in_the_socket_until_somebody_wants_the
         assert transport.calls == ["pause", "resume"] * 2
         server.close()
         tap.poll()  # the transport tells that
+
+
+async def test_who_answers_in_a_moment_is_watched_and_others_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tap, _, transport = tapped()
+    transport.socket, server = socket.socketpair()
+    with server, transport.socket:
+        transport.socket.setblocking(False)
+        (answer,) = tap.ask(simple("VALUES (1)"))
+        server.sendall(message("C", b"SELECT 1\0") + READY)
+        tap.watch(answer)
+        assert answer.done()
+        looks: list[int] = []
+        monkeypatch.setattr(os, "sched_yield", lambda: looks.append(1))
+        (answer,) = tap.ask(simple("SELECT pg_sleep(1)"))
+        watched = []
+        for number in range(20):
+            before = len(looks)
+            tap.watch(answer)
+            if len(looks) > before:
+                watched.append(number)
+        assert watched == [0, 2, 6, 14]
 
 
 # ---------------------------------------------------------------- what a link has prepared

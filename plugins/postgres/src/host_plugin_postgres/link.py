@@ -192,6 +192,7 @@ class Link:
         self.resetting = None
         behind = (self._reset_alone,) if reset and self._named else ()
         done, *clean = self._tap.ask(bound + _ALL, *behind, rows=rows)
+        self._tap.watch(done)
         try:
             return await _tag_of(done), done.count
         finally:
@@ -264,10 +265,19 @@ class Portion:
         """Whether some are here."""
         return bool(self._collected.data)
 
+    def rows_nowait(self) -> tuple[PackedRows, bool] | None:
+        """Return what `rows` would, if they are here; None if not, or if something went wrong."""
+        answer = self._answer
+        if not answer.done():
+            self._tap.poll()
+        if not answer.done() or answer.cancelled() or answer.exception() is not None:
+            return None
+        return self._prepared.rows(self._collected), not answer.result()
+
     async def rows(self) -> tuple[PackedRows, bool]:
         """Return them, and whether there may be more."""
         if not self._answer.done():
-            self._tap.poll()
+            self._tap.watch(self._answer)
         if not self._answer.done():
             self._tap.let_in()
         tag = await _tag_of(self._answer)

@@ -38,6 +38,8 @@ class Pool:
         self._links: set[Link] = set()
         self._outdated: set[Link] = set()
         """Those that are in use, or being reset, and are closed instead of being used again."""
+        self._resetting: dict[Link, tuple[asyncio.Future[str], asyncio.TimerHandle]] = {}
+        """What will say whether a session is clean, and what closes its connection if nothing does."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._closed = False
 
@@ -52,12 +54,25 @@ class Pool:
 
     async def take(self, user: str) -> Link:
         """Return a connection that nobody else has, in the order of asking. `give` or `drop` it."""
+        if not self._idle:
+            self._look()
         await self._room.acquire()
         try:
             return await self._take(user)
         except BaseException:
             self._room.release()
             raise
+
+    def _look(self) -> None:
+        """Take the connection back that was the first to be reset, if it has been by now.
+
+        The event loop has not had its turn since, where one guest asks for one thing after the other.
+        """
+        for link, (clean, _) in self._resetting.items():
+            link.poll()
+            if clean.done():
+                self._reset(link, clean)
+            return
 
     async def _take(self, user: str) -> Link:
         if self._closed:
@@ -108,10 +123,8 @@ class Pool:
             return self.spawn(self.stop(link))
         ended, clean = link.end(commit=commit)
         patience = asyncio.get_running_loop().call_later(self.patience, link.abort)
-        clean.add_done_callback(functools.partial(self._reset, link, patience))
-        self._keep(clean)
-        if ended is not None:
-            self._keep(ended)
+        self._resetting[link] = clean, patience
+        clean.add_done_callback(functools.partial(self._reset, link))
         if not plain:
             return self.spawn(_all_of(ended if commit else None, clean))
         return ended if ended is not None and commit else _done()
@@ -132,9 +145,12 @@ class Pool:
         if error is not None:
             raise error
 
-    def _reset(self, link: Link, patience: asyncio.TimerHandle, clean: asyncio.Future[str]) -> None:
-        """Take a connection back, when the server has said what became of its session."""
-        patience.cancel()
+    def _reset(self, link: Link, clean: asyncio.Future[str]) -> None:
+        """Take a connection back, when the server has said what became of its session, unless it was."""
+        if (noted := self._resetting.get(link)) is None or noted[0] is not clean:
+            return
+        del self._resetting[link]
+        noted[1].cancel()
         if clean.cancelled() or clean.exception() is not None or link.in_transaction:
             self._return(link, clean=False)
         elif clean.result() == NOTHING_PREPARED:
@@ -169,8 +185,8 @@ class Pool:
         self.threads.close()
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(self.patience):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
+                while under_way := self._tasks | {clean for clean, _ in self._resetting.values()}:
+                    await asyncio.wait(under_way)
             links = list(self._links)
             with anyio.move_on_after(self.patience):
                 await asyncio.gather(

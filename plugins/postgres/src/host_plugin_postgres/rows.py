@@ -84,6 +84,32 @@ class PgRows(Rows):
             await self.close()
             raise
 
+    def next_nowait(self) -> Sequence[Row] | None:
+        """Return the next rows if they are at hand, and need not be read; see `Rows.next_nowait`."""
+        if not self._rows and not self._take_coming():
+            return [] if self._is_over() else None
+        if not self._packed:
+            return None
+        rows, self._rows = self._rows, None
+        return rows
+
+    def _take_coming(self) -> bool:
+        """Take the next portion if it is there; say whether there are rows now."""
+        link, coming = self._link, self._coming
+        if link is None or coming is None or (found := coming.rows_nowait()) is None:
+            return False
+        self._coming = None
+        self._came(link, *found)
+        return bool(self._rows)
+
+    def _is_over(self) -> bool:
+        """Say whether all has been read, and is known to be committed."""
+        if self._link is not None or (ending := self._ending) is None:
+            return False
+        if not ending.done():
+            self._poll()  # it was asked for when the rows came
+        return ending.done() and not ending.cancelled() and ending.exception() is None
+
     async def _fetch(self) -> bool:
         """Fetch a portion; return whether there was one."""
         while self._link is not None and self._more:
@@ -97,13 +123,17 @@ class PgRows(Rows):
     async def _fetch_from(self, link: Link) -> None:
         portion, self._coming = self._coming or link.more(self._prepared, self._portion), None
         try:
-            self._rows, self._more = rows, _ = await portion.rows()
+            rows, more = await portion.rows()
         except DRIVER_ERRORS as error:
             self._link = None
             self._give_up(link, error)
             raise operation_failed(error) from error
+        self._came(link, rows, more)
+
+    def _came(self, link: Link, rows: PackedRows, more: bool) -> None:
+        self._rows, self._more = rows, more
         self._portion = max(1, min(ROWS_AHEAD, MAX_PORTION * len(rows) // (rows.size + 1)))
-        if not self._more:
+        if not more:
             self._end()
         elif rows.size <= SMALL:
             self._coming = link.more(self._prepared, self._portion)

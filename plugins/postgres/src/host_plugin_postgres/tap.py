@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+import time
 from collections import deque
-from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 import asyncpg
@@ -30,6 +31,14 @@ _WHOLE: Final = frozenset(b"tT")
 """ParameterDescription and RowDescription: nobody but a statement makes them long, and not very."""
 _MOST: Final = 1 << 16
 """Bytes that are kept of any other message: errors and notices are as long as whoever raises them likes."""
+
+
+_MOMENT: Final = 50e-6
+"""Seconds."""
+_PASSED: Final = 63
+"""Answers that are not watched for after many moments in vain."""
+_ALIKE: Final = range(8, 65)
+"""How many rows are compared at once."""
 
 
 class Collected:
@@ -122,16 +131,49 @@ class Tap(asyncio.Protocol):
         self.status = "I"
         self._held = False
         """Whether what the server sends is left in the socket."""
+        self._unwatched = self._passing = 0
+        """How many answers are not watched for, see `watch`: still, and after the last moment in vain."""
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(0)  # uvloop then sends at once, not after all callbacks
 
+    @cached_property
+    def _socket(self) -> int:
+        """What `poll` reads from as long as the transport is open; -1 if only the transport can."""
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return -1
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
+
     def poll(self) -> None:
         """Take what the server has sent by now, without waiting for the event loop to have its turn."""
-        if self._transport.is_closing() or self._transport.get_extra_info("sslcontext") is not None:
+        if self._transport.is_closing() or self._socket < 0:
             return
-        with suppress(OSError):  # there is nothing; or the transport will say what has happened
-            if data := os.read(self._transport.get_extra_info("socket").fileno(), _MOST):
-                self.data_received(data)
+        try:
+            data = os.read(self._socket, _MOST)
+        except OSError:
+            return  # there is nothing; or the transport will say what has happened
+        if data:
+            self.data_received(data)
+
+    def watch(self, answer: Answer) -> None:
+        """Take what the server sends until it has answered, for a moment, if it is one that answers in one.
+
+        A server nearby has answered a short question before a guest is suspended, and the event loop has had
+        its turn, which take as long as is waited here at most. After a moment in vain one answer is not
+        watched for, then three, seven and so on.
+        """
+        self.poll()
+        if answer.done() or self._socket < 0:
+            return
+        if self._unwatched:
+            self._unwatched -= 1
+            return
+        until = time.perf_counter() + _MOMENT
+        while not answer.done() and time.perf_counter() < until:
+            os.sched_yield()  # the server may have no other processor
+            self.poll()
+        self._passing = self._passing // 2 if answer.done() else min(2 * self._passing + 1, _PASSED)
+        self._unwatched = self._passing
 
     @property
     def current(self) -> Answer | None:
@@ -220,6 +262,10 @@ class Tap(asyncio.Protocol):
         starts = [] if rows is None else rows.starts
         offset, count = (0 if rows is None else len(rows.data)) - at, len(starts)
         add, last = starts.append, end - _HEAD
+        if (alike := _alike(data, at)) > 1:
+            size = 1 + start(data, at)[1]
+            at += alike * size
+            starts.extend(range(begin + offset + size, at + offset + 1, size))
         while at <= last:
             kind, size = start(data, at)
             if kind != _ROW:
@@ -253,6 +299,21 @@ class Tap(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Tell the driver."""
         self._driver.resume_writing()
+
+
+def _alike(data: bytes, at: int) -> int:
+    """Return how many rows follow each other that are all as long as the first; 1 if not many are.
+
+    Rows of numbers and times are. Their heads are compared all at once, for taking them one by one is slow.
+    """
+    kind, size = _START.unpack_from(data, at)
+    size += 1
+    count = min(_ALIKE.stop - 1, (len(data) - at) // size)
+    if count not in _ALIKE or data[at + size] != kind:
+        return 1
+    end = at + count * size
+    heads = (data[at + byte : end : size] == data[at + byte : at + byte + 1] * count for byte in range(_HEAD))
+    return count if all(heads) else 1
 
 
 def _lose(answers: list[Answer]) -> None:
