@@ -23,7 +23,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.ticks = 0
-        self.pressed = self.short = False
+        self.pressed = self.hurried = self.short = False
 
 
 class Race:
@@ -86,7 +86,7 @@ async def test_one_slice_in_a_turn_however_many_compute(race: Race) -> None:
             tasks.start_soon(race.guest, str(number), share, 10)
     assert len(race.ran) == 640
     assert max(Counter(race.at).values()) <= 2
-    assert race.turn < 3 * 640
+    assert race.turn < 8 * 640
     assert set(Counter(race.ran).values()) == {10}
     assert race.clock.pressed
 
@@ -144,6 +144,25 @@ async def test_who_had_less_than_those_that_wait_does_not_wait(race: Race) -> No
                     calls.start_soon(race.guest, "many", quiet, 1)
         tasks.cancel_scope.cancel()
     assert 100 <= race.ran.count("busy") <= 200
+
+
+@pytest.mark.parametrize("many", [1, 64])
+async def test_a_call_of_several_steps_waits_once_for_those_that_compute(race: Race, many: int) -> None:
+    """Between two of their slices, the loop has the turns that a request takes to be read and answered."""
+    race.clock.short = True
+    busy, quiet = Share(), Share()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(many):
+            tasks.start_soon(race.guest, "busy", busy, FOREVER)
+        await until(lambda: len(race.ran) >= 100)
+        for pause in range(10, 30):
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            before = race.clock.ticks
+            await race.guest("quiet", quiet, 3, 0)
+            assert race.clock.ticks - before <= 1
+        assert race.clock.hurried
+        tasks.cancel_scope.cancel()
 
 
 async def test_many_that_had_less_share_what_is_left_of_a_turn(race: Race) -> None:

@@ -7,15 +7,46 @@ from typing import Any
 
 from wasmplex.engine.capi import increment_epoch
 
-__all__ = ["TICK_SECONDS", "Ticker"]
+__all__ = ["TICK_SECONDS", "Tempo", "Ticker"]
 
 TICK_SECONDS = 0.002
 """A guest runs at most this long before the event loop gets its turn, while some want to run for longer."""
 CALM_TICK_SECONDS = 0.01
 """As long as there were none: each tick takes the GIL from the event loop for a moment."""
+HURRIED_TICK_SECONDS = 0.0005
+"""While others come between those that run for longer: that is what they wait for."""
 
-_CALM_TICKS = 50
+_PRESSED_SECONDS = 0.1
+_HURRIED_SECONDS = 1.0
 _IDLE_SECONDS = 1.0
+
+
+class Tempo:
+    """Decides how far apart ticks are.
+
+    :ivar short: whether they are `TICK_SECONDS` apart at most
+    """
+
+    __slots__ = ("_hurried", "_pressed", "short")
+
+    def __init__(self) -> None:
+        self.short = False
+        self._pressed = self._hurried = 0.0
+        """Seconds for which ticks are to be short, or shorter."""
+
+    def next(self, last: float, *, pressed: bool, hurried: bool) -> float:
+        """Return the seconds until the next tick.
+
+        :param last: how long it was until the one that has just been
+        :param pressed: whether a guest has run from one tick to another meanwhile
+        :param hurried: whether others have come between such guests
+        """
+        self._pressed = _PRESSED_SECONDS if pressed else self._pressed - last
+        self._hurried = _HURRIED_SECONDS if hurried else self._hurried - last
+        self.short = self._pressed > 0
+        if not self.short:
+            return CALM_TICK_SECONDS
+        return HURRIED_TICK_SECONDS if self._hurried > 0 else TICK_SECONDS
 
 
 class Ticker:
@@ -27,7 +58,8 @@ class Ticker:
     :ivar wanted: to be set before a guest runs, or goes on; see `wake`
     :ivar asleep: True if `wake` must be called after that
     :ivar pressed: to be set when a guest has run from one tick to another
-    :ivar short: whether ticks are `TICK_SECONDS` long, because somebody pressed
+    :ivar hurried: to be set when others come between such guests
+    :ivar short: whether ticks are `TICK_SECONDS` apart at most, because somebody pressed
     """
 
     def __init__(self) -> None:
@@ -42,7 +74,7 @@ class Ticker:
         self._thread: threading.Thread | None = None
         self.wanted = False
         self.asleep = True
-        self.pressed = self.short = False
+        self.pressed = self.hurried = self.short = False
         self.ticks = 0
 
     def add(self, engine: int, owner: Any) -> None:
@@ -68,15 +100,14 @@ class Ticker:
             self._thread.start()
 
     def _run(self) -> None:
-        idle, calm, interval = 0.0, _CALM_TICKS, CALM_TICK_SECONDS
+        idle, tempo, interval = 0.0, Tempo(), CALM_TICK_SECONDS
         while not self._running.acquire(timeout=interval):
             self._tick()
             self.ticks += 1
-            calm = 0 if self.pressed else calm + 1
             idle = 0.0 if self.wanted else idle + interval
-            self.pressed = self.wanted = False
-            self.short = calm <= _CALM_TICKS
-            interval = TICK_SECONDS if self.short else CALM_TICK_SECONDS
+            interval = tempo.next(interval, pressed=self.pressed, hurried=self.hurried)
+            self.pressed = self.hurried = self.wanted = False
+            self.short = tempo.short
             if idle > _IDLE_SECONDS:
                 self._awake.clear()
                 self.asleep = True

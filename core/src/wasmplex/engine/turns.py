@@ -10,6 +10,9 @@ few go on: of the workload that has had the least time, calls that have just beg
 before those that compute. Such a call does not wait at all while its workload has had less time than those
 that do: one that is seldom called is answered between two rounds.
 
+While somebody computes, a round is one time slice, and the loop has some turns between two rounds: what has
+come is read, answered and written there. So it waits for the rest of a slice, and not for one at each step.
+
 Time is counted in ticks that passed while a guest of the workload ran. That is as good as a clock on the
 average, and costs next to nothing.
 """
@@ -27,7 +30,11 @@ __all__ = ["Share", "Turns"]
 _MOST: Final = 64
 """Guests that one round lets go on at most."""
 _SHORT_TICKS: Final = 3
-"""Ticks that a round takes when they are short; else one."""
+"""Ticks that a round takes when they are short, and nobody has computed lately; else one."""
+_LATELY: Final = 50
+"""Ticks for which it matters that somebody has computed."""
+_PAUSE: Final = 4
+"""Turns of the loop between two rounds while somebody computes. A small request takes three."""
 _ROUNDS: Final = 8
 """After how many rounds in a row ticks are to be short, though nobody who waits has used up a time slice."""
 _CREDIT: Final = 2
@@ -107,6 +114,12 @@ class Turns:
         """Those that came too late in this round."""
         self._size = _MOST
         """How many guests the next round lets go on."""
+        self._computes = False
+        """Whether somebody waits who computes."""
+        self._lately = -1
+        """The number of ticks up to which it matters that somebody has."""
+        self._paused = 0
+        """Turns of the loop since the last round began."""
         self._overtaking = -1
         """The number of ticks from which on no call overtakes in this turn; -1 until the first one does."""
         self._rounds = 0
@@ -127,13 +140,15 @@ class Turns:
             self._forget()
         self._loop = loop
         self._overtaking = -1
+        self._paused = 0
         self.until = self._end()
         loop.call_soon(self._turn)
         return True
 
     def _end(self) -> int:
         """Return the number of ticks at which a round ends that begins now."""
-        return self._ticker.ticks + (_SHORT_TICKS if self._ticker.short else 1)
+        ticks = self._ticker.ticks
+        return ticks + (_SHORT_TICKS if self._ticker.short and ticks > self._lately else 1)
 
     def _forget(self) -> None:
         """Forget a loop that has ended before those had their turn that wait in it."""
@@ -154,6 +169,8 @@ class Turns:
             return
         if not computing and self._may_overtake(share):
             return
+        if computing:
+            self._computes, self._lately = True, self._ticker.ticks + _LATELY
         self.until = -1  # while somebody waits everybody does
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         share.add(turn, computing=computing)
@@ -178,6 +195,7 @@ class Turns:
         elif self._ticker.ticks >= self._overtaking:
             return False
         share.spent = max(share.spent, self._clock - _CREDIT)
+        self._ticker.hurried = self._ticker.hurried or self._computes
         return True
 
     async def _its_turn(self, turn: asyncio.Future[None]) -> bool:
@@ -190,7 +208,7 @@ class Turns:
         self._let_go -= 1
         if self._ends < 0:
             self._ends = self._end()
-            if not self._waiting:
+            if not self._waiting and not self._computes:
                 self.until = self._ends
         elif self._ticker.ticks >= self._ends:
             self._late += 1
@@ -201,12 +219,20 @@ class Turns:
         """End a round, in the next turn of the loop; begin another if somebody waits."""
         self._overtaking = -1
         if not self._let_go and not self._waiting:
-            self._loop = None
+            self._loop, self._computes = None, False
             return
         self.until = -1
         asyncio.get_running_loop().call_soon(self._turn)
         if self._let_go:  # they are woken in this turn of the loop
             return
+        self._paused += 1
+        self._computes = any(share.computes for share in self._waiting)
+        if not self._computes or self._paused > _PAUSE:
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Begin a round of those that wait."""
+        self._paused = 0
         self._size = max(1, self._size - self._late) if self._late else min(self._size * 2, _MOST)
         self._late, self._ends = 0, -1
         self._rounds += 1
@@ -217,7 +243,7 @@ class Turns:
             self._pressing = 0
             return
         self._pressing += 1  # somebody waits for longer than a round: let it be short, if that is of use
-        if self._pressing > _ROUNDS or any(share.computes for share in self._waiting):
+        if self._pressing > _ROUNDS or self._computes:
             self._ticker.pressed = True
 
     def _let_one_go(self) -> bool:
