@@ -327,6 +327,20 @@ async def test_headers_leave_before_there_is_a_body(serve: Serve) -> None:
         assert unchunked(await client.rest())[0] == b""
 
 
+async def test_an_answer_that_needs_some_turns_leaves_in_one_piece(serve: Serve) -> None:
+    async def handler(_: Any, exchange: HttpExchange) -> None:
+        exchange.start(200, [])
+        for piece in (b"first", b"second"):
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            exchange.write(piece)
+        exchange.finish()
+
+    async with serve(bind(handler)) as port:
+        response = await exchange(port, get())
+        assert (response.headers["content-length"], response.body) == ("11", b"firstsecond")
+
+
 async def test_disconnect_cancels_the_call(serve: Serve) -> None:
     begun, ended = anyio.Event(), anyio.Event()
 

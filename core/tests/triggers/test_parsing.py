@@ -134,6 +134,20 @@ def test_the_number_of_fields_has_a_limit(more: int, found: type) -> None:
     assert isinstance(events(raw, max_head=65_536)[1], End if found is Head else int)
 
 
+def test_a_head_that_comes_again_is_not_parsed_again() -> None:
+    get = b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n"
+    post = b"POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n"
+    found = events(get + get + post + b"cd" + post + b"ef" + get)
+    assert found[0] is found[1]
+    assert found[2] is found[5]
+    assert found[:2] + found[2:5] == events(get) * 2 + events(post, b"cd")
+    assert found[5:] == events(post, b"ef") + events(get)
+    large = b"GET / HTTP/1.1\r\nhost: a\r\nx: %s\r\n\r\n" % (b"y" * 4000)
+    found = events(large, large, max_head=8192)
+    assert found[0] == found[1]
+    assert found[0] is not found[1], "what is kept for each connection has a bound"
+
+
 @pytest.mark.parametrize("limit", [40, 60, 100])
 def test_the_limit_of_a_head_is_exact(limit: int) -> None:
     line = b"GET / HTTP/1.1\r\nhost: a\r\nx: "

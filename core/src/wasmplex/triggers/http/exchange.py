@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Task, create_task
+from asyncio import Handle, Task, create_task, get_running_loop
 from collections.abc import Callable
 
 from wasmplex.capabilities.http import BodyTooLarge, Headers, HttpExchange, HttpFailure
@@ -13,6 +13,8 @@ from wasmplex.triggers.http.wire import Piece, Wire
 __all__ = ["Exchange"]
 
 _WITHOUT_LENGTH = frozenset({204, 304})
+_HELD_TURNS = 8
+"""Turns of the event loop that the first of a response waits for the rest: both may leave in one piece."""
 
 
 class Exchange(HttpExchange):
@@ -26,9 +28,9 @@ class Exchange(HttpExchange):
     """
 
     __slots__ = (
-        "_body_ended", "_broken", "_flusher", "_has_content", "_head", "_length", "_received", "_response",
-        "_trailers", "_wire", "_writing", "_written", "complete", "disconnected", "finished", "max_body",
-        "method", "on_disconnect", "on_room", "scheme", "started", "status", "too_large",
+        "_body_ended", "_broken", "_flusher", "_has_content", "_head", "_length", "_nudged", "_received",
+        "_response", "_trailers", "_wire", "_writing", "_written", "complete", "disconnected", "finished",
+        "max_body", "method", "on_disconnect", "on_room", "scheme", "started", "status", "too_large",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, max_body: int) -> None:
@@ -53,6 +55,7 @@ class Exchange(HttpExchange):
         self._written = 0
         self.finished = False
         self._trailers: Headers = ()
+        self._nudged: Handle | None = None
         self._flusher: Task[None] | None = None
         self._broken: Exception | None = None
         self.started = False
@@ -169,8 +172,23 @@ class Exchange(HttpExchange):
 
     def nudge(self) -> None:
         """Send what is held, in the background: the handler has begun to wait."""
-        if self._flusher is None and self.status and self._has_news():
+        if self._nudged is None and self._flusher is None and self.status and self._has_news():
+            self._nudged = get_running_loop().call_soon(self._send_soon, _HELD_TURNS)
+
+    def _send_soon(self, turns: int) -> None:
+        """Send what is held; what nothing has left of yet in some turns of the event loop."""
+        self._nudged = None
+        if self._flusher is not None or not self._has_news():
+            return
+        if turns and not (self.started or self.finished):
+            self._nudged = get_running_loop().call_soon(self._send_soon, turns - 1)
+        elif self._wire.would_wait():
             self._flusher = create_task(self._flush_while_any())
+        else:
+            try:
+                self._flush_nowait()
+            except Exception as error:  # noqa: BLE001  whatever the server has against it ends the response
+                self._fail(error)
 
     def _has_news(self) -> bool:
         if not self.started:
@@ -182,10 +200,13 @@ class Exchange(HttpExchange):
             while self._has_news():
                 await self._flush()
         except Exception as error:  # noqa: BLE001  whatever the server has against it ends the response
-            self._broken = error
-            self.gone()
+            self._fail(error)
         finally:
             self._flusher = None
+
+    def _fail(self, error: Exception) -> None:
+        self._broken = error
+        self.gone()
 
     def flush_whole(self) -> bool:
         """Send a whole response that nothing has left of yet, at once; False if it takes a `flush`."""
@@ -213,8 +234,12 @@ class Exchange(HttpExchange):
             await self._flusher
         if self._broken is not None:
             raise self._broken
-        if self._has_news():
+        if not self._has_news():
+            return
+        if self._wire.would_wait():
             await self._flush()
+        else:
+            self._flush_nowait()
 
     async def deliver(self) -> None:
         """Send what is held; see `HttpExchange.deliver`."""
@@ -223,20 +248,34 @@ class Exchange(HttpExchange):
 
     def close(self) -> None:
         """Stop sending."""
+        if self._nudged is not None:
+            self._nudged.cancel()
         if self._flusher is not None:
             self._flusher.cancel()
 
     async def _flush(self) -> None:
+        data, end = self._take_held()
+        await self._wire.send(data, end)
+        self._sent(data, end)
+
+    def _flush_nowait(self) -> None:
+        data, end = self._take_held()
+        self._wire.send_nowait(data, end)
+        self._sent(data, end)
+
+    def _take_held(self) -> tuple[bytes, Headers | None]:
+        """Return what is held, to be sent at once, behind the head; and the trailers, if it is the end."""
         pieces, self._response = self._response, []
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        finished = self.finished
         if not self.started:
             self.started = True
-            if finished and not self._trailers:
+            if self.finished and not self._trailers:
                 self._say_length()
             self._wire.start(self.status, self._head, self._length if self._has_content else 0)
-        await self._wire.send(data, self._trailers if finished else None)
-        if finished:
+        return data, self._trailers if self.finished else None
+
+    def _sent(self, data: bytes, end: Headers | None) -> None:
+        if end is not None:
             self.complete = True
         self._writing -= len(data)
         if self.on_room is not None:

@@ -84,6 +84,14 @@ class Wire(ABC):
         :param length: bytes of the body that will follow, None if nobody knows
         """
 
+    def would_wait(self) -> bool:
+        """Say whether `send` has to be awaited now, as it has where nobody knows better."""
+        return True
+
+    def send_nowait(self, data: bytes, end: Headers | None) -> None:
+        """As `send`; not where that `would_wait`."""
+        raise NotImplementedError
+
     @abstractmethod
     async def send(self, data: bytes, end: Headers | None) -> None:
         """Send a piece of the body; wait before it while the client is slow to take what was sent before.

@@ -45,7 +45,9 @@ class Fields:
     def __init__(self, entries: Iterable[Entry] = (), *, mutable: bool = True) -> None:
         self._entries: list[Entry] = [*entries]
         self._mutable = mutable
-        self._size = sum(entry_size(name, value) for name, value in self._entries) if self._entries else 0
+        self._size = 0  # of entries that never change nobody needs it
+        if mutable and self._entries:
+            self._size = sum(entry_size(name, value) for name, value in self._entries)
 
     @classmethod
     def received(cls, headers: Iterable[tuple[bytes, bytes]]) -> Self:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from typing import Any
 
 from wasmplex.plugin import Err, IncomingStream, Variant
 
 from host_plugin_wasi.http.errors import HttpError, internal
 from host_plugin_wasi.http.incoming import BodySource
+from host_plugin_wasi.p3.ends import no_input
 from host_plugin_wasi.p3.fields import Fields3
 
 __all__ = ["Body", "GuestBody", "Message", "Outcome", "ReceivedBody"]
@@ -173,14 +174,9 @@ class GuestBody:
         if (read_ahead := getattr(self._following, "read_ahead", None)) is not None:
             read_ahead()
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield its pieces."""
-        if (contents := self.contents) is not None:
-            try:
-                async for piece in contents:
-                    yield piece
-            finally:
-                contents.close()
+    def stream(self) -> AsyncIterable[bytes]:
+        """Return what yields its pieces, once."""
+        return self.contents if self.contents is not None else no_input()
 
     async def trailers(self) -> Fields3 | None:
         """Return what follows the body.

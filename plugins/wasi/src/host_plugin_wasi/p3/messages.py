@@ -84,24 +84,23 @@ class RequestLine(OutgoingRequest):
 class Request(Message):
     """The resource ``request``: one that came in, or one that a guest has made.
 
-    :ivar line: method, path, scheme, authority and headers, and what they may be
+    :param line: what it says, or where it came in: many a guest does not look at that
     :ivar options: None for none
     """
 
-    __slots__ = ("line", "options")
+    __slots__ = ("_line", "options")
 
     def __init__(
-        self, line: OutgoingRequest, body: ReceivedBody | GuestBody, outcome: Outcome | None
+        self, line: OutgoingRequest | HttpExchange, body: ReceivedBody | GuestBody, outcome: Outcome | None
     ) -> None:
         super().__init__(body, outcome)
-        self.line = line
+        self._line = line
         self.options: Options3 | None = None
 
     @classmethod
     def received(cls, exchange: HttpExchange, body: ReceivedBody) -> Request:
         """Return what came in."""
-        line = RequestLine.received(exchange, Fields3.received(exchange.headers))
-        return cls(line, body, None)
+        return cls(exchange, body, None)
 
     @staticmethod
     def new(
@@ -115,6 +114,13 @@ class Request(Message):
         request = Request(RequestLine(headers.frozen()), GuestBody(contents, trailers), outcome)
         request.options = options.frozen() if options is not None else None
         return request, outcome.told
+
+    @property
+    def line(self) -> OutgoingRequest:
+        """Method, path, scheme, authority and headers, and what they may be."""
+        if isinstance(line := self._line, HttpExchange):
+            line = self._line = RequestLine.received(line, Fields3.received(line.headers))
+        return line
 
     def get_method(self) -> Variant:
         """Return the method."""

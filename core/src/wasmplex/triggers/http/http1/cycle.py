@@ -244,10 +244,18 @@ class Cycle(Wire):
             lines.append(b"%s: %s\r\n" % (name, value))
         return lines, noted
 
+    def would_wait(self) -> bool:
+        """Say whether the client takes less than is written; see `Wire.would_wait`."""
+        return self._line.full is not None
+
     async def send(self, data: bytes, end: Headers | None) -> None:
         """Send a piece of the body; see `Wire.send`."""
         if self._line.full is not None:
             await self._line.writable()
+        self.send_nowait(data, end)
+
+    def send_nowait(self, data: bytes, end: Headers | None) -> None:
+        """Send a piece of the body; see `Wire.send_nowait`."""
         if self._disconnected:
             raise ConnectionResetError("the client went away")
         out = [] if self.started else [self._head]

@@ -7,7 +7,7 @@ rule with its section of RFC 9112.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wasmplex.triggers.http.fields import CONTROLS
 from wasmplex.triggers.http.http1.chunks import ChunkedDecoder
@@ -16,6 +16,10 @@ from wasmplex.triggers.http.http1.incoming import CONTROL, Incoming
 from wasmplex.triggers.http.refusal import Refused
 
 __all__ = ["End", "RequestParser"]
+
+
+_KEPT: Final = 2048
+"""Bytes of a head that is kept for the next request of its connection, which often has the same."""
 
 
 class End(NamedTuple):
@@ -34,11 +38,12 @@ class RequestParser:
     :ivar is_head: the method of the request is HEAD, whatever else is wrong with it
     """
 
-    __slots__ = ("_body", "_in_body", "_incoming", "_left", "_line", "_max_head", "_over", "is_head")
+    __slots__ = ("_body", "_in_body", "_incoming", "_kept", "_left", "_line", "_max_head", "_over", "is_head")
 
     def __init__(self, max_head: int) -> None:
         self._max_head = max_head
         self._incoming = Incoming()
+        self._kept: tuple[bytes, Head] | None = None
         self._line: RequestLine | None = None  # of a head that has not ended
         self._in_body = False
         self._left = 0  # bytes of a body that says its length
@@ -99,9 +104,13 @@ class RequestParser:
         return None if self._line is None else self._next_headers(incoming, self._line)
 
     def _whole_head(self, head: bytes) -> Head:
+        if self._kept is not None and self._kept[0] == head:
+            return self._found(self._kept[1])
         lines = head.split(b"\r\n")
         if _clean(head, lines):
-            return self._found(parse_head(parse_request_line(lines[0]), lines[1:]))
+            found = parse_head(parse_request_line(lines[0]), lines[1:])
+            self._kept = (head, found) if len(head) <= _KEPT else None
+            return self._found(found)
         if _clean(lines[0], lines[:1]):
             parse_request_line(lines[0])  # what is wrong with it comes first
         raise Refused(400, CONTROL)
