@@ -602,6 +602,26 @@ def test_a_one_file_plugin_knows_where_it_is(site: Site, tmp_path: Path) -> None
     assert (module.__file__, module.BESIDE) == (str(path), "beside it")
 
 
+def test_what_looks_up_its_own_module_finds_a_one_file_plugin(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from __future__ import annotations\n"
+        "import dataclasses, importlib, pickle, sys, typing\nimport pydantic\n"
+        "@dataclasses.dataclass\nclass Row:\n    kind: typing.ClassVar[str] = ''\n    size: int = 1\n"
+        "class Settings(pydantic.BaseModel):\n    rows: list[Row]\n    more: Later | None = None\n"
+        "class Later(pydantic.BaseModel):\n    size: int\n"
+        "assert pickle.loads(pickle.dumps(Row(2))) == Row(2)\n"
+        "assert typing.get_type_hints(Row)['size'] is int\n"
+        "assert Settings(rows=[Row(3)], more={'size': 4}).more == Later(size=4)\n"
+        "assert importlib.import_module(__name__) is sys.modules[__name__]\n"
+        + textwrap.dedent(PIECES)
+        + "def wasmplex_backends(): return [Good()]"
+    )
+    registry = site.registry()
+    registry.add_file(path)
+    assert registry.backend("redis", "keyvalue") is not None
+
+
 def test_a_one_file_plugin_that_was_just_edited_is_not_taken_from_bytecode(
     site: Site, tmp_path: Path
 ) -> None:
