@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from wasmplex.triggers.messaging import calling
+from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.portions import Portions, fitting
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
 
 
@@ -66,3 +73,35 @@ def test_who_cannot_take_several_is_handed_one_for_ever() -> None:
 )
 def test_large_messages_go_alone(sizes: list[int], count: int) -> None:
     assert fitting(sizes) == count
+
+
+class Quick:
+    """Handles messages in no time, one or several."""
+
+    async def __call__(self, instance: Any, message: Any) -> None:
+        pass
+
+    def several(self, instance: Any) -> bool:
+        return True
+
+    async def each(self, instance: Any, messages: Any, outcomes: list[Any], paused: Any) -> None:
+        outcomes += [None] * len(messages)
+
+
+@pytest.mark.anyio
+async def test_the_wait_for_an_instance_is_not_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(calling, "perf_counter", lambda: now)
+
+    @asynccontextmanager
+    async def borrowing() -> Any:
+        nonlocal now
+        now += 1.0
+        yield None
+
+    workload: Any = SimpleNamespace(timeout=10.0, instance=borrowing)
+    settings = MessagingTriggerSettings(subjects=("a",))
+    caller = calling.Caller(workload, Quick(), settings, Counts(), lambda taken: None, "shop")
+    delivery: Any = SimpleNamespace(message=None)
+    assert await caller.call(delivery) is None
+    assert caller.portions.size == 2

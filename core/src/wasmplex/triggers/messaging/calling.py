@@ -96,9 +96,9 @@ class Caller:
     async def call(self, delivery: Delivery) -> Outcome:
         """Call the component with a message; wait for an instance as long as it takes."""
         while True:
-            begun = perf_counter()
             try:
                 async with self._workload.instance() as instance:
+                    begun = perf_counter()
                     self._full = False
                     self._counts.delivered += 1
                     await self._handle(instance, delivery.message)
