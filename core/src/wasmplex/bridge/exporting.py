@@ -191,19 +191,24 @@ class ExportSession(Side):
 
         :param at: where the result lies, where the host sees that
         """
-        self.delivering = None
-        if self.orders_most > 1:
-            block = self.calls.read(at, size)
-        else:
-            at, block = self._arriving
+        at, block = self.arrived(at, size)
         if call.lent:
             yield from self._take_back(call.lent)
         codec = call.codec
-        if codec.takes:
-            values = yield from self.lifted(lambda handles: codec.read(block, at, handles))
-        else:
-            values = codec.read(block, at, self.handles)
+        if not codec.takes:
+            self.resolve(call, at, block)
+            return
+        values = yield from self.lifted(lambda handles: codec.read(block, at, handles))
         _resolve(call.result, codec, values)
+
+    def arrived(self, at: int, size: int) -> tuple[int, bytes]:
+        """Return the result that was handed over, and where it lies."""
+        self.delivering = None
+        return (at, self.calls.read(at, size)) if self.orders_most > 1 else self._arriving
+
+    def resolve(self, call: Entering, at: int, block: bytes) -> None:
+        """Give a result in which no handles are to be turned into objects to whoever waits for it."""
+        _resolve(call.result, call.codec, call.codec.read(block, at, self.handles))
 
     def give_up_arguments(self, call: Entering) -> None:
         """Let go of what a call was to be given, and nobody wants any more."""

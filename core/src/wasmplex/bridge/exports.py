@@ -109,6 +109,7 @@ def export_adapter(
         " (memory $mem) (realloc $realloc)))"
         for f in functions
     ]
+    call = _CALL.replace("@TAKEN@", _TAKEN_AT_ONCE if transport is MEMORY else "")
     lines = [
         "(component $Exports",
         f'(import "host" (instance $host\n{host_instance(transport)}))',
@@ -118,7 +119,7 @@ def export_adapter(
         parts.canons,
         "(core func $sub_drop (canon subtask.drop))",
         *lowers,
-        parts.machine("\n".join([_CALL, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
+        parts.machine("\n".join([call, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
         _LIFT,
         _LIFT_SERIES,
         ")",
@@ -213,7 +214,7 @@ _CALL = """
         (if (result i32) (local.get $at)
           (then (local.get $at))
           (else (call $finish (call $take (local.get $task)))))
-        (local.get $fn)))
+        (local.get $fn)))@TAKEN@
       (i64.or (i64.extend_i32_u (local.get $status))
         (i64.shl (i64.extend_i32_u (global.get $ret)) (i64.const 32))))
 
@@ -241,6 +242,13 @@ _CALL = """
             (i32.load offset=@SET@ (local.get $task)))))
       (call $run (local.get $task) (i32.const @EVENT_START@) (i32.const 0) (i32.const 0)))
 """
+
+_TAKEN_AT_ONCE = """
+      (if (i32.and (i32.eq (local.get $status) (i32.const 2))
+          (i32.lt_u (i32.sub (global.get $top) (global.get $ret)) (i32.const @LARGE@)))
+        (then (local.set $status (i32.or (i32.const 2) (i32.shl
+          (call $hand_over (local.get $fn) (local.get $task) (global.get $ret)) (i32.const 4))))))"""
+"""Where the host sees the memory it needs no order of its own for a result that is there."""
 
 _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)
   (canon lift (core func $machine "call") async (callback (core func $machine "callback"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from wasmplex.bridge.flows import StreamEndedError
@@ -18,18 +17,23 @@ __all__ = ["BridgedStream", "IncomingFuture"]
 class BridgedStream(IncomingStream[Any]):
     """What a host function is handed for a stream; when nobody holds it any more, it is closed."""
 
+    _closed = False
+
     def __init__(self, flow: Inflow) -> None:
         self._flow = flow
-        self._finalizer = weakref.finalize(self, flow.close)
-        self._finalizer.atexit = False
 
-    async def read(self) -> Any:
+    def read(self) -> Coroutine[Any, Any, Any]:
         """See `IncomingStream.read`."""
-        return await self._flow.read()
+        return self._flow.read()
 
     def close(self) -> None:
         """See `IncomingStream.close`."""
-        self._finalizer()
+        if not self._closed:
+            self._closed = True
+            self._flow.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def read_ahead(self, most: int) -> None:
         """See `IncomingStream.read_ahead`."""
@@ -39,15 +43,20 @@ class BridgedStream(IncomingStream[Any]):
 class IncomingFuture:
     """What a host function is handed for a future: await it, once or several times."""
 
+    _closed = False
+
     def __init__(self, flow: Inflow) -> None:
         self._flow = flow
         self._value: list[Any] | None = None
-        self._finalizer = weakref.finalize(self, flow.close)
-        self._finalizer.atexit = False
 
     def close(self) -> None:
         """Let go of the guest's end: nobody will await it. Happens by itself when nobody holds the future."""
-        self._finalizer()
+        if not self._closed:
+            self._closed = True
+            self._flow.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def read_ahead(self) -> None:
         """Ask the guest for the value before somebody awaits it."""

@@ -36,7 +36,11 @@ class Inflow(Flow):
         self._single = single
         self._at_once = bool(session.buffers) and not (elements.lifts or elements.points)
         """Whether what was read is there without an order."""
+        self._ahead = self._at_once and elements.octets and not single
+        """Whether all that the guest has can be read at once."""
         self._room = 1 if single else elements.room
+        self._at = 0
+        """Where the read under way puts what it reads."""
         self._reading = False
         self._most = 0
         """How many elements may be read before somebody asks for them."""
@@ -112,13 +116,30 @@ class Inflow(Flow):
                 yield grow
             if self.elements.points:
                 self.session.heap.begin(self)
-            code, _ = yield self.copying(READ, self.buffer, self._room)
+            self._at = self.buffer
+            order = self._reads()
+            code, before = yield order
             if not self.copied(code):
+                if before and order & 0x7F == Op.READ_ALL:
+                    self._came_before(before)
                 return
             if self._at_once:
                 self._took(code, self._chunk(code))
             else:
                 self._took(code, (yield from self._fetched(code)))
+
+    def _reads(self) -> int:
+        """Return the order to read: all that is there, if that is wanted before somebody asks."""
+        if not self._ahead or self._waiting >= self._most:
+            return self.copying(READ, self.buffer, self._room)
+        self.session.operands_next = self.buffer | min(self._room, self._most - self._waiting) << 32
+        return self.order(Op.READ_ALL, READ)
+
+    def _came_before(self, count: int) -> None:
+        """Deliver what was read before there was no more; the read is under way behind it."""
+        self.session.pulse.gave()
+        self._deliver(self._bytes(count))
+        self._at += count
 
     def event(self, code: int) -> Script:
         """Deliver what the guest has written; without a read under way it says that there is no more."""
@@ -139,15 +160,13 @@ class Inflow(Flow):
 
     def _chunk(self, code: int) -> Any:
         """Return what was read, where the host sees it and it holds no handles."""
-        count, elements, session = self._count(code), self.elements, self.session
-        if not count:
-            return None
-        data = (
-            session.buffers[elements.memory].read(self.buffer, elements.size * count)
-            if elements.size
-            else b""
-        )
-        return elements.decode([data] if data else [], count, session.handles)
+        return self._bytes(count) if (count := self._count(code)) else None
+
+    def _bytes(self, count: int) -> Any:
+        elements, session = self.elements, self.session
+        size = elements.size * count
+        pieces = [session.buffers[elements.memory].read(self._at, size)] if size else []
+        return elements.decode(pieces, count, session.handles)
 
     def _fetched(self, code: int) -> Generator[int, tuple[int, int], Any]:
         """Return what was read."""

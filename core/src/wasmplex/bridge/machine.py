@@ -215,14 +215,14 @@ _TASKS = """
         (local.set $operand (i32.wrap_i64 (i64.shr_u (local.get $order) (i64.const 32))))
         (local.set $event (i32.const @EVENT_OPERATION@))
         (local.set $p1 (i32.const 0)) (local.set $p2 (i32.const 0))
-        (block $write_all (block $copy_or_yield (block $forget (block $result (block $enter (block $top
+        (block $all (block $copy_or_yield (block $forget (block $result (block $enter (block $top
         (block $finish (block $deliver (block $doze (block $grow (block $leave (block $join
         (block $emit (block $fill (block $copy_one (block $copy (block $drop
         (block $one (block $new (block $cancelled (block $next (block $wake (block $return
         (block $wait (block $yield (block $exit
           (br_table $exit $yield $wait $return $wake $next $cancelled $new $one $drop $copy $copy_one $fill
             $emit $join $leave $grow $doze
-            $deliver $finish $top $enter $result $forget $copy_or_yield $write_all
+            $deliver $finish $top $enter $result $forget $copy_or_yield $all $all
             (i32.and (i32.wrap_i64 (local.get $order)) (i32.const 0x7f))))
           ;; exit
           (call $release (local.get $task))
@@ -325,7 +325,7 @@ _TASKS = """
           (local.get $index)))
         (if (i32.eq (i32.const -1) (local.get $p1)) (then (return (i32.const 1))))
         (br $again))
-        ;; write all
+        ;; write all, read all
         (local.set $ends (call $operands (local.get $task)))
         (local.set $taken (i32.const 0))
         (loop $rest
@@ -333,6 +333,9 @@ _TASKS = """
             (i32.wrap_i64 (local.get $ends)) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))
             (local.get $index)))
           (if (i32.eq (i32.const -1) (local.get $p1)) (then
+            (local.set $p2 (local.get $taken))
+            (br_if $again (i64.eq (i64.const @READ_ALL@)
+              (i64.and (local.get $order) (i64.const 0x7f))))
             (i32.store offset=12 (global.get $order) (local.get $taken))
             (return (i32.const 1))))
           (local.set $taken (i32.add (local.get $taken) (i32.shr_u (local.get $p1) (i32.const 4))))

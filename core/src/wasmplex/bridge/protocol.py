@@ -37,10 +37,10 @@ from typing import Final
 
 __all__ = [
     "ARENA", "ASCII", "BLOCKS", "BLOCK_BYTES", "BUFFERS", "DROPPED", "EMPTY_ARENA", "EMPTY_HEAP", "ENDS",
-    "EVENTS", "EVENTS_MOST", "FINAL", "FOLLOWED", "FULL", "HEADER", "HEAP_END", "MADE", "MORE", "NUMBERS",
-    "ORDERS", "ORDERS_MOST", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS", "RESULT_BYTES",
-    "ROOM", "ROUSE", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO", "WRITABLES",
-    "Event", "First", "Op", "fill",
+    "EVENTS", "EVENTS_MOST", "FINAL", "FOLLOWED", "FULL", "HEADER", "HEAP_END", "LARGE", "MADE", "MORE",
+    "NUMBERS", "ORDERS", "ORDERS_MOST", "PACKED", "PAUSED", "PIECE", "POLLED", "RESULT", "RESULTS",
+    "RESULT_BYTES", "ROOM", "ROUSE", "SERVE", "SLACK", "SLOTS", "STREAM_HEAP", "TASKS", "TASK_BYTES", "TO",
+    "WRITABLES", "Event", "First", "Op", "fill",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- blocks
@@ -102,6 +102,8 @@ TASK_BYTES: Final = 16
 ARENA: Final = 1 << 20
 FULL: Final = 1 << 20
 """Bytes of results in it from which on no further call begins before it can be emptied."""
+LARGE: Final = 1 << 27
+"""Bytes of a result that need an order of their own."""
 BLOCK_BYTES: Final = HEADER + 8 * 16 + 16
 """Room for as many flat values as the canonical ABI passes."""
 BLOCKS: Final = ARENA - BLOCK_BYTES * ORDERS_MOST
@@ -182,7 +184,8 @@ class Op(IntEnum):
     """The outcome is where the next block will lie; with an `index` of 1 the arena is emptied before."""
     ENTER = 21
     """Call exported function `index` with the block at `operand`, or with that which ``take`` gives if it is
-    0; the outcome is the status of the subtask and where its result will lie."""
+    0; the outcome is the status of the subtask and where its result will lie. If it has returned there is no
+    subtask; the number in its place is the size of the result where `RESULT` has been followed, else 0."""
     RESULT = 22
     """Hand to the host what lies from `operand` on: the result of a call of function `index` by `ENTER`. The
     outcome is where it lies and how long it is, where the host sees that."""
@@ -194,7 +197,10 @@ class Op(IntEnum):
     WRITE_ALL = 25
     """As `COPY_OR_YIELD`, for writing: again and again until all is written or the other end not ready. The
     outcome is of all of it; where the task has yielded, its second word is what was taken before."""
-    LISTED = 26
+    READ_ALL = 26
+    """As `COPY`, for reading bytes: again and again until there is no room or the other end not ready. The
+    outcome is of all of it; where it is blocked, its second word is what was read before."""
+    LISTED = 27
     """Follow the orders that lie in `ORDERS`."""
 
 
@@ -213,9 +219,10 @@ EMPTY_ARENA: Final = Op.TOP | 1 << 8
 _NAMES: Final = {
     "ARENA": ARENA, "ASCII": ASCII, "BLOCKS": BLOCKS, "DIGITS": DIGITS, "ENDS": ENDS, "EVENTS": EVENTS,
     "EVENTS_END": EVENTS + 16 + 16 * EVENTS_MOST, "FIRST_EVENT": EVENTS + 16, "FOLLOWED": FOLLOWED,
-    "FULL": FULL, "HEADER": HEADER, "HEAP_END": HEAP_END, "LISTED": Op.LISTED, "MADE": MADE, "MORE": MORE,
-    "ORDERS": ORDERS, "PACKED": PACKED, "PAUSED": PAUSED, "POLLED": POLLED, "RESULT": RESULT,
-    "RESULTS": RESULTS, "ROOM": ROOM, "ROUSE": ROUSE, "SERVE": SERVE, "SLOTS": SLOTS,
+    "FULL": FULL, "HEADER": HEADER, "HEAP_END": HEAP_END, "LARGE": LARGE, "LISTED": Op.LISTED,
+    "MADE": MADE, "MORE": MORE, "ORDERS": ORDERS, "PACKED": PACKED, "PAUSED": PAUSED, "POLLED": POLLED,
+    "READ_ALL": Op.READ_ALL,
+    "RESULT": RESULT, "RESULTS": RESULTS, "ROOM": ROOM, "ROUSE": ROUSE, "SERVE": SERVE, "SLOTS": SLOTS,
     "STREAM_HEAP": STREAM_HEAP, "TASKS": TASKS, "TASK_BYTES": TASK_BYTES, "TO": TO, "WRITABLES": WRITABLES,
     **_TASK,
     **{f"EVENT_{event.name}": event for event in Event}, **{f"FIRST_{first.name}": first for first in First},

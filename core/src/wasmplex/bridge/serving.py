@@ -111,7 +111,7 @@ class ServingActor(Actor):
             self.side.prepare(call, self._top)
         status, call.place = yield Op.ENTER | call.codec.function.number << 8 | at << 32
         if status & 15 == _RETURNED:
-            yield from self._deliver(call)
+            yield from self._deliver(call, status >> 4)
         else:
             self._under_way[status >> 4] = call
             self.side.put(Op.JOIN | (status >> 4) << 32)
@@ -122,11 +122,20 @@ class ServingActor(Actor):
         self.side.put(Op.FORGET | subtask << 32)
         yield from self._deliver(call)
 
-    def _deliver(self, call: Entered) -> Script:
-        self.side.delivering = call
-        at, size = yield Op.RESULT | call.codec.function.number << 8 | call.place << 32
+    def _deliver(self, call: Entered, size: int = 0) -> Script:
+        """Hand a result over.
+
+        :param size: of the result, if there are objects in the places of its handles already; else 0
+        """
+        at = call.place
+        if not size:
+            self.side.delivering = call
+            at, size = yield Op.RESULT | call.codec.function.number << 8 | at << 32
         self._top = max(self._top, at + size)
-        yield from self.side.settle(call, at, size)
+        if call.lent or call.codec.takes:
+            yield from self.side.settle(call, at, size)
+        else:
+            self.side.resolve(call, *self.side.arrived(at, size))
         self._entered.discard(call)
         del self._open[call]
 
