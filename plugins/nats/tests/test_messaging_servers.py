@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import nats
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from host_plugin_nats import NatsMessagingProvider
+from host_plugin_nats import durable as module
 from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.core import _distinct
+from host_plugin_nats.link import Link
 from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
     Deliveries,
@@ -295,6 +298,69 @@ async def test_a_stream_that_is_deleted(nats_server: NatsServer) -> None:
         async with broker.subscribe("", wanted) as inbox:
             await broker.publish("", Message("deleted.a", b"2"))
             assert [one.body for one in await heard(inbox, 1)] == [b"2"]
+
+
+async def test_that_nobody_keeps_messages_any_more_is_said(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(nats_server.url, stream="missed") as broker:
+        async with broker.subscribe("", durable("missed", "missed.a")):
+            await broker.publish("", Message("missed.a", b"1"))
+        await broker._jetstream.ask("STREAM.DELETE.missed")
+        for _ in range(2):
+            await broker.publish("", Message("missed.a", b"2"))
+        assert caplog.text.count("the stream missed is gone, which kept messages to missed.a") == 1
+        async with broker.subscribe("", durable("missed", "missed.a")) as inbox:
+            broker._jetstream.doubt("missed.a")
+            await broker.publish("", Message("missed.a", b"3"))
+            assert [one.body for one in await heard(inbox, 1)] == [b"3"]
+        caplog.clear()
+        await broker._jetstream.ask("STREAM.DELETE.missed")
+        await broker._jetstream.prepare()  # as with a new connection
+        await broker.publish("", Message("missed.a", b"4"))
+        assert "the stream missed is gone" in caplog.text
+
+
+async def test_large_messages_after_small_ones_do_not_all_come_at_once(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 1 << 20
+    monkeypatch.setattr(module, "_MOST_BYTES", most)
+    monkeypatch.setattr(Link, "max_payload", most // 2)
+    async with opened(nats_server.url) as broker, broker.subscribe("", durable("large", "large")) as inbox:
+        assert isinstance(inbox, module.DurableDeliveries)
+        inbox._ahead = 512  # as after many small ones
+        for _ in range(40):
+            await broker.publish("", Message("large", bytes(most // 8)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heard, inbox, 1)
+        await broker._link.flush()
+        inbox._sort_all()
+        assert sum(len(message.data) for _, message in inbox._waiting) <= most
+        assert len(await heard(inbox, 39)) == 39
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"\xff\xfe\x00\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"INFO []\r\n"]
+)
+async def test_a_server_of_something_else(greeting: bytes) -> None:
+    async def greet(stream: SocketStream) -> None:
+        async with stream:
+            with suppress(anyio.BrokenResourceError):
+                await stream.send(greeting)
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, greet)
+        port = listener.extra(SocketAttribute.local_port)
+        with pytest.raises(BackendError) as error:
+            async with opened(f"nats://127.0.0.1:{port}"):
+                pass
+        tasks.cancel_scope.cancel()
+    assert "no NATS server" in str(error.value.render())
+    assert "the host and the port" in str(error.value.render())
 
 
 async def test_who_is_slow_is_sent_no_more_than_it_can_keep(nats_server: NatsServer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from wasmplex.capabilities.messaging import (
@@ -116,13 +116,15 @@ class NatsBroker(MessagingBackend):
         if message.subject.startswith(_INBOX) and not message.headers:
             self._link.answer(message.subject, message.body, message.reply_to or "")
             return
-        if await self._jetstream.keeping(message.subject):
-            try:
+        for _ in range(2):  # the stream may be gone that kept it; there may be another
+            if await self._jetstream.keeping(message.subject) is None:
+                break
+            with suppress(NoResponders):
                 await self._store(message)
-            except NoResponders:  # the stream is gone
-                self._jetstream.forget(message.subject)
-            else:
                 return
+            self._jetstream.doubt(message.subject)
+        else:
+            raise BrokerUnavailable("the stream of the subject does not answer")
         await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
         await self._link.flush()
 

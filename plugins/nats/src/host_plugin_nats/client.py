@@ -19,6 +19,7 @@ __all__ = [
     "flush",
     "forget",
     "hasten",
+    "is_greeted",
     "leave",
     "listen",
     "made",
@@ -47,6 +48,12 @@ class _Tolerant(Client):
             return await super()._process_headers(headers)
         except (ValueError, IndexError):
             return None
+
+
+def is_greeted(client: Client) -> bool:
+    """Say whether a server has told what every NATS server tells first."""
+    told = client._server_info
+    return isinstance(told, dict) and bool(told)
 
 
 def server_version(client: Client) -> str:

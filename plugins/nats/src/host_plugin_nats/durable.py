@@ -39,7 +39,7 @@ _EXPIRES = 20.0
 """Seconds that the server remembers that messages are wanted."""
 _FLUSH = 5.0
 _MOST_AHEAD, _MOST_BYTES = 512, 8 * 2**20
-"""Messages that are asked for before those are handled that are there, and about how many bytes these are."""
+"""Messages that are asked for before those are handled that are there, and the bytes of a request."""
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -226,7 +226,8 @@ class DurableDeliveries(Deliveries):
         count = max(self._ahead - self._wanted - len(self._waiting), 1)
         self._wanted += count
         self._asked = now
-        request: dict[str, Any] = {"batch": count, "expires": int(_EXPIRES * 0.9 * 10**9)}
+        most = max(_MOST_BYTES, 2 * self._link.max_payload)  # else the largest message would never come
+        request: dict[str, Any] = {"batch": count, "max_bytes": most, "expires": int(_EXPIRES * 0.9 * 10**9)}
         try:
             await self._link.publish(self._next_subject, json.dumps(request).encode(), self._inbox.subject)
         except BaseException:

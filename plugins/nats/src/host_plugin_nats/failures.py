@@ -9,13 +9,23 @@ from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import BackendError
 
-__all__ = ["FULL", "NO_STREAM", "UNREADY", "WRONG_SEQUENCE", "ApiError", "api_failed", "opening_failed"]
+__all__ = [
+    "FULL",
+    "NO_SERVER",
+    "NO_STREAM",
+    "UNREADY",
+    "WRONG_SEQUENCE",
+    "ApiError",
+    "api_failed",
+    "opening_failed",
+]
 
 WRONG_SEQUENCE = {10071, 10164}
 """What a publish is answered whose expected sequence is not the last one."""
 NO_STREAM = 10059
 FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
+NO_SERVER = "what answers there is no NATS server, or hangs up at once"
 UNREADY = {10003, 10008, 10009, 10074, 10076}
 
 
@@ -61,6 +71,8 @@ def opening_failed(
     what = f"cannot open the NATS {what} at {address}"
     if isinstance(error, cases.denied):
         return BackendError(what, why=str(error), fix="check user, password, token or creds")
+    if str(error) == NO_SERVER:
+        return BackendError(what, why=NO_SERVER, fix="check the host and the port in url")
     if isinstance(error, (cases.unavailable, cases.timeout)):
         return BackendError(what, why=str(error), fix=f"check that the server runs{needs}")
     return BackendError(what, why=str(error))

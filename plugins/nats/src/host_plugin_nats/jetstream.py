@@ -18,7 +18,7 @@ from wasmplex.capabilities.messaging import (
     Subscription,
 )
 from wasmplex.capabilities.messaging.subjects import covers
-from wasmplex.plugin import ConfigError
+from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
@@ -28,6 +28,8 @@ from host_plugin_nats.parsing import Arrived
 
 __all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
 
+logger = get_logger("wasmplex.backends.nats")
+
 OWNER = "wasmplex-workload"
 """The metadata of a consumer that says whose it is."""
 DEAD_STREAM, DEAD_SUBJECTS = "wasmplex-dead", "wasmplex.dead."
@@ -36,6 +38,7 @@ KNOWN = 10_000
 """Subjects of which it is remembered which stream keeps them."""
 LIFETIME = 5.0
 """Seconds that this is remembered."""
+_UNKNOWN: tuple[float, str | None] = 0.0, None
 _NO_CONSUMER = 10014
 _TOO_LARGE = 10054
 _NO_MESSAGE = {10037, 10043, 10057}
@@ -66,7 +69,8 @@ class JetStream:
 
     async def prepare(self) -> None:
         """Find out whether it is there; done with every new connection."""
-        self._keeping.clear()
+        for subject in self._keeping:
+            self.doubt(subject)
         try:
             await self.ask("INFO")
             self.there = True
@@ -85,20 +89,25 @@ class JetStream:
 
     async def keeping(self, subject: str) -> str | None:
         """Return the stream that keeps the messages of a subject; None if there is none."""
-        if not self.there:
-            return None
-        found = self._keeping.get(subject)
-        now = time.monotonic()
-        if found is None or found[0] < now:
-            names = await self._overlapping(subject)
-            found = self._keeping[subject] = now + LIFETIME, names[0] if names else None
-            if len(self._keeping) > KNOWN:
-                self._keeping.popitem(last=False)
-        return found[1]
+        until, name = self._keeping.get(subject, _UNKNOWN)
+        if self.there and until >= time.monotonic():
+            return name
+        names = await self._overlapping(subject) if self.there else []
+        if name is not None and not names:
+            logger.warning(
+                "nats: the stream %s is gone, which kept messages to %s: they are kept by nobody now",
+                name, subject, extra={"repeats": name},
+            )  # fmt: skip
+        name = names[0] if names else None
+        self._keeping[subject] = time.monotonic() + LIFETIME, name
+        if len(self._keeping) > KNOWN:
+            self._keeping.popitem(last=False)
+        return name
 
-    def forget(self, subject: str) -> None:
-        """Look again which stream keeps a subject."""
-        self._keeping.pop(subject, None)
+    def doubt(self, subject: str) -> None:
+        """Look again which stream keeps a subject; it is a warning if none does any more."""
+        if (found := self._keeping.get(subject)) is not None:
+            self._keeping[subject] = 0.0, found[1]
 
     async def _overlapping(self, pattern: str) -> list[str]:
         try:
@@ -138,7 +147,7 @@ class JetStream:
         """Return the stream that keeps a subject of dead letters; it is made if there is none."""
         if (name := await self.keeping(subject)) is not None:
             return name
-        self.forget(subject)
+        self.doubt(subject)
         if subject.startswith(DEAD_SUBJECTS):
             return await self._made(DEAD_STREAM, [f"{DEAD_SUBJECTS}>"], "limits")
         suffix = "".join(character if character.isalnum() else "-" for character in subject)

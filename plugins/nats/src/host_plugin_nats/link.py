@@ -23,6 +23,7 @@ from wasmplex.plugin import get_logger
 
 from host_plugin_nats import client as library
 from host_plugin_nats.connecting import CREDENTIALS
+from host_plugin_nats.failures import NO_SERVER
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
 
@@ -300,6 +301,11 @@ class Link:
         except (errors.Error, OSError) as error:
             await self._abandon(client)
             raise self._refusal([error, *reasons]) from error
+        except Exception as error:
+            await self._abandon(client)
+            if library.is_greeted(client):
+                raise
+            raise self._cases.unavailable(NO_SERVER) from error
         except BaseException:
             await self._abandon(client)
             raise
@@ -314,6 +320,8 @@ class Link:
 
     def _refusal(self, reasons: list[Exception]) -> CapabilityError:
         text = " ".join(str(reason) for reason in reasons).lower()
+        if "expecting info" in text or "info message" in text:  # as the library makes it
+            return self._cases.unavailable(NO_SERVER)
         denied = any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
         if denied or "authorization" in text:
             self._denied = True
