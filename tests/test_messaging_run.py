@@ -99,6 +99,8 @@ def test_a_message_that_is_not_handled_is_delivered_again(host: Running) -> None
     # A rejected message may be given up before the last try of the other has been told.
     expected = str([("1", "rejected"), ("3", "max-deliver")])
     until(expected, lambda: str(sorted(re.findall(said, host.log()))))
+    tries = re.findall(r" request=([0-9a-f]{16}) workload=store: .* delivery \d of a message", host.log())
+    assert len(set(tries)) == 2, "each delivery has an id"
     (metrics,) = re.findall(r"metrics: (\S+)", host.log())
     with urlopen(f"{metrics}/metrics", timeout=30) as response:
         figures = response.read().decode()

@@ -29,6 +29,9 @@ class Instance:
     def calls_each(self, export: str) -> bool:
         return False
 
+    def calls_made(self) -> int:
+        return 0
+
     async def call_each(self, export: str, calls: object, results: list[object], paused: object) -> None:
         results.append(None)
 

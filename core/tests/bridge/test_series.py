@@ -89,6 +89,14 @@ async def test_each_call_has_its_own_result() -> None:
     assert calls.paused == []
 
 
+async def test_in_which_call_a_guest_is_that_calls_the_host() -> None:
+    seen: list[int] = []
+    async with series(lambda body: seen.append(calls.instance.calls_made())) as calls:
+        await calls.call(*[b"a"] * 5, export="h")
+        await calls.call(*[b"a"] * 2, export="h")
+    assert seen == [0, 1, 2, 3, 4, 0, 1]
+
+
 @pytest.mark.parametrize("export", ["g", "h"])
 async def test_calls_without_a_value_are_counted(export: str) -> None:
     async with series(lambda body: None) as calls:

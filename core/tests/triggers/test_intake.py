@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from wasmplex.capabilities.messaging import (
 )
 from wasmplex.capabilities.messaging.handling import HandlerFailed
 from wasmplex.errors import ConfigError, GuestExit, LimitExceeded
+from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
 from wasmplex.triggers import resuming
 from wasmplex.triggers.messaging import calling
@@ -30,6 +32,8 @@ from wasmplex.triggers.messaging.slices import Slices
 
 pytestmark = pytest.mark.anyio
 
+logger = get_logger("wasmplex.test")
+
 
 class Shop:
     """A workload whose instances nobody makes; `refusals` is how often there is none."""
@@ -40,6 +44,10 @@ class Shop:
 
     def __init__(self) -> None:
         self.served: list[int] = []
+        self.made = 0
+
+    def calls_made(self) -> int:
+        return self.made
 
     def instance(self) -> Loan:
         return Loan(self)
@@ -53,10 +61,11 @@ class Loan:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Shop:
         if self.shop.refusals:
             self.shop.refusals -= 1
             raise LimitExceeded("the workload is full")
+        return self.shop  # it stands in for its instances as well
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, LimitExceeded):
@@ -121,7 +130,7 @@ class Each:
         self.sizes: list[int] = []
         self.go_on = anyio.Event()
 
-    async def __call__(self, instance: object, message: Message) -> None:
+    async def __call__(self, instance: Any, message: Message) -> None:
         outcomes: list[Any] = []
         await self.each(instance, [message], outcomes, lambda: None)
         if outcomes[0] is not None:
@@ -132,13 +141,13 @@ class Each:
 
     async def each(
         self,
-        instance: object,
+        instance: Any,
         messages: Sequence[Message],
         outcomes: list[Any],
         paused: Callable[[], None],
     ) -> None:
         self.sizes.append(len(messages))
-        for message in messages:
+        for instance.made, message in enumerate(messages):
             if message.body == b"wait":
                 paused()
                 await self.go_on.wait()
@@ -356,6 +365,61 @@ async def test_of_several_only_the_one_that_failed_is_repeated() -> None:
     assert bench.intake.counts == Counts(delivered=102, handled=98, retried=2, dead=2)
     assert sorted(letter.body for letter in letters) == [b"17", b"30"]
     assert len(seen) == 102
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_records_say_which_delivery_they_are_of(
+    caplog: pytest.LogCaptureFixture, several: bool
+) -> None:
+    """The id that a message has, or one of the delivery, in what is logged of it from then on."""
+
+    def handle(body: bytes) -> Exception | None:
+        logger.warning("handles %s", body.decode())
+        if body not in (b"3", b"4"):
+            return None
+        if several:
+            return HandlerFailed("again")
+        raise HandlerFailed("again")
+
+    caplog.set_level("WARNING", "wasmplex")
+    headers = {3: {"X-Request-Id": "order-3"}, 4: {"x-request-id": "no\tid"}}
+    async with serving(Each(handle) if several else handle, max_in_flight=8, max_deliver=2) as bench:
+        for number in range(40):
+            await bench.send(b"%d" % number, headers.get(number))
+        await bench.until(lambda c: c.handled == 38 and c.lost == 2)
+    told: dict[str, list[str]] = {}
+    for record in caplog.records:
+        told.setdefault(record.request_id, []).append(record.getMessage())  # type: ignore[attr-defined]
+    assert [bool(re.search("handles 3|failed|given up", text)) for text in told.pop("order-3")] == [True] * 4
+    assert len(told) == 40, "but for that message: one each for 39, and for a second delivery"
+    assert all(re.fullmatch("[0-9a-f]{16}", ident) for ident in told)
+    assert sorted(len(texts) for texts in told.values()) == [1] * 38 + [2] * 2
+    assert not bench.intake._origins._named
+
+
+async def test_what_was_handled_before_a_pause_is_told_whatever_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, told = list[int](), list[int]()
+
+    async def slow(self: Deliveries, deliveries: Sequence[Any]) -> None:
+        begun.append(len(deliveries))
+        await anyio.sleep(0.05)
+        told.append(len(deliveries))
+
+    handler = Each(lambda body: None)
+    bench = Bench(handler, max_in_flight=8)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(bench.intake.run)
+        for number in range(100):
+            await bench.send(b"%d" % number)
+        await bench.until(lambda c: c.handled == 100)
+        monkeypatch.setattr(_Breaking, "ack", slow)
+        for body in (b"1", b"2", b"3", b"4", b"wait"):
+            await bench.send(body)
+        await bench.until(lambda c: bool(begun))
+        tasks.cancel_scope.cancel()
+    assert told == begun
 
 
 async def test_messages_behind_one_that_waits_are_handled_by_others() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from wasmplex.triggers.messaging import calling
 from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.portions import Portions, fitting
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
@@ -101,7 +102,9 @@ async def test_the_wait_for_an_instance_is_not_the_handlers(monkeypatch: pytest.
 
     workload: Any = SimpleNamespace(timeout=10.0, instance=borrowing)
     settings = MessagingTriggerSettings(subjects=("a",))
-    caller = calling.Caller(workload, Quick(), settings, Counts(), lambda taken: None, "shop")
+    caller = calling.Caller(
+        workload, Quick(), settings, Counts(), Origins("shop"), lambda taken: None, "shop"
+    )
     delivery: Any = SimpleNamespace(message=None)
     assert await caller.call(delivery) is None
     assert caller.portions.size == 2

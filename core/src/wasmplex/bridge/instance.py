@@ -15,7 +15,7 @@ from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import ARENA
 from wasmplex.bridge.pulse import Pulse
-from wasmplex.bridge.series import Series, begin, pause
+from wasmplex.bridge.series import Series, begin, made, pause
 from wasmplex.errors import GuestError, Trap, WasmplexError, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.values import Err
@@ -162,6 +162,10 @@ class BridgedInstance:
             await self._call_series(series, calls, results, paused)
         else:
             await self._call_first(export, calls[0], results)
+
+    def calls_made(self) -> int:
+        """Return how many calls `call_each` has made; see `wasmplex.plugin.GuestInstance`."""
+        return 0 if self._memory is None else made(self._memory)
 
     async def _call_first(self, export: str, args: tuple[Any, ...], results: list[Any]) -> None:
         try:

@@ -29,7 +29,7 @@ from wasmplex.engine.memory import U8, U32, U64
 from wasmplex.values import Err
 from wasmplex.wit.types import ResultType
 
-__all__ = ["Series", "begin", "is_serial", "pause"]
+__all__ = ["Series", "begin", "is_serial", "made", "pause"]
 
 _ENTRY: Final = 16
 _PADDING: Final = bytes(16)
@@ -136,6 +136,11 @@ class Series:
 def begin(memory: Memory) -> None:
     """Note that no call has been made."""
     U64[(memory.base + MADE) >> 3] = ARENA  # and `PAUSED`, which is beside it
+
+
+def made(memory: Memory) -> int:
+    """Return how many calls have been made."""
+    return int(U32[(memory.base + MADE) >> 2] - ARENA) // _ENTRY
 
 
 def pause(memory: Memory) -> None:

@@ -222,6 +222,10 @@ class Instance:
         except Err as error:
             results.append(error)
 
+    def calls_made(self) -> int:
+        """Return 0: it makes no more than one."""
+        return 0
+
     async def _turn(self) -> None:
         """Wait until the call before has ended; it leaves the instance taken, for this one."""
         turn = asyncio.get_running_loop().create_future()

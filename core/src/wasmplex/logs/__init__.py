@@ -8,6 +8,7 @@ Every module of the host gets its logger from `get_logger`, so that its records 
 from wasmplex.logs.context import Origin, Remembered, SharedOrigin, Whose, origin
 from wasmplex.logs.counting import Counted
 from wasmplex.logs.formats import JsonFormatter, TextFormatter
+from wasmplex.logs.identity import identity
 from wasmplex.logs.records import get_logger, log_text
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TextFormatter",
     "Whose",
     "get_logger",
+    "identity",
     "log_text",
     "origin",
 ]

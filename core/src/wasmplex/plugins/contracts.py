@@ -91,9 +91,8 @@ class GuestInstance(Protocol):
     ) -> None:
         """Call an export several times, one after the other, and at least once.
 
-        That costs little more than one call, for functions that are not async and deal in no handles, as long
-        as the guest does not wait: once it has, or was interrupted, or has returned a lot, no further call is
-        begun. Others are called once.
+        That costs little more than one call, for functions that are not async and deal in no handles: others
+        are called once. No further call is begun once the guest has waited, or returned a lot.
 
         If this raises, or is cancelled, it is for the call that follows those that have a result.
 
@@ -104,6 +103,9 @@ class GuestInstance(Protocol):
             those that have a result then; those after that one will not be made
         :raises wasmplex.errors.GuestError: if the guest trapped or outlived its deadline
         """
+
+    def calls_made(self) -> int:
+        """Return how many calls `call_each` has made so far, for host functions that the next one calls."""
 
 
 # ---------------------------------------------------------------- capability backends

@@ -52,7 +52,7 @@ class _Tolerant(Client):
 
 def is_greeted(client: Client) -> bool:
     """Say whether a server has told what every NATS server tells first."""
-    told = client._server_info
+    told: object = client._server_info  # what stood there, whatever that was
     return isinstance(told, dict) and bool(told)
 
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from random import getrandbits
-
 from wasmplex.capabilities.http import Headers
-from wasmplex.logs import Origin
+from wasmplex.logs import Origin, identity
 
 __all__ = ["RequestOrigin"]
-
-_SANE = re.compile(rb"[A-Za-z0-9_.:/+=@-]{1,128}")
-_LONGEST = 128
-_TRACE = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
-)
 
 
 class RequestOrigin(Origin):
@@ -36,7 +27,7 @@ class RequestOrigin(Origin):
     def named(self) -> tuple[str, str, str, str]:
         """The id, the trace, the header ``host`` as it was sent, and the workload."""
         if self._named is None:
-            self._named = (*_look(self._headers), self.workload)
+            self._named = (*identity(self._headers), _host(self._headers), self.workload)
         return self._named
 
     @property
@@ -45,19 +36,5 @@ class RequestOrigin(Origin):
         return self.named[0]
 
 
-def _look(headers: Headers) -> tuple[str, str, str]:
-    """Return the id of a request, its trace and its host.
-
-    https://www.w3.org/TR/trace-context/#traceparent-header, 3.2: versions after 00 may have more behind it.
-    """
-    ident = trace = host = ""
-    for name, value in headers:
-        if name == b"host":
-            host = host or str(value, "latin-1")
-        elif name == b"x-request-id":
-            if not ident and _SANE.fullmatch(value):
-                ident = value.decode("ascii")
-        elif name == b"traceparent" and not trace:
-            found = _TRACE.fullmatch(value) if len(value) <= _LONGEST else None
-            trace = found["trace"].decode("ascii") if found else ""
-    return ident or trace or f"{getrandbits(64):016x}", trace, host
+def _host(headers: Headers) -> str:
+    return next((str(value, "latin-1") for name, value in headers if name == b"host"), "")

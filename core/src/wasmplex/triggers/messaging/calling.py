@@ -16,6 +16,7 @@ from wasmplex.errors import LimitExceeded, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Borrowing, GuestInstance, Workload
 from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.outcomes import before
 from wasmplex.triggers.messaging.portions import Portions, fitting
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
@@ -64,6 +65,7 @@ class Caller:
     """Calls one component with the messages of one table.
 
     :param handle: calls the component
+    :param origins: says whose record of the log is whose
     :param relieve: called with what is being handled when the component pauses: others see to what they can
     :param what: whose messages these are, for the log
     :ivar portions: how many to take at once
@@ -75,6 +77,7 @@ class Caller:
         handle: Handle,
         settings: MessagingTriggerSettings,
         counts: Counts,
+        origins: Origins,
         relieve: Callable[[Taken], None],
         what: str,
     ) -> None:
@@ -84,6 +87,7 @@ class Caller:
         self.portions = Portions(settings.calls if self._each is not None else 1)
         self._settings = settings
         self._counts = counts
+        self._origins = origins
         self._relieve = relieve
         self._what = what
         self._stopped = False
@@ -145,7 +149,8 @@ class Caller:
         if self._each is None or not self._each.several(instance):
             self.portions.refused()
             self._counts.delivered += 1
-            await self._handle(instance, some[0].message)
+            with self._origins.of(some[:1]):
+                await self._handle(instance, some[0].message)
             taken.outcomes.append(None)
         elif count := await self._hand_over(self._each, loan, instance, taken, some):
             self.portions.took(count, perf_counter() - begun)
@@ -171,7 +176,8 @@ class Caller:
             self._relieve(taken)
 
         try:
-            await each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
+            with self._origins.of(some, instance.calls_made):
+                await each.each(instance, [delivery.message for delivery in some], taken.outcomes, paused)
             failed = 0
         finally:
             count = earlier + len(taken.outcomes) + failed

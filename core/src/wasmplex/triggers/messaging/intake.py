@@ -22,6 +22,7 @@ from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
 from wasmplex.triggers.messaging.calling import Caller, Taken
 from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.outcomes import before
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.settling import Settler
@@ -52,7 +53,10 @@ class Intake:
         self._name = name
         self._plugin = source.plugin
         self._what = what = f"workload {name}, {subjects}"
-        self._caller = Caller(binding.workload, handle, settings, self.counts, self._relieve, what)
+        self._origins = Origins(name)
+        self._caller = Caller(
+            binding.workload, handle, settings, self.counts, self._origins, self._relieve, what
+        )
         self._out: dict[Delivery, float] = {}
         """What was taken and has no outcome yet, and since when."""
         self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
@@ -175,14 +179,20 @@ class Intake:
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
-            if (verdict := before(delivery, self._settings)) is not None:
-                await self._settler.refused(delivery, verdict)
-            elif (error := await self._caller.call(delivery)) is None:
-                await self._settler.handled(delivery)
-            else:
-                await self._settler.failed(delivery, error)
+            with self._origins.of((delivery,)):
+                if (verdict := before(delivery, self._settings)) is not None:
+                    await self._settler.refused(delivery, verdict)
+                elif (error := await self._caller.call(delivery)) is None:
+                    await self._settler.handled(delivery)
+                else:
+                    await self._settler.failed(delivery, error)
         finally:
-            del self._out[delivery]
+            self._forget(delivery)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """Forget a message that has an outcome."""
+        del self._out[delivery]
+        self._origins.forget(delivery)
 
     def _more(self, deliveries: Deliveries, broken: list[Exception]) -> Taken | None:
         """Take messages to be handed over together with another: not while many others have to wait.
@@ -210,7 +220,7 @@ class Intake:
         """Have others see to all but the first message that is not handled: that may take a while."""
         assert self._workers is not None  # noqa: S101  it is one of them whose call this is about
         if ended := taken.ended():
-            self._workers.start_soon(self._settle, taken.deliveries, ended)
+            self._workers.start_soon(self._settle_at_last, taken.deliveries, ended)
         for delivery in taken.behind():
             self._workers.start_soon(self._see_to, delivery)
 
@@ -223,10 +233,19 @@ class Intake:
         try:
             await self._caller.call_each(taken)
         except BaseException:
-            with anyio.CancelScope(shield=True):  # what was handled is not to be handled again
-                await self._settle(taken.deliveries, taken.ended())
+            await self._settle_at_last(taken.deliveries, taken.ended())
             raise
         await self._settle(taken.deliveries, taken.ended())
+
+    async def _settle_at_last(
+        self, deliveries: Deliveries, ended: Sequence[tuple[Delivery, Outcome]]
+    ) -> None:
+        """Settle also if cancelled: what was handled is not to be handled again.
+
+        The broker gives them to somebody else when the time is over that this may take.
+        """
+        with anyio.move_on_after(self._settings.ack_wait, shield=True):
+            await self._settle(deliveries, ended)
 
     async def _settle(self, deliveries: Deliveries, ended: Sequence[tuple[Delivery, Outcome]]) -> None:
         """Tell the broker what became of messages with which the component was called."""
@@ -235,7 +254,8 @@ class Intake:
                 await self._settler.all_handled(deliveries, handled)
             for delivery, error in ended:
                 if error is not None:
-                    await self._settler.failed(delivery, error)
+                    with self._origins.of((delivery,)):
+                        await self._settler.failed(delivery, error)
         finally:
             for delivery, _ in ended:
-                del self._out[delivery]
+                self._forget(delivery)
