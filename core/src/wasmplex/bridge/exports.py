@@ -87,8 +87,32 @@ def export_adapter(
             f, kinds, builtins, in_memory=(passes_in_memory(f), returns_in_memory(f)))
         for f in functions
     }  # fmt: skip
+    parts = _parts(functions, builtins, transport)
+    call = _CALL.replace("@TAKEN@", _TAKEN_AT_ONCE if transport is MEMORY else "")
+    lines = [
+        "(component $Exports",
+        f'(import "host" (instance $host\n{host_instance(transport)}))',
+        *imported,
+        types,
+        parts.memories,
+        parts.canons,
+        "(core func $sub_drop (canon subtask.drop))",
+        *map(_lower, functions),
+        parts.machine("\n".join([call, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
+        _LIFT,
+        _LIFT_SERIES,
+        ")",
+    ]
+    return ExportAdapter(
+        "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere),
+        exchanged,
+    )  # fmt: skip
+
+
+def _parts(functions: Sequence[Function], builtins: Builtins, transport: Transport) -> Parts:
+    """Return what does not depend on the types."""
     calls, taken = (" ".join(f"${name}{f.number}" for f in functions) for name in ("call", "taken"))
-    parts = Parts(
+    return Parts(
         builtins,
         transport,
         CALL_MARKS["above"],
@@ -104,33 +128,14 @@ def export_adapter(
         ],
         " (memory $mem) string-encoding=latin1+utf16",
     )
-    lowers = [
-        f"(core func $g{f.number} (canon lower (func $f{f.number}){' async' if f.type.is_async else ''}"
-        " (memory $mem) (realloc $realloc)))"
-        for f in functions
-    ]
-    call = _CALL.replace("@TAKEN@", _TAKEN_AT_ONCE if transport is MEMORY else "")
-    lines = [
-        "(component $Exports",
-        f'(import "host" (instance $host\n{host_instance(transport)}))',
-        *imported,
-        types,
-        parts.memories,
-        parts.canons,
-        "(core func $sub_drop (canon subtask.drop))",
-        *lowers,
-        parts.machine("\n".join([call, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
-        _LIFT,
-        _LIFT_SERIES,
-        ")",
-    ]
-    return ExportAdapter(
-        "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere),
-        exchanged,
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- one function
+
+
+def _lower(function: Function) -> str:
+    number, how = function.number, " async" if function.type.is_async else ""
+    return f"(core func $g{number} (canon lower (func $f{number}){how} (memory $mem) (realloc $realloc)))"
 
 
 def _all_cores(function: Function) -> tuple[Core, ...]:

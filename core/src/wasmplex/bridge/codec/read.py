@@ -113,6 +113,19 @@ def _gather(g: Source, type_: ValueType, at: int, slots: list[Slot], kinds: Kind
         slots.append((at + offset, code, name))
         return name
 
+    if (parts := fields(type_)) is not None:
+        return _gather_fields(g, type_, parts, at, slots, kinds)
+    if (payloads := cases(type_)) is not None and not isinstance(type_, Enum):
+        value = slot(_DISCRIMINANT[discriminant_size(len(payloads))])
+        where = at + payload_at(payloads)
+        return lambda offset: _choose(
+            g, type_, value, lambda payload: load(g, payload, f"{offset}+{where}", kinds)
+        )
+    return _gather_fixed(g, type_, slot, kinds)
+
+
+def _gather_fixed(g: Source, type_: ValueType, slot: Callable[..., str], kinds: Kinds) -> Finish:
+    """Collect the fixed part of a value that has no other values in it, or has them out of line."""
     match type_:
         case Primitive("string"):
             p, n = slot("I"), slot("I", 4)
@@ -133,14 +146,6 @@ def _gather(g: Source, type_: ValueType, at: int, slots: list[Slot], kinds: Kind
         case Enum(names):
             value, table = slot(_DISCRIMINANT[discriminant_size(len(names))]), g.constant(names)
             return lambda _: f"{table}[{value}]"
-    if (parts := fields(type_)) is not None:
-        return _gather_fields(g, type_, parts, at, slots, kinds)
-    if (payloads := cases(type_)) is not None:
-        value = slot(_DISCRIMINANT[discriminant_size(len(payloads))])
-        where = at + payload_at(payloads)
-        return lambda offset: _choose(
-            g, type_, value, lambda payload: load(g, payload, f"{offset}+{where}", kinds)
-        )
     value = slot("I")
     if (expression := handle(g, type_, kinds, value)) is None:
         raise BridgeError(f"the bridge cannot carry {type_}")

@@ -72,6 +72,18 @@ def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
 # ---------------------------------------------------------------- out of line
 
 
+def _out_of_line(g: Source, type_: ValueType, value: str, kinds: Kinds) -> tuple[str, str] | None:
+    """Emit code that puts a string, list or map behind the block; return its address and length."""
+    match type_:
+        case Primitive("string"):
+            return _string(g, value)
+        case ListType(element, None):
+            return _list(g, element, value, kinds)
+        case MapType(key, item):
+            return _list(g, TupleType((key, item)), f"{value}.items()", kinds)
+    return None
+
+
 def _string(g: Source, value: str) -> tuple[str, str]:
     data = g.assign(f"{value}.encode()")
     start = _align(g, 2 if g.even else 1)
@@ -141,59 +153,47 @@ def _scatter(
     kinds: Kinds,
 ) -> None:
     """Compute the fixed part of a value for one pack; payloads of variants are written after it."""
+    if (parts := fields(type_)) is not None:
+        for part, expression in zip(parts, _take_apart(g, type_, value), strict=True):
+            at = align_to(at, alignment(part))
+            _scatter(g, part, expression, at, offset, slots, later, kinds)
+            at += size(part)
+    elif (payloads := cases(type_)) is not None and not isinstance(type_, Enum):
+        discriminant, payload = _decide(g, type_, value)
+        slots.append((at, _DISCRIMINANT[discriminant_size(len(payloads))], discriminant))
+        where = at + payload_at(payloads)
 
-    def slot(code: str, expression: str, behind: int = 0) -> None:
-        slots.append((at + behind, code, expression))
+        def write(case: ValueType, _: int) -> None:
+            store(g, case, payload, f"{offset}+{where}", kinds)
 
+        later.append(lambda: _each_case(g, payloads, discriminant, write))
+    else:
+        slots += [(at + behind, code, part) for behind, code, part in _fixed(g, type_, value, kinds)]
+
+
+def _fixed(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[Slot]:
+    """Compute the fixed part of a value that has no other values in it, or has them out of line."""
     match type_:
-        case Primitive("string"):
-            p, n = _string(g, value)
-            slot("I", p)
-            slot("I", n, 4)
         case Primitive("bool"):
-            slot("B", f"truth({value})")
+            return [(0, "B", f"truth({value})")]
         case Primitive("char"):
-            slot("I", f"char({value})")
-        case Primitive(name):
-            slot(_CODES[name], value if name[0] == "f" else f"int_{name}({value})")
-        case ListType(element, None):
-            p, n = _list(g, element, value, kinds)
-            slot("I", p)
-            slot("I", n, 4)
-        case MapType(key, item):
-            p, n = _list(g, TupleType((key, item)), f"{value}.items()", kinds)
-            slot("I", p)
-            slot("I", n, 4)
+            return [(0, "I", f"char({value})")]
+        case Primitive(name) if name != "string":
+            return [(0, _CODES[name], value if name[0] == "f" else f"int_{name}({value})")]
         case Flags(names):
             bits = g.assign(f"{g.constant(flags_writer(names))}({value})")
             if len(names) <= 16:
-                slot("B" if len(names) <= 8 else "H", bits)
-            else:
-                for index in range((len(names) + 31) // 32):
-                    slot("I", f"{bits}>>{32 * index}&0xffffffff", 4 * index)
+                return [(0, "B" if len(names) <= 8 else "H", bits)]
+            words = range((len(names) + 31) // 32)
+            return [(4 * index, "I", f"{bits}>>{32 * index}&0xffffffff") for index in words]
         case Enum(names):
             table = g.constant({name: index for index, name in enumerate(names)})
-            slot(_DISCRIMINANT[discriminant_size(len(names))], f"{table}[{value}]")
-        case _ if (parts := fields(type_)) is not None:
-            for part, expression in zip(parts, _take_apart(g, type_, value), strict=True):
-                at = align_to(at, alignment(part))
-                _scatter(g, part, expression, at, offset, slots, later, kinds)
-                at += size(part)
-        case _ if (payloads := cases(type_)) is not None:
-            discriminant, payload = _decide(g, type_, value)
-            slot(_DISCRIMINANT[discriminant_size(len(payloads))], discriminant)
-            where = at + payload_at(payloads)
-
-            def write_payload() -> None:
-                _each_case(
-                    g, payloads, discriminant, lambda t, _: store(g, t, payload, f"{offset}+{where}", kinds)
-                )
-
-            later.append(write_payload)
-        case _:
-            if (number := handle(g, type_, kinds, value)) is None:
-                raise BridgeError(f"the bridge cannot carry {type_}")
-            slot("I", number)
+            return [(0, _DISCRIMINANT[discriminant_size(len(names))], f"{table}[{value}]")]
+    if (pointer := _out_of_line(g, type_, value, kinds)) is not None:
+        return [(4 * index, "I", expression) for index, expression in enumerate(pointer)]
+    if (number := handle(g, type_, kinds, value)) is None:
+        raise BridgeError(f"the bridge cannot carry {type_}")
+    return [(0, "I", number)]
 
 
 def _take_apart(g: Source, type_: ValueType, value: str) -> list[str]:
@@ -217,26 +217,15 @@ def lower(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[tuple[C
 
     An i32 or i64 is given as its bits, an unsigned number.
     """
+    if (pointer := _out_of_line(g, type_, value, kinds)) is not None:
+        return [("i32", expression) for expression in pointer]
     match type_:
-        case Primitive("string"):
-            p, n = _string(g, value)
-            return [("i32", p), ("i32", n)]
-        case Primitive("bool"):
-            return [("i32", f"truth({value})")]
-        case Primitive("char"):
-            return [("i32", f"char({value})")]
-        case Primitive("f32"):
-            return [("f32", value)]
-        case Primitive("f64"):
-            return [("f64", value)]
+        case Primitive("bool" | "char" as name):
+            return [("i32", f"{'truth' if name == 'bool' else 'char'}({value})")]
+        case Primitive("f32" | "f64" as name):
+            return [(name, value)]
         case Primitive(name):
             return [(flatten(type_)[0], f"raw_{name}({value})")]
-        case ListType(element, None):
-            p, n = _list(g, element, value, kinds)
-            return [("i32", p), ("i32", n)]
-        case MapType(key, item):
-            p, n = _list(g, TupleType((key, item)), f"{value}.items()", kinds)
-            return [("i32", p), ("i32", n)]
         case Flags(names):
             bits = g.assign(f"{g.constant(flags_writer(names))}({value})")
             return [("i32", f"{bits}>>{32 * index}&0xffffffff") for index in range(len(flatten(type_)))]
