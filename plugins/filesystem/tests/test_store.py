@@ -403,7 +403,7 @@ async def test_a_file_that_is_cut_short_while_it_is_read(container: Container, f
 async def test_pages_of_more_names_than_are_read_ahead(
     store: FilesystemBackend, container: Container
 ) -> None:
-    store._shop.windows._size = 10
+    store._disk.windows._size = 10
     names = {f"{n:03}" for n in range(45)} | {"n" * 1000 + str(n) for n in range(5)}
     for name in names:
         await put(container, name, b"")
@@ -422,7 +422,7 @@ async def test_names_that_are_read_ahead_take_no_more_memory_than_they_may(
     store: FilesystemBackend, container: Container
 ) -> None:
     """Whoever begins to list and goes on with something else has long names kept for each time."""
-    windows = store._shop.windows = Windows(most=25_000)
+    windows = store._disk.windows = Windows(most=25_000)
     for number in range(10):
         await put(container, f"{number}{'n' * 999}", b"")
     cursors = [(await container.list_objects(None, limit)).cursor for limit in range(1, 9)]

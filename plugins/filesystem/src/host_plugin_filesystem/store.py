@@ -20,10 +20,10 @@ from wasmplex.capabilities.blobstore import (
 from wasmplex.plugin import Threads
 
 from host_plugin_filesystem import FilesystemSettings, operations
+from host_plugin_filesystem.disk import Disk
 from host_plugin_filesystem.files import Staged
 from host_plugin_filesystem.places import Place, container
 from host_plugin_filesystem.root import Root
-from host_plugin_filesystem.shop import Shop
 from host_plugin_filesystem.transfers import FileReader, FileWriter
 
 __all__ = ["FilesystemBackend"]
@@ -40,7 +40,7 @@ class FilesystemBackend(BlobStoreBackend):
         self.features = features
         self._path = path
         self._threads = threads
-        self._shop = Shop(root, threads)
+        self._disk = Disk(root, threads)
 
     def __repr__(self) -> str:
         return f"filesystem: {self._path}"
@@ -62,37 +62,37 @@ class FilesystemBackend(BlobStoreBackend):
         """Close everything, and remove what was being written."""
         try:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING):
-                await self._threads.run(self._shop.root.close)
+                await self._threads.run(self._disk.root.close)
         finally:
             self._threads.close()
 
     async def probe(self) -> None:
         """Look whether the directory is still there."""
-        if not await self._shop.run(self._shop.root.is_there):
+        if not await self._disk.run(self._disk.root.is_there):
             raise StoreUnavailable("the directory of the store was removed or replaced")
 
     async def create_container(self, namespace: str, name: str) -> Directory:
         """See `BlobStoreBackend.create_container`."""
         place = container(namespace, name)
-        await self._shop.run(operations.create, self._shop.root, place)
-        return Directory(self._shop, place)
+        await self._disk.run(operations.create, self._disk.root, place)
+        return Directory(self._disk, place)
 
     async def get_container(self, namespace: str, name: str) -> Directory:
         """See `BlobStoreBackend.get_container`."""
         place = container(namespace, name)
-        await self._shop.run(operations.check, self._shop.root, place)
-        return Directory(self._shop, place)
+        await self._disk.run(operations.check, self._disk.root, place)
+        return Directory(self._disk, place)
 
     def delete_container(self, namespace: str, name: str) -> Steps:
         """See `BlobStoreBackend.delete_container`."""
         place = container(namespace, name)
-        return self._shop.steps(operations.delete_container(self._shop.root, place))
+        return self._disk.steps(operations.delete_container(self._disk.root, place))
 
     async def move_object(self, namespace: str, source: ObjectId, target: ObjectId) -> Steps:
         """See `BlobStoreBackend.move_object`."""
         origin, destination = (container(namespace, one.container) for one in (source, target))
         places = origin, Place.of(source.name), destination, Place.of(target.name)
-        await self._shop.run(operations.move, self._shop.root, *places)
+        await self._disk.run(operations.move, self._disk.root, *places)
         yield 1
 
     async def copy_object(self, namespace: str, source: ObjectId, target: ObjectId) -> Steps:
@@ -115,12 +115,12 @@ class FilesystemBackend(BlobStoreBackend):
 class Directory(Container):
     """One container."""
 
-    def __init__(self, shop: Shop, place: Place) -> None:
-        self._shop = shop
+    def __init__(self, disk: Disk, place: Place) -> None:
+        self._disk = disk
         self._place = place
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
-        return await self._shop.run(function, self._shop.root, self._place, *args)
+        return await self._disk.run(function, self._disk.root, self._place, *args)
 
     async def info(self) -> ContainerInfo:
         """See `Container.info`."""
@@ -130,17 +130,17 @@ class Directory(Container):
         """See `Container.read_object`."""
         source = await self._run(operations.read, Place.of(name))
         left = max(source.size - offset, 0)
-        return FileReader(self._shop, source, offset, left if length is None else min(left, length))
+        return FileReader(self._disk, source, offset, left if length is None else min(left, length))
 
     async def write_object(self, name: str) -> FileWriter:
         """See `Container.write_object`."""
         await self._run(operations.check)
-        staged = await self._shop.run(Staged, self._shop.root)
-        return FileWriter(self._shop, self._place, Place.of(name), staged)
+        staged = await self._disk.run(Staged, self._disk.root)
+        return FileWriter(self._disk, self._place, Place.of(name), staged)
 
     async def list_objects(self, cursor: str | None, limit: int) -> Page:
         """See `Container.list_objects`."""
-        return await self._run(operations.page, self._shop.windows, cursor, limit)
+        return await self._run(operations.page, self._disk.windows, cursor, limit)
 
     async def object_info(self, name: str) -> ObjectInfo:
         """See `Container.object_info`."""

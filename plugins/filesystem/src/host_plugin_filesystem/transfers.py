@@ -9,9 +9,9 @@ import anyio
 from wasmplex.capabilities.blobstore import PIECE, Reader, Steps, StoreUnavailable, Writer
 
 from host_plugin_filesystem import operations
+from host_plugin_filesystem.disk import Disk
 from host_plugin_filesystem.files import Source, Staged
 from host_plugin_filesystem.places import Place
-from host_plugin_filesystem.shop import Shop
 
 __all__ = ["FileReader", "FileWriter"]
 
@@ -24,10 +24,10 @@ _CLOSING = 5.0
 class FileReader(Reader):
     """An object that is being read."""
 
-    def __init__(self, shop: Shop, source: Source, offset: int, length: int) -> None:
+    def __init__(self, disk: Disk, source: Source, offset: int, length: int) -> None:
         self.length = length
         self.source = source
-        self._shop = shop
+        self._disk = disk
         self._offset = offset
         self._end = offset + length
         self._buffer = bytearray(min(PIECE, length))
@@ -49,7 +49,7 @@ class FileReader(Reader):
         cached = memoryview(self._buffer)[:length]
         if self.readinto_nowait(cached):
             return bytes(cached)
-        data = await self._shop.run(self.source.read, length, self._offset)
+        data = await self._disk.run(self.source.read, length, self._offset)
         if not data:
             raise StoreUnavailable("the file was cut short")
         self._offset += len(data)
@@ -57,14 +57,14 @@ class FileReader(Reader):
 
     async def close(self) -> None:
         """See `Reader.close`."""
-        await _finished(self._shop, self.source.close)
+        await _finished(self._disk, self.source.close)
 
 
 class FileWriter(Writer):
     """An object that is being written."""
 
-    def __init__(self, shop: Shop, place: Place, target: Place, staged: Staged) -> None:
-        self._shop = shop
+    def __init__(self, disk: Disk, place: Place, target: Place, staged: Staged) -> None:
+        self._disk = disk
         self._place, self._target = place, target
         self._staged = staged
         self._waiting: list[bytes] = []
@@ -81,16 +81,16 @@ class FileWriter(Writer):
     async def _flush(self) -> None:
         """Begin to write what waits, when what came before is written."""
         if self._writing is not None:
-            await self._shop.result(self._writing)
+            await self._disk.result(self._writing)
             self._writing = None
         if self._waiting:
             pieces, self._waiting, self._size = self._waiting, [], 0
-            self._writing = self._shop.start(self._staged.write, pieces)
+            self._writing = self._disk.start(self._staged.write, pieces)
 
     async def copy(self, reader: FileReader) -> Steps:
         """Write what another file holds."""
         offset = 0
-        while count := await self._shop.run(reader.source.copy_to, self._staged, offset):
+        while count := await self._disk.run(reader.source.copy_to, self._staged, offset):
             offset += count
             yield count
 
@@ -98,22 +98,22 @@ class FileWriter(Writer):
         """See `Writer.commit`."""
         await self._flush()
         await self._flush()
-        shop = self._shop
-        await shop.run(operations.commit, shop.root, self._place, self._target, self._staged)
+        disk = self._disk
+        await disk.run(operations.commit, disk.root, self._place, self._target, self._staged)
 
     async def close(self) -> None:
         """See `Writer.close`."""
         writing, self._writing, self._waiting = self._writing, None, []
         if writing is not None and not writing.cancel() and not writing.cancelled():
             writing.exception()  # asyncio prints the exceptions that nobody has looked at
-        await _finished(self._shop, self._staged.discard)
+        await _finished(self._disk, self._staged.discard)
 
 
-async def _finished(shop: Shop, function: Callable[[], None]) -> None:
+async def _finished(disk: Disk, function: Callable[[], None]) -> None:
     """Close a file in a thread, when what is done with it has ended, and although this task is cancelled."""
     try:
-        started = shop.start(function)
+        started = disk.start(function)
         with anyio.move_on_after(_CLOSING, shield=True):  # it is done later then, when a thread is free
-            await shop.result(started)
+            await disk.result(started)
     except StoreUnavailable:
         function()  # the store is closed, and with it its threads

@@ -1,4 +1,4 @@
-"""What all parts of one store share: its directory, and the threads that work there."""
+"""The disk, as all parts of one store reach it: its directory, and the threads that work there."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from host_plugin_filesystem.failures import operation_failed
 from host_plugin_filesystem.listing import Windows
 from host_plugin_filesystem.root import Root
 
-__all__ = ["Shop"]
+__all__ = ["Disk"]
 
 T = TypeVar("T")
 
 
-class Shop:
+class Disk:
     """Calls what blocks in threads.
 
     :ivar root: the directory
