@@ -12,6 +12,7 @@ both ways.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Self, TypeVar
@@ -116,6 +117,14 @@ class ByteSource(ABC):
         Called only while nobody waits for the iterator, and on the event loop's thread: it does not block.
         `buffer` is the guest's memory; it must not be used after that.
         """
+
+    def next_at_hand(self) -> asyncio.Future[Any] | None:
+        """Return what is done when bytes are at hand again; None where the iterator is to be asked.
+
+        Called only when `readinto_nowait` has returned 0. When it is done, `readinto_nowait` is called again.
+        A task and a chunk less than what the iterator takes.
+        """
+        return None
 
 
 class _End:

@@ -94,3 +94,68 @@ async def test_a_source_that_is_wrong_ends_the_call(every: int, why: str, transp
             return
         with pytest.raises(Trap, match=why):
             await collect(stream)
+
+
+class Later(AtHand):
+    """Has 50,000 bytes at hand at a time, and more of them some turns of the loop later.
+
+    :ivar waited: how often it was asked for what tells
+    """
+
+    waited = 0
+    coming: asyncio.Future[None] | None = None
+
+    def readinto_nowait(self, buffer: memoryview) -> int:
+        if self.coming is None or not self.coming.done():
+            return 0
+        self.coming = None
+        part = self._next(min(50_000, len(buffer)))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def next_at_hand(self) -> asyncio.Future[None] | None:
+        if not self.every:
+            raise ZeroDivisionError
+        if not self.rest:
+            return None
+        self.waited += 1
+        loop = asyncio.get_running_loop()
+        self.coming = loop.create_future()
+        if self.waited < self.every:
+            loop.call_later(0.001, self.coming.set_result, None)
+        return self.coming
+
+
+async def test_who_tells_of_bytes_at_hand_is_not_asked_for_chunks(transport: str) -> None:
+    data = random.Random(3).randbytes(1_500_000)
+    source = Later(data, 1000)
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", source)
+        assert bytes(await collect(stream)) == data
+        await settled(instance)
+        assert_nothing_left(instance)
+    assert source.closed
+    if transport == "memory":
+        assert source.chunks == 1
+        assert source.waited >= 29
+
+
+async def test_who_waits_for_bytes_is_told_that_the_guest_wants_no_more() -> None:
+    source = Later(bytes(1_500_000), 3)
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", source)
+        await anext(aiter(stream))
+        stream.close()
+        await settled(instance)
+        assert_nothing_left(instance)
+    assert source.closed
+
+
+async def test_a_source_that_cannot_tell_ends_the_call(transport: str) -> None:
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", Later(bytes(100_000), 0))
+        if transport == "strings":
+            assert len(await collect(stream)) == 100_000
+            return
+        with pytest.raises(Trap, match="ZeroDivisionError"):
+            await collect(stream)

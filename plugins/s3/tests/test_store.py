@@ -290,6 +290,8 @@ async def test_a_server_that_goes_away(server: S3Server, prefix: str) -> None:
             await put(container, "a", *PIECES)
             reader = await container.read_object("a", 0, None)
             await reader.read()
+            other = await container.read_object("a", 0, None)
+            await other.read()
             writer = await container.write_object("a")
             await writer.write(b"new")
             proxy.accepting = False
@@ -297,6 +299,9 @@ async def test_a_server_that_goes_away(server: S3Server, prefix: str) -> None:
             with pytest.raises(StoreUnavailable):
                 await _rest(reader)
             await reader.close()
+            with pytest.raises(StoreUnavailable):
+                await _rest_at_hand(other)
+            await other.close()
             with pytest.raises(StoreUnavailable):
                 await writer.commit()
             await writer.close()
@@ -327,6 +332,17 @@ async def test_who_stops_reading_stops_the_transfer(server: S3Server, prefix: st
 async def _rest(reader: Reader) -> None:
     while await reader.read():
         pass
+
+
+async def _rest_at_hand(reader: Reader) -> None:
+    buffer = memoryview(bytearray(PIECE))
+    while True:
+        if reader.readinto_nowait(buffer):
+            continue
+        if (coming := reader.next_at_hand()) is not None:
+            await asyncio.wait([coming])
+        elif not await reader.read():
+            return
 
 
 @pytest.mark.parametrize(

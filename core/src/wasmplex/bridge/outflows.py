@@ -187,6 +187,10 @@ class Outflow(Flow):
         self._asked = False
         if self._asking:
             yield from self._ask_no_more()
+        yield from self._write_rest()
+
+    def _write_rest(self) -> Script:
+        """Write until there is nothing left, or the guest is not ready for it."""
         while not self.done and self._rest is not None and len(self._rest):
             if not self._laid:
                 self._laid = yield from self._put(self._rest)

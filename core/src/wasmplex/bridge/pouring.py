@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator
+from typing import Any
 
 from wasmplex.bridge.flows import BLOCKED, DROPPED, WRITE, Script
 from wasmplex.bridge.outflows import Outflow
@@ -21,35 +23,35 @@ at once, and the rest without a step of the host."""
 class PouredOutflow(Outflow):
     """A stream from a `ByteSource`, where the host sees the memory of the adapter.
 
-    It begins like any other, with a chunk that a task has awaited. When the guest has taken that, the task
-    rests while the source has bytes at hand: there is no chunk, and no turn of the loop, for each piece.
+    A task awaits a chunk, as for any other; it is put into the buffer with what the source has at hand then.
+    The task rests as long as there is more, or the source tells when there will be: there is no chunk for
+    each piece, and no turn of the loop where it is at hand.
     """
 
     _room: memoryview | None = None
-    """Where the source puts bytes: the buffer, as long as some are at hand."""
+    """The buffer, as long as there is something to put there."""
+    _flows = False
+    """Whether the source has had bytes at hand."""
+    _coming: asyncio.Future[Any] | None = None
+    """What the source tells by that it has more."""
 
     def _begin(self, source: ByteSource, *, single: bool) -> None:
         self._source = source
         super()._begin(source, single=single)
 
-    def _emptied(self) -> None:
-        """Leave the task alone until nothing is at hand."""
-
-    def _write(self) -> Script:
-        yield from super()._write()
-        if not (self.done or self._laid):
-            yield from self._pour()
+    def _write_rest(self) -> Script:
+        return self._pour()
 
     def event(self, code: int) -> Script:
         """Go on after the guest has taken something."""
         return super().event(code) if self._room is None else self._pour(code)
 
     def _pour(self, code: int = 0) -> Script:
-        """Give the guest what is at hand, until it is not ready for more.
+        """Give the guest the chunk and what is at hand, until it is not ready for more.
 
         :param code: what came of the write before
         """
-        while code != BLOCKED:
+        while code != BLOCKED and not self.done:
             self._laid -= code >> 4
             self._next += code >> 4
             if code & 0xF == DROPPED:
@@ -62,11 +64,48 @@ class PouredOutflow(Outflow):
             if not self._laid:
                 self._since = time.monotonic()
                 self.release()
-                super()._emptied()
+                self._wait()
                 return
             code = yield from self._given()
 
+    def _wait(self) -> None:
+        """Go on when there are bytes at hand again, or have the task ask for a chunk."""
+        try:
+            self._coming = self._source.next_at_hand()
+        except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
+            self.session.pulse.fail(error)
+            return
+        if self._coming is None:
+            self._emptied()
+        else:
+            self._coming.add_done_callback(self._came)
+
+    def _came(self, _: object) -> None:
+        self._coming = None
+        if not (self.done or self.session.closed):
+            self.session.script(self._write(), self)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing to give."""
+        return self._coming is not None or super().waits
+
+    def goes_on(self) -> bool:
+        """Say whether there will be something for the guest."""
+        return super().goes_on() or (self._coming is not None and not self.done)
+
     def _filled(self, room: memoryview) -> int:
+        """Put the rest of the chunk there, and behind it what is at hand; return how many bytes."""
+        part = self._rest[: len(room)]
+        count = len(part)
+        room[:count] = part
+        self._rest = self._rest[count:]
+        if count < len(room) and (more := self._at_hand(room[count:])):
+            self._flows = True
+            count += more
+        return count
+
+    def _at_hand(self, room: memoryview) -> int:
         """Have the source put bytes there; return how many. What is wrong with it ends the guest's call."""
         try:
             count = self._source.readinto_nowait(room)
@@ -94,16 +133,16 @@ class PouredOutflow(Outflow):
         return code
 
     def _made_room(self) -> Generator[int, tuple[int, int], memoryview]:
-        """Return where the source may put bytes: as much as the chunk before had at first, then more."""
+        """Return the buffer: as large as a chunk at first, larger where the source has more at hand."""
         most, pulse = self.elements.most, self.session.pulse
         size = _TIMES * most
-        if self._room is None:
-            size = min(self._size, most)
-        elif not self._held and pulse.may_grow(size) and pulse.chunks.hold_at_once(size):
+        if self._flows and not self._held and pulse.may_grow(size) and pulse.chunks.hold_at_once(size):
             self.release()
             self._held = size
-        else:
+        elif self._room is not None:
             return self._room
+        else:
+            size = min(max(self._size, len(self._rest)), most)
         if grow := self.acquire(size):
             yield grow
         self._room = self.session.buffers[self.elements.memory].view(self.buffer, size)

@@ -31,13 +31,26 @@ class ObjectReader(Reader):
     def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
         self.length = self._left = length
         self._stream = stream
+        self._coming: asyncio.Future[Any] | None = None
+        """The next chunk, which the library has been asked for."""
         self._rest = memoryview(b"")
 
     def readinto_nowait(self, buffer: memoryview) -> int:
-        """See `Reader.readinto_nowait`: the rest of the chunk that came last."""
+        """See `Reader.readinto_nowait`: of the chunk that came last."""
+        coming = self._coming
+        if not self._rest and coming is not None and _has_come(coming):
+            self._coming = None
+            self._rest = memoryview(coming.result())
         part = self._taken(len(buffer))
         buffer[: len(part)] = part
         return len(part)
+
+    def next_at_hand(self) -> asyncio.Future[Any] | None:
+        """See `Reader.next_at_hand`: the library's next chunk, if it is not there and no failure."""
+        if self._coming is None and self._stream is not None:
+            self._coming = asyncio.ensure_future(anext(self._stream))
+            self._coming.add_done_callback(_look_at)
+        return None if self._coming is None or self._coming.done() else self._coming
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
@@ -54,8 +67,10 @@ class ObjectReader(Reader):
     async def _next(self) -> Any:
         if self._stream is None:
             raise StoreUnavailable("the reader is closed")
+        coming: Awaitable[Any] = self._coming or anext(self._stream)
+        self._coming = None
         try:
-            return await anext(self._stream)
+            return await coming
         except StopAsyncIteration:
             raise StoreUnavailable("the object was cut short") from None
         except Failure as error:
@@ -63,8 +78,20 @@ class ObjectReader(Reader):
 
     async def close(self) -> None:
         """See `Reader.close`."""
-        self._stream = None  # with the stream, its connection goes
+        if self._coming is not None:
+            self._coming.cancel()
+        self._stream = self._coming = None  # with the stream, its connection goes
         self._rest = memoryview(b"")
+
+
+def _has_come(chunk: asyncio.Future[Any]) -> bool:
+    return chunk.done() and not chunk.cancelled() and chunk.exception() is None
+
+
+def _look_at(chunk: asyncio.Future[Any]) -> None:
+    """Look at an exception that `read` may not come to raise: asyncio prints those that nobody has seen."""
+    if not chunk.cancelled():
+        chunk.exception()
 
 
 class _Aborted(Exception):

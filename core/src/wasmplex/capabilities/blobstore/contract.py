@@ -7,9 +7,10 @@ every backend. `wasmplex.testing.BlobStoreConformance` tests that a backend keep
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from wasmplex.capabilities.blobstore.errors import NoSuchContainer, NoSuchObject
 from wasmplex.plugins.contracts import Backend
@@ -110,6 +111,14 @@ class Reader(ABC):
         has 1 byte or more, also more than `PIECE`; it is the guest's memory, and not to be used after that.
         """
         return 0
+
+    def next_at_hand(self) -> asyncio.Future[Any] | None:
+        """Return what is done when `readinto_nowait` is to be called again; None: `read` is to be awaited.
+
+        Called after `readinto_nowait` has returned 0, and before the end. It is cancelled when nothing has
+        come for too long; whatever it ends with is raised by `read`, if it is no success.
+        """
+        return None
 
     @abstractmethod
     async def close(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import sleep
 from collections.abc import AsyncIterator
+from typing import Any
 
 from wasmplex.capabilities.blobstore import (
     MAX_PAGE,
@@ -38,8 +40,8 @@ class GuardedReader:
 
     def readinto_nowait(self, buffer: memoryview) -> int:
         """See `Reader.readinto_nowait`; what goes wrong in there is raised by `read`."""
-        reader, circuit = self._reader, self.guard.circuit
-        if not self._left or reader is None or (circuit is not None and circuit.is_open):
+        reader = self._reader
+        if not self._left or reader is None or not self._is_up:
             return 0
         room = buffer[: self._left]
         try:
@@ -52,6 +54,30 @@ class GuardedReader:
             return 0
         self._left -= count
         return count
+
+    def next_at_hand(self) -> asyncio.Future[Any] | None:
+        """See `Reader.next_at_hand`; it is done at the deadline as well, and `read` then says why."""
+        reader = self._reader
+        if not self._left or reader is None or self._failure is not None or not self._is_up:
+            return None
+        try:
+            coming = reader.next_at_hand()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is refused where it can be raised
+            self._failure = error
+            return None
+        if coming is not None and not coming.done():
+            expiry = coming.get_loop().call_later(self.guard.idle, self._expire, coming)
+            coming.add_done_callback(lambda _: expiry.cancel())
+        return coming
+
+    def _expire(self, coming: asyncio.Future[Any]) -> None:
+        if coming.cancel():
+            self._failure = TimeoutError(f"no answer within {self.guard.idle:g} s")
+
+    @property
+    def _is_up(self) -> bool:
+        circuit = self.guard.circuit
+        return circuit is None or not circuit.is_open
 
     @operation("get-data", "blobstore", returns=bytes, transfer=True)
     async def read(self) -> bytes:

@@ -6,8 +6,10 @@ label, and remembers the backend it came from; which label of ``container`` it i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from wasmplex.capabilities.blobstore import BlobStoreError
 from wasmplex.interfaces.blobstore.policy import BlobStoreSettings, GuardedContainer, GuardedStore
@@ -46,6 +48,10 @@ class _Download(ByteSource):
     def readinto_nowait(self, buffer: memoryview) -> int:
         """See `ByteSource.readinto_nowait`."""
         return self._reader.readinto_nowait(buffer)
+
+    def next_at_hand(self) -> asyncio.Future[Any] | None:
+        """See `ByteSource.next_at_hand`."""
+        return self._reader.next_at_hand()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import anyio
@@ -54,10 +55,13 @@ class TransferTests(Conformance):
         raw = await bench.backend.get_container(bench.namespace, "container")
         for size in (1000, PIECE, 3 * PIECE):
             reader = await raw.read_object("k", 10, _SIZE - 20)
-            buffer, found = bytearray(b"-" * (size + 1)), bytearray()
+            buffer, found, count = bytearray(b"-" * (size + 1)), bytearray(), 0
             try:
                 while len(found) < reader.length:
-                    found += await reader.read()
+                    if found and not count and (coming := reader.next_at_hand()) is not None:
+                        await asyncio.wait([coming])
+                    elif not count:
+                        found += await reader.read()
                     with memoryview(buffer) as view:
                         count = reader.readinto_nowait(view[:size])
                     assert 0 <= count <= size
