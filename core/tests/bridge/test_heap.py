@@ -82,6 +82,7 @@ async def test_each_reader_gets_what_is_written_for_it_however_the_writers_take_
     async with guest(type_, serve=back) as instance:
         given = (*map(at_times, streams), some_time("x" * 100_000), some_time("y"))
         *readers, first, second = await instance.call("out#f0", given)
+        readers[0].read_ahead(4)
         found = await asyncio.gather(*map(collect, readers), first, second)
         assert found == [*([*chain.from_iterable(parts)] for parts in streams), "x" * 100_000, "y"]
         await settled(instance)

@@ -107,7 +107,8 @@ class Inflow(Flow):
 
     def _read(self) -> Script:
         """Read, until the guest is not ready or nobody wants more."""
-        while self._reading:
+        goes_on = True
+        while goes_on:
             if self.done:
                 self._reading = False
                 self._deliver(None)
@@ -124,9 +125,9 @@ class Inflow(Flow):
                     self._came_before(before)
                 return
             if self._at_once:
-                self._took(code, self._chunk(code))
+                goes_on = self._took(code, self._chunk(code))
             else:
-                self._took(code, (yield from self._fetched(code)))
+                goes_on = self._took(code, (yield from self._fetched(code)))
 
     def _reads(self) -> int:
         """Return the order to read: all that is there, if that is wanted before somebody asks."""
@@ -145,8 +146,7 @@ class Inflow(Flow):
         """Deliver what the guest has written; without a read under way it says that there is no more."""
         if self.buffer:
             chunk = self._chunk(code) if self._at_once else (yield from self._fetched(code))
-            self._took(code, chunk)
-            if self._reading:
+            if self._took(code, chunk):
                 yield from self._read()
         elif code & 0xF == DROPPED:
             self._ended = True
@@ -178,8 +178,8 @@ class Inflow(Flow):
             return (yield from self.session.lifted(lambda handles: decode(pieces, count, handles)))
         return decode(pieces, count, self.session.handles)
 
-    def _took(self, code: int, chunk: Any) -> None:
-        """Deliver what was read, and say whether to read again."""
+    def _took(self, code: int, chunk: Any) -> bool:
+        """Deliver what was read, and say whether to read again at once."""
         if not self._single and code >> 4 == self._room:
             self._room = max(self._room, min(4 * self._room, self.elements.most))
         if self.elements.points:
@@ -189,11 +189,12 @@ class Inflow(Flow):
         self._deliver(chunk)  # at once: whoever reads may look before the orders that follow are performed
         if self._ended:
             self.finish(DROP_READABLE)
+        elif self._wants_more and self.session.heap.clearing:
+            self._begin()  # when all reads are taken back
         elif self._wants_more:
-            if self.session.heap.clearing:
-                self._begin()
-            else:
-                self._reading = True
+            self._reading = True
+            return True
+        return False
 
     def take_back(self) -> Generator[int, tuple[int, int], bool]:
         """See `wasmplex.bridge.heap.Reading`."""
@@ -201,7 +202,6 @@ class Inflow(Flow):
         code, _ = yield self.order(Op.ONE, CANCEL_READ)
         if code != CANCELLED:
             self._took(code, (yield from self._fetched(code)))
-            yield from self._read()
             return False
         self.session.heap.end(self)
         self.release()
