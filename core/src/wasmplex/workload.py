@@ -30,8 +30,9 @@ from wasmplex.bridge import (
 from wasmplex.component import lazytables, read
 from wasmplex.component.shape import Import, Shape
 from wasmplex.config.model import InstancesConfig
-from wasmplex.engine import Engine, Instance
+from wasmplex.engine import Engine, Instance, Linked
 from wasmplex.engine.accounts import Tenant
+from wasmplex.engine.ahead import Ahead
 from wasmplex.engine.ahead import Coming as InstanceComing
 from wasmplex.engine.engine import Progress
 from wasmplex.engine.text import assemble
@@ -244,9 +245,14 @@ async def _link(
     if planned.plan.goes_on:
         assert bridged is not None  # noqa: S101  what goes on is called through an adapter
         return partial(_bridged_instance, linked.instantiate, bridged, SharedInstance), None
-    ahead = None
-    if chosen.made_ahead and (bridged is None or bridged.start is None):
-        ahead = await engine.ahead(linked)
+    is_ahead = chosen.made_ahead and (bridged is None or bridged.start is None)
+    return _making(linked, await engine.ahead(linked) if is_ahead else None, bridged)
+
+
+def _making(
+    linked: Linked, ahead: Ahead | None, bridged: Bridged | None
+) -> tuple[_Create, Callable[[], Coming] | None]:
+    """Return what makes instances that are in one call each, and what begins to make them ahead of calls."""
     make = linked.instantiate if ahead is None else ahead.make
     begin = None if ahead is None else ahead.begin
     if bridged is None:

@@ -279,25 +279,8 @@ class Link:
                 reasons.append(error)
 
         client = library.made()
-
         try:
-            await client.connect(
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                ping_interval=_PING_INTERVAL,
-                max_outstanding_pings=2,
-                pending_size=64 * 2**20,
-                error_cb=note,
-                **self._options,
-            )
-            library.hasten(client)
-            subscription = client.new_inbox()
-            self._prefix = f"{subscription}."
-            await library.listen(client, f"{subscription}.*", "", self._answered)
-            self._client, self._denied = client, False
-            library.on_end(client, lambda: self._lost(client, "the connection is lost"))
-            await self._prepare()
+            await self._open(client, note)
         except (errors.Error, OSError) as error:
             await self._abandon(client)
             raise self._refusal([error, *reasons]) from error
@@ -310,6 +293,29 @@ class Link:
             await self._abandon(client)
             raise
         self._up.set()
+
+    async def _open(self, client: Client, note: Callable[[Exception], Awaitable[None]]) -> None:
+        """Connect, and have it ready for use.
+
+        :param note: told of what the server complains of
+        """
+        await client.connect(
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            ping_interval=_PING_INTERVAL,
+            max_outstanding_pings=2,
+            pending_size=64 * 2**20,
+            error_cb=note,
+            **self._options,
+        )
+        library.hasten(client)
+        subscription = client.new_inbox()
+        self._prefix = f"{subscription}."
+        await library.listen(client, f"{subscription}.*", "", self._answered)
+        self._client, self._denied = client, False
+        library.on_end(client, lambda: self._lost(client, "the connection is lost"))
+        await self._prepare()
 
     async def _abandon(self, client: Client) -> None:
         self._client = None
