@@ -53,6 +53,9 @@ __all__ = ["RunningWorkload", "open_workload"]
 CONCURRENCY: Final = 16
 """Calls that one instance is in at once where its interface allows that and nobody has said otherwise."""
 
+_ROUNDS: Final = 32
+"""How often an instance is used for as many calls as it is in at once, where nobody has said otherwise."""
+
 _Create: TypeAlias = Callable[[], Awaitable[PooledInstance]]
 
 
@@ -155,9 +158,12 @@ def _pool(
 
 
 def _reuse(instances: InstancesConfig, concurrency: int) -> int:
-    """Return how many calls an instance serves: by default more than usual if it is in many at once."""
+    """Return how many calls an instance serves: by default more than usual if it is in many at once.
+
+    To make one, and begin with it, costs as much as 20 or 30 calls.
+    """
     usual = InstancesConfig().reuse
-    return max(usual, 8 * concurrency) if instances.reuse == usual else instances.reuse
+    return max(usual, _ROUNDS * concurrency) if instances.reuse == usual else instances.reuse
 
 
 @asynccontextmanager

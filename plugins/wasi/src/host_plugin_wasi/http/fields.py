@@ -153,8 +153,11 @@ class Fields:
 
 
 def _check(name: str, values: Sequence[bytes]) -> None:
-    if TOKEN.fullmatch(name) is None or not all(_VALUE.fullmatch(value) for value in values):
+    if TOKEN.fullmatch(name) is None:
         raise Err(_INVALID)
+    for value in values:
+        if _VALUE.fullmatch(value) is None:
+            raise Err(_INVALID)
     if name.lower() in FORBIDDEN:
         raise Err(_DENIED)
 

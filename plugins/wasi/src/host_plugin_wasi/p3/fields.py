@@ -41,6 +41,8 @@ class Fields3(Fields):
         return values
 
     def _known(self, name: str) -> str:
+        if not self._entries:
+            return name
         lower = name.lower()
         return next((known for known, _ in self._entries if known.lower() == lower), name)
 
