@@ -295,10 +295,7 @@ class Link:
         self._up.set()
 
     async def _open(self, client: Client, note: Callable[[Exception], Awaitable[None]]) -> None:
-        """Connect, and have it ready for use.
-
-        :param note: told of what the server complains of
-        """
+        """Connect, and have it ready for use; `note` is told of what the server complains of."""
         await client.connect(
             allow_reconnect=False,
             max_reconnect_attempts=1,
