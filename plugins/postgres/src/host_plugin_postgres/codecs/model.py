@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from wasmplex.capabilities.postgres import Form
@@ -70,27 +71,23 @@ def array_codec(element: Codec, oid: int, case: str, *, lower: int = 1) -> Codec
         cases = {case: element.encode[element.case]}
     else:
         cases = {f"{one}-array": encode for one, encode in by_case.items() if f"{one}-array" == case}
+    encoders = {name: partial(_encode_array, encode, oid, lower) for name, encode in cases.items()}
+    return Codec(case, lambda raw: _decode_array(raw, element.decode), encoders)
 
-    def encoder(encode: Encode) -> Encode:
-        def encode_array(items: list[Any]) -> bytes:
-            if not items and not lower:
-                raise Unfit("a vector has at least one element: PostgreSQL reads no empty one")
-            if not items:
-                return _HEAD.pack(0, 0, oid)
-            parts = [_HEAD.pack(1, 0, oid), _DIMENSION.pack(len(items), lower)]
-            for index, item in enumerate(items):
-                try:
-                    raw = encode(item)
-                except ValueError as error:
-                    raise Unfit(f"element {index}: {error}") from error
-                parts += (_LENGTH.pack(len(raw)), raw)
-            return b"".join(parts)
 
-        return encode_array
-
-    return Codec(
-        case, lambda raw: _decode_array(raw, element.decode), {k: encoder(f) for k, f in cases.items()}
-    )
+def _encode_array(encode: Encode, oid: int, lower: int, items: list[Any]) -> bytes:
+    if not items and not lower:
+        raise Unfit("a vector has at least one element: PostgreSQL reads no empty one")
+    if not items:
+        return _HEAD.pack(0, 0, oid)
+    parts = [_HEAD.pack(1, 0, oid), _DIMENSION.pack(len(items), lower)]
+    for index, item in enumerate(items):
+        try:
+            raw = encode(item)
+        except ValueError as error:
+            raise Unfit(f"element {index}: {error}") from error
+        parts += (_LENGTH.pack(len(raw)), raw)
+    return b"".join(parts)
 
 
 def _decode_array(raw: bytes, decode: Decode) -> list[Any]:
