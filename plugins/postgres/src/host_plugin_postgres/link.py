@@ -105,6 +105,10 @@ class Link:
         """Take what the server has sent by now."""
         self._tap.poll()
 
+    def watch(self, answer: asyncio.Future[Any]) -> None:
+        """Take what the server sends until it has answered, see `Tap.watch`."""
+        self._tap.watch(answer)
+
     async def greet(self, user: str) -> None:
         """Tell the server whose session it is from now on."""
         if user != self.user and self._named and self._shown is None:

@@ -12,6 +12,7 @@ from host_plugin_postgres.failures import DRIVER_ERRORS, operation_failed, sqlst
 from host_plugin_postgres.link import Link, Portion
 from host_plugin_postgres.pool import Pool
 from host_plugin_postgres.prepared import Prepared
+from host_plugin_postgres.tap import Answer
 
 __all__ = ["PgRows"]
 
@@ -61,7 +62,7 @@ class PgRows(Rows):
         self._coming: Portion | None = None
         """The next ones: asked for, and still in the socket."""
         self._ending: asyncio.Future[Any] | None = None
-        self._poll: Callable[[], None] = _nothing
+        self._watch: Callable[[asyncio.Future[Any]], None] = _nothing
         if not more:
             self._end()
 
@@ -69,7 +70,9 @@ class PgRows(Rows):
         """Commit, while the guest reads what there is."""
         if (link := self._link) is not None:
             self._ending = self._pool.ending(link, commit=True, plain=self._prepared.plain)
-            self._poll, self._link = link.poll, None
+            self._link = None
+            if isinstance(self._ending, Answer):  # a task needs the event loop
+                self._watch = link.watch
 
     async def next(self) -> Sequence[Row]:
         """Return the next rows; see `Rows.next`."""
@@ -107,7 +110,7 @@ class PgRows(Rows):
         if self._link is not None or (ending := self._ending) is None:
             return False
         if not ending.done():
-            self._poll()  # it was asked for when the rows came
+            self._watch(ending)  # it was asked for when the rows came
         return ending.done() and not ending.cancelled() and ending.exception() is None
 
     async def _fetch(self) -> bool:
@@ -143,7 +146,7 @@ class PgRows(Rows):
             return
         try:
             if not self._ending.done():
-                self._poll()  # it was asked for when the rows came
+                self._watch(self._ending)
             if not self._ending.done():
                 await asyncio.shield(self._ending)
             self._ending.result()
@@ -172,5 +175,5 @@ class PgRows(Rows):
             raise Timeout("the statement was cancelled: nobody wanted its rows any more") from error
 
 
-def _nothing() -> None:
+def _nothing(_: object) -> None:
     pass

@@ -37,6 +37,8 @@ _MOMENT: Final = 50e-6
 """Seconds."""
 _PASSED: Final = 63
 """Answers that are not watched for after many moments in vain."""
+_SHORT: Final = 1 << 8
+"""Bytes of rows that are taken one by one."""
 _ALIKE: Final = range(8, 65)
 """How many rows are compared at once."""
 
@@ -86,8 +88,6 @@ class Answer(asyncio.Future[str]):
         """Note what one other message says."""
         if kind == _COMPLETE:
             self.completed(body)
-        elif kind == _BOUND:
-            self.began = True
         elif kind == _SUSPENDED:
             self.tag = b""
         elif kind == _ERROR:
@@ -155,7 +155,7 @@ class Tap(asyncio.Protocol):
         if data:
             self.data_received(data)
 
-    def watch(self, answer: Answer) -> None:
+    def watch(self, answer: asyncio.Future[Any]) -> None:
         """Take what the server sends until it has answered, for a moment, if it is one that answers in one.
 
         A server nearby has answered a short question before a guest is suspended, and the event loop has had
@@ -221,6 +221,9 @@ class Tap(asyncio.Protocol):
             if kind == _COMPLETE and asked and at + size < end:  # most messages, for a reset has ten of them
                 asked[0].completed(data[at + _HEAD : at + 1 + size])
                 at += 1 + size
+            elif kind == _BOUND and asked:
+                asked[0].began = True
+                at += 1 + size
             elif kind == _ROW and asked:
                 at = self._rows(asked[0], data, at)
             else:
@@ -262,7 +265,7 @@ class Tap(asyncio.Protocol):
         starts = [] if rows is None else rows.starts
         offset, count = (0 if rows is None else len(rows.data)) - at, len(starts)
         add, last = starts.append, end - _HEAD
-        if (alike := _alike(data, at)) > 1:
+        if end - at > _SHORT and (alike := _alike(data, at)) > 1:
             size = 1 + start(data, at)[1]
             at += alike * size
             starts.extend(range(begin + offset + size, at + offset + 1, size))
