@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.side import Side
 from wasmplex.wit.types import FutureType, Primitive, StreamType, TupleType
 
@@ -21,14 +22,20 @@ STRING = Primitive("string")
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How much came out of stream memory, each time."""
-    sizes, fetch = list[int](), Side.fetch
+    sizes, fetch, seen = list[int](), Side.fetch, StreamHeap.seen
 
     def noting(self: Side, which: int, address: int, size: int) -> Any:
         before = len(self.emitted)
         yield from fetch(self, which, address, size)
         sizes.append(sum(map(len, self.emitted[before:])))
 
+    def noting_seen(self: StreamHeap, at: int) -> bytes:
+        found = seen(self, at)
+        sizes.append(len(found))
+        return found
+
     monkeypatch.setattr(Side, "fetch", noting)
+    monkeypatch.setattr(StreamHeap, "seen", noting_seen)
     return sizes
 
 

@@ -1,4 +1,4 @@
-"""The elements of one stream or future type: how many fit a buffer, and their codec. Buffers, too."""
+"""The elements of one stream or future type: how many fit a buffer, and their codec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasmplex.packed import PackedRows
 from wasmplex.wit.mismatch import ValueMismatch
 from wasmplex.wit.types import FutureType, Own, Primitive, StreamType, ValueType
 
-__all__ = ["BufferMemory", "Elements"]
+__all__ = ["Elements"]
 
 _CHUNK: Final = 1 << 16
 """Bytes of a buffer; what one transfer moves at most, unless a single element is larger."""
@@ -119,48 +119,3 @@ class Elements:
         heap = pieces[1]
         start = (len(heap) + 15) & -16
         return self._read((heap.ljust(start, b"\0") + pieces[0], start, count), self.heap, handles)
-
-
-class BufferMemory:
-    """Addresses in one stream memory: which are in use, and how far it has grown.
-
-    :param first: the lowest address
-    :param end: the address behind the highest
-    """
-
-    def __init__(self, first: int, end: int) -> None:
-        self._first = first
-        self._end = end
-        self._used: dict[int, int] = {}
-        self._grown = 1 << 16
-
-    def __len__(self) -> int:
-        return len(self._used)
-
-    def take(self, size: int) -> int:
-        """Return the address of a free piece, 16-aligned.
-
-        :raises MemoryError: if there is none that large
-        """
-        at = self._first
-        for start in sorted(self._used):
-            if start - at >= size:
-                break
-            at = start + self._used[start]
-        if at + size > self._end:
-            raise MemoryError(
-                f"no room for {size} bytes of stream elements; {len(self._used)} buffers are in use"
-            )
-        self._used[at] = (size + 15) & -16
-        return at
-
-    def give_back(self, address: int) -> None:
-        """Free a piece."""
-        del self._used[address]
-
-    def grows(self, end: int) -> bool:
-        """Say whether the memory has to grow to reach `end`, and count on it from then on."""
-        if end <= self._grown:
-            return False
-        self._grown = end
-        return True

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from wasmplex.bridge.elements import BufferMemory, Elements
+from wasmplex.bridge.buffers import BufferMemory
+from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.handles import LoweredHandles, Made
 from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.protocol import SLACK, Op

@@ -132,6 +132,7 @@ class HandleScan:
     :ivar lifted: the handles that have to be turned into representations
     :ivar lowered: what is passed as handles
     :ivar moved: the guest's handles that the block gives back to it
+    :ivar seen: whether there was a handle of any kind in what was read
     """
 
     def __init__(self, kinds: ResourceKinds, owner: object) -> None:
@@ -140,6 +141,7 @@ class HandleScan:
         self.lifted: list[Lifted] = []
         self.lowered: list[Lowered] = []
         self.moved: list[GuestHandle] = []
+        self.seen = False
 
     @property
     def missing(self) -> list[Lowered]:
@@ -166,17 +168,20 @@ class HandleScan:
 
     def own(self, kind: int, handle: int) -> None:
         """Note an owned handle in a block that is being read."""
+        self.seen = True
         if self._kinds.custody[kind] is not Custody.GUEST:
             self.lifted.append(Lifted(self._kinds.resource[kind].take, handle))
 
     def borrow(self, kind: int, handle: int) -> None:
         """Note a borrowed handle, if it is more than the representation."""
+        self.seen = True
         if (custody := self._kinds.custody[kind]).elsewhere:
             lent = custody is Custody.KEPT
             self.lifted.append(Lifted(self._kinds.resource[kind].look, handle, lent))
 
     def stream(self, kind: int, handle: int) -> None:
-        """Note nothing: an end that the guest gives away is read where it is."""
+        """Note that there is one, nothing more: an end that the guest gives away is read where it is."""
+        self.seen = True
 
     future = stream
 

@@ -54,9 +54,9 @@ class Side(Protocol):
         """Have the adapter perform a script while it performs no other."""
 
     def fetch(self, which: int, address: int, size: int, /) -> Generator[int, tuple[int, int], None]:
-        """Get bytes out of a stream memory into `emitted`.
+        """Get bytes out of a stream memory that the host does not see into `emitted`.
 
-        :param size: -1, where the host does not see the memory, is up to the end of the heap
+        :param size: -1 is up to the end of the heap
         """
 
     def put(self, order: int, /) -> None:
@@ -85,12 +85,15 @@ class StreamHeap:
         self._reads[read] = None
 
     def fetch(self, memory: int, at: int) -> Generator[int, tuple[int, int], None]:
-        """Get all that lies there, as the last of what the side has emitted."""
-        size, buffers = -1, self._side.buffers
-        if buffers:
-            size = max(0, int.from_bytes(buffers[1].read(HEAP_END, 4), "little") - at)
-        yield from self._side.fetch(memory, at, size)
+        """Get all that lies there, where the host does not see it, as the last of what was emitted."""
+        yield from self._side.fetch(memory, at, -1)
         self._size = len(self._side.emitted[-1])
+
+    def seen(self, at: int) -> bytes:
+        """Return all that lies there, where the host sees it."""
+        memory = self._side.buffers[1]
+        self._size = max(0, int.from_bytes(memory.read(HEAP_END, 4), "little") - at)
+        return memory.read(at, self._size) if self._size else b""
 
     def end(self, read: Reading) -> None:
         """Note that nobody needs what a read has found; empty the heap if nobody needs what lies there."""

@@ -163,17 +163,24 @@ class Inflow(Flow):
         return self._bytes(count) if (count := self._count(code)) else None
 
     def _bytes(self, count: int) -> Any:
+        return self.elements.decode(self._seen(count), count, self.session.handles)
+
+    def _seen(self, count: int) -> list[bytes]:
+        """Return what lies in the memories, where the host sees them."""
         elements, session = self.elements, self.session
-        size = elements.size * count
-        pieces = [session.buffers[elements.memory].read(self._at, size)] if size else []
-        return elements.decode(pieces, count, session.handles)
+        if not (size := elements.size * count):
+            return []
+        pieces = [session.buffers[elements.memory].read(self._at, size)]
+        if elements.points:
+            pieces.append(session.heap.seen(elements.heap))
+        return pieces
 
     def _fetched(self, code: int) -> Generator[int, tuple[int, int], Any]:
         """Return what was read."""
         if not (count := self._count(code)):
             return None
-        yield from self._fetch(count)
-        pieces, decode = self.session.emitted, self.elements.decode
+        pieces = self._seen(count) if self.session.buffers else (yield from self._fetch(count))
+        decode = self.elements.decode
         if self.elements.lifts:
             return (yield from self.session.lifted(lambda handles: decode(pieces, count, handles)))
         return decode(pieces, count, self.session.handles)
@@ -218,13 +225,15 @@ class Inflow(Flow):
             self._found.append(chunk)
             self._waiting += len(chunk)
 
-    def _fetch(self, count: int) -> Script:
+    def _fetch(self, count: int) -> Generator[int, tuple[int, int], list[bytes]]:
+        """Have the adapter hand over what lies in its memories."""
         session, size = self.session, self.elements.size * count
         session.emitted = []
         if size:
             yield from session.fetch(self.elements.memory, self.buffer, size)
             if self.elements.points:
                 yield from session.heap.fetch(self.elements.memory, self.elements.heap)
+        return session.emitted
 
     def _close(self) -> Script:
         if self.done:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from wasmplex.bridge.actor import ALONE
-from wasmplex.bridge.elements import BufferMemory
+from wasmplex.bridge.buffers import BufferMemory
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Memory, Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.giving import give_up
@@ -208,10 +208,8 @@ class Side:
             yield Op.FILL | which << 8
 
     def fetch(self, which: int, address: int, size: int) -> Script:
-        """Get bytes out of a stream memory into `emitted`, see `wasmplex.bridge.heap.Side`."""
-        if self.buffers:
-            self.emitted.append(self.buffers[which].read(address, size) if size else b"")
-        elif size > PIECE and not which:
+        """See `wasmplex.bridge.heap.Side`."""
+        if size > PIECE and not which:
             before, self.emitted = self.emitted, []
             for start in range(0, size, PIECE):
                 yield from self.fetch(which, address + start, min(PIECE, size - start))
@@ -299,7 +297,9 @@ class Side:
     def lifted(self, read: Callable[[Any], Any]) -> Generator[int, tuple[int, int], Any]:
         """Have the handles in a value turned into objects, as a script; return the value."""
         scan = self.scan()
-        read(scan)
+        value = read(scan)
+        if not scan.seen:
+            return value
         objects = []
         for found in scan.lifted:
             rep, _ = yield Op.ONE | found.builtin << 8 | found.handle << 32
