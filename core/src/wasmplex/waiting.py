@@ -1,9 +1,9 @@
 """Calls that wait for an instance: in order, and while there are too many, only as long as is of use to them.
 
 The wait counts to the deadline of a call. Where calls come faster than they are answered, the one that has
-waited longest has least time left: an instance that is lent to it is ended in the middle of it, and making
-the next one costs more than the call would have. So once there have always been calls waiting for longer than
-their timeout, those are refused that have waited for half of it, and the next one gets the instance.
+waited longest has least time left: what an instance computes for it is for nothing, and the instance is ended
+in the middle of it. So once there have always been calls waiting for longer than their timeout, those are
+refused that have waited for half of it, and the next one gets the instance.
 """
 
 from __future__ import annotations
