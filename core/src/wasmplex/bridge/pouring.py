@@ -96,10 +96,10 @@ class PouredOutflow(Outflow):
 
     def _filled(self, room: memoryview) -> int:
         """Put the rest of the chunk there, and behind it what is at hand; return how many bytes."""
-        part = self._rest[: len(room)]
-        count = len(part)
-        room[:count] = part
-        self._rest = self._rest[count:]
+        count = min(len(self._rest), len(room))
+        if count:
+            room[:count] = self._rest[:count]
+            self._rest = self._rest[count:]
         if count < len(room) and (more := self._at_hand(room[count:])):
             self._flows = True
             count += more

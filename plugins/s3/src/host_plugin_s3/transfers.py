@@ -20,6 +20,8 @@ __all__ = ["ObjectReader", "ObjectWriter"]
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
+_NOTHING = memoryview(b"")
+"""A rest of no bytes that keeps no chunk: the memory of one is taken for the next."""
 
 
 class ObjectReader(Reader):
@@ -33,7 +35,7 @@ class ObjectReader(Reader):
         self._stream = stream
         self._coming: asyncio.Future[Any] | None = None
         """The next chunk, which the library has been asked for."""
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
 
     def readinto_nowait(self, buffer: memoryview) -> int:
         """See `Reader.readinto_nowait`: of the chunk that came last."""
@@ -60,8 +62,8 @@ class ObjectReader(Reader):
 
     def _taken(self, most: int) -> memoryview:
         part = self._rest[: min(most, self._left)]
-        self._rest = self._rest[len(part) :]
         self._left -= len(part)
+        self._rest = self._rest[len(part) :] or _NOTHING
         return part
 
     async def _next(self) -> Any:
@@ -81,7 +83,7 @@ class ObjectReader(Reader):
         if self._coming is not None:
             self._coming.cancel()
         self._stream = self._coming = None  # with the stream, its connection goes
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
 
 
 def _has_come(chunk: asyncio.Future[Any]) -> bool:
