@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from wasmplex.bridge.bodies import BodySeries, takes_body
 from wasmplex.bridge.compose import KEEPER, Adapters, compose, outer_text
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.deciding import Division, Named, carries_bytes, divide, needing, wanted
@@ -241,4 +242,8 @@ def _series(bridged: Bridged) -> dict[str, Series]:
     above = bridged.above
     if above is None or bridged.starts or bridged.transport is not MEMORY or above.adapter.kinds.resources:
         return {}
-    return {name: Series(codec) for name, codec in above.codecs.items() if is_serial(codec)}
+    return {
+        name: Series(codec) if is_serial(codec) else BodySeries(codec)
+        for name, codec in above.codecs.items()
+        if is_serial(codec) or takes_body(codec)
+    }

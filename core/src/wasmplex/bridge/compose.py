@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wasmplex.bridge.custody import Custody, keeper_types
 from wasmplex.bridge.elsewhere import end_name
 from wasmplex.bridge.errors import BridgeError
-from wasmplex.bridge.exports import CALL, HOST_EXPORTS, SERIES, ExportAdapter
+from wasmplex.bridge.exports import BODIES, CALL, HOST_EXPORTS, SERIES, ExportAdapter
 from wasmplex.bridge.imports import TYPES, ImportAdapter
 from wasmplex.bridge.kinds import functions_of, mentioned
 from wasmplex.bridge.parts import host_instance
@@ -114,6 +114,8 @@ class _Outer:
             self._instantiate("above", above, given)
             self._lines.append(f'(export "{CALL}" (func $above "call"))')
             self._lines.append(f'(export "{SERIES}" (func $above "series"))')
+            if above.has_bodies:
+                self._lines.append(f'(export "{BODIES}" (func $above "bodies"))')
         for adapter in (adapters.below, adapters.aside):
             if adapter is not None and adapter.needs_start:
                 self._lines.append(f'(export "{adapter.role.start}" (func ${adapter.role.name} "start"))')

@@ -18,11 +18,13 @@ from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.parts import Parts, host_instance
 from wasmplex.bridge.places import Exchanged, exchanged_export
 from wasmplex.bridge.protocol import HEADER
+from wasmplex.bridge.streamed import NO_BODIES, Bodies, bodies_of
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.bridge.wat import ImportScope
 from wasmplex.wit.types import ValueType
 
 __all__ = [
+    "BODIES",
     "CALL",
     "HOST_EXPORTS",
     "SERIES",
@@ -38,6 +40,8 @@ CALL = "wasmplex-call"
 """What the composed component exports for it."""
 SERIES = "wasmplex-series"
 """What it exports for several calls of one function, see `wasmplex.bridge.series`."""
+BODIES = "wasmplex-bodies"
+"""The same for functions that are given a stream of bytes, see `wasmplex.bridge.bodies`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class ExportAdapter:
     :ivar types: the types that it imports besides resources, each with the name of the import
     :ivar elsewhere: the streams and futures that it has made for it
     :ivar exchanged: how it exchanges the handles of functions by itself, by number
+    :ivar has_bodies: whether it exports `BODIES`
     """
 
     text: str
@@ -58,6 +63,7 @@ class ExportAdapter:
     types: tuple[tuple[str, ValueType], ...]
     elsewhere: frozenset[End]
     exchanged: Mapping[int, Exchanged]
+    has_bodies: bool
 
 
 def export_adapter(
@@ -87,7 +93,8 @@ def export_adapter(
             f, kinds, builtins, in_memory=(passes_in_memory(f), returns_in_memory(f)))
         for f in functions
     }  # fmt: skip
-    parts = _parts(functions, builtins, transport)
+    bodies = bodies_of(functions, kinds, builtins, scope) if transport is MEMORY else NO_BODIES
+    parts = _parts(functions, builtins, transport, bodies)
     call = _CALL.replace("@TAKEN@", _TAKEN_AT_ONCE if transport is MEMORY else "")
     lines = [
         "(component $Exports",
@@ -97,19 +104,23 @@ def export_adapter(
         parts.memories,
         parts.canons,
         "(core func $sub_drop (canon subtask.drop))",
+        bodies.canons,
         *map(_lower, functions),
-        parts.machine("\n".join([call, _SERIES, *(_core(f, exchanged[f.number]) for f in functions)])),
+        parts.machine(
+            "\n".join([call, _SERIES, bodies.code, *(_core(f, exchanged[f.number]) for f in functions)])
+        ),
         _LIFT,
         _LIFT_SERIES,
+        bodies.lift,
         ")",
     ]
     return ExportAdapter(
         "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere),
-        exchanged,
+        exchanged, bool(bodies.lift),
     )  # fmt: skip
 
 
-def _parts(functions: Sequence[Function], builtins: Builtins, transport: Transport) -> Parts:
+def _parts(functions: Sequence[Function], builtins: Builtins, transport: Transport, bodies: Bodies) -> Parts:
     """Return what does not depend on the types."""
     calls, taken = (" ".join(f"${name}{f.number}" for f in functions) for name in ("call", "taken"))
     return Parts(
@@ -117,7 +128,7 @@ def _parts(functions: Sequence[Function], builtins: Builtins, transport: Transpo
         transport,
         CALL_MARKS["above"],
         True,
-        {f"g{f.number}": _lowered_signature(f) for f in functions} | {"sub_drop": "i32"},
+        {f"g{f.number}": _lowered_signature(f) for f in functions} | {"sub_drop": "i32", **bodies.imports},
         [
             "(type $called (func (param i32) (result i32)))",
             f"(table $calls funcref (elem {calls}))",

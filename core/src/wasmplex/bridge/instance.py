@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
+from wasmplex.bridge.bodies import NotWhole
 from wasmplex.bridge.bridging import Bridged
 from wasmplex.bridge.exporting import ExportCodec, ExportSession
-from wasmplex.bridge.exports import CALL, SERIES
+from wasmplex.bridge.exports import BODIES, CALL, SERIES
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
@@ -24,7 +26,7 @@ __all__ = ["BridgedInstance", "EngineInstance", "named", "tell_late"]
 
 log = get_logger("wasmplex.bridge")
 
-_CALLS = {CALL, SERIES}
+_CALLS = {BODIES, CALL, SERIES}
 
 
 class ObjectTable(Protocol):
@@ -85,7 +87,7 @@ class BridgedInstance:
         self._memory: Memory | None = None
         self._closed = False
         self._calls: set[asyncio.Task[None]] = set()
-        self._plain = False
+        self._plain = self._kept = False
         """Whether a call is under way that its caller's own task drives."""
         self._freed: asyncio.Future[None] | None = None
         """Ends with that call, if anybody waits for it."""
@@ -104,7 +106,7 @@ class BridgedInstance:
         What a guest leaves behind when it returns (calls it does not wait for, streams it neither reads nor
         drops) would go on during the next call, and until then not at all: it ends with its instance.
         """
-        if self.inner.poisoned or self._calls or self._plain:
+        if self.inner.poisoned or self._calls or self._plain or self._kept:
             return True
         pulse = self.state.get(Pulse)
         return pulse is not None and any(side.is_busy() for side in pulse.sides)
@@ -124,7 +126,8 @@ class BridgedInstance:
         if above is None or codec is None:
             return await self.inner.call(export, *args)
         if (series := self._series.get(export)) is not None:
-            return await self._call_one(series, args)
+            with suppress(NotWhole):
+                return await self._call_one(series, args)
         if self._calls or self._plain:
             await self._turn()
         session = export_session(self.inner, above.kinds, self.transport)
@@ -159,9 +162,10 @@ class BridgedInstance:
     ) -> None:
         """Call an export several times; see `wasmplex.plugin.GuestInstance`."""
         if (series := self._series.get(export)) is not None:
-            await self._call_series(series, calls, results, paused)
-        else:
-            await self._call_first(export, calls[0], results)
+            with suppress(NotWhole):
+                await self._call_series(series, calls, results, paused)
+                return
+        await self._call_first(export, calls[0], results)
 
     def calls_made(self) -> int:
         """Return how many calls `call_each` has made; see `wasmplex.plugin.GuestInstance`."""
@@ -229,11 +233,12 @@ class BridgedInstance:
         self._plain = True
         try:
             if end > memory.size:
-                await self.inner.call(SERIES, series.number, 0, end)
+                await self.inner.call(series.entry, series.number, 0, end)
             memory.write(ARENA, block)
             if stop is not None:
                 self.inner.when_paused(stop)
-            await self.inner.call(SERIES, series.number, count, end)
+            await self.inner.call(series.entry, series.number, count, end)
+            self._kept = series.left(memory)
         except GuestError as error:
             named(error, series.path)
             raise

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from wasmplex.bridge.codec import ValueMismatch
 from wasmplex.bridge.exporting import ExportCodec
+from wasmplex.bridge.exports import SERIES
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.protocol import ARENA, MADE, PAUSED
 from wasmplex.engine.memory import U8, U32, U64
@@ -46,6 +47,8 @@ class Series:
     """How the calls of one function get into the memory of an adapter, and their results out of it."""
 
     __slots__ = ("_bare", "_codec", "_count", "_fails", "number")
+    entry: ClassVar[str] = SERIES
+    """What the adapter exports for it."""
 
     def __init__(self, codec: ExportCodec) -> None:
         result = codec.function.type.result
@@ -105,9 +108,16 @@ class Series:
             raise value
         return value
 
-    def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
+    def left(self, memory: Memory) -> bool:
+        """Say whether the guest goes on after the last call."""
+        return False
+
+    def _check(self, args: tuple[Any, ...]) -> None:
         if len(args) != self._count:
             raise TypeError(f"{self.path} takes {self._count} arguments, not {len(args)}")
+
+    def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
+        self._check(args)
         return self._codec.write(args or None, at, None)
 
     def read(self, memory: Memory, known: int, results: list[Any]) -> int:

@@ -159,7 +159,7 @@ class _Handle:
 
 
 class _HandleEach(_Handle):
-    """Calls one that is not async with several messages in one go."""
+    """Calls it with several messages in one go, where that is possible."""
 
     def several(self, instance: GuestInstance) -> bool:
         return instance.calls_each(self._function)
@@ -208,14 +208,13 @@ class MessagingHandler(ExportAdapter):
 
     trigger = "messaging"
     interface = f"{PACKAGE}/handler@0.3.0"
-    calling: type[_Handle] = _Handle
 
     def adapt(self, export: Export) -> MessageHandler:
         """Return what calls the export for one table of the trigger."""
         function = f"{export.name}#handle-message"
 
         async def bound(binding: TriggerBinding) -> Handle:
-            return self.calling(function, binding, self.judge)
+            return _HandleEach(function, binding, self.judge)
 
         return bound
 
@@ -230,7 +229,6 @@ class MessagingHandler02(MessagingHandler):
     """Calls ``handle-message`` of 0.2.0, whose errors are text: each counts as retry."""
 
     interface = f"{PACKAGE}/handler@0.2.0"
-    calling = _HandleEach
 
     def judge(self, error: Any) -> Exception:
         """Return the same for whatever text."""
