@@ -96,14 +96,12 @@ class PouredOutflow(Outflow):
 
     def _filled(self, room: memoryview) -> int:
         """Put the rest of the chunk there, and behind it what is at hand; return how many bytes."""
+        if not len(self._rest):
+            return self._at_hand(room)
         count = min(len(self._rest), len(room))
-        if count:
-            room[:count] = self._rest[:count]
-            self._rest = self._rest[count:]
-        if count < len(room) and (more := self._at_hand(room[count:])):
-            self._flows = True
-            count += more
-        return count
+        room[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count + self._at_hand(room[count:]) if count < len(room) else count
 
     def _at_hand(self, room: memoryview) -> int:
         """Have the source put bytes there; return how many. What is wrong with it ends the guest's call."""
@@ -115,6 +113,7 @@ class PouredOutflow(Outflow):
         if not 0 <= count <= len(room):
             self.session.pulse.fail(ValueMismatch("bytes", f"{count} cannot be in {len(room)}"))
             return 0
+        self._flows = self._flows or count > 0
         return count
 
     def _given(self) -> Generator[int, tuple[int, int], int]:
