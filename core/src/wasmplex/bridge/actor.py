@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-from wasmplex.bridge.flows import BLOCKED, Flow, Plan
+from wasmplex.bridge.flows import BLOCKED, Flow, Plan, Script
 from wasmplex.bridge.protocol import FINAL, Event, Op
 from wasmplex.bridge.pulse import Pulse
 
@@ -19,6 +19,8 @@ __all__ = ["ALONE", "Actor", "Scripted"]
 
 ALONE: Final = object()
 """Of a script that is performed while no other is."""
+_ALONE: Final = id(ALONE)
+_YIELDING: Final = frozenset({Op.COPY_OR_YIELD, Op.WRITE_ALL})
 
 
 class Scripted(Protocol):
@@ -49,17 +51,8 @@ class Scripted(Protocol):
         """Return what the task is told besides the event that it is told of."""
 
 
-class _Lane:
-    """A script under way.
-
-    :ivar at: which of the orders in the queue its next step has to wait for
-    """
-
-    __slots__ = ("at", "script", "touches")
-
-    def __init__(self, plan: Plan) -> None:
-        self.touches, self.script = plan
-        self.at = 0
+_Lane: TypeAlias = tuple[int, object, Script]
+"""A script under way: which of the orders in the queue its next step has to wait for, and what it touches."""
 
 
 class Actor:
@@ -102,9 +95,9 @@ class Actor:
             if event == Event.OPERATION:
                 self._go_on((a, b))
             else:  # the task has yielded, see `Op.COPY_OR_YIELD` and `Op.WRITE_ALL`
-                lane = self._lanes.pop()
-                taken = side.outcomes(self._given)[lane.at][1] if side.orders_most > 1 else 0
-                self._advance(lane, (BLOCKED, taken))
+                at, touches, script = self._lanes.pop()
+                taken = side.outcomes(self._given)[at][1] if side.orders_most > 1 else 0
+                self._advance(touches, script, (BLOCKED, taken))
         if event not in (Event.NONE, Event.OPERATION, Event.START):
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
@@ -127,50 +120,49 @@ class Actor:
     def _begin(self) -> None:
         """Begin the scripts that may be performed beside those under way, while there is room for orders."""
         scripts, lanes, orders = self.side.scripts, self._lanes, self.side.orders
-        if not lanes:
-            self._advance(_Lane(scripts.popleft()), None)
-        touched = {id(lane.touches) for lane in lanes} if scripts else set()
-        while scripts and len(orders) < self.side.orders_most:
-            touches = scripts[0][0]
-            if touched and (touches is ALONE or not touched.isdisjoint((id(touches), id(ALONE)))):
+        touched = {id(touches) for _, touches, _ in lanes}
+        while scripts and _ALONE not in touched and len(orders) < self.side.orders_most:
+            touches, script = scripts[0]
+            if touched and (touches is ALONE or id(touches) in touched):
                 return
-            lane = _Lane(scripts.popleft())
-            self._advance(lane, None)
-            if lanes and lanes[-1] is lane:
+            scripts.popleft()
+            if self._advance(touches, script, None):
                 touched.add(id(touches))
 
     def _go_on(self, outcome: tuple[int, int]) -> None:
         """Go on with the scripts whose orders were among those that were given."""
         lanes, self._lanes, given = self._lanes, [], self._given
         outcomes = (outcome,) if given == 1 else self.side.outcomes(given)
-        for lane in lanes:
-            if lane.at < given:
-                self._advance(lane, outcomes[lane.at])
+        for at, touches, script in lanes:
+            if at < given:
+                self._advance(touches, script, outcomes[at])
             else:
-                lane.at -= given
-                self._lanes.append(lane)
+                self._lanes.append((at - given, touches, script))
 
-    def _advance(self, lane: _Lane, outcome: tuple[int, int] | None) -> None:
-        """Put down what a script orders, up to what has an outcome."""
+    def _advance(self, touches: object, script: Script, outcome: tuple[int, int] | None) -> bool:
+        """Put down what a script orders, up to what has an outcome; say whether it has not ended.
+
+        :param outcome: None of a script that begins
+        """
         side = self.side
         try:
-            order = next(lane.script) if outcome is None else lane.script.send(outcome)
+            order = script.send(outcome)  # type: ignore[arg-type]
         except StopIteration:
-            return
-        lane.at = len(side.orders)
+            return False
+        self._lanes.append((len(side.orders), touches, script))
         side.orders.append(order)
         side.operands.append(side.operands_next)
         side.operands_next = 0
-        self._lanes.append(lane)
+        return True
 
     def _give(self) -> int:
         """Give what is in the queue to the adapter: all of it, or as much as there is room for."""
         side, lanes = self.side, self._lanes
         orders, operands = side.orders, side.operands
-        if lanes and (len(lanes) > 1 or lanes[0].at < len(orders) - 1):
-            for lane in lanes:  # there is more to do: it may not yield
-                if (op := orders[lane.at] & 0x7F) in (Op.COPY_OR_YIELD, Op.WRITE_ALL):
-                    orders[lane.at] += Op.COPY - op
+        if lanes and (len(lanes) > 1 or lanes[0][0] < len(orders) - 1):
+            for at, _, _ in lanes:  # there is more to do: it may not yield
+                if (op := orders[at] & 0x7F) in _YIELDING:
+                    orders[at] += Op.COPY - op
         self._given = count = min(len(orders), side.orders_most)
         if side.orders_most > 1 and (count > 1 or operands[0]):
             order = side.list_orders(orders[:count], operands[:count])
