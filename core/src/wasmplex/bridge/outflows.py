@@ -34,8 +34,7 @@ _SOON = 0.001
 class Outflow(Flow):
     """A stream or future from the host to the guest, fed by a task of its own.
 
-    Bytes that are all there, and for which there is room, need no task: the guest may have them at once. Nor
-    does a future of asyncio, which tells by itself.
+    Bytes that are all there, and for which there is room, need no task: the guest may have them at once.
     """
 
     def __init__(
@@ -53,8 +52,6 @@ class Outflow(Flow):
         self._asked = self._asking = False
         self._held = 0
         """Bytes that are on their way without a task."""
-        self._awaited: asyncio.Future[Any] | None = None
-        """What will tell by itself."""
         self._since = 0.0
         """When the source was last found to have nothing at hand; 0 where that is not noted."""
         self.task: asyncio.Task[Any] | None = None
@@ -63,51 +60,12 @@ class Outflow(Flow):
     def _begin(self, source: Any, *, single: bool) -> None:
         """Have the guest given what there is, and what comes."""
         session, elements = self.session, self.elements
-        if single and asyncio.isfuture(source):
-            self._await(source)
-        elif elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
+        if elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
             self._held, self._unread, self._rest = len(source), None, elements.checked(source)
             self._closing = True
             session.script(self._write() if source else self._close(), self)
         else:
             self.task = session.spawn(self._feed_one(source) if single else self._feed(source))
-
-    def _await(self, source: asyncio.Future[Any]) -> None:
-        if source.done():
-            self._told(source)
-        else:
-            self._awaited = source
-            source.add_done_callback(self._told)
-
-    def _told(self, source: asyncio.Future[Any]) -> None:
-        """Give the guest what a future has come to, unless it is gone."""
-        if self.done or self.session.closed or self._unread is not source:
-            return
-        self._awaited = self._unread = None
-        try:
-            self._give_outcome(source)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  nobody else would tell the guest
-            self.session.pulse.fail(error)
-
-    def _give_outcome(self, source: asyncio.Future[Any]) -> None:
-        fallible, error = isinstance(self.elements.type, ResultType), source.exception()
-        if error is not None and not (fallible and isinstance(error, Err)):
-            self.session.pulse.fail(error)
-            return
-        value = error if error is not None else Ok(source.result()) if fallible else source.result()
-        if self.elements.gives or not self.session.pulse.chunks.hold_at_once(size := weight(value)):
-            self.task = self.session.spawn(self._send_one(value))
-            return
-        self._held, self._rest = size, [value]
-        self.session.script(self._write(), self)
-
-    def settle(self) -> None:
-        """Give the guest what a future has come to by now; its callback waits for a turn of the loop."""
-        if self._awaited is not None and self._awaited.done():
-            self._told(self._awaited)
-
-    async def _send_one(self, value: Any) -> None:
-        await self._send([value])
 
     async def _feed(self, source: Any) -> None:
         """Pull chunks from the source as the guest takes them."""
@@ -279,9 +237,7 @@ class Outflow(Flow):
 
     def goes_on(self) -> bool:
         """Say whether there will be something for the guest: not while it does not take what there is."""
-        if self.done or self._awaited is not None:
-            return not self.done
-        return self.task is not None and (self._sent is None or self._sent.done())
+        return not self.done and self.task is not None and (self._sent is None or self._sent.done())
 
     def abandon(self) -> None:
         """Stop the feeding task."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from wasmplex.bridge.actor import ALONE
 from wasmplex.bridge.buffers import BufferMemory
+from wasmplex.bridge.feeding import fed_future, fed_stream
 from wasmplex.bridge.flows import DROP_READABLE, Flow, Memory, Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.giving import give_up
@@ -22,7 +23,6 @@ from wasmplex.bridge.inflows import Inflow
 from wasmplex.bridge.kinds import FUTURE, RESOURCE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
-from wasmplex.bridge.pouring import PouredOutflow
 from wasmplex.bridge.protocol import (
     BUFFERS,
     EVENTS,
@@ -38,10 +38,8 @@ from wasmplex.bridge.protocol import (
     First,
     Op,
 )
-from wasmplex.bridge.pulling import PulledOutflow
 from wasmplex.bridge.pulse import Moving, Pulse
 from wasmplex.engine.resources import HostObjects
-from wasmplex.streams import ByteSource, ChunkSource
 
 __all__ = ["Side", "Then", "align16"]
 
@@ -366,15 +364,11 @@ class Side:
         self._away = [other for other in self._away if not other.done]
         self._away.append(maker.feed_from(sort, theirs, writable, source))
 
-    def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Outflow:
+    def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Moving:
         """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
-        single, flow = sort == FUTURE, Outflow
-        if isinstance(source, ChunkSource) and not single:
-            flow = PulledOutflow
-        elif isinstance(source, ByteSource) and elements.octets and self.buffers:
-            flow = PouredOutflow
-        return flow(self, elements, first, writable, source, single=single)
+        fed = fed_future if sort == FUTURE else fed_stream
+        return fed(self, elements, first, writable, source)
 
     def is_moving(self) -> bool:
         """Say whether a stream or future moves that this adapter has an end of, or has had made for it."""
