@@ -40,6 +40,8 @@ _EXPIRES = 20.0
 _FLUSH = 5.0
 _MOST_AHEAD, _MOST_BYTES = 512, 8 * 2**20
 """Messages that are asked for before those are handled that are there, and the bytes of a request."""
+_COMPLETED = "Batch Completed"
+"""What the server says when as much has come as was asked for, where that has a limit of bytes."""
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -253,10 +255,11 @@ class DurableDeliveries(Deliveries):
         """Keep a message, or see that the server says that there are none."""
         if message.headers and (status := status_of(message)) is not None:
             headers = message.headers or {}
-            if status in ("404", "408", "409", "503"):
+            said = headers.get("Description") or ""
+            if status in ("404", "408", "409", "503") and said != _COMPLETED:
                 pending = headers.get("Nats-Pending-Messages")
                 self._wanted = max(self._wanted - int(pending), 0) if pending else 0
-                if status == "503" or "Deleted" in (headers.get("Description") or ""):
+                if status == "503" or "Deleted" in said:
                     raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
             return
         self._wanted = max(self._wanted - 1, 0)

@@ -187,12 +187,8 @@ class Intake:
                 else:
                     await self._settler.failed(delivery, error)
         finally:
-            self._forget(delivery)
-
-    def _forget(self, delivery: Delivery) -> None:
-        """Forget a message that has an outcome."""
-        del self._out[delivery]
-        self._origins.forget(delivery)
+            del self._out[delivery]
+            self._origins.forget((delivery,))
 
     def _more(self, deliveries: Deliveries, broken: list[Exception]) -> Taken | None:
         """Take messages to be handed over together with another: not while many others have to wait.
@@ -258,4 +254,5 @@ class Intake:
                         await self._settler.failed(delivery, error)
         finally:
             for delivery, _ in ended:
-                self._forget(delivery)
+                del self._out[delivery]
+            self._origins.forget(delivery for delivery, _ in ended)

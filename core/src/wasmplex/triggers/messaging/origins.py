@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from wasmplex.capabilities.messaging import Delivery
 from wasmplex.logs import Origin, Whose, identity
@@ -35,9 +35,11 @@ class Origins:
             found = self._named[delivery] = (*_look(delivery), "", self._workload)
         return found
 
-    def forget(self, delivery: Delivery) -> None:
-        """Forget a delivery that has an outcome."""
-        self._named.pop(delivery, None)
+    def forget(self, deliveries: Iterable[Delivery]) -> None:
+        """Forget deliveries that have an outcome."""
+        if self._named:
+            for delivery in deliveries:
+                self._named.pop(delivery, None)
 
 
 class MessageOrigin(Origin):
