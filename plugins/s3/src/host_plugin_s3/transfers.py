@@ -20,6 +20,8 @@ __all__ = ["ObjectReader", "ObjectWriter"]
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
+_AHEAD = 13 << 15
+"""Bytes that the guest may be busy with when more is asked for; the library reads 408 KiB at once."""
 _NOTHING = memoryview(b"")
 """A rest of no bytes that keeps no chunk: the memory of one is taken for the next."""
 
@@ -44,15 +46,21 @@ class ObjectReader(Reader):
             self._coming = None
             self._rest = memoryview(coming.result())
         part = self._taken(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
+        count = len(part)
+        buffer[:count] = part
+        if count and self._left and not self._rest and count <= _AHEAD:
+            self._ask()
+        return count
 
     def next_at_hand(self) -> asyncio.Future[Any] | None:
         """See `Reader.next_at_hand`: the library's next chunk, if it is not there and no failure."""
+        self._ask()
+        return None if self._coming is None or self._coming.done() else self._coming
+
+    def _ask(self) -> None:
         if self._coming is None and self._stream is not None:
             self._coming = asyncio.ensure_future(anext(self._stream))
             self._coming.add_done_callback(_look_at)
-        return None if self._coming is None or self._coming.done() else self._coming
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
