@@ -38,8 +38,12 @@ logger = get_logger("wasmplex.backends.nats")
 _EXPIRES = 20.0
 """Seconds that the server remembers that messages are wanted."""
 _FLUSH = 5.0
-_MOST_AHEAD, _MOST_BYTES = 512, 8 * 2**20
-"""Messages that are asked for before those are handled that are there, and the bytes of a request."""
+_MOST_AHEAD, _MOST_BYTES = 2048, 8 * 2**20
+"""Messages that are asked for before those are handled that are there, and the bytes of a request.
+
+What is here without an outcome the consumer bounds as well. A large request is for the server's sake, which
+tells of the end of each.
+"""
 _COMPLETED = "Batch Completed"
 """What the server says when as much has come as was asked for, where that has a limit of bytes."""
 _SOON, _LATE = 0.05, 0.5
