@@ -38,7 +38,8 @@ class AsgiWire(Wire):
     """
 
     __slots__ = (
-        "_can_trail", "_head", "_kept", "_last", "_lookahead", "_receive", "_root", "_send", "_trail",
+        "_can_trail", "_cut", "_head", "_kept", "_last", "_lookahead", "_receive", "_root", "_send",
+        "_trail",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +58,7 @@ class AsgiWire(Wire):
         self._can_trail = _TRAILERS in (scope.get("extensions") or {})
         self._trail = False  # that trailers, if only an empty list, are announced
         self._head: Message | None = None
+        self._cut = False  # that nobody knows how much of the response the server has taken
         self._lookahead: Task[Message] | None = None
         self._kept: Piece | None = None
         self._last = False
@@ -135,12 +137,16 @@ class AsgiWire(Wire):
 
     async def send(self, data: bytes, end: Headers | None) -> None:
         """Send a piece of the body; see `Wire.send`."""
+        if self._cut:
+            raise ConnectionAbortedError("the response was cut off")
+        self._cut = True
         head, self._head = self._head, None
         if head is not None:
             await self._send(head)
         await self._send({"type": "http.response.body", "body": data, "more_body": end is None})
         if end is not None and self._trail:
             await self._send({"type": _TRAILERS, "headers": end, "more_trailers": False})
+        self._cut = False
 
     def answer(self, status: int, headers: Headers, body: bytes) -> bool:
         """Return False: nothing is sent without waiting."""

@@ -29,8 +29,9 @@ class Exchange(HttpExchange):
 
     __slots__ = (
         "_body_ended", "_broken", "_flusher", "_has_content", "_head", "_length", "_nudged", "_received",
-        "_response", "_trailers", "_wire", "_writing", "_written", "complete", "disconnected", "finished",
-        "max_body", "method", "on_disconnect", "on_room", "scheme", "started", "status", "too_large",
+        "_response", "_sending", "_trailers", "_wire", "_writing", "_written", "complete", "disconnected",
+        "finished", "max_body", "method", "on_disconnect", "on_room", "scheme", "started", "status",
+        "too_large",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, max_body: int) -> None:
@@ -57,6 +58,7 @@ class Exchange(HttpExchange):
         self._trailers: Headers = ()
         self._nudged: Handle | None = None
         self._flusher: Task[None] | None = None
+        self._sending = False
         self._broken: Exception | None = None
         self.started = False
         self.complete = False
@@ -172,13 +174,13 @@ class Exchange(HttpExchange):
 
     def nudge(self) -> None:
         """Send what is held, in the background: the handler has begun to wait."""
-        if self._nudged is None and self._flusher is None and self.status and self._has_news():
+        if self._nudged is None and not self._is_flushing and self.status and self._has_news():
             self._nudged = get_running_loop().call_soon(self._send_soon, _HELD_TURNS)
 
     def _send_soon(self, turns: int) -> None:
         """Send what is held; what nothing has left of yet in some turns of the event loop."""
         self._nudged = None
-        if self._flusher is not None or not self._has_news():
+        if self._is_flushing or not self._has_news():
             return
         if turns and not (self.started or self.finished):
             self._nudged = get_running_loop().call_soon(self._send_soon, turns - 1)
@@ -189,6 +191,11 @@ class Exchange(HttpExchange):
                 self._flush_nowait()
             except Exception as error:  # noqa: BLE001  whatever the server has against it ends the response
                 self._fail(error)
+
+    @property
+    def _is_flushing(self) -> bool:
+        """Say whether somebody sends: what another would send now could overtake it, or be a second end."""
+        return self._sending or self._flusher is not None
 
     def _has_news(self) -> bool:
         if not self.started:
@@ -255,7 +262,14 @@ class Exchange(HttpExchange):
 
     async def _flush(self) -> None:
         data, end = self._take_held()
-        await self._wire.send(data, end)
+        self._sending = True
+        try:
+            await self._wire.send(data, end)
+        except BaseException:  # the deadline of the guest's call, say: its answer is to be whole all the same
+            self._response.insert(0, data)
+            raise
+        finally:
+            self._sending = False
         self._sent(data, end)
 
     def _flush_nowait(self) -> None:

@@ -96,6 +96,8 @@ class Wire(ABC):
     async def send(self, data: bytes, end: Headers | None) -> None:
         """Send a piece of the body; wait before it while the client is slow to take what was sent before.
 
+        If it is cancelled, nothing of the piece was sent, or nothing can be sent any more.
+
         :param end: None: more will follow; else the trailers, which are left out where there is no room
         :raises OSError: if the client is gone
         """
