@@ -64,7 +64,7 @@ class Arm:
 
     name: str
     guest: str = ""
-    reuse: int = 100
+    reuse: int | None = None
     least: float = 0.0
     beside: float = 0.0
     wasmtime: bool = False
@@ -117,9 +117,10 @@ def command(arm: Arm, folder: Path) -> list[str]:
         serve = ["serve", "-Sp3,cli", "-Wcomponent-model-async", f"--addr=127.0.0.1:{arm.port}", str(wasm)]
         return [wasmtime, *serve] if wasmtime else []
     config = folder / f"{arm.guest}-{arm.reuse}.toml"
+    instances = "" if arm.reuse is None else f"instances = {{ reuse = {arm.reuse} }}\n"
     config.write_text(
         f'[http]\nlisten = "127.0.0.1:{arm.port}"\n[workload.w]\ncomponent = "{wasm}"\n'
-        f'instances = {{ reuse = {arm.reuse} }}\ntrigger.http = {{ path = "/" }}\n'
+        f'{instances}trigger.http = {{ path = "/" }}\n'
     )
     return [str(Path(sys.executable).with_name("wasmplex")), "run", str(config), "--log-level", "warning"]
 

@@ -8,9 +8,11 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wasmplex.config.model import InstancesConfig
 from wasmplex.errors import CallCancelled, DeadlineExceeded, LimitExceeded
 from wasmplex.instances import AHEAD, InstancePool
 from wasmplex.loans import Loan
+from wasmplex.workload import calls_served
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +67,11 @@ async def test_an_instance_serves_as_many_calls_as_reuse_says() -> None:
             pass
     assert len(factory.made) == 3
     assert [i.closed for i in factory.made] == [1, 1, 0]
+
+
+def test_an_instance_in_many_calls_at_once_serves_more_where_nothing_is_said() -> None:
+    assert (calls_served(InstancesConfig()), calls_served(InstancesConfig(), 16)) == (100, 512)
+    assert calls_served(InstancesConfig(reuse=100), 16) == 100
 
 
 async def test_reuse_one_makes_a_fresh_instance_for_every_call() -> None:

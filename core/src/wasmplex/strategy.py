@@ -87,14 +87,14 @@ def strategy(planned: PlannedWorkload, engine: EngineSettings) -> Strategy:
 def choose(
     proposals: Mapping[str, bool],
     *,
-    reuse: int = 1,
+    reuse: int | None = 1,
     transport: str = "auto",
     optimize: bool = True,
 ) -> Strategy:
     """Decide how a component is run.
 
     :param proposals: the wasm proposals that are switched on or off
-    :param reuse: how many calls an instance serves
+    :param reuse: how many calls an instance serves; None for more than one
     :param transport: as the configuration says; if that is ``auto``, bytes go through memory. The host has
         all memories of a guest anyway, so that costs instances nothing, whatever their size
     """

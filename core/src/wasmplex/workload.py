@@ -47,12 +47,13 @@ from wasmplex.sharing import SharedPool
 from wasmplex.strategy import Strategy, strategy
 from wasmplex.threads import OwnThread
 
-__all__ = ["RunningWorkload", "open_workload"]
+__all__ = ["RunningWorkload", "calls_served", "open_workload"]
 
 
 CONCURRENCY: Final = 16
 """Calls that one instance is in at once where its interface allows that and nobody has said otherwise."""
 
+_USUAL: Final = 100
 _ROUNDS: Final = 32
 """How often an instance is used for as many calls as it is in at once, where nobody has said otherwise."""
 
@@ -138,7 +139,7 @@ def _pool(
         return SharedPool(
             cast("Callable[[], Awaitable[SharedInstance]]", create),
             maximum=instances.max,
-            reuse=_reuse(instances, concurrency),
+            reuse=calls_served(instances, concurrency),
             concurrency=concurrency,
             queue=instances.queue,
             timeout=planned.config.limits.timeout,
@@ -148,7 +149,7 @@ def _pool(
     return InstancePool(
         create,
         maximum=instances.max,
-        reuse=instances.reuse,
+        reuse=calls_served(instances),
         queue=instances.queue,
         timeout=planned.config.limits.timeout,
         name=planned.config.name,
@@ -157,13 +158,14 @@ def _pool(
     )
 
 
-def _reuse(instances: InstancesConfig, concurrency: int) -> int:
-    """Return how many calls an instance serves: by default more than usual if it is in many at once.
+def calls_served(instances: InstancesConfig, concurrency: int = 1) -> int:
+    """Return how many calls an instance serves: more by default where it is in many at once.
 
     To make one, and begin with it, costs as much as 20 or 30 calls.
     """
-    usual = InstancesConfig().reuse
-    return max(usual, _ROUNDS * concurrency) if instances.reuse == usual else instances.reuse
+    if instances.reuse is not None:
+        return instances.reuse
+    return max(_USUAL, _ROUNDS * concurrency)
 
 
 @asynccontextmanager

@@ -116,13 +116,14 @@ class InstancesConfig:
     """How instances are made.
 
     :ivar max: how many may live at once; one call runs in each
-    :ivar reuse: how many calls one instance serves before it is dropped; 1 for a fresh one every time
+    :ivar reuse: how many calls one instance serves before it is dropped; 1 for a fresh one every time,
+        None for as many as `wasmplex.workload.calls_served` says
     :ivar concurrency: how many calls one instance may be in at once; None for what the interface allows
     :ivar queue: how many calls may wait for an instance; more are refused at once
     """
 
     max: int = 64
-    reuse: int = 100
+    reuse: int | None = None
     concurrency: int | None = None
     queue: int = 256
 

@@ -237,7 +237,7 @@ class Instances(_Section):
     """Instances that may live at once. One call runs in each, so it is also how many calls run at once."""
     reuse: Count | None = None
     """Calls that an instance serves before it is dropped; 1: a fresh one, with fresh memory, for each. The
-    default is 32 times `concurrency` where that is more."""
+    default is 100, or 32 times `concurrency` where that is more."""
     concurrency: Count | None = None
     """Calls that one instance may be in at once: 16 where the trigger's interface is asynchronous
     (`wasi:http/handler@0.3`), and 1, the only possible value, for all others."""
