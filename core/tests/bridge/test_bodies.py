@@ -175,9 +175,8 @@ async def test_after_a_call_that_computes_no_further_one_is_begun(monkeypatch: p
     for name in ("TICK_SECONDS", "CALM_TICK_SECONDS"):
         monkeypatch.setattr(ticker, name, 0.001)
     async with bodies() as calls:
-        assert (await calls.call((READ, b"a"), (SPIN, b"abc"), *[(SPIN, b"ab")] * 100))[:2] == [1, 3]
-        assert len(calls.results) == 2
-        assert calls.paused == [1]
+        assert await calls.call((SPIN, b"abc"), *[(SPIN, b"ab")] * 100) == [3]
+        assert calls.paused == [0]
         assert not calls.instance.poisoned
 
 
@@ -195,6 +194,24 @@ async def test_what_is_no_bytes_takes_a_call_of_its_own() -> None:
         with pytest.raises((ValueMismatch, TypeError)):
             await calls.call(("mode", b"ab"))
         assert await calls.call((READ, b"ab")) == [2]
+
+
+async def test_how_many_calls_were_made_is_told_of_the_calls_that_are_being_made() -> None:
+    """A record of the log would belong to another message."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        made.append(calls.instance.calls_made())
+        yield b"abc"
+
+    made: list[int] = []
+    async with bodies() as calls:
+        assert await calls.call(*[(READ, b"a")] * 3) == [1] * 3
+        assert calls.instance.calls_made() == 3
+        assert await calls.call((READ, chunks()), *[(READ, b"a")] * 3) == [3]
+        assert made == [0]
+        assert await calls.call((READ, b"a")) == [1]
+        calls.instance.close()
+        assert calls.instance.calls_made() == 0, "there is nothing any more where it was noted"
 
 
 async def test_where_the_host_does_not_see_memories_the_first_call_is_made() -> None:

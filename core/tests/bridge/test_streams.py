@@ -193,6 +193,16 @@ async def test_futures_of_any_type_come_back(pair: tuple[ValueType, Any]) -> Non
         assert_nothing_left(instance)
 
 
+async def test_a_future_that_is_cancelled_ends_the_call_and_cancels_nobody() -> None:
+    source: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async with guest(FutureType(U8), serve=back) as instance:
+        future = await instance.call("out#f0", source)
+        source.cancel()
+        with pytest.raises(Trap) as caught:
+            await future
+    assert "cancelled" in str(caught.value.__cause__)
+
+
 async def _soon(value: Any, *, unwrap: bool = True) -> Any:
     """Answer as an awaitable for a future does: a result's ok value is returned, its err case raised."""
     await asyncio.sleep(0)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from wasmplex.bridge.elements import Elements
-from wasmplex.bridge.flows import DROP_WRITABLE, WRITE, Flow, Script, Streaming
+from wasmplex.bridge.flows import DROP_WRITABLE, WRITE, Flow, Script, StreamEndedError, Streaming
 from wasmplex.bridge.giving import give_up
 from wasmplex.bridge.inflight import weight
 from wasmplex.values import Err, Ok
@@ -43,7 +43,9 @@ class OutgoingFuture(Flow):
         self._source = None
         try:
             self._give_outcome(source)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  nobody else would tell the guest
+        except asyncio.CancelledError:  # raised as it is, it would cancel whoever calls the instance
+            self.session.pulse.fail(StreamEndedError("what a future was to be given was cancelled"))
+        except Exception as error:  # noqa: BLE001  nobody else would tell the guest
             self.session.pulse.fail(error)
 
     def _give_outcome(self, source: asyncio.Future[Any]) -> None:

@@ -169,9 +169,12 @@ class BridgedInstance:
 
     def calls_made(self) -> int:
         """Return how many calls `call_each` has made; see `wasmplex.plugin.GuestInstance`."""
-        return 0 if self._memory is None else made(self._memory)
+        return 0 if self._memory is None or self._closed else made(self._memory)
 
     async def _call_first(self, export: str, args: tuple[Any, ...], results: list[Any]) -> None:
+        """Make the first of several calls by itself."""
+        if self._memory is not None:
+            begin(self._memory)  # else it would have how many there were before
         try:
             results.append(await self.call(export, *args))
         except Err as error:
