@@ -226,6 +226,32 @@ async def test_who_answers_in_a_moment_is_watched_and_others_ever_more_rarely(
         assert watched == [0, 2, 6, 14]
 
 
+async def test_where_others_have_the_processor_meanwhile_answers_are_not_watched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tap, _, transport = tapped()
+    clock: Any = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    said = message("C", b"SELECT 1\0") + READY
+
+    def taken_away() -> None:
+        clock.now += 0.002
+        tap.data_received(said)
+
+    monkeypatch.setattr("host_plugin_postgres.tap.time", clock)
+    monkeypatch.setattr(os, "sched_yield", taken_away)
+    transport.socket, server = socket.socketpair()
+    with server, transport.socket:
+        transport.socket.setblocking(False)
+        watched = []
+        for _ in range(4):
+            (answer,) = tap.ask(simple("VALUES (1)"))
+            tap.watch(answer)
+            watched.append(answer.done())
+            if not watched[-1]:
+                tap.data_received(said)
+    assert watched == [True, False, True, False]
+
+
 # ---------------------------------------------------------------- what a link has prepared
 
 

@@ -35,6 +35,8 @@ _MOST: Final = 1 << 16
 
 _MOMENT: Final = 50e-6
 """Seconds."""
+_TOO_LONG: Final = 1e-3
+"""Seconds after which somebody else had the processor: the event loop would have had its turn meanwhile."""
 _PASSED: Final = 63
 """Answers that are not watched for after many moments in vain."""
 _SHORT: Final = 1 << 8
@@ -159,8 +161,8 @@ class Tap(asyncio.Protocol):
         """Take what the server sends until it has answered, for a moment, if it is one that answers in one.
 
         A server nearby has answered a short question before a guest is suspended, and the event loop has had
-        its turn, which take as long as is waited here at most. After a moment in vain one answer is not
-        watched for, then three, seven and so on.
+        its turn, which take as long as is waited here at most. After a moment in vain, or one for which
+        others had the processor, one answer is not watched for, then three, seven and so on.
         """
         self.poll()
         if answer.done() or self._socket < 0:
@@ -168,11 +170,13 @@ class Tap(asyncio.Protocol):
         if self._unwatched:
             self._unwatched -= 1
             return
-        until = time.perf_counter() + _MOMENT
-        while not answer.done() and time.perf_counter() < until:
+        begun = now = time.perf_counter()
+        while not answer.done() and now < begun + _MOMENT:
             os.sched_yield()  # the server may have no other processor
             self.poll()
-        self._passing = self._passing // 2 if answer.done() else min(2 * self._passing + 1, _PASSED)
+            now = time.perf_counter()
+        well = answer.done() and now < begun + _TOO_LONG
+        self._passing = self._passing // 2 if well else min(2 * self._passing + 1, _PASSED)
         self._unwatched = self._passing
 
     @property
