@@ -20,6 +20,8 @@ __all__ = ["End", "RequestParser"]
 
 _KEPT: Final = 2048
 """Bytes of a head that is kept for the next request of its connection, which often has the same."""
+_KEPT_FIELDS: Final = 32
+"""The fields of such a head: each takes more as an object than as bytes, and connections may be many."""
 
 
 class End(NamedTuple):
@@ -109,7 +111,8 @@ class RequestParser:
         lines = head.split(b"\r\n")
         if _clean(head, lines):
             found = parse_head(parse_request_line(lines[0]), lines[1:])
-            self._kept = (head, found) if len(head) <= _KEPT else None
+            is_small = len(head) <= _KEPT and len(found.headers) <= _KEPT_FIELDS
+            self._kept = (head, found) if is_small else None
             return self._found(found)
         if _clean(lines[0], lines[:1]):
             parse_request_line(lines[0])  # what is wrong with it comes first
