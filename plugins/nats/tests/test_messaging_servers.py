@@ -321,6 +321,20 @@ async def test_that_nobody_keeps_messages_any_more_is_said(
         assert "the stream missed is gone" in caplog.text
 
 
+async def test_a_stream_is_not_said_to_be_gone_where_jetstream_does_not_answer(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(nats_server.url, stream="there") as broker:
+        async with broker.subscribe("", durable("there", "there.a")):
+            await broker.publish("", Message("there.a", b"1"))
+        broker._jetstream.there = False  # as found out with a new connection to a server that has just begun
+        await broker.publish("", Message("there.a", b"2"))
+        broker._jetstream.there = True
+        await broker._jetstream.ask("STREAM.DELETE.there")
+    assert "JetStream does not answer, and with it the stream there" in caplog.text
+    assert "gone" not in caplog.text
+
+
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

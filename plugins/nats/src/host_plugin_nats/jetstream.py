@@ -38,6 +38,10 @@ KNOWN = 10_000
 """Subjects of which it is remembered which stream keeps them."""
 LIFETIME = 5.0
 """Seconds that this is remembered."""
+_GONE = "nats: the stream %s is gone, which kept messages to %s: they are kept by nobody now"
+_NOT_THERE = (
+    "nats: JetStream does not answer, and with it the stream %s: nobody says that messages to %s are kept"
+)
 _UNKNOWN: tuple[float, str | None] = 0.0, None
 _NO_CONSUMER = 10014
 _TOO_LARGE = 10054
@@ -94,10 +98,7 @@ class JetStream:
             return name
         names = await self._overlapping(subject) if self.there else []
         if name is not None and not names:
-            logger.warning(
-                "nats: the stream %s is gone, which kept messages to %s: they are kept by nobody now",
-                name, subject, extra={"repeats": name},
-            )  # fmt: skip
+            logger.warning(_GONE if self.there else _NOT_THERE, name, subject, extra={"repeats": name})
         name = names[0] if names else None
         self._keeping[subject] = time.monotonic() + LIFETIME, name
         if len(self._keeping) > KNOWN:
