@@ -7,7 +7,7 @@ from asyncio import Task, create_task, sleep
 
 import anyio
 import pytest
-from wasmplex.errors import LimitExceeded
+from wasmplex.errors import DeadlineExceeded, LimitExceeded
 from wasmplex.sharing import SharedPool
 
 pytestmark = pytest.mark.anyio
@@ -175,3 +175,14 @@ async def test_what_lingers_too_long_is_ended() -> None:
         while not factory.made[0].closed:  # noqa: ASYNC110
             await sleep(0.01)
     assert p.statistics().live == 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+async def test_a_call_that_is_late_among_others_is_told_of_concurrency(concurrency: int) -> None:
+    p = pool(Factory(), timeout=0.01, concurrency=concurrency)
+    with pytest.raises(DeadlineExceeded) as caught:
+        async with p.lend():
+            await anyio.sleep_forever()
+    told = str(caught.value)
+    assert "limits.timeout" in told
+    assert ("instances.concurrency = 1" in told) is (concurrency > 1)

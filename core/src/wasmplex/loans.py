@@ -62,6 +62,11 @@ class Lender(ABC):
         """
         return Loan(self, within)
 
+    @property
+    def if_late(self) -> str:
+        """What to do where calls are not over in time."""
+        return f"raise limits.timeout of [workload.{self.name}] if it needs longer"
+
     @abstractmethod
     async def take(self) -> tuple[PooledInstance, int]:
         """Return an instance for one call, and how many it has served.
@@ -149,7 +154,7 @@ class Loan:
         if self._leave(scope, kind, error, traceback) and error is not None:
             late = self._given_up() or DeadlineExceeded(
                 f"a call of workload {pool.name!r} was still running after {pool.timeout:g} s",
-                fix=f"raise limits.timeout of [workload.{pool.name}] if it needs longer",
+                fix=pool.if_late,
             )
             pool.tell(late)
             raise late from None

@@ -81,6 +81,14 @@ class SharedPool(Lender):
         s = self.statistics()
         return f"<SharedPool {self.name}: {s.live} live, {s.idle} idle, {s.waiting} waiting>"
 
+    @property
+    def if_late(self) -> str:
+        """What to do where calls are not over in time: those that compute are late together."""
+        if self._concurrency == 1:
+            return super().if_late
+        many = f"up to {self._concurrency} calls are in an instance at once"
+        return f"{super().if_late}; set instances.concurrency = 1 if it computes: {many}"
+
     def statistics(self) -> PoolStatistics:
         """Return a snapshot for metrics and messages."""
         idle = sum(not place.active for place in self._places.values())
