@@ -335,6 +335,16 @@ async def test_a_stream_is_not_said_to_be_gone_where_jetstream_does_not_answer(
     assert "gone" not in caplog.text
 
 
+async def test_jetstream_that_began_later_than_the_server_is_found(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url, stream="late") as broker:
+        async with broker.subscribe("", durable("late", "late.a")):
+            pass
+        jetstream = broker._jetstream
+        jetstream.there, jetstream._looked = False, 0.0  # as found out a while ago
+        assert await jetstream.keeping("late.a") == "late"
+        await jetstream.ask("STREAM.DELETE.late")
+
+
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ DEAD_STREAM, DEAD_SUBJECTS = "wasmplex-dead", "wasmplex.dead."
 KNOWN = 10_000
 """Subjects of which it is remembered which stream keeps them."""
 LIFETIME = 5.0
-"""Seconds that this is remembered."""
+"""Seconds that this is remembered, and that JetStream is not there."""
 _GONE = "nats: the stream %s is gone, which kept messages to %s: they are kept by nobody now"
 _NOT_THERE = (
     "nats: JetStream does not answer, and with it the stream %s: nobody says that messages to %s are kept"
@@ -61,6 +61,8 @@ class JetStream:
 
     def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
         self.there = False
+        self._looked = 0.0
+        """When it was last found out whether it is there."""
         self._link = link
         self._settings = settings
         self._api = f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
@@ -72,7 +74,8 @@ class JetStream:
         return self._api
 
     async def prepare(self) -> None:
-        """Find out whether it is there; done with every new connection."""
+        """Find out whether it is there: it may begin after the server."""
+        self._looked = time.monotonic()
         for subject in self._keeping:
             self.doubt(subject)
         try:
@@ -93,6 +96,8 @@ class JetStream:
 
     async def keeping(self, subject: str) -> str | None:
         """Return the stream that keeps the messages of a subject; None if there is none."""
+        if not self.there and self._looked + LIFETIME < time.monotonic():
+            await self.prepare()
         until, name = self._keeping.get(subject, _UNKNOWN)
         if self.there and until >= time.monotonic():
             return name
