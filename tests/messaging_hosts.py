@@ -63,7 +63,11 @@ class Host:
             self.process = subprocess.Popen(
                 self._command, env=self._env, stdin=subprocess.DEVNULL, stderr=log
             )
-        until(lambda: self.log().count(" serves ") >= self.starts, 90)
+        try:
+            until(lambda: self.log().count(" serves ") >= self.starts, 90)
+        except AssertionError:
+            self.kill()
+            raise
 
     def log(self) -> str:
         return self._log.read_text()
