@@ -18,6 +18,7 @@ from wasmplex.bridge.layout import MAX_FLAT_PARAMS, Core, flatten, size
 from wasmplex.bridge.parts import Parts, host_instance
 from wasmplex.bridge.places import Exchanged, exchanged_export
 from wasmplex.bridge.protocol import HEADER
+from wasmplex.bridge.repeated import repeated
 from wasmplex.bridge.streamed import NO_BODIES, Bodies, bodies_of
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
 from wasmplex.bridge.wat import ImportScope
@@ -272,24 +273,9 @@ _LIFT = """(func (export "call") async (param "fn" u32) (param "block" string)
 
 _SERIES = """
     ;; Make room up to an address, then calls of a function whose entries lie in the arena, the blocks with
-    ;; their arguments up to that address. The results go above it, until the host pauses, or they are many.
-    (func (export "series") (param $fn i32) (param $count i32) (param $end i32)
-      (local $entry i32) (local $last i32)
-      (call $reserve (local.get $end))
-      (global.set $top (local.get $end))
-      (local.set $entry (i32.const @ARENA@))
-      (local.set $last (i32.add (local.get $entry) (i32.shl (local.get $count) (i32.const 4))))
-      (block $done (loop $each
-        (br_if $done (i32.ge_u (local.get $entry) (local.get $last)))
-        (drop (call_indirect $calls (type $called) (i32.load (local.get $entry)) (local.get $fn)))
-        (i32.store offset=4 (local.get $entry) (global.get $ret))
-        (i32.store offset=8 (local.get $entry) (global.get $top))
-        (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
-        (i32.store (i32.const @MADE@) (local.get $entry))
-        (br_if $done (i32.load (i32.const @PAUSED@)))
-        (br_if $each (i32.lt_u (i32.sub (global.get $top) (local.get $end)) (i32.const @FULL@)))))
-      (global.set $top (i32.const @ARENA@)))
-"""
+    ;; their arguments up to that address. The results go above it.""" + repeated(
+    "series", "(drop (call_indirect $calls (type $called) (i32.load (local.get $entry)) (local.get $fn)))"
+)
 
 _LIFT_SERIES = """(func (export "series") (param "fn" u32) (param "count" u32) (param "end" u32)
   (canon lift (core func $machine "series")))"""

@@ -9,6 +9,7 @@ from typing import Final
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.kinds import Function, KindTable, inner_types
 from wasmplex.bridge.layout import align_to, alignment, fields, flatten, size
+from wasmplex.bridge.repeated import repeated
 from wasmplex.bridge.wat import Scope
 from wasmplex.wit.types import FutureType, Primitive, StreamType, TupleType, ValueType
 
@@ -83,7 +84,7 @@ def bodies_of(functions: Sequence[Function], kinds: KindTable, builtins: Builtin
 
 _LIFT = """(func (export "bodies") async (param "fn" u32) (param "count" u32) (param "end" u32)
   (canon lift (core func $machine "bodies")))"""
-_CODE = f"""
+_CODE = """
     (global $bodies (mut i32) (i32.const 0))  ;; the waitables of these calls
 
     ;; Call a function with a stream into which some bytes go, and wait until it has returned. Say whether it
@@ -135,23 +136,9 @@ _CODE = f"""
           (br $more)))
       unreachable)
 
-    ;; The same as "series" for functions that are given a stream each.
-    (func (export "bodies") (param $fn i32) (param $count i32) (param $end i32)
-      (local $entry i32) (local $last i32)
-      (if (i32.eqz (global.get $bodies)) (then (global.set $bodies (call $set_new))))
-      (call $reserve (local.get $end))
-      (global.set $top (local.get $end))
-      (local.set $entry (i32.const @ARENA@))
-      (local.set $last (i32.add (local.get $entry) (i32.shl (local.get $count) (i32.const 4))))
-      (block $done (loop $each
-        (br_if $done (i32.ge_u (local.get $entry) (local.get $last)))
-        (if (call $call_with_body (i32.load (local.get $entry)) (local.get $fn))
-          (then (i32.store (i32.const @PAUSED@) (i32.const {LEFT}))))
-        (i32.store offset=4 (local.get $entry) (global.get $ret))
-        (i32.store offset=8 (local.get $entry) (global.get $top))
-        (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
-        (i32.store (i32.const @MADE@) (local.get $entry))
-        (br_if $done (i32.load (i32.const @PAUSED@)))
-        (br_if $each (i32.lt_u (i32.sub (global.get $top) (local.get $end)) (i32.const @FULL@)))))
-      (global.set $top (i32.const @ARENA@)))
-"""
+    ;; The same as "series" for functions that are given a stream each.""" + repeated(
+    "bodies",
+    f"""(if (call $call_with_body (i32.load (local.get $entry)) (local.get $fn))
+          (then (i32.store (i32.const @PAUSED@) (i32.const {LEFT}))))""",
+    "\n      (if (i32.eqz (global.get $bodies)) (then (global.set $bodies (call $set_new))))",
+)
