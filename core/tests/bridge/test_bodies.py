@@ -17,7 +17,7 @@ from wasmplex.wit.mismatch import ValueMismatch
 
 from . import echo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("uninterrupted")]
 
 READ, DROP, KEEP, TRAP, FAIL, PART, EMPTY_READ, SPIN = range(8)
 GUEST = """(component
@@ -87,13 +87,6 @@ GUEST = """(component
   (func (export "f") async (param "mode" u32) (param "a" string) (param "b" string) (param "body" $bytes)
     (result (result u32 (error string)))
     (canon lift (core func $guest "f") (memory $mem) (realloc $realloc))))"""
-
-
-@pytest.fixture(autouse=True)
-def uninterrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing pauses a guest, however busy the machine is."""
-    for name in ("TICK_SECONDS", "CALM_TICK_SECONDS"):
-        monkeypatch.setattr(ticker, name, 60.0)
 
 
 class Bodies:

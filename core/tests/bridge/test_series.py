@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from wasmplex.bridge import BridgedInstance
-from wasmplex.engine import Engine, EngineSettings, ticker
+from wasmplex.engine import Engine, EngineSettings
 from wasmplex.engine.text import assemble
 from wasmplex.errors import Trap
 from wasmplex.values import Err
@@ -18,7 +18,7 @@ from wasmplex.wit.mismatch import ValueMismatch
 
 from . import echo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("uninterrupted")]
 
 GUEST = """(component
   (import "in" (instance $i
@@ -26,13 +26,6 @@ GUEST = """(component
     (export "g" (func (param "v" (list u8)) (result (result (error string)))))
     (export "h" (func (param "v" (list u8))))))
   (export "out" (instance $i)))"""
-
-
-@pytest.fixture(autouse=True)
-def uninterrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but what is awaited pauses a guest, however busy the machine is."""
-    for name in ("TICK_SECONDS", "CALM_TICK_SECONDS"):
-        monkeypatch.setattr(ticker, name, 60.0)
 
 
 class Series:
