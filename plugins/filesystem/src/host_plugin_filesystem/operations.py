@@ -209,19 +209,18 @@ def move(root: Root, place: Place, source: Place, destination: Place, target: Pl
 
 
 def _moved(origin: int, source: Place, directory: int, target: Place) -> bool:
-    """Try to; return False if the directory of the target was removed meanwhile."""
+    """Try to; return False if the object, or the directory of the target, was removed meanwhile."""
     try:
         with descended(origin, source.way) as before:
             if not is_file(before, source.name):
                 raise NoSuchObject
-            with _target(directory, target) as after:
+            with suppress(FileNotFoundError), _target(directory, target) as after:
                 os.rename(source.name, target.name, src_dir_fd=before, dst_dir_fd=after)
                 sync(after)
                 sync(before)
-    except FileNotFoundError:
-        return False
+                return True
     except OSError as error:
         if error.errno in _NO_DIRECTORY:
             raise NoSuchObject from None
         raise
-    return True
+    return False

@@ -219,10 +219,11 @@ class PlaceTests(Conformance):
         store = await bench.store()
         container = await store.create("first")
         await container.put("k", b"v")
-        place, nowhere = ObjectId("first", "k"), ObjectId("first", "nowhere")
+        place = ObjectId("first", "k")
         for operation in (store.copy, store.move):
-            await refused("no-such-object", operation(nowhere, place))
-            await refused("no-such-object", operation(nowhere, ObjectId("first", "new")))
+            for nowhere in (ObjectId("first", "nowhere"), ObjectId("first", "n" * 1024)):
+                await refused("no-such-object", operation(nowhere, place))
+                await refused("no-such-object", operation(nowhere, ObjectId("first", "new")))
             await refused("no-such-container", operation(place, ObjectId("gone", "k")))
             await refused("no-such-container", operation(ObjectId("gone", "k"), place))
             assert await container.get("k") == b"v"
