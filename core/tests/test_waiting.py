@@ -87,3 +87,26 @@ async def test_what_was_handed_to_one_that_is_gone_is_taken_back() -> None:
     await asyncio.wait([waiter])
     assert undone == ["a"]
     assert not len(line)
+
+
+class CountedFuture(asyncio.Future[str]):
+    """A future that counts how often it is compared with others."""
+
+    compared = 0
+    __hash__ = asyncio.Future.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedFuture.compared += 1
+        return self is other
+
+
+async def test_those_that_leave_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = SimpleNamespace(time=lambda: 0.0, create_future=CountedFuture)
+    monkeypatch.setattr(waiting, "get_running_loop", lambda: loop)
+    line = Waiters[str]("shop", TIMEOUT, list[str]().append)
+    waiters = [await joined(line) for _ in range(200)]
+    for waiter in reversed(waiters):
+        waiter.cancel()
+    await asyncio.wait(waiters)
+    assert not len(line)
+    assert CountedFuture.compared < len(waiters)

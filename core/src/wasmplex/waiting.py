@@ -9,7 +9,7 @@ refused that have waited for half of it, and the next one gets the instance.
 from __future__ import annotations
 
 from asyncio import Future, get_running_loop
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -32,8 +32,9 @@ class Waiters(Generic[T]):
         self._workload = workload
         self._timeout = timeout
         self._undo = undo
-        self._line: deque[tuple[Future[T], float]] = deque()
-        """Each with the loop time at which it came."""
+        self._line: OrderedDict[Future[T], float] = OrderedDict()
+        """Each with the loop time at which it came. Where a client goes that had thousands of calls, each of
+        them leaves from where it is."""
         self._since = 0.0
         """Since when there have always been some."""
 
@@ -47,24 +48,24 @@ class Waiters(Generic[T]):
         """
         loop = get_running_loop()
         waiter: Future[T] = loop.create_future()
-        entry = waiter, loop.time()
+        came = loop.time()
         if not self._line:
-            self._since = entry[1]
-        self._line.append(entry)
+            self._since = came
+        self._line[waiter] = came
         try:
             return await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._undo(waiter.result())
-            elif entry in self._line:
-                self._line.remove(entry)
+            else:
+                self._line.pop(waiter, None)
             raise
 
     def hand(self, what: T) -> bool:
         """Hand something to who comes next; say whether anybody waits."""
         line, now = self._line, get_running_loop().time()
         while line:
-            waiter, came = line.popleft()
+            waiter, came = line.popitem(last=False)
             if waiter.done():
                 continue
             if self._is_late(now, came):
@@ -77,9 +78,7 @@ class Waiters(Generic[T]):
     def _is_late(self, now: float, came: float) -> bool:
         """Say whether a call is to be refused for the sake of those behind it, if there are any."""
         crowded = now - self._since > self._timeout
-        return (
-            crowded and now - came > self._timeout / 2 and any(not waiter.done() for waiter, _ in self._line)
-        )
+        return crowded and now - came > self._timeout / 2 and any(not waiter.done() for waiter in self._line)
 
     def _refusal(self, waited: float) -> LimitExceeded:
         return LimitExceeded(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Generator
+
 import pytest
 from host_plugin_wasi.http.errors import HttpError
 from host_plugin_wasi.http.outbound import outbound
+from host_plugin_wasi.p3.bodies import GuestBody, Outcome
+from host_plugin_wasi.p3.client import _Feed
 from host_plugin_wasi.p3.fields import Fields3
 from host_plugin_wasi.p3.messages import RequestLine
-from wasmplex.plugin import Err
+from wasmplex.plugin import Err, Variant
 
 
 def line(path: str | None = None, authority: str = "a.example") -> RequestLine:
@@ -59,3 +64,29 @@ def test_what_cannot_be_sent_is_not_sent(path: str, authority: str) -> None:
     with pytest.raises(HttpError) as error:
         outbound(line(path, authority))
     assert error.value.code.tag == "HTTP-request-URI-invalid"
+
+
+class Trailers:
+    """What follows the body of a guest that has not written it yet."""
+
+    closed = False
+
+    def __await__(self) -> Generator[None, None, None]:
+        raise AssertionError("nobody takes the body")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.anyio
+async def test_a_body_that_nobody_begins_to_take_is_let_go_of() -> None:
+    trailers = Trailers()
+    feed = _Feed(outbound(line("/")), GuestBody(None, trailers), Outcome())
+    task = feed.begin()
+    feed.fail(HttpError(Variant("connection-terminated")))
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert trailers.closed
+    assert feed.ready.is_set()
+    with pytest.raises(HttpError):
+        feed.upload.take()

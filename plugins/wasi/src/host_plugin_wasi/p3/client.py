@@ -62,10 +62,9 @@ class Client(OutgoingHandler):
         line = request.line
         checked = self.check(line, has_body=not _is_empty(body))
         feed = _Feed(checked, body, outcome)
-        task = get_running_loop().create_task(feed.run())
+        task = feed.begin()
         self._feeding.add(task)
         task.add_done_callback(self._feeding.discard)
-        feed.task = task
         if _is_empty(body):
             await feed.ready.wait()  # what is whole leaves with its head
         try:
@@ -96,15 +95,20 @@ class _Feed:
         self.upload.on_outcome = outcome.say
         self.upload.on_room = self._has_room
         self.ready = Event()
-        self.task: Task[None] | None = None
+        self._task: Task[None] | None = None
         self._body = body
         self._room = Event()
 
     def _has_room(self) -> None:
         self._room.set()
 
-    async def run(self) -> None:
-        """Hand the body over to its end."""
+    def begin(self) -> Task[None]:
+        """Begin to hand the body over, to its end."""
+        self._task = get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._ended)
+        return self._task
+
+    async def _run(self) -> None:
         upload = self.upload
         try:
             async for piece in self._body.stream():
@@ -119,15 +123,21 @@ class _Feed:
         except Err as error:
             self.error = HttpError(error.value, "the guest broke off the body of its request")
             upload.abandon()
-        except BaseException:
+        except Exception:
             upload.abandon()
             raise
         finally:
             self.ready.set()
-            self._body.drop()
+
+    def _ended(self, task: Task[None]) -> None:
+        """Let go of the body, also where the task was cancelled before its first step."""
+        if task.cancelled():
+            self.upload.abandon()
+        self.ready.set()
+        self._body.drop()
 
     def fail(self, error: HttpError) -> None:
         """Take no more of the body: nobody wants it."""
         self.error = self.error or error.fresh()
-        if self.task is not None:
-            self.task.cancel()
+        if self._task is not None:
+            self._task.cancel()
