@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from wasmplex.bridge.pulse import Pulse
 from wasmplex.errors import Trap
 from wasmplex.streams import ByteSource
 from wasmplex.wit.types import Primitive, StreamType
@@ -149,6 +150,19 @@ async def test_who_waits_for_bytes_is_told_that_the_guest_wants_no_more() -> Non
         await settled(instance)
         assert_nothing_left(instance)
     assert source.closed
+
+
+async def test_who_waits_for_bytes_has_none_on_their_way(transport: str) -> None:
+    source = Later(bytes(1_500_000), 3)
+    async with guest(BYTES, serve=back) as instance:
+        stream = await instance.call("out#f0", source)
+        taken = 0
+        while taken < 10_000 + 50_000:
+            taken += len(await anext(aiter(stream)))
+        if transport == "strings":  # nobody asks it for what tells
+            return
+        while source.waited < 3 or instance.state[Pulse].chunks.bytes:  # noqa: ASYNC110  turns of the loop
+            await asyncio.sleep(0)
 
 
 async def test_a_source_that_cannot_tell_ends_the_call(transport: str) -> None:

@@ -52,6 +52,8 @@ class Outflow(Flow):
         self._asked = self._asking = False
         self._held = 0
         """Bytes that are on their way without a task."""
+        self._sending = 0
+        """What the chunk is reckoned at that a task has handed over, until the guest has taken it."""
         self._since = 0.0
         """When the source was last found to have nothing at hand; 0 where that is not noted."""
         self.task: asyncio.Task[Any] | None = None
@@ -98,16 +100,22 @@ class Outflow(Flow):
 
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
-        chunks = self.session.pulse.chunks
         size = weight(chunk)
-        await chunks.hold(size)
+        await self.session.pulse.chunks.hold(size)
+        self._sending = size
         try:
             self._rest = self.elements.checked(chunk)
             self._sent = asyncio.get_running_loop().create_future()
             self.session.script(self._write(), self)
             return await self._sent
         finally:
-            chunks.taken(size)
+            self._sent_all()
+
+    def _sent_all(self) -> None:
+        """Reckon no more with the chunk that was handed over."""
+        size, self._sending = self._sending, 0
+        if size:
+            self.session.pulse.chunks.taken(size)
 
     def ask(self) -> Script:
         """Find out whether the guest has dropped its end, while there is nothing to give it yet.

@@ -78,6 +78,7 @@ class PouredOutflow(Outflow):
         if self._coming is None:
             self._emptied()
         else:
+            self._sent_all()
             self._coming.add_done_callback(self._came)
 
     def _came(self, _: object) -> None:
