@@ -304,22 +304,34 @@ async def test_a_subscription_comes_back_whatever_broke_it(error: Exception) -> 
         await bench.until(lambda c: c.handled == 2)
 
 
-async def test_a_letter_that_is_too_large_is_kept_without_its_body(caplog: pytest.LogCaptureFixture) -> None:
+async def test_of_a_letter_that_is_too_large_is_kept_what_can_be(caplog: pytest.LogCaptureFixture) -> None:
     def handle(body: bytes) -> None:
         raise TypeError
 
     async with serving(handle, max_deliver=1, dead_letter="dead") as bench:
         bench.broker.most = 600
-        await bench.send(b"x" * 590)
-        await bench.until(lambda c: c.dead == 1)
-        await bench.send(b"x", {"Much": "y" * 600})
+        sent = (b"x" * 590, {"Trace": "1"}), (b"y", {"Much": "y" * 600}), (b"z" * 590, {"Much": "y" * 600})
+        for number, (body, headers) in enumerate(sent, 1):
+            await bench.send(body, headers)
+            await bench.until(lambda c, number=number: c.dead == number)  # type: ignore[misc]
+        letters = await bench.broker.letters()
+        bench.broker.most = 10
+        await bench.send(b"")
         await bench.until(lambda c: c.lost == 1)
-        (letter,) = await bench.broker.letters()
-    assert (letter.body, (letter.headers or {})["Wasmplex-Body-Left-Out"]) == (b"", "590")
-    assert "without its body" in caplog.text
+    kept = [(letter.body, *_left_out(letter)) for letter in letters]
+    assert kept == [(b"", "590", None), (b"y", None, "1"), (b"", "590", "1")]
+    assert [(letter.headers or {}).get("Trace") for letter in letters] == ["1", None, None]
+    for said in ("its body,", "its sender's headers,", "its sender's headers and its body,"):
+        assert f"dead without {said}" in caplog.text
     assert "too large for a dead letter" in caplog.text
     with pytest.raises(ValueError, match="its body of 590 bytes"):
-        resent(letter)
+        resent(letters[0])
+    assert resent(letters[1]) == Message("orders", b"y")
+
+
+def _left_out(letter: Message) -> tuple[str | None, str | None]:
+    headers = letter.headers or {}
+    return headers.get("Wasmplex-Body-Left-Out"), headers.get("Wasmplex-Headers-Left-Out")
 
 
 def test_no_header_of_a_sender_passes_for_one_of_the_host() -> None:

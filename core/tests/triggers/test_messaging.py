@@ -240,6 +240,8 @@ async def test_order_where_it_is_asked_for(tmp_path: Path) -> None:
         ('backend = "memory", subjects = ["a b"]', "space"),
         ('backend = "memory", subjects = ["a.>.b"]', "not the last token"),
         ('backend = "memory", subjects = ["a"], dead_letter = "a.*"', "wildcard"),
+        ('backend = "memory", subjects = ["a", "b.>"], dead_letter = "b.c"', "go to b.c, which it handles"),
+        ('backend = "memory", subjects = ["*.*.shop"], durable = true', "go to wasmplex.dead.shop"),
         ('backend = "memory", subjects = ["a"], broadcast = true, durable = true', "exclude each other"),
         ('backend = "memory", subjects = ["a"], durable = true, start = "first"', "does not support history"),
         ('backend = "memory", subjects = ["a"], start = "first"', "needs durable"),

@@ -199,6 +199,8 @@ async def test_a_message_over_what_its_stream_takes(nats_server: NatsServer) -> 
     async with opened(nats_server.url) as broker:
         with pytest.raises(MessageTooLarge, match="of this size"):
             await broker.publish("", Message("narrow.x", b"x" * 20))
+        with pytest.raises(MessageTooLarge, match="of this size"):  # no stream takes 64 KiB of headers
+            await broker.keep("", Message("wasmplex.dead.large", b"", None, {"Large": "x" * 2**16}))
 
 
 async def test_who_stops_keeps_only_what_is_being_handled(nats_server: NatsServer) -> None:

@@ -44,7 +44,8 @@ _NOT_THERE = (
 )
 _UNKNOWN: tuple[float, str | None] = 0.0, None
 _NO_CONSUMER = 10014
-_TOO_LARGE = 10054
+_TOO_LARGE = {10054, 10097}
+"""The message, or its headers alone."""
 _NO_MESSAGE = {10037, 10043, 10057}
 _OVERLAP = 10065
 _PENDING, _PENDING_EACH = 256, 16
@@ -303,7 +304,7 @@ def parsed(answer: Arrived) -> Any:
 
 def failed(error: ApiError) -> CapabilityError:
     """Return what an error of JetStream means to whoever sends or receives."""
-    if error.code == _TOO_LARGE:
+    if error.code in _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
     return api_failed(error, CASES)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import NamedTuple
@@ -13,12 +13,17 @@ from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
-__all__ = ["HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "resent", "without_body"]
+__all__ = [
+    "HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "left_out", "resent", "smaller",
+    "without_body",
+]  # fmt: skip
 
 HEADER = "Wasmplex-"
 """What the headers of dead letters begin with; none that a sender has put there is kept."""
 _LEFT_OUT = f"{HEADER}Body-Left-Out"
 """How many bytes the body had of a message that was too large to be kept."""
+_HEADERS_LEFT_OUT = f"{HEADER}Headers-Left-Out"
+"""How many headers the sender had given a message that was too large to be kept with them."""
 
 _SHOWN = 500
 """Characters of an error's text that a dead letter has."""
@@ -93,6 +98,36 @@ def dead_letter(
     }
     headers = {f"{HEADER}{name}": value for name, value in said.items() if value}
     return Message(subject, message.body, None, {**_senders(message.headers), **headers})
+
+
+def smaller(letter: Message) -> Iterator[Message]:
+    """Return a dead letter as it may be kept: whole, and ever less of it where it is too large.
+
+    A broker may have a limit for headers that is far below that for bodies, and no guest sees headers.
+    """
+    yield letter
+    bare = _without_headers(letter)
+    if bare is not None:
+        yield bare
+    yield without_body(letter)
+    if bare is not None:
+        yield without_body(bare)
+
+
+def _without_headers(letter: Message) -> Message | None:
+    """Return a dead letter without the headers of its sender; None if it has none of them."""
+    headers = letter.headers or {}
+    if not (senders := _senders(headers)):
+        return None
+    ours = {name: value for name, value in headers.items() if name not in senders}
+    return letter._replace(headers={**ours, _HEADERS_LEFT_OUT: str(len(senders))})
+
+
+def left_out(letter: Message) -> str:
+    """Return what a dead letter was kept without, for people; empty for nothing."""
+    headers = letter.headers or {}
+    parts = {"its sender's headers": _HEADERS_LEFT_OUT, "its body": _LEFT_OUT}
+    return " and ".join(what for what, name in parts.items() if name in headers)
 
 
 def without_body(letter: Message) -> Message:

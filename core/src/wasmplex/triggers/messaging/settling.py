@@ -20,7 +20,15 @@ from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
 from wasmplex.triggers.causes import unforeseen
 from wasmplex.triggers.messaging.counts import Counts
-from wasmplex.triggers.messaging.outcomes import Fate, Verdict, backoff, dead_letter, judge, without_body
+from wasmplex.triggers.messaging.outcomes import (
+    Fate,
+    Verdict,
+    backoff,
+    dead_letter,
+    judge,
+    left_out,
+    smaller,
+)
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = ["Settler"]
@@ -137,7 +145,7 @@ class Settler:
             return
         self._counts.dead += 1
         self._note(delivery, "dead")
-        without = "" if kept is letter else " without its body, for it is too large,"
+        without = f" without {part}, for it is too large," if (part := left_out(kept)) else ""
         self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
         await delivery.reject()
 
@@ -158,10 +166,10 @@ class Settler:
         )  # fmt: skip
 
     async def _keep(self, letter: Message) -> Message | None:
-        """Keep a dead letter, without its body if it is too large with it; None if it is even then."""
+        """Keep a dead letter, or of one that is too large what can be kept; None if nothing can."""
         keeps = "dead-letters" in self._backend.features
         send = self._backend.keep if keeps else self._backend.publish
-        for attempt in (letter, without_body(letter)):
+        for attempt in smaller(letter):
             try:
                 await send(self._namespace, attempt)
             except MessageTooLarge:

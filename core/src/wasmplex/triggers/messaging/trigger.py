@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from wasmplex.capabilities.messaging.subjects import matcher
 from wasmplex.errors import Diagnostic
 from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import (
@@ -60,8 +61,9 @@ class MessagingTrigger(Trigger):
         return OwnBackend(needed, otherwise=through) if settings.through is None else through
 
     def conflicts(self, uses: Sequence[TriggerUse]) -> Iterator[Diagnostic]:
-        """Report a durable name that two tables claim: one would get what is the other's."""
+        """Report a durable name that two tables claim, and dead letters that come back to their table."""
         for number, use in enumerate(uses):
+            yield from _circles(use)
             first = next((other for other in uses[:number] if _claims(other) == _claims(use)), None)
             if first is not None and (name := _durable(use)) is not None:
                 yield Diagnostic(
@@ -112,6 +114,18 @@ class RunningMessaging(RunningTrigger):
             intake.stop()
         for intake in self.intakes:
             await intake.finish()
+
+
+def _circles(use: TriggerUse) -> Iterator[Diagnostic]:
+    """Report dead letters that the component would be called with: each would be a dead letter again."""
+    subject = use.settings.dead_letters(use.workload)
+    if subject is not None and matcher(use.settings.subjects).fullmatch(subject):
+        yield Diagnostic(
+            f"the dead letters of the workload {use.workload} go to {subject}, which it handles",
+            use.where,
+            "each of them would be a dead letter again, without end",
+            'dead_letter = "another.subject", or false',
+        )
 
 
 def _durable(use: TriggerUse) -> str | None:
