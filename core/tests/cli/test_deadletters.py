@@ -28,7 +28,7 @@ trigger.messaging = {{ backend = "memory", namespace = "n", subjects = ["orders"
 
 
 class Broker(MemoryBroker):
-    """The broker in memory, which goes on when a command ends; it notes what is published to `orders`."""
+    """The broker in memory, which goes on when a command ends; it notes what is published again."""
 
     def __init__(self) -> None:
         super().__init__(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
@@ -37,7 +37,7 @@ class Broker(MemoryBroker):
     async def close(self) -> None: ...
 
     async def publish(self, namespace: str, message: Message) -> None:
-        if message.subject == "orders":
+        if message.subject != "dead":
             self.sent.append(message)
         await super().publish(namespace, message)
 
@@ -81,6 +81,25 @@ def test_what_was_kept_without_its_body_stays_and_the_others_are_sent(cli: Cli, 
     assert broker.sent == [Message("orders", b"small", "inbox.1", None)]
     left = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
     assert [row["body"] for row in left] == [""]
+
+
+def test_letters_of_tables_that_share_a_place_are_told_once_and_go_to_no_other_subject(
+    cli: Cli, broker: Broker, home: Path
+) -> None:
+    """Whoever may publish to where they are kept may have made them."""
+    more = ', { backend = "memory", namespace = "n", subjects = ["*.b"], dead_letter = "dead" }]'
+    text = HOST.strip().replace("trigger.messaging = {", "trigger.messaging = [{") + more
+    (home / "host.toml").write_text(text)
+    for subject, reply_to, workload in (
+        ("a.b", "no subject", "shop"), ("a.b", "in", "store"), ("c", "in", "shop"), ("$SYS.b", "in", "shop"),
+        ("a .b", "in", "shop"),
+    ):  # fmt: skip
+        said = {"Subject": subject, "Reply-To": reply_to, "Workload": workload}
+        headers = {f"Wasmplex-{name}": text for name, text in said.items()}
+        anyio.run(broker.keep, "n", Message("dead", b"", None, headers))
+    ended = cli("messages", "dead", "host.toml", "shop", "--redeliver")
+    assert "3 of 4 dead letters in dead cannot be sent again" in ended.err
+    assert broker.sent == [Message("a.b", b"")]
 
 
 @pytest.mark.parametrize("args", [[], ["--json"], ["--redeliver"]])

@@ -125,6 +125,21 @@ async def test_a_subscription_whose_subjects_change_keeps_its_place(nats_server:
             await delivery.ack()
 
 
+async def test_each_subject_of_dead_letters_has_a_stream(nats_server: NatsServer) -> None:
+    """A durable name, or a subject that looks like another, must not have the name of its stream."""
+    async with opened(nats_server.url) as broker, broker.subscribe("", durable("dead", "named.dead")):
+        for subject in ("wasmplex.dead.named", "named.a.b", "named.a-b", "named.é" * 100):
+            await broker.keep("", Message(subject, b""))
+            assert [one async for one in broker.kept("", subject)]
+
+
+async def test_an_answer_is_expected_on_a_subject(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url) as broker, broker.subscribe("", Subscription("w", ("asks",))) as inbox:
+        for reply_to in ("no subject", "in.*"):
+            await broker.publish("", Message("asks", b"", None, {"Wasmplex-Reply-To": reply_to}))
+        assert [one.reply_to for one in await heard(inbox, 2)] == [None, None]
+
+
 async def test_what_a_sender_tells_a_stream_is_not_told_to_that_of_dead_letters(
     nats_server: NatsServer,
 ) -> None:

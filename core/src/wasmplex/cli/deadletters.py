@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,6 +17,8 @@ from wasmplex.cli.table import echo_json, echo_table
 from wasmplex.errors import FailureError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wasmplex.assembly import Assembly, PlannedWorkload
     from wasmplex.capabilities.messaging import Kept, Message, MessagingBackend
     from wasmplex.config import HostConfig
@@ -75,31 +77,32 @@ async def _dead(
     planned = _planned(assembly, workload)
     found: list[dict[str, Any]] = []
     async with BackendPool(config.base) as pool:
-        for route, subject in _letters(planned):
-            backend = _backend(route)
+        for kept in _letters(planned):
+            backend = _backend(kept.route)
             async with pool.lease(
-                backend.provider, backend.settings, where=str(route.where), plugin=str(backend.plugin)
+                backend.provider, backend.settings, where=str(kept.route.where), plugin=str(backend.plugin)
             ) as broker:
                 if not isinstance(broker, MessagingBackend):
                     continue
                 try:
-                    found += await _of_one(broker, _namespace(route), subject, redeliver)
+                    found += await _of_one(broker, workload, kept, redeliver)
                 except MessagingError as error:
-                    what = f"the dead letters in {subject} cannot be had"
-                    raise FailureError(what, where=str(route.where), why=str(error)) from error
+                    what = f"the dead letters in {kept.subject} cannot be had"
+                    raise FailureError(what, where=str(kept.route.where), why=str(error)) from error
     return found
 
 
 async def _of_one(
-    broker: MessagingBackend, namespace: str, subject: str, redeliver: bool
+    broker: MessagingBackend, workload: str, kept: _Letters, redeliver: bool
 ) -> list[dict[str, Any]]:
-    from wasmplex.triggers.messaging.outcomes import resent
+    from wasmplex.triggers.messaging.outcomes import is_of, resent
 
-    letters = [letter async for letter in broker.kept(namespace, subject)]
+    namespace, subject = kept.route.origin[1], kept.subject
+    letters = [one async for one in broker.kept(namespace, subject) if is_of(one.message, workload)]
     stay: list[str] = []
     for letter in letters if redeliver else ():
         try:
-            message = resent(letter.message)
+            message = resent(letter.message, kept.patterns)
         except ValueError as error:
             stay.append(str(error))
             continue
@@ -140,20 +143,25 @@ def _planned(assembly: Assembly, workload: str) -> PlannedWorkload:
     raise UsageError(f"there is no workload {workload!r}", fix=nearest(workload, names))
 
 
-def _letters(planned: PlannedWorkload) -> list[tuple[TriggerRoute, str]]:
-    """Return the tables whose dead letters are kept, and under which subject."""
-    from wasmplex.triggers.messaging import MessagingTriggerSettings
+class _Letters(NamedTuple):
+    """Where dead letters of one or more tables are kept.
 
+    :ivar route: the first of the tables
+    :ivar patterns: the subjects of all of them
+    """
+
+    route: TriggerRoute
+    subject: str
+    patterns: tuple[str, ...]
+
+
+def _letters(planned: PlannedWorkload) -> list[_Letters]:
+    """Return where the dead letters of a workload are kept."""
     name, where = planned.config.name, str(planned.config.location)
     routes = [route for route in planned.plan.triggers if route.name == _TRIGGER]
     if not routes:
         raise UsageError(f"the workload {name!r} has no trigger.messaging", where=where)
-    found = [
-        (route, subject)
-        for route in routes
-        if isinstance(route.settings, MessagingTriggerSettings)
-        if (subject := route.settings.dead_letters(name)) is not None
-    ]
+    found = _places(name, routes)
     if not found:
         raise UsageError(
             f"no trigger.messaging of the workload {name!r} has dead letters",
@@ -161,6 +169,23 @@ def _letters(planned: PlannedWorkload) -> list[tuple[TriggerRoute, str]]:
             why="without durable, what cannot be handled is logged",
             fix="durable = true, or dead_letter = ...",
         )
+    return found
+
+
+def _places(workload: str, routes: Sequence[TriggerRoute]) -> list[_Letters]:
+    """Return where the dead letters of tables are kept, each place once: tables may share one."""
+    found: list[_Letters] = []
+    for route in routes:
+        use = route.use(workload)
+        if (subject := use.settings.dead_letters(workload)) is None:
+            continue
+        for number, other in enumerate(found):
+            theirs = other.route.use(workload)
+            if (other.subject, theirs.backend, theirs.namespace) == (subject, use.backend, use.namespace):
+                found[number] = other._replace(patterns=other.patterns + use.settings.subjects)
+                break
+        else:
+            found.append(_Letters(route, subject, use.settings.subjects))
     return found
 
 
@@ -174,7 +199,3 @@ def _backend(route: TriggerRoute) -> BackendRoute:
             fix='a broker outside of the host, backend = "nats" say, keeps them where they can be seen',
         )
     return backend
-
-
-def _namespace(route: TriggerRoute) -> str:
-    return route.origin[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from wasmplex.capabilities.messaging import Message
+from wasmplex.capabilities.messaging.subjects import is_subject
 
 from host_plugin_nats.parsing import Arrived
 
@@ -36,7 +37,8 @@ def message_of(message: Arrived, reply: str) -> Message:
     """
     headers = message.headers
     if headers:
-        reply = headers.get(REPLY_TO) or reply
+        asked = headers.get(REPLY_TO)  # of whoever has sent it, who may write there what is no subject
+        reply = asked if asked and is_subject(asked) else reply
     return Message(message.subject, message.data, reply or None, headers)
 
 

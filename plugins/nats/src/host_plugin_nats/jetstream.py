@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from wasmplex.capabilities.errors import CapabilityError
@@ -32,8 +34,11 @@ logger = get_logger("wasmplex.backends.nats")
 
 OWNER = "wasmplex-workload"
 """The metadata of a consumer that says whose it is."""
-DEAD_STREAM, DEAD_SUBJECTS = "wasmplex-dead", "wasmplex.dead."
-"""The stream that is made for dead letters, and what the subjects begin with that it keeps."""
+DEAD_STREAM, DEAD_SUBJECTS = "wasmplex_dead", "wasmplex.dead."
+"""The stream that is made for dead letters, and what the subjects begin with that it keeps.
+
+No stream of a durable name has that name: ``wasmplex-NAME``.
+"""
 KNOWN = 10_000
 """Subjects of which it is remembered which stream keeps them."""
 LIFETIME = 5.0
@@ -157,8 +162,9 @@ class JetStream:
         self.doubt(subject)
         if subject.startswith(DEAD_SUBJECTS):
             return await self._made(DEAD_STREAM, [f"{DEAD_SUBJECTS}>"], "limits")
-        suffix = "".join(character if character.isalnum() else "-" for character in subject)
-        return await self._made(f"{DEAD_STREAM}-{suffix}"[:200], [subject], "limits")
+        shown = re.sub(r"[^A-Za-z0-9]", "-", subject)[:150]
+        digest = blake2b(subject.encode(), digest_size=8).hexdigest()  # "a.b" and "a-b" are two subjects
+        return await self._made(f"{DEAD_STREAM}-{shown}-{digest}", [subject], "limits")
 
     async def _stream(self, name: str) -> Mapping[str, Any] | None:
         try:

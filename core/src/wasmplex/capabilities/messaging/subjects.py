@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from wasmplex.capabilities.messaging.errors import SubjectInvalid
 
-__all__ = ["MAX_SUBJECT", "check_pattern", "check_subject", "covers", "matcher"]
+__all__ = ["MAX_SUBJECT", "check_pattern", "check_subject", "covers", "is_subject", "matcher"]
 
 MAX_SUBJECT = 1024
 """Bytes of UTF-8 in a subject."""
@@ -28,6 +28,15 @@ def check_subject(subject: str) -> str:
     if "*" in subject or ">" in subject:
         raise SubjectInvalid("a message goes to one subject: it has no wildcard")
     return subject
+
+
+def is_subject(text: str) -> bool:
+    """Say whether a message may have a text as its subject."""
+    try:
+        check_subject(text)
+    except SubjectInvalid:
+        return False
+    return True
 
 
 def check_pattern(pattern: str) -> str:

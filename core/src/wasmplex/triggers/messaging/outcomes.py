@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
 from wasmplex.capabilities.messaging import Delivery, Message
 from wasmplex.capabilities.messaging.handling import HandlerRejected
+from wasmplex.capabilities.messaging.subjects import is_subject, matcher
 from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = [
-    "HEADER", "Fate", "Verdict", "before", "dead_letter", "judge", "left_out", "resent", "smaller",
+    "HEADER", "Fate", "Verdict", "before", "dead_letter", "is_of", "judge", "left_out", "resent", "smaller",
     "without_body",
 ]  # fmt: skip
 
@@ -136,18 +137,33 @@ def without_body(letter: Message) -> Message:
     return letter._replace(body=b"", headers=headers)
 
 
-def resent(letter: Message) -> Message:
+def is_of(letter: Message, workload: str) -> bool:
+    """Say whether a dead letter is a workload's; one that does not say whose it is is anybody's."""
+    return (letter.headers or {}).get(f"{HEADER}Workload", workload) == workload
+
+
+def resent(letter: Message, patterns: Sequence[str]) -> Message:
     """Return the message that a dead letter was.
 
-    :raises ValueError: if it does not say where it was sent, or was kept without its body
+    Whoever may publish to where it is kept may have made it, so it goes to no subject but those that its
+    workload is called with, nor has it an answer go where no message could.
+
+    :param patterns: those subjects; one that begins with ``$`` is taken by a pattern that does so, too
+    :raises ValueError: if it does not say that it was sent to one of them, or was kept without its body
     """
     headers: Mapping[str, str] = letter.headers or {}
     subject = headers.get(f"{HEADER}Subject")
     if not subject:
         raise ValueError(f"the header {HEADER}Subject is missing")
+    takes = matcher(pattern for pattern in patterns if pattern[0] == "$" or subject[0] != "$")
+    if not is_subject(subject) or not takes.fullmatch(subject):
+        raise ValueError(f"the workload takes no messages to {subject}")
     if (size := headers.get(_LEFT_OUT)) is not None:
         raise ValueError(f"its body of {size} bytes was too large to be kept")
-    return Message(subject, letter.body, headers.get(f"{HEADER}Reply-To"), _senders(headers) or None)
+    reply_to = headers.get(f"{HEADER}Reply-To")
+    if reply_to is not None and not is_subject(reply_to):
+        reply_to = None
+    return Message(subject, letter.body, reply_to, _senders(headers) or None)
 
 
 def _senders(headers: Mapping[str, str] | None) -> dict[str, str]:
