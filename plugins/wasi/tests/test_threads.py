@@ -182,6 +182,22 @@ async def test_the_share_of_the_process_is_the_most_whatever_the_configuration_s
     assert Allowance(5).limit == 5
 
 
+def test_the_garbage_collector_may_give_back_while_the_most_is_found_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allowance = Allowance(1)
+    allowance.take()
+
+    def collecting(number: int) -> str:
+        allowance.give()
+        return f"error {number}"
+
+    monkeypatch.setattr(os, "strerror", collecting)
+    with pytest.raises(OSError, match="error"):
+        allowance.take()
+    assert allowance.used == 0
+
+
 def test_a_name_server_that_does_not_answer_does_not_keep_the_process() -> None:
     program = (
         "import asyncio, socket, threading\n"

@@ -35,6 +35,7 @@ else:
             return _ended(loop, None, error)
         finally:
             _switch(loop, task, outer)
+            del outer  # it may end with an error that refers to this frame
         return task
 
     def _switch(

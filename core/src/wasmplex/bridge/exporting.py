@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -119,8 +120,8 @@ class ExportSession(Side):
         """The result of the call, until the guest has returned it: a stream in it is the caller's alone."""
         self._lent: list[tuple[int, int, int]] = []
         """What was lent for the call: the built-in that takes a handle back, the handle, the object's key."""
-        self._dropped: list[tuple[int, int]] = []
-        """Handles of the guest's resources that nobody holds any more."""
+        self._dropped: deque[tuple[int, int]] = deque()
+        """Handles of the guest's resources that nobody holds any more. Any thread may find that out."""
 
     def begin(self, codec: ExportCodec, args: tuple[Any, ...]) -> tuple[bytes, asyncio.Future[Any]]:
         """Return the block to call the adapter with, and the future of the result."""
@@ -129,8 +130,8 @@ class ExportSession(Side):
         self._codec = codec
         self.owed = asyncio.get_running_loop().create_future()
         self.calling.begin()
-        dropped, self._dropped = self._dropped, []
-        for builtin, number in dropped:
+        while self._dropped:
+            builtin, number = self._dropped.popleft()
             self.put(Op.DROP | builtin << 8 | number << 32)
         return block, self.owed
 
@@ -235,6 +236,14 @@ class ExportSession(Side):
         for _, _, rep in lent:
             if rep in self.table.entries:
                 self.table.take(rep)
+
+    def fail(self, error: BaseException) -> bool:
+        """Tell who waits for the result that there is none; say whether anybody does."""
+        owed, self.owed = self.owed, None
+        if owed is None or owed.done():
+            return False
+        owed.set_exception(error)
+        return True
 
     def forgotten(self, kind: int, number: int) -> None:
         """Note that a handle of the guest's resource is to be dropped."""

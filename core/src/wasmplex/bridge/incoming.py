@@ -33,7 +33,9 @@ class BridgedStream(IncomingStream[Any]):
             self._flow.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._closed:
+            self._closed = True
+            self._flow.let_go()
 
     def read_ahead(self, most: int) -> None:
         """See `IncomingStream.read_ahead`."""
@@ -56,7 +58,9 @@ class IncomingFuture:
             self._flow.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._closed:
+            self._closed = True
+            self._flow.let_go()
 
     def read_ahead(self) -> None:
         """Ask the guest for the value before somebody awaits it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 from wasmplex.bridge.elements import Elements
@@ -31,6 +32,7 @@ class Inflow(Flow):
         self, session: Streaming, elements: Elements, first: int, handle: int, *, single: bool
     ) -> None:
         super().__init__(session, elements, first, handle, single=single)
+        self._loop = asyncio.get_running_loop()
         self._wanted: asyncio.Future[Any] | None = None
         self._ended = False
         self._single = single
@@ -104,6 +106,14 @@ class Inflow(Flow):
         self._found.clear()
         if not self.done and not self.session.closed:
             self.session.script(self._close(), self.touches)
+
+    def let_go(self) -> None:
+        """Read no more, for nobody holds it. The garbage collector finds that out in any thread."""
+        if _is_running(self._loop):
+            self.close()
+        else:
+            with suppress(RuntimeError):  # the loop is closed, and what it ran has ended
+                self._loop.call_soon_threadsafe(self.close)
 
     def _read(self) -> Script:
         """Read, until the guest is not ready or nobody wants more."""
@@ -252,3 +262,11 @@ class Inflow(Flow):
                 self._wanted.cancel()
             else:
                 self._wanted.set_exception(self.session.pulse.trap())
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether this is a loop's own thread, while it runs."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

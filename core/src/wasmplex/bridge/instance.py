@@ -131,23 +131,8 @@ class BridgedInstance:
         if self._calls or self._plain:
             await self._turn()
         session = export_session(self.inner, above.kinds, self.transport)
-        if not codec.moves:
-            return await self._call_plain(session, codec, args)
-        block, result = session.begin(codec, args)
-        task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block))
-        self._calls.add(task)
-        task.add_done_callback(self._ended)
-        try:
-            value = await result
-        except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait([task])
-            raise
-        if task.done():
-            self._ended(task)
-        elif not session.is_moving():
-            await asyncio.wait([task])
-        return value
+        called = self._call_moving if codec.moves else self._call_plain
+        return await called(session, codec, args)
 
     def calls_each(self, export: str) -> bool:
         """Say whether `call_each` makes several calls of an export."""
@@ -259,6 +244,27 @@ class BridgedInstance:
             self._freed.set_result(None)
             self._freed = None
 
+    async def _call_moving(self, session: ExportSession, codec: ExportCodec, args: tuple[Any, ...]) -> Any:
+        """Call a function that may go on after it has returned, in a task of its own."""
+        block, result = session.begin(codec, args)
+        task = asyncio.get_running_loop().create_task(self._drive(session, codec.function, block))
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            try:
+                value = await result
+            except asyncio.CancelledError:
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+            if task.done():
+                self._ended(task)
+            elif not session.is_moving():
+                await asyncio.wait([task])
+            return value
+        finally:
+            del task, result  # the error that they hold refers to this frame
+
     async def _call_plain(self, session: ExportSession, codec: ExportCodec, args: tuple[Any, ...]) -> Any:
         """Call a function that has ended when it returns, in the task that waits for it."""
         block, result = session.begin(codec, args)
@@ -277,9 +283,12 @@ class BridgedInstance:
             self.fail(error)
         finally:
             self._end_plain()
-        if not result.done():
-            result.set_exception(self._nothing(codec.function))
-        return result.result()
+        try:
+            if not result.done():
+                result.set_exception(self._nothing(codec.function))
+            return result.result()
+        finally:
+            del result  # the error that it holds refers to this frame
 
     def _under_way(self) -> set[asyncio.Future[None]]:
         if not self._plain:
@@ -297,14 +306,10 @@ class BridgedInstance:
             if isinstance(error, GuestError):
                 named(error, function.path)
             session.abandon_call()
-            if (result := session.owed) is None or result.done():
+            if not session.fail(error) or isinstance(error, asyncio.CancelledError):
                 raise
-            result.set_exception(error)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return
-        if (result := session.owed) is not None and not result.done():
-            result.set_exception(self._nothing(function))
+        else:
+            session.fail(self._nothing(function))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task not in self._calls:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Protocol
 
 from wasmplex.bridge.inflight import Chunks, InFlight
@@ -120,7 +121,12 @@ class Pulse:
         return self._account.used + _SPARED * size <= self._account.limit
 
     def end(self) -> None:
-        """Forget the adapters, which refer to it: the instance has ended."""
+        """Forget the adapters, which refer to it, and how it has failed but for what to tell those who read.
+
+        The failure itself refers to the adapters, by the frames of its traceback.
+        """
+        if self.failure is not None:
+            self.failure = copy(self.trap())
         self.sides.clear()
         self._idle.clear()
         self.maker = self.calls = None

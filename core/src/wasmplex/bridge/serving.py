@@ -85,6 +85,11 @@ class ServingActor(Actor):
         self.side.pulse.gather()
         return call
 
+    def clear(self) -> None:
+        """Forget the calls: the error that they have failed with refers to this by its frames."""
+        for calls in (self._queue, self._under_way, self._open, self._entered, self._lanes):
+            calls.clear()
+
     @property
     def wants_turn(self) -> bool:
         """Whether a call may begin."""

@@ -177,7 +177,11 @@ class Session(Side):
         else:
             task = spawn(self._run(served, args))
         if task.done():
-            return self._write(served, task.result(), base)
+            try:
+                value = task.result()
+            finally:
+                del task  # its error would refer to it, by its traceback and this frame
+            return self._write(served, value, base)
         self.tasks[record] = CallTask(self, served, record, task, size)
         return _PENDING
 

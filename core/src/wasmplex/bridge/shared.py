@@ -65,6 +65,8 @@ class SharedInstance(BridgedInstance):
             call.result.cancel()
             self._left = True
             raise
+        finally:
+            del call  # the error that it holds refers to this frame
 
     def calls_each(self, export: str) -> bool:
         """Say that it makes the first of several calls only."""
@@ -116,6 +118,7 @@ class SharedInstance(BridgedInstance):
                 call.result.cancel()
             else:
                 call.result.set_exception(error)
+        actor.clear()
         if not isinstance(error, asyncio.CancelledError):
             if not calls:
                 tell_late(self.workload, error)

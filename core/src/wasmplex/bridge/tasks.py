@@ -94,7 +94,7 @@ class CallTask:
             session.pulse.beat()
             return
         session.pulse.flight.end(self.cost)
-        self._give_up()
+        self._give_up(future)
 
     def _weigh(self, future: asyncio.Future[Any]) -> None:
         """Reckon with the result as it is, until the guest takes it."""
@@ -112,19 +112,20 @@ class CallTask:
     def cancel(self) -> None:
         """Stop the coroutine, or give up what it has returned."""
         if self.future.done():
-            self._give_up()
+            self._give_up(self.future)
+            del self.future  # its error would refer to it, by its traceback and the frame of `take`
         elif self.served.codec.owns:
             # It is to begin, so that it can let go of what it was handed; it may not have had its turn yet.
             self.future.get_loop().call_soon(self.future.cancel)
         else:
             self.future.cancel()
 
-    def _give_up(self) -> None:
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
         """Let go of a result that no guest will get; of an error nobody is left to be told."""
-        if self.owed and not self.future.cancelled():
+        if self.owed and not future.cancelled():
             self.owed = False
-            if self.future.exception() is None:
-                self.session.give_up(self.served, self.future.result())
+            if future.exception() is None:
+                self.session.give_up(self.served, future.result())
 
     def step(self, event: int) -> int:
         """Sleep, return, exit; or cancelled, exit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from threading import Lock
+from threading import RLock
 
 from wasmplex.plugin import Threads, WorkloadContext
 
@@ -34,7 +34,8 @@ class Allowance:
         self.limit = min(limit, _limit())
         self.used = 0
         self.threads = Threads(f"wasi {name}")
-        self._lock = Lock()
+        self._lock = RLock()
+        """The garbage collector may give back in the middle of `take`."""
 
     @classmethod
     def of(cls, workload: WorkloadContext) -> Allowance:
