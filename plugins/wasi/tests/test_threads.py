@@ -71,6 +71,7 @@ async def test_a_hung_call_ends_at_its_deadline_and_keeps_one_thread_of_its_own_
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await hung.run(gone.wait)
+    assert (hung.free, other.free) == (0, module.MOST)
     # All its threads hang: the next call waits for one, and is never made if it is given up.
     called: list[int] = []
     with pytest.raises(TimeoutError):

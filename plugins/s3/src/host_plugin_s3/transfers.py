@@ -12,6 +12,7 @@ from obstore.store import S3Store
 from wasmplex.capabilities.blobstore import PIECE, Other, Reader, StoreUnavailable, Writer
 from wasmplex.plugin import StreamClosed, channel
 
+from host_plugin_s3.chunks import Chunks
 from host_plugin_s3.failures import Failure, failed
 from host_plugin_s3.leases import Lease
 
@@ -20,8 +21,6 @@ __all__ = ["ObjectReader", "ObjectWriter"]
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
-_AHEAD = 13 << 15
-"""Bytes that the guest may be busy with when more is asked for; the library reads 408 KiB at once."""
 _NOTHING = memoryview(b"")
 """A rest of no bytes that keeps no chunk: the memory of one is taken for the next."""
 
@@ -29,12 +28,15 @@ _NOTHING = memoryview(b"")
 class ObjectReader(Reader):
     """A part of an object that is being read, with one request.
 
+    Nothing is asked for while the guest has some: the library has up to 408 KiB more by then.
+
     :param stream: the library's
     """
 
-    def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
+    def __init__(self, length: int, stream: Any, chunks: Chunks) -> None:
         self.length = self._left = length
         self._stream = stream
+        self._chunks = chunks
         self._coming: asyncio.Future[Any] | None = None
         """The next chunk, which the library has been asked for."""
         self._rest = _NOTHING
@@ -46,21 +48,15 @@ class ObjectReader(Reader):
             self._coming = None
             self._rest = memoryview(coming.result())
         part = self._taken(len(buffer))
-        count = len(part)
-        buffer[:count] = part
-        if count and self._left and not self._rest and count <= _AHEAD:
-            self._ask()
-        return count
+        buffer[: len(part)] = part
+        return len(part)
 
     def next_at_hand(self) -> asyncio.Future[Any] | None:
         """See `Reader.next_at_hand`: the library's next chunk, if it is not there and no failure."""
-        self._ask()
-        return None if self._coming is None or self._coming.done() else self._coming
-
-    def _ask(self) -> None:
         if self._coming is None and self._stream is not None:
-            self._coming = asyncio.ensure_future(anext(self._stream))
+            self._coming = self._chunks.next(self._stream)
             self._coming.add_done_callback(_look_at)
+        return None if self._coming is None or self._coming.done() else self._coming
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
@@ -77,14 +73,17 @@ class ObjectReader(Reader):
     async def _next(self) -> Any:
         if self._stream is None:
             raise StoreUnavailable("the reader is closed")
-        coming: Awaitable[Any] = self._coming or anext(self._stream)
+        coming = self._coming or self._chunks.next(self._stream)
         self._coming = None
         try:
-            return await coming
+            chunk = await coming
         except StopAsyncIteration:
-            raise StoreUnavailable("the object was cut short") from None
+            chunk = None
         except Failure as error:
             raise failed(error) from error
+        if chunk is None:
+            raise StoreUnavailable("the object was cut short")
+        return chunk
 
     async def close(self) -> None:
         """See `Reader.close`."""
@@ -95,7 +94,7 @@ class ObjectReader(Reader):
 
 
 def _has_come(chunk: asyncio.Future[Any]) -> bool:
-    return chunk.done() and not chunk.cancelled() and chunk.exception() is None
+    return chunk.done() and not chunk.cancelled() and chunk.exception() is None and chunk.result() is not None
 
 
 def _look_at(chunk: asyncio.Future[Any]) -> None:
