@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from collections.abc import AsyncIterator
@@ -230,6 +231,27 @@ async def test_tls(tmp_path: Path) -> None:
         with pytest.raises(BackendError, match="certificate"):
             async with opened(tmp_path, url=url):
                 pass
+    with NatsServer() as server, pytest.raises(BackendError, match="no TLS"):
+        async with opened(tmp_path, url=server.url, tls_ca_file="cert.pem"):
+            pass
+
+
+async def test_nothing_is_sent_in_the_clear_to_a_server_without_tls(tmp_path: Path) -> None:
+    """The library goes on without TLS where the server, or who stands before it, does not ask for it."""
+    seen = asyncio.Queue[bytes]()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.11.0","max_payload":1048576}\r\n')
+        await seen.put(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BackendError, match="no TLS"):
+            async with opened(tmp_path, url=f"tls://app:pw@127.0.0.1:{port}"):
+                pass
+        with anyio.fail_after(10):
+            assert await seen.get() == b""
 
 
 async def test_a_user_with_few_rights(tmp_path: Path) -> None:

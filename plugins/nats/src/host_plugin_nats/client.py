@@ -12,9 +12,11 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from host_plugin_nats.failures import NO_TLS
 from host_plugin_nats.parsing import Arrived, DirectParser, Take, text_of
 
 __all__ = [
+    "NoTls",
     "bury",
     "flush",
     "forget",
@@ -32,8 +34,42 @@ __all__ = [
 ]
 
 
+class NoTls(errors.Error):
+    """Raised for a server that does not encrypt, though it is told to."""
+
+    def __str__(self) -> str:
+        return NO_TLS
+
+
 class _Tolerant(Client):
-    """A client that outlives what others send: the library's own ends where a text is none."""
+    """A client that outlives what others send: the library's own ends where a text is none.
+
+    And one that encrypts when it is told to: the library's own does if the server asks for it.
+    """
+
+    _encrypted = False
+
+    async def connect(self, *, encrypted: bool = False, **options: Any) -> None:  # type: ignore[override]
+        """Connect.
+
+        :param encrypted: whether nothing of ours, credentials for one, goes to a server that has no TLS
+        :raises NoTls: to the callback of errors, and then itself, if that is how it is
+        """
+        self._encrypted = encrypted
+        await super().connect(**options)
+
+    def _connect_command(self) -> bytes:
+        """Return the first that we send, with the credentials; the handshake, if any, is behind us."""
+        if self._encrypted and not self._is_encrypted():
+            raise NoTls
+        command: bytes = super()._connect_command()
+        return command
+
+    def _is_encrypted(self) -> bool:
+        server = self._current_server
+        if server is None or server.uri.scheme in ("ws", "wss"):
+            return server is not None and server.uri.scheme == "wss"
+        return bool(self._server_info.get("tls_required"))
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None

@@ -50,9 +50,11 @@ def options(settings: NatsConnection, base: Path) -> dict[str, Any]:
         if not file.is_file():
             raise BackendError(f"the credentials file {file} does not exist", fix="creds = ...")
         found["user_credentials"] = str(file)
-    files = settings.tls_ca_file or settings.tls_cert_file or not settings.tls_verify
-    if files or any(parts.scheme in ("tls", "wss") for parts in urls):
+    files = settings.tls_ca_file or settings.tls_cert_file
+    encrypted = bool(files) or any(parts.scheme in ("tls", "wss") for parts in urls)
+    if encrypted or not settings.tls_verify:
         found["tls"] = _tls(settings, base)
+    found["encrypted"] = encrypted
     return found
 
 

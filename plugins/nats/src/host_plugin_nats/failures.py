@@ -13,6 +13,7 @@ __all__ = [
     "FULL",
     "NO_SERVER",
     "NO_STREAM",
+    "NO_TLS",
     "UNREADY",
     "WRONG_SEQUENCE",
     "ApiError",
@@ -26,6 +27,7 @@ NO_STREAM = 10059
 FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
 NO_SERVER = "what answers there is no NATS server, or hangs up at once"
+NO_TLS = "the server has no TLS, and nothing is sent to it in the clear"
 UNREADY = {10003, 10008, 10009, 10074, 10076}
 
 
@@ -73,6 +75,9 @@ def opening_failed(
         return BackendError(what, why=str(error), fix="check user, password, token or creds")
     if str(error) == NO_SERVER:
         return BackendError(what, why=NO_SERVER, fix="check the host and the port in url")
+    if str(error) == NO_TLS:
+        fix = 'give the server a certificate; or url = "nats://...", without tls_ca_file and tls_cert_file'
+        return BackendError(what, why=NO_TLS, fix=fix)
     if isinstance(error, (cases.unavailable, cases.timeout)):
         return BackendError(what, why=str(error), fix=f"check that the server runs{needs}")
     return BackendError(what, why=str(error))
