@@ -102,21 +102,32 @@ def _assemble(
     if problems and not all(path.is_file() for path in config.plugins):
         raise UsageError(problems)  # what else there is may be theirs
 
-    def attempt_all(error: WasmplexError) -> None:
-        problems.extend(error.diagnostics)
-
     for path in config.plugins:
         try:
             registry.add_file(path)
         except WasmplexError as error:
-            attempt_all(error)
+            problems += error.diagnostics
     switched: Mapping[str, bool] = {}
     try:
         switched = proposals.parse([*config.engine.wasm_proposals, *wasm_proposals])
     except WasmplexError as error:
-        attempt_all(error)
+        problems += error.diagnostics
     problems += unknown_triggers(config, registry.names(Group.TRIGGERS))
+    workloads, found = _planned(config, registry, environ)
+    problems += found
+    triggers, found = _trigger_settings(config, workloads, registry, environ)
+    problems += _conflicts(workloads)
+    if problems := list(dict.fromkeys([*problems, *found])):
+        raise UsageError(in_order(problems) if config.problems else problems)
+    return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
+
+
+def _planned(
+    config: HostConfig, registry: Registry, environ: Mapping[str, str]
+) -> tuple[list[PlannedWorkload], list[Diagnostic]]:
+    """Plan the workloads that can be planned; return what is wrong with the others."""
     workloads: list[PlannedWorkload] = []
+    problems: list[Diagnostic] = []
     for workload in config.workloads.values():
         there = all(part.component.is_file() for part in (workload, *workload.middleware))
         if config.problems and not (workload.whole and there):
@@ -125,12 +136,8 @@ def _assemble(
         try:
             workloads.append(_plan(workload, config, registry, environ))
         except WasmplexError as error:
-            attempt_all(error)
-    triggers, found = _trigger_settings(config, workloads, registry, environ)
-    problems += _conflicts(workloads)
-    if problems := list(dict.fromkeys([*problems, *found])):
-        raise UsageError(in_order(problems) if config.problems else problems)
-    return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
+            problems += error.diagnostics
+    return workloads, problems
 
 
 def _plan(

@@ -135,34 +135,32 @@ class Host:
         )
         self._assembly = assembly
         async with AsyncExitStack() as stack:
-            if self._dev:
-                await stack.enter_async_context(Watchdog(self.registry.owners))
-            triggers = [route.settings for p in assembly.workloads for route in p.plan.triggers]
-            stack.enter_context(KNOWN.holding(secrets_in([triggers, assembly.triggers])))
-            if self._shared is None:
-                stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
-            memory = MemoryBudget(assembly.memory, len(assembly.workloads))
-            settings = EngineSettings(assembly.proposals, self.config.engine.cache)
-            engine = await stack.enter_async_context(Engine(settings, self._on_drop, memory))
-            if (pool := self._shared) is None:
-                pool = await stack.enter_async_context(BackendPool(self.config.base))
-            self._pool = pool
-            pool.configure(idle_ttl=self.config.backends.idle_ttl, max_idle=self.config.backends.max_idle)
-            for planned in assembly.workloads:
-                workload = await stack.enter_async_context(
-                    open_workload(
-                        planned,
-                        engine,
-                        pool,
-                        self._reporter(planned.config.name),
-                        partial(self._on_error, planned.config.name),
-                        self._figures,
-                    )
-                )
-                self.workloads[workload.name] = workload
+            await self._open(stack, assembly)
             self._bind_triggers(assembly)
             self._stack = stack.pop_all()
         return self
+
+    async def _open(self, stack: AsyncExitStack, assembly: Assembly) -> None:
+        """Open the engine, the pool of backends, and all workloads."""
+        if self._dev:
+            await stack.enter_async_context(Watchdog(self.registry.owners))
+        triggers = [route.settings for p in assembly.workloads for route in p.plan.triggers]
+        stack.enter_context(KNOWN.holding(secrets_in([triggers, assembly.triggers])))
+        if self._shared is None:
+            stack.push_async_callback(end_leaked_tasks, self.registry.owners, asyncio.all_tasks())
+        memory = MemoryBudget(assembly.memory, len(assembly.workloads))
+        settings = EngineSettings(assembly.proposals, self.config.engine.cache)
+        engine = await stack.enter_async_context(Engine(settings, self._on_drop, memory))
+        if (pool := self._shared) is None:
+            pool = await stack.enter_async_context(BackendPool(self.config.base))
+        self._pool = pool
+        pool.configure(idle_ttl=self.config.backends.idle_ttl, max_idle=self.config.backends.max_idle)
+        for planned in assembly.workloads:
+            name = planned.config.name
+            opened = open_workload(
+                planned, engine, pool, self._reporter(name), partial(self._on_error, name), self._figures
+            )
+            self.workloads[name] = await stack.enter_async_context(opened)
 
     async def __aexit__(
         self,
@@ -289,10 +287,7 @@ class Host:
         self._thread.require("the host")
         try:
             async with anyio.create_task_group() as tasks:
-                for name in sorted(self._triggers, key=lambda name: not self._triggers[name].takes_over):
-                    sockets = () if part is None else part.sockets.get(name)
-                    if sockets is not None or (part is not None and part.rest):
-                        self.addresses[name] = await self._start(tasks, name, sockets or ())
+                await self._start_all(tasks, part)
                 if started is not None:
                     started()
                 stop, relieved = stop or anyio.Event(), relieved or anyio.Event()
@@ -306,6 +301,13 @@ class Host:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _only(group) from None
+
+    async def _start_all(self, tasks: TaskGroup, part: Part | None) -> None:
+        """Start the triggers that are this host's part, those that take over sockets first."""
+        for name in sorted(self._triggers, key=lambda name: not self._triggers[name].takes_over):
+            sockets = () if part is None else part.sockets.get(name)
+            if sockets is not None or (part is not None and part.rest):
+                self.addresses[name] = await self._start(tasks, name, sockets or ())
 
     async def _start(
         self, tasks: TaskGroup, name: str, sockets: Sequence[socket.socket]

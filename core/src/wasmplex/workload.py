@@ -239,17 +239,14 @@ async def _link(
         guest, shape, imports, assemble, want,
         chosen.transport, vectors=chosen.vectors, twins=chosen.twins, goes_on=planned.plan.goes_on,
     )  # fmt: skip
-    if bridged is None:
-        wasm, linked_imports = guest, imports
-        if guest is not linkable.wasm:
-            shape = replace(shape, capacity=read(guest).capacity)
-    else:
-        wasm, shape = bridged.wasm, read(bridged.wasm, composed=True)
-        linked_imports = bridged.link(imports)
+    if bridged is not None:
+        guest, shape, imports = bridged.wasm, read(bridged.wasm, composed=True), bridged.link(imports)
+    elif guest is not linkable.wasm:
+        shape = replace(shape, capacity=read(guest).capacity)
     often = planned.config.instances.reuse == 1
-    compiled = await engine.compile(wasm, shape, progress, mapped=chosen.kept_memories, often=often)
+    compiled = await engine.compile(guest, shape, progress, mapped=chosen.kept_memories, often=often)
     name, limits, finder = planned.config.name, planned.config.limits, locate if placed else None
-    linked = engine.link(compiled, linked_imports, name, limits, tenant, finder)
+    linked = engine.link(compiled, imports, name, limits, tenant, finder)
     if planned.plan.goes_on:
         assert bridged is not None  # noqa: S101  what goes on is called through an adapter
         return partial(_bridged_instance, linked.instantiate, bridged, SharedInstance), None

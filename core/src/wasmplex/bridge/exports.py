@@ -89,11 +89,7 @@ def export_adapter(
     imported += [f'(import "f{number}" (func $f{number} {text}))' for number, text in wanted]
     builtins = Builtins.of(kinds, scope, elsewhere)
     types = "\n".join(scope.take())
-    exchanged = {
-        f.number: Exchanged() if transport is not MEMORY else exchanged_export(
-            f, kinds, builtins, in_memory=(passes_in_memory(f), returns_in_memory(f)))
-        for f in functions
-    }  # fmt: skip
+    exchanged = {f.number: _exchanged(f, kinds, builtins, transport) for f in functions}
     bodies = bodies_of(functions, kinds, builtins, scope) if transport is MEMORY else NO_BODIES
     parts = _parts(functions, builtins, transport, bodies)
     call = _CALL.replace("@TAKEN@", _TAKEN_AT_ONCE if transport is MEMORY else "")
@@ -119,6 +115,13 @@ def export_adapter(
         "\n".join(lines), tuple(functions), kinds, builtins, tuple(scope.introduced), frozenset(elsewhere),
         exchanged, bool(bodies.lift),
     )  # fmt: skip
+
+
+def _exchanged(function: Function, kinds: KindTable, builtins: Builtins, transport: Transport) -> Exchanged:
+    if transport is not MEMORY:
+        return Exchanged()
+    in_memory = passes_in_memory(function), returns_in_memory(function)
+    return exchanged_export(function, kinds, builtins, in_memory=in_memory)
 
 
 def _parts(functions: Sequence[Function], builtins: Builtins, transport: Transport, bodies: Bodies) -> Parts:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wasmplex.bridge.builtins import Builtins
 from wasmplex.bridge.carrying import call, direct_call, lifted, return_cores, task_return
@@ -127,19 +127,11 @@ def import_adapter(
     made = [maker(end, kinds, scope) for end in wanted.makes]
     returns = "\n".join(task_return(f, scope) for f in functions if f.type.is_async)
     tasks = any(f.type.is_async for f in functions) or bool(kinds.streams or kinds.futures)
-    by_host = transport is not MEMORY
-    exchanged = {f.number: Exchanged() if by_host else exchanged_call(f, kinds, builtins) for f in functions}
-    direct = frozenset(
-        f.number for f in functions if is_direct(f, kinds, transport.name, exchanged[f.number], tasks=tasks)
-    )
+    calls = _calls(functions, kinds, builtins, transport, tasks=tasks)
     tables = [*_kept_core(kept), *(maker_core(end, kinds, builtins) for end in wanted.makes)]
-    parts = _parts(role, functions, builtins, transport, tables, direct, tasks=tasks, defines=bool(keeps))
-    cores = [
-        direct_call(f, exchanged[f.number], tasks=tasks)
-        if f.number in direct
-        else call(f, kinds, exchanged[f.number])
-        for f in functions
-    ]
+    parts = _parts(
+        role, functions, builtins, transport, tables, calls.direct, tasks=tasks, defines=bool(keeps)
+    )
     lines = [
         f"(component ${role.name}_adapter",
         f'(import "host" (instance $host\n{host_instance(transport, parts.bare.values())}))',
@@ -149,7 +141,7 @@ def import_adapter(
         *scope.take(),
         parts.canons,
         returns,
-        parts.machine("\n".join(cores)),
+        parts.machine("\n".join(calls.cores)),
         "\n".join(functions_lifted),
         START if tasks else "",
         *_types(scope, keeps),
@@ -161,8 +153,38 @@ def import_adapter(
     types = scope.introduced if isinstance(scope, ImportScope) else []
     return ImportAdapter(
         role, "\n".join(lines), tuple(functions), kinds, builtins, tasks, keeps, tuple(types),
-        frozenset(wanted.elsewhere), direct, exchanged,
+        frozenset(wanted.elsewhere), calls.direct, calls.exchanged,
     )  # fmt: skip
+
+
+class _Calls(NamedTuple):
+    """How an adapter's functions call the host.
+
+    :ivar exchanged: how the handles of each are exchanged, by its number
+    :ivar direct: the numbers of those that are called without values
+    :ivar cores: a core function for each
+    """
+
+    exchanged: dict[int, Exchanged]
+    direct: frozenset[int]
+    cores: list[str]
+
+
+def _calls(
+    functions: Sequence[Function], kinds: KindTable, builtins: Builtins, transport: Transport, *, tasks: bool
+) -> _Calls:
+    by_host = transport is not MEMORY
+    exchanged = {f.number: Exchanged() if by_host else exchanged_call(f, kinds, builtins) for f in functions}
+    direct = frozenset(
+        f.number for f in functions if is_direct(f, kinds, transport.name, exchanged[f.number], tasks=tasks)
+    )
+    cores = [
+        direct_call(f, exchanged[f.number], tasks=tasks)
+        if f.number in direct
+        else call(f, kinds, exchanged[f.number])
+        for f in functions
+    ]
+    return _Calls(exchanged, direct, cores)
 
 
 def _numbered(functions: Sequence[Function], wanted: Wanted) -> tuple[KindTable, Scope]:

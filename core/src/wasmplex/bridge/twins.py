@@ -175,18 +175,26 @@ def _inserted(
     if choices:
         module = moved(Sort.MODULE, at.counts[Sort.MODULE])
         instance = moved(CORE_INSTANCE, at.counts[CORE_INSTANCE])
-        given = [export for choice in choices for export in choice.exports()]
-        made = [
-            b"\1" + leb(len(given)) + b"".join(given),
-            b"\0" + leb(module) + b"\1" + text("h") + b"\x12" + leb(instance),
-        ]
-        taken = [b"\0\0\1" + leb(instance + 1) + text(str(choice.number)) for choice in choices]
-        data += as_section(1, assemble(chooser(choices)))
-        data += as_section(2, vec(made)) + as_section(6, vec(taken))
+        data += _choosing(choices, module, instance, assemble)
         for number, choice in enumerate(choices):
             instead[choice.lowered.core] = first_core + len(lowerings) + number
         added.update({CORE_FUNC: len(choices), Sort.MODULE: 1, CORE_INSTANCE: 2})
     return Insertion(section, data, added, instead)
+
+
+def _choosing(choices: Sequence[Choice], module: int, instance: int, assemble: Assemble) -> bytes:
+    """Return the sections with what stands in front of twins that are not always to be used.
+
+    :param module: the number of the module that they begin with
+    :param instance: the number of the first of its two instances
+    """
+    given = [export for choice in choices for export in choice.exports()]
+    made = [
+        b"\1" + leb(len(given)) + b"".join(given),
+        b"\0" + leb(module) + b"\1" + text("h") + b"\x12" + leb(instance),
+    ]
+    taken = [b"\0\0\1" + leb(instance + 1) + text(str(choice.number)) for choice in choices]
+    return as_section(1, assemble(chooser(choices))) + as_section(2, vec(made)) + as_section(6, vec(taken))
 
 
 def _options(options: Sequence[bytes], moved: Callable[[AnySort, int], int]) -> bytes:

@@ -19,6 +19,8 @@ log = get_logger("wasmplex.host")
 
 _LONG = 0.5
 """Seconds after which it is said what takes them."""
+_AGAIN = 10.0
+"""Seconds after which it is said that it still does. How much of it is done wasmtime does not tell."""
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def compiling(count: int, *, bar: bool = True) -> Iterator[Callable[[str, str], 
 
 
 class _Lines:
-    """Says what takes long, when it has begun to."""
+    """Says what takes long, when it has begun to, and that it still does."""
 
     def __init__(self) -> None:
         self._timer: TimerHandle | None = None
@@ -46,7 +48,16 @@ class _Lines:
         from asyncio import get_running_loop
 
         self.stop()
-        self._timer = get_running_loop().call_later(_LONG, log.info, "workload %s: %s", workload, text)
+        self._timer = get_running_loop().call_later(_LONG, self._say, f"workload {workload}: {text}", 0.0)
+
+    def _say(self, what: str, since: float) -> None:
+        from asyncio import get_running_loop
+
+        if since:
+            log.info("%s, for %.0f s so far", what, since)
+        else:
+            log.info("%s", what)
+        self._timer = get_running_loop().call_later(_AGAIN, self._say, what, since + _AGAIN)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -24,6 +24,7 @@ from wasmplex.cli.setup import Setup
 from wasmplex.errors import UsageError
 
 if TYPE_CHECKING:
+    from wasmplex.cli.worker import Worker
     from wasmplex.config import HostConfig
     from wasmplex.plugins.registry import Registry
 
@@ -81,8 +82,6 @@ def command(
     configuration again and serves that, refusing nobody meanwhile; if it is wrong, that is said, and what was
     served before goes on.
     """
-    import anyio
-
     from wasmplex.cli.worker import Worker
 
     worker = Worker.of_environment(os.environ)
@@ -104,7 +103,14 @@ def command(
         hang_timeout=_seconds("--hang-timeout", hang_timeout),
         changes=Changes() if watch and worker is None else None,
     )
-    if workers > 1 and worker is None:
+    return _run(setup, worker)
+
+
+def _run(setup: Setup, worker: Worker | None) -> int:
+    """Have workers serve, or serve in this process; return its exit code."""
+    if setup.workers > 1 and worker is None:
+        import anyio
+
         from wasmplex.cli.supervising import supervise
 
         _require_posix()

@@ -184,11 +184,7 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
     env = read_env(reader, path)
     before = len(reader.problems)
     bindings, triggers = split_handlers(read_bindings(reader, path), _triggers(reader, path))
-    lost = table.values.keys() - names_at(WorkloadSection, ()) - {"hostInterfaces"}
-    whole = len(reader.problems) == before and not any(
-        isinstance(table.values[key], (Mapping, list))
-        for key in lost  # bindings may be among them
-    )
+    whole = len(reader.problems) == before and not _may_lose_bindings(table)
     return WorkloadConfig(
         name=name,
         component=component,
@@ -207,6 +203,12 @@ def _workload(reader: Reader, name: str) -> WorkloadConfig | None:
         table=table,
         whole=whole,
     )
+
+
+def _may_lose_bindings(table: Table) -> bool:
+    """Say whether there are tables or lists under keys that do not exist: bindings may be among them."""
+    lost = table.values.keys() - names_at(WorkloadSection, ()) - {"hostInterfaces"}
+    return any(isinstance(table.values[key], (Mapping, list)) for key in lost)
 
 
 def _triggers(reader: Reader, path: KeyPath) -> dict[str, tuple[Table, ...]]:

@@ -121,41 +121,48 @@ class Engine:
             instances end, and brought back to their first content for the next
         :raises wasmplex.errors.ComponentError: if wasmtime refuses it
         """
-        tell = progress or (lambda text: None)
         digest = await anyio.to_thread.run_sync(_digest, wasm)
         contents: list[Image] = []
         if mapped and await anyio.to_thread.run_sync(images.possible):
             wasm, contents = await anyio.to_thread.run_sync(_with_images, wasm, KEPT if often else KEPT_FEW)
-        concurrency = _needs_concurrency(shape)
-        variant_name = variant_key(self.settings.proposals, concurrency=concurrency)
         # The images are what tells components apart that differ in their data alone.
-        key = (
-            f"{digest}{'-images' if contents else ''}{'-kept' if contents and often else ''}",
-            variant_name,
-        )
+        kept = f"{'-images' if contents else ''}{'-kept' if contents and often else ''}"
+        key = f"{digest}{kept}", self._variant_name(shape)
         lock = self._locks.setdefault(key, anyio.Lock())
         async with lock:
             try:
-                if (found := self._compiled.get(key)) is not None:
-                    return found
-                variant = await self._variant(contents, concurrency)
-                try:
-                    code_digest = await anyio.to_thread.run_sync(_digest, wasm) if contents else digest
-                    component = await self._component(
-                        wasm, f"{code_digest}-{variant_name}", variant, shape, tell
-                    )
-                    compiled = Compiled(self.services, variant, component, shape, len(wasm))
-                except BaseException:
-                    if contents:
-                        self.services.ticker.remove(variant.engine)
-                    raise
+                if (compiled := self._compiled.get(key)) is None:
+                    tell = progress or (lambda text: None)
+                    compiled = self._compiled[key] = await self._made(digest, wasm, contents, shape, tell)
+                return compiled
             finally:
                 if not lock.statistics().tasks_waiting:
                     self._locks.pop(key, None)
+
+    def _variant_name(self, shape: Shape) -> str:
+        return variant_key(self.settings.proposals, concurrency=_needs_concurrency(shape))
+
+    async def _made(
+        self, digest: str, wasm: bytes, contents: Sequence[Image], shape: Shape, tell: Progress
+    ) -> Compiled:
+        """Compile a component, or take it from the cache.
+
+        :param digest: of the whole component; `wasm` may have had `contents` taken out
+        """
+        if contents:
+            digest = await anyio.to_thread.run_sync(_digest, wasm)
+        name = f"{digest}-{self._variant_name(shape)}"
+        variant = await self._variant(contents, _needs_concurrency(shape))
+        try:
+            component = await self._component(wasm, name, variant, shape, tell)
+            compiled = Compiled(self.services, variant, component, shape, len(wasm))
+        except BaseException:
             if contents:
-                weakref.finalize(compiled, self.services.ticker.remove, variant.engine)
-            self._compiled[key] = compiled
-            return compiled
+                self.services.ticker.remove(variant.engine)
+            raise
+        if contents:
+            weakref.finalize(compiled, self.services.ticker.remove, variant.engine)
+        return compiled
 
     async def _component(
         self, wasm: bytes, name: str, variant: Variant, shape: Shape, tell: Progress

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from wasmplex.component.shape import DefinedType, NamedType, Shape
+from wasmplex.component.shape import DefinedType, Import, NamedType, Shape
 from wasmplex.config.model import Table, WorkloadConfig
 from wasmplex.config.references import attempt
 from wasmplex.errors import Diagnostic, RoutingError
@@ -18,7 +18,7 @@ from wasmplex.routing.exports import Triggers
 from wasmplex.routing.features import check_features
 from wasmplex.routing.linkable import unlinkable
 from wasmplex.routing.lookalikes import stand_ins
-from wasmplex.routing.matching import match
+from wasmplex.routing.matching import Matches, match
 from wasmplex.routing.plan import Plan, Route
 from wasmplex.routing.relabelling import relabel
 from wasmplex.routing.serving import Server
@@ -48,13 +48,7 @@ def plan(
     bindings = [b for b in workload.bindings if b.label is None or b.label not in reported]
     matches = match(imports, shape.exports, bindings)
     server = Server(workload, registry, base, environ)
-    routes: list[Route] = []
-    for import_ in imports:
-        if isinstance(import_.type, (NamedType, DefinedType)) or import_.name in matches.mismatched:
-            continue
-        route = server.serve(import_, matches.bindings.get(import_.name))
-        if route is not None:
-            routes.append(route)
+    routes = _routes(server, imports, matches)
     called = Triggers(workload.name, relabelled.shape, registry, routes, base, environ)
     triggers = called.route(workload.triggers)
     grants, grant_problems = _grants(workload, base, environ)
@@ -74,6 +68,16 @@ def plan(
     if problems:
         raise RoutingError(list(dict.fromkeys(problems)))
     return made
+
+
+def _routes(server: Server, imports: Sequence[Import], matches: Matches) -> list[Route]:
+    """Decide who serves each import that asks for functions; what nobody serves `server` remembers."""
+    served = (
+        server.serve(import_, matches.bindings.get(import_.name))
+        for import_ in imports
+        if not isinstance(import_.type, (NamedType, DefinedType)) and import_.name not in matches.mismatched
+    )
+    return [route for route in served if route is not None]
 
 
 def _alone(made: Plan) -> list[Diagnostic]:
