@@ -26,7 +26,12 @@ class Redis(Settings):
     pool_size: Annotated[int, Field(ge=1)] = 10
     ratio: float = 1.0
     timeout: Duration = 5.0
-    max_value: Size = 2**20
+    max_value: Annotated[Size, Field(ge=2**10, le=64 * 2**20)] = 2**20
+    idle: Annotated[Duration, Field(le=300)] | None = None
+    bucket: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,20}$")] = "b"
+    domain: Annotated[str, Field(pattern=r"^[^\s.*]+$")] | None = None
+    prefix: Annotated[str, Field(pattern="^a/b$")] | None = None
+    names: Annotated[tuple[str, ...], Field(min_length=1)] = ("n",)
     password: SecretStr | None = None
     pin: SecretStr | None = None
     tls: Tls | None = None

@@ -11,8 +11,9 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from wasmplex.config.document import assignment, show, spell
-from wasmplex.config.fields import example, key_of, misplaced, names_at
+from wasmplex.config.fields import example, fields_at, key_of, misplaced, names_at
 from wasmplex.config.model import KeyPath, Table
+from wasmplex.config.reasons import KIND, reason
 from wasmplex.config.references import UNRESOLVED, describe
 from wasmplex.config.secrecy import Secrecy, hidden, secrecy
 from wasmplex.errors import Diagnostic, nearest
@@ -25,6 +26,7 @@ __all__ = ["is_missing", "likely", "meant", "validate"]
 S = TypeVar("S", bound=Settings)
 
 _EXPECTED = re.compile(r"'([^']*)'")
+_REFERENCES = ("env", "file")
 _FIXED = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error", "union_tag_invalid"}
 """The errors whose messages repeat nothing of the value."""
 
@@ -155,17 +157,31 @@ class _Report:
     def _refused(self, error: ErrorDetails) -> Diagnostic:
         path = self._existing(error["loc"])
         written = _at(self._table.values, path)
-        why = _reason(error)
+        why = reason(error, fields_at(self._model, path))
         if error["type"] not in _FIXED:
             why = self._redactor.text(why)
-        fix = ""
-        if isinstance(written, str) and not self._is_secret(path):
-            hint = nearest(written, _EXPECTED.findall(str(error.get("ctx", {}).get("expected", ""))))
-            fix = hint if hint.startswith("did you") else ""
-        if _KIND.get(error["type"]) == "text" and isinstance(written, (int, float)):
-            key, file = path[-1], self._table.location.file
-            fix = '"..."' if isinstance(key, int) else assignment(key, '"..."', file)
+        fix = self._fix(error, path, written)
         return Diagnostic(self._sentence(path, written), self._where(path), escape(why), fix)
+
+    def _fix(self, error: ErrorDetails, path: KeyPath, written: Any) -> str:
+        """Return what to write instead; empty where nothing says what was meant."""
+        wanted = KIND.get(error["type"])
+        if isinstance(written, Mapping) and wanted == "text" and len(written) == 1:
+            hint = nearest(str(next(iter(written))), _REFERENCES)
+            return f"did you mean {{ {hint.split(chr(39))[1]} = ... }}?" if hint.startswith("did you") else ""
+        if isinstance(written, (int, float)) and wanted == "text":
+            return self._line(path, '"..."')
+        if not isinstance(written, str) or self._is_secret(path):
+            return ""
+        if wanted == "an array":
+            return self._line(path, f"[{show(written)}]")
+        hint = nearest(written, _EXPECTED.findall(str(error.get("ctx", {}).get("expected", ""))))
+        return hint if hint.startswith("did you") else ""
+
+    def _line(self, path: KeyPath, value: str) -> str:
+        """Return what sets a key to a value; the value alone, of an entry of an array."""
+        key = path[-1]
+        return value if isinstance(key, int) else assignment(key, value, self._table.location.file)
 
     def _sentence(self, path: KeyPath, written: Any) -> str:
         if not path:
@@ -195,26 +211,6 @@ class _Report:
                 yield from self.truth_values_for_numbers(value, at)
             elif isinstance(written, bool) and type(value) in {int, float}:
                 yield Diagnostic(self._sentence(at, written), self._where(at), "must be a number")
-
-
-_KINDS = {
-    "an array": ("list_type", "tuple_type", "set_type", "frozen_set_type"),
-    "a table": ("dict_type", "model_type", "model_attributes_type", "mapping_type"),
-    "text": ("string_type", "path_type"),
-    "true or false": ("bool_type", "bool_parsing"),
-    "a whole number": ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
-    "a number": ("float_type", "float_parsing", "finite_number"),
-}
-_KIND = {error: kind for kind, errors in _KINDS.items() for error in errors}
-"""What pydantic says in Python's words, in those of a configuration file."""
-
-
-def _reason(error: ErrorDetails) -> str:
-    if error["type"] in _KIND:
-        return f"must be {_KIND[error['type']]}"
-    why = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    why = why.replace("Input should be ", "must be ").replace("Input should ", "must ")
-    return why[:1].lower() + why[1:] if why[1:2].islower() else why
 
 
 def _at(values: Any, path: KeyPath) -> Any:
