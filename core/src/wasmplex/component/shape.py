@@ -105,7 +105,28 @@ Extern: TypeAlias = (
 
 
 @dataclass(frozen=True)
-class Import:
+class _Named:
+    """What imports and exports have in common."""
+
+    name: str
+    type: Extern
+    implements: str | None = None
+    version_suffix: str | None = None
+    external_id: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The label, or None for what goes by its interface id."""
+        return self.name if self.implements is not None else None
+
+    @property
+    def interface(self) -> str:
+        """The interface id it stands for, labelled or not; a plain name is returned as it is."""
+        return self.implements if self.implements is not None else self.name
+
+
+@dataclass(frozen=True)
+class Import(_Named):
     """One import.
 
     :ivar name: the external name exactly as in the binary: an interface id
@@ -117,42 +138,10 @@ class Import:
     :ivar external_id: a name that the host understands, in no syntax of ours, else None
     """
 
-    name: str
-    type: Extern
-    implements: str | None = None
-    version_suffix: str | None = None
-    external_id: str | None = None
-
-    @property
-    def label(self) -> str | None:
-        """The label, or None for an import that goes by its interface id."""
-        return self.name if self.implements is not None else None
-
-    @property
-    def interface(self) -> str:
-        """The interface id this import stands for, labelled or not; a plain name is returned as it is."""
-        return self.implements if self.implements is not None else self.name
-
 
 @dataclass(frozen=True)
-class Export:
+class Export(_Named):
     """One export; see `Import` for what the fields mean."""
-
-    name: str
-    type: Extern
-    implements: str | None = None
-    version_suffix: str | None = None
-    external_id: str | None = None
-
-    @property
-    def label(self) -> str | None:
-        """The label, or None for an export that goes by its interface id."""
-        return self.name if self.implements is not None else None
-
-    @property
-    def interface(self) -> str:
-        """The interface id this export stands for, labelled or not; a plain name is returned as it is."""
-        return self.implements if self.implements is not None else self.name
 
 
 @dataclass(frozen=True, slots=True)

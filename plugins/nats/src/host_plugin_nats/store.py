@@ -30,9 +30,10 @@ from wasmplex.plugin import OpenContext, get_logger
 from host_plugin_nats import NatsSettings
 from host_plugin_nats.bucket import BucketStream
 from host_plugin_nats.connecting import address, options
-from host_plugin_nats.failures import ApiError, opening_failed
+from host_plugin_nats.failures import ApiError
 from host_plugin_nats.link import Link
 from host_plugin_nats.listing import BucketListing
+from host_plugin_nats.opening import open_link
 from host_plugin_nats.stream import EXPIRES, OPERATION, Message
 from host_plugin_nats.subjects import Subjects
 from host_plugin_nats.watching import watch
@@ -79,13 +80,7 @@ class NatsBackend(KeyValueBackend):
     ) -> NatsBackend:
         """Connect; everything is closed again if that fails."""
         backend = cls(settings, context, features)
-        try:
-            async with asyncio.timeout(settings.timeout):
-                await backend.link.open()
-        except TimeoutError as error:
-            raise opening_failed(Timeout("no answer from the server"), backend.address) from error
-        except (KeyValueError, ApiError) as error:
-            raise opening_failed(error, backend.address) from error
+        await open_link(backend.link, settings.timeout, backend.address)
         if not backend.stream.cleans:
             backend._cleaning = asyncio.create_task(backend._clean_forever())
         return backend

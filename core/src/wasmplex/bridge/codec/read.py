@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
-from wasmplex.bridge.codec.source import Source, flags_reader
+from wasmplex.bridge.codec.runtime import flags_reader
+from wasmplex.bridge.codec.source import DISCRIMINANTS, NUMBER_CODES, Source
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
@@ -39,22 +40,9 @@ __all__ = ["Kinds", "lift", "load", "nullable"]
 Slot: TypeAlias = tuple[int, str, str]
 Finish: TypeAlias = Callable[[str], str]
 
-_CODES = {"bool": "B", "s8": "b", "u8": "B", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q",
-          "u64": "Q", "f32": "f", "f64": "d", "char": "I"}  # fmt: skip
-_CASTS = {
-    "s8": "b",
-    "s16": "h",
-    "u16": "H",
-    "s32": "i",
-    "u32": "I",
-    "s64": "q",
-    "u64": "Q",
-    "f32": "f",
-    "f64": "d",
-}
+_CODES = {**NUMBER_CODES, "bool": "B", "char": "I"}
 _SIGN = {"s8": (0xFF, 0x80), "s16": (0xFFFF, 0x8000), "s32": (0xFFFFFFFF, 1 << 31), "s64": (None, 1 << 63)}
 _MASK = {"u8": "&0xff", "u16": "&0xffff"}
-_DISCRIMINANT = {1: "B", 2: "H", 4: "I"}
 
 
 class Kinds(Protocol):
@@ -116,7 +104,7 @@ def _gather(g: Source, type_: ValueType, at: int, slots: list[Slot], kinds: Kind
     if (parts := fields(type_)) is not None:
         return _gather_fields(g, type_, parts, at, slots, kinds)
     if (payloads := cases(type_)) is not None and not isinstance(type_, Enum):
-        value = slot(_DISCRIMINANT[discriminant_size(len(payloads))])
+        value = slot(DISCRIMINANTS[discriminant_size(len(payloads))])
         where = at + payload_at(payloads)
         return lambda offset: _choose(
             g, type_, value, lambda payload: load(g, payload, f"{offset}+{where}", kinds)
@@ -144,7 +132,7 @@ def _gather_fixed(g: Source, type_: ValueType, slot: Callable[..., str], kinds: 
         case Flags(names):
             return _gather_flags(g, names, slot)
         case Enum(names):
-            value, table = slot(_DISCRIMINANT[discriminant_size(len(names))]), g.constant(names)
+            value, table = slot(DISCRIMINANTS[discriminant_size(len(names))]), g.constant(names)
             return lambda _: f"{table}[{value}]"
     value = slot("I")
     if (expression := handle(g, type_, kinds, value)) is None:
@@ -199,9 +187,9 @@ def _load_list(g: Source, element: ValueType, p: str, n: str, kinds: Kinds) -> s
             return f"[x!=0 for x in m[{start}:{start}+{n}]]"
         case Primitive("char"):
             return f'[chr(x) for x in memoryview(m[{start}:{start}+4*{n}]).cast("I")]'
-        case Primitive(name) if name in _CASTS:
+        case Primitive(name) if name in NUMBER_CODES:
             width = size(element)
-            return f'memoryview(m[{start}:{start}+{width}*{n}]).cast("{_CASTS[name]}").tolist()'
+            return f'memoryview(m[{start}:{start}+{width}*{n}]).cast("{NUMBER_CODES[name]}").tolist()'
     result, width = g.assign("[]"), size(element)
     cursor = g.variable()
     with g.block(f"for {cursor} in range({start},{start}+{width}*{n},{width}):"):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from wasmplex.bridge.codec.read import Kinds, Slot, nullable
-from wasmplex.bridge.codec.source import Source, flags_writer
+from wasmplex.bridge.codec.runtime import flags_writer
+from wasmplex.bridge.codec.source import DISCRIMINANTS, NUMBER_CODES, Source
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
@@ -38,21 +39,6 @@ from wasmplex.wit.walk import children
 __all__ = ["lower", "store"]
 
 Later: TypeAlias = Callable[[], None]
-
-_CODES = {"s8": "b", "u8": "B", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q", "u64": "Q",
-          "f32": "f", "f64": "d"}  # fmt: skip
-_ARRAYS = {
-    "s8": "b",
-    "s16": "h",
-    "u16": "H",
-    "s32": "i",
-    "u32": "I",
-    "s64": "q",
-    "u64": "Q",
-    "f32": "f",
-    "f64": "d",
-}
-_DISCRIMINANT = {1: "B", 2: "H", 4: "I"}
 
 
 def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
@@ -99,8 +85,8 @@ def _list(g: Source, element: ValueType, value: str, kinds: Kinds) -> tuple[str,
             start = _align(g, 2 if g.even else 1)
             g.line(f"b+={value}")
             return f"{start}+base", f"len({value})"
-        case Primitive(name) if name in _ARRAYS:
-            data = g.assign(f'array("{_ARRAYS[name]}",{value})')
+        case Primitive(name) if name in NUMBER_CODES:
+            data = g.assign(f'array("{NUMBER_CODES[name]}",{value})')
             start = _align(g, alignment(element))
             g.line(f"b+={data}.tobytes()")
             return f"{start}+base", f"len({data})"
@@ -160,7 +146,7 @@ def _scatter(
             at += size(part)
     elif (payloads := cases(type_)) is not None and not isinstance(type_, Enum):
         discriminant, payload = _decide(g, type_, value)
-        slots.append((at, _DISCRIMINANT[discriminant_size(len(payloads))], discriminant))
+        slots.append((at, DISCRIMINANTS[discriminant_size(len(payloads))], discriminant))
         where = at + payload_at(payloads)
 
         def write(case: ValueType, _: int) -> None:
@@ -179,7 +165,7 @@ def _fixed(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[Slot]:
         case Primitive("char"):
             return [(0, "I", f"char({value})")]
         case Primitive(name) if name != "string":
-            return [(0, _CODES[name], value if name[0] == "f" else f"int_{name}({value})")]
+            return [(0, NUMBER_CODES[name], value if name[0] == "f" else f"int_{name}({value})")]
         case Flags(names):
             bits = g.assign(f"{g.constant(flags_writer(names))}({value})")
             if len(names) <= 16:
@@ -188,7 +174,7 @@ def _fixed(g: Source, type_: ValueType, value: str, kinds: Kinds) -> list[Slot]:
             return [(4 * index, "I", f"{bits}>>{32 * index}&0xffffffff") for index in words]
         case Enum(names):
             table = g.constant({name: index for index, name in enumerate(names)})
-            return [(0, _DISCRIMINANT[discriminant_size(len(names))], f"{table}[{value}]")]
+            return [(0, DISCRIMINANTS[discriminant_size(len(names))], f"{table}[{value}]")]
     if (pointer := _out_of_line(g, type_, value, kinds)) is not None:
         return [(4 * index, "I", expression) for index, expression in enumerate(pointer)]
     if (number := handle(g, type_, kinds, value)) is None:

@@ -7,12 +7,12 @@ interface share the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+from wasmplex.engine.codec.lines import Lines
 from wasmplex.engine.memory import bytes_address
 from wasmplex.engine.traps import GENERATED
 
@@ -40,21 +40,8 @@ def _compile(text: str) -> CodeType:
     return compile(text, FILE_NAME, "exec", dont_inherit=True)
 
 
-class Source:
-    """The lines of generated functions that share one namespace.
-
-    :param namespace: what the code may refer to; constants are added to a copy of it
-    """
-
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self.namespace = dict(namespace)
-        self._lines: list[str] = []
-        self._depth = 0
-        self._count = 0
-
-    def line(self, text: str) -> None:
-        """Append one line at the current indentation."""
-        self._lines.append("    " * self._depth + text)
+class Source(Lines):
+    """The engine's generated functions."""
 
     def lines(self, texts: Iterable[str]) -> None:
         """Append lines that are indented among themselves."""
@@ -73,17 +60,6 @@ class Source:
     def mentions(self, name: str, since: int) -> bool:
         """Tell whether a name occurs in the lines after a slot."""
         return any(name in line for line in self._lines[since:])
-
-    @contextmanager
-    def block(self, header: str) -> Iterator[None]:
-        """Append a compound statement's header; lines within the context form its body."""
-        self.line(header)
-        self._depth += 1
-        before = len(self._lines)
-        yield
-        if len(self._lines) == before:
-            self.line("pass")
-        self._depth -= 1
 
     def fresh(self) -> str:
         """Return a new local name."""

@@ -18,7 +18,7 @@ from wasmplex.capabilities.blobstore import (
     Page,
     Steps,
 )
-from wasmplex.capabilities.keyvalue import KeyValueError, Timeout
+from wasmplex.capabilities.keyvalue import KeyValueError
 from wasmplex.capabilities.keyvalue.listing import Windows
 from wasmplex.plugin import OpenContext, get_logger
 
@@ -30,8 +30,9 @@ from host_plugin_nats.blobs.objects import ObjectStream
 from host_plugin_nats.blobs.sweeping import sweep
 from host_plugin_nats.blobs.transfers import ObjectReader, ObjectWriter
 from host_plugin_nats.connecting import address, options
-from host_plugin_nats.failures import ApiError, api_failed, opening_failed
+from host_plugin_nats.failures import ApiError, api_failed
 from host_plugin_nats.link import Link
+from host_plugin_nats.opening import open_link
 from host_plugin_nats.stream import Stream
 
 __all__ = ["NatsBlobBackend"]
@@ -62,13 +63,7 @@ class NatsBlobBackend(BlobStoreBackend):
     ) -> NatsBlobBackend:
         """Connect; everything is closed again if that fails."""
         backend = cls(settings, context, features)
-        try:
-            async with asyncio.timeout(settings.timeout):
-                await backend.link.open()
-        except TimeoutError as error:
-            raise opening_failed(Timeout("no answer from the server"), backend.address) from error
-        except (KeyValueError, ApiError) as error:
-            raise opening_failed(error, backend.address) from error
+        await open_link(backend.link, settings.timeout, backend.address)
         backend._sweeping = asyncio.create_task(backend._sweep())
         return backend
 

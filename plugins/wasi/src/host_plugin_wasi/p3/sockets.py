@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from wasmplex.plugin import Err, Tables, Variant, methods
 
-from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.p3.tcp import CODES, Tcp3
 from host_plugin_wasi.p3.udp import Udp3
-from host_plugin_wasi.sockets.handles import Sockets
+from host_plugin_wasi.sockets.granting import granted
 from host_plugin_wasi.sockets.lookup import Resolver
 
 if TYPE_CHECKING:
@@ -97,16 +96,13 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
 
     Sockets that are still open when the workload ends are closed.
     """
-    if workload.grants.network != "allow":
-        yield Tables(_tables(_denied, _denied, _denied))
-        return
-    sockets, resolver = Sockets(Allowance.of(workload)), Resolver()
-    try:
+    async with granted(workload) as network:
+        if network is None:
+            yield Tables(_tables(_denied, _denied, _denied))
+            return
+        sockets, resolver = network
         yield Tables(
             _tables(
                 partial(Tcp3.create, sockets), partial(Udp3.create, sockets), partial(_resolved, resolver)
             )
         )
-    finally:
-        resolver.close()
-        sockets.close()

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from wasmplex.plugin import Err, Tables, methods
 
-from host_plugin_wasi.allowance import Allowance
 from host_plugin_wasi.sockets.errors import DOMAIN
-from host_plugin_wasi.sockets.handles import Sockets
-from host_plugin_wasi.sockets.lookup import AddressStream, Resolver
+from host_plugin_wasi.sockets.granting import granted
+from host_plugin_wasi.sockets.lookup import AddressStream
 from host_plugin_wasi.sockets.tcp import TcpSocket, create_tcp_socket
 from host_plugin_wasi.sockets.udp import IncomingDatagrams, OutgoingDatagrams, UdpSocket, create_udp_socket
 
@@ -76,11 +75,11 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
 
     Sockets that are still open when the workload ends are closed.
     """
-    if workload.grants.network != "allow":
-        yield Tables(_tables(_denied, _denied, _denied))
-        return
-    sockets, resolver = Sockets(Allowance.of(workload)), Resolver()
-    try:
+    async with granted(workload) as network:
+        if network is None:
+            yield Tables(_tables(_denied, _denied, _denied))
+            return
+        sockets, resolver = network
         yield Tables(
             _tables(
                 partial(create_tcp_socket, sockets),
@@ -88,6 +87,3 @@ async def bind(workload: WorkloadContext) -> AsyncIterator[BoundInterfaces]:
                 lambda network, name: resolver.resolve(name),
             )
         )
-    finally:
-        resolver.close()
-        sockets.close()
