@@ -44,6 +44,12 @@ def test_an_entry_is_a_table_of_the_trigger(tmp_path: Path) -> None:
     assert [binding.label for binding in config.workloads["shop"].bindings] == ["audit", None]
 
 
+def test_a_number_of_thousands_of_digits_is_left_to_the_trigger(tmp_path: Path) -> None:
+    config = loaded(tmp_path, f'subscriptions = "a", max_in_flight = "{"9" * 5000}"')
+    (table,) = config.workloads["shop"].triggers["messaging"]
+    assert table.values["max_in_flight"] == "9" * 5000
+
+
 def test_what_is_imported_as_well_is_what_messages_come_through(tmp_path: Path) -> None:
     config = loaded(tmp_path, 'subscriptions = "a", consumer_group = "broadcast"', '["consumer", "handler"]')
     (table,) = config.workloads["shop"].triggers["messaging"]

@@ -87,6 +87,16 @@ def test_the_host_in_an_absolute_target_counts() -> None:
     assert head.headers == [(b"host", b"Other:8"), (b"x", b"y")]
 
 
+@pytest.mark.parametrize(("digits", "served"), [(b"1" * 5000, False), (b"0" * 5000 + b"80", True)])
+@pytest.mark.parametrize(
+    "head", [b"GET http://a:%b/ HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a:%b\r\n\r\n"]
+)
+def test_a_port_of_thousands_of_digits(head: bytes, digits: bytes, served: bool) -> None:
+    """More than Python makes a number of."""
+    (found,) = events(head % digits, max_head=1 << 16)
+    assert isinstance(found, Head) if served else found == 400
+
+
 def test_nothing_is_found_behind_a_request_before_it_is_dealt_with() -> None:
     parser = RequestParser(MAX_HEAD)
     parser.feed(b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n\r\n")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from wasmplex.config.model import BindingConfig, KeyPath, Location, Table
+from wasmplex.settings import parse_count
 
 __all__ = ["split_handlers"]
 
@@ -103,8 +104,8 @@ def _table(binding: BindingConfig, alone: bool, rest: dict[str, Any]) -> Table:
     if said.get("queue_group") == _BROADCAST:
         del said["queue_group"]
         said["broadcast"] = True
-    if isinstance(most := said.get("max_in_flight"), str) and most.isdecimal():
-        said["max_in_flight"] = int(most)
+    if isinstance(most := said.get("max_in_flight"), str):
+        said["max_in_flight"] = parse_count(most)
     if alone:
         said |= rest | ({} if binding.backend is None else {"backend": binding.backend})
     elif binding.label is not None:

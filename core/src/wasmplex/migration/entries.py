@@ -10,6 +10,7 @@ from wasmplex.config.model import KeyPath
 from wasmplex.migration.drafts import Imported, WorkloadDraft
 from wasmplex.migration.secrets import without_credentials
 from wasmplex.migration.shapes import exports_of, imports_of, labels_of
+from wasmplex.settings import parse_count
 
 __all__ = ["Entry", "add_entry", "is_binding", "is_needed"]
 
@@ -101,8 +102,8 @@ def _add_handler(entry: Entry, draft: WorkloadDraft, shape: Shape | None, result
     if table.get("queue_group") == "broadcast":
         del table["queue_group"]
         table["broadcast"] = True
-    if str(most := table.get("max_in_flight", "")).isdecimal():
-        table["max_in_flight"] = int(most)
+    if isinstance(most := table.get("max_in_flight"), str):
+        table["max_in_flight"] = parse_count(most)
     rest = {key: value for key, value in entry.config.items() if key not in _HANDLING}
     others = frozenset(entry.interfaces) - {"handler", "types"}
     path, values = _binding(entry._replace(config=rest), draft, result)

@@ -26,7 +26,7 @@ __all__ = [
 
 _AUTHORITY: Final = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|\[[vV][0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+\]"
-    r"|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::(?P<port>[0-9]*))?",
+    r"|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::0*+(?P<port>[0-9]{0,5}))?",
     re.ASCII,
 )
 """``uri-host [":" port]`` of RFC 9110 7.2, with a host that is not empty: RFC 9110 4.2.1."""

@@ -108,7 +108,7 @@ class ResponseParser:
         elif codings:
             self._chunks = _Chunks(parser, message, self._settings)
         elif lengths:
-            self._remaining = int(lengths[0])
+            self._remaining = int(lengths[0].lstrip(b"0") or b"0")  # llhttp bounds the rest
             self.done = not self._remaining
         else:
             self.keep_alive = False
