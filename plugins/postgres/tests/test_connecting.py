@@ -204,6 +204,35 @@ async def test_what_sessions_begin_with(postgres_server: PostgresServer) -> None
         assert await database.value("SHOW application_name") == "the shop"
 
 
+async def test_why_no_session_begins(postgres_server: PostgresServer) -> None:
+    """Each with its cause in words, and what to change."""
+    url, nobody = postgres_server.url, f"postgresql://u@127.0.0.1:{free_port()}/d"
+    cases: list[tuple[str, dict[str, Any], str, str]] = [
+        (url, {"role": "nobody"}, 'role "nobody" does not exist', "check role, "),
+        (url, {"target_session_attrs": "standby"}, "no server is what target_session_attrs", "name other"),
+        (nobody, {}, "Connection refused", "check that the server runs"),
+    ]
+    for text, settings, why, fix in cases:
+        with pytest.raises(BackendError) as caught:
+            async with opened(text, **settings):
+                pass
+        (diagnostic,) = caught.value.diagnostics
+        assert "Errno" not in diagnostic.why
+        assert (why in diagnostic.why, diagnostic.fix.startswith(fix)) == (True, True), diagnostic
+
+
+async def test_a_server_that_says_nothing() -> None:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(wait, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BackendError, match="no answer from the server"):
+            async with opened(f"postgresql://u@127.0.0.1:{port}/d", tls="disable", timeout=0.2):
+                pass
+
+
 async def test_without_prepared_statements(postgres_server: PostgresServer) -> None:
     """As behind PgBouncer in transaction mode: a transaction for each operation, nothing prepared."""
     async with opened(postgres_server.url, prepared_statements=False, pool_size=1) as database:

@@ -124,9 +124,20 @@ async def test_sentinel_says_where_the_primary_is(tmp_path: Path) -> None:
         async with opened(tmp_path, url=f"redis+sentinel://{sentinel.address}/main") as backend:
             await works(backend)
             assert repr(backend).startswith(f"redis: main at {sentinel.address}")
-        with pytest.raises(BackendError, match="cannot open the Redis store at other at"):
+        with pytest.raises(BackendError, match="cannot open the Redis store at other at") as caught:
             async with opened(tmp_path, url=f"redis+sentinel://{sentinel.address}/other"):
                 pass
+        assert "because: no Sentinel there answers and has a primary 'other'\n" in caught.value.render()
+        for url, why in [
+            (f"redis+sentinel://{primary.address}/main", "what answers there is no Sentinel"),
+            (f"redis://{primary.address}/999", "the server has no database 999"),
+            (f"redis+cluster://{primary.address}", "Cluster mode is not enabled"),
+        ]:
+            with pytest.raises(BackendError, match=why) as caught:
+                async with opened(tmp_path, url=url):
+                    pass
+            assert "try: " in caught.value.render()
+            assert "<" not in caught.value.render()
 
 
 # ---------------------------------------------------------------- TLS, sockets, databases, users

@@ -81,7 +81,8 @@ def _tls(settings: NatsConnection, base: Path) -> ssl.SSLContext:
             context.load_cert_chain(base / settings.tls_cert_file, key)
     except (OSError, ssl.SSLError) as error:
         why = error.strerror or type(error).__name__
-        raise BackendError("the TLS files of the NATS connection cannot be used", why=why) from error
+        fix = "check tls_ca_file, tls_cert_file and tls_key_file"
+        raise BackendError("the TLS files of the NATS connection cannot be used", why=why, fix=fix) from error
     if not settings.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

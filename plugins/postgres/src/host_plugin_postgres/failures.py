@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 import asyncpg
@@ -25,6 +26,10 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 _LOST = ("08", "57P01", "57P02", "57P03", "57P04", "57P05", "53300", "25P03")
 """SQLSTATEs, or their classes, that say the connection is gone or was not to be had."""
 _LOGIN = ("28",)
+_SESSION = ("22023", "42704")
+"""SQLSTATEs of a server that cannot begin a session as the settings say."""
+_ASK = "check that the server runs, the address, and whether it wants TLS"
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _TIMEOUTS = ("statement timeout", "lock timeout", "transaction timeout")
 _EXTRAS = {
     "hint": "hint", "position": "position", "internal_position": "internal-position",
@@ -79,20 +84,33 @@ _CONNECTING = (pg.InvalidAuthorizationSpecificationError,)
 def opening_failed(error: BaseException, where: str) -> BackendError:
     """Return what the operator is told."""
     what = f"cannot open the Postgres database at {where}"
-    code = sqlstate(error)
-    text = " ".join(str(error).split())
-    if code == "3D000":
-        fix = "create the database, or correct its name"
-        return BackendError(what, why="the server has no database of this name", fix=fix)
-    if code.startswith(_LOGIN) or code == "42501":
-        return BackendError(
-            what, why=text, fix="check user and password, pg_hba.conf, and the right to CONNECT"
-        )
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or "TLS failed"
         return BackendError(what, why=f"TLS: {why}", fix="check tls, ca_file, and the server's certificate")
-    if isinstance(error, asyncpg.InternalClientError | asyncpg.ProtocolError) or "unexpected" in text:
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        fix = "name other hosts, or another target_session_attrs"
+        return BackendError(what, why=str(operation_failed(error)), fix=fix)
+    text = _NUMBER.sub("", " ".join(str(error).split()))
+    if sqlstate(error):
+        return _refused(sqlstate(error), what, text)
+    if isinstance(error, TimeoutError):
+        text = "no answer from the server"
+    elif isinstance(error, asyncpg.InternalClientError | asyncpg.ProtocolError) or "unexpected" in text:
         fix = "check host and port: what answers there does not speak PostgreSQL's protocol"
         return BackendError(what, why=text or type(error).__name__, fix=fix)
-    fix = "check that the server runs, the address, and whether it wants TLS"
-    return BackendError(what, why=text or type(error).__name__, fix=fix)
+    return BackendError(what, why=text or type(error).__name__, fix=_ASK)
+
+
+def _refused(code: str, what: str, text: str) -> BackendError:
+    """Return what the operator is told of a server's own error, by its SQLSTATE."""
+    if code == "3D000":
+        text, fix = "the server has no database of this name", "create the database, or correct its name"
+    elif code.startswith(_LOGIN) or code == "42501":
+        fix = "check user and password, pg_hba.conf, and the right to CONNECT"
+    elif code in _SESSION:
+        fix = "check role, search_path and what else sessions begin with"
+    elif code == "53300":
+        fix = "lower pool_size, or raise the server's max_connections"
+    else:
+        fix = _ASK
+    return BackendError(what, why=text, fix=fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redis import exceptions as redis
+from redis.asyncio.sentinel import MasterNotFoundError
 from wasmplex.capabilities.keyvalue import (
     AccessDenied,
     InvalidArgument,
@@ -79,9 +80,25 @@ def opening_failed(error: Exception, target: Target) -> BackendError:
         return BackendError(where, why=why, fix=fix)
     if isinstance(refused, AccessDenied):
         return BackendError(where, why=str(refused), fix="check username and password, and the user's ACL")
+    if isinstance(error, MasterNotFoundError):  # its text is made of the driver's own objects
+        why = f"no Sentinel there answers and has a primary {target.service!r}"
+        fix = "check the addresses of the Sentinels, that they want no password, and the name behind them"
+        return BackendError(where, why=why, fix=fix)
     if isinstance(refused, (StoreUnavailable, Timeout)):
         # The driver names address and cause, never credentials; the pool masks what settings keep secret.
-        fix = "check that the server runs, the address, and whether it wants TLS (rediss://)"
         system = error.strerror if isinstance(error, OSError) else None  # without the number of the error
-        return BackendError(where, why=system or str(error) or str(refused), fix=fix)
-    return BackendError(where, why=str(refused))
+        return BackendError(where, why=system or str(error) or str(refused), fix=_try(error, target))
+    if target.kind == "sentinel" and "unknown command" in str(error):
+        fix = "redis:// instead of redis+sentinel://, for a server of its own"
+        return BackendError(where, why="what answers there is no Sentinel", fix=fix)
+    if "DB index" in str(error):
+        fix = "a smaller number at the end of url"
+        return BackendError(where, why=f"the server has no database {target.db}", fix=fix)
+    return BackendError(where, why=str(error) or str(refused))
+
+
+def _try(error: Exception, target: Target) -> str:
+    if "Cluster mode is not enabled" in str(error):
+        return "redis:// instead of redis+cluster://, for a server of its own"
+    tls = "has TLS; without, redis://" if target.tls else "wants TLS (rediss://)"
+    return f"check that the server runs, the address, and whether it {tls}"
