@@ -27,6 +27,7 @@ from wasmplex.triggers.messaging import calling
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.intake import Intake
 from wasmplex.triggers.messaging.outcomes import dead_letter, resent
+from wasmplex.triggers.messaging.portions import EACH
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import Slices
 
@@ -356,8 +357,9 @@ async def test_a_quick_handler_gets_several_messages_in_one_go() -> None:
             await bench.send(b"%d" % number)
         await bench.until(lambda c: c.handled == 200)
     assert bench.intake.counts == Counts(delivered=200, handled=200)
-    assert max(handler.sizes) == 8
+    assert max(handler.sizes) == 10, "as many as the instance may serve yet"
     assert sum(handler.sizes) == 200
+    assert handler.sizes.count(1) < 8, "who has the first turn takes what the others wait with"
 
 
 async def test_of_several_only_the_one_that_failed_is_repeated() -> None:
@@ -482,7 +484,7 @@ async def test_no_more_is_taken_than_is_about_to_be_handed_over() -> None:
             await bench.send(b"%d" % number)
         await bench.until(lambda c: c.handled == 2000)
     assert max(handler.sizes) > 1
-    assert max(taken) < 3 * 16, "one for each worker, and what one of them hands over"
+    assert max(taken) <= (EACH + 2) * 16, "one for each worker, and what one of them hands over"
 
 
 async def test_a_subscription_that_has_nothing_ready_but_an_error_ends_no_call(
@@ -494,7 +496,7 @@ async def test_a_subscription_that_has_nothing_ready_but_an_error_ends_no_call(
         for number in range(20):
             await bench.send(b"%d" % number)
         await bench.until(lambda c: c.handled == 20)
-        bench.broker.unready += [OSError("a driver's own")] * 3  # of those who have none that waits
+        bench.broker.unready.append(OSError("a driver's own"))
         for number in range(60):
             await bench.send(b"%d" % number)
         await bench.until(lambda c: not bench.broker.unready)

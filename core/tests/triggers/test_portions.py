@@ -7,12 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from wasmplex.capabilities.messaging import Message
 from wasmplex.triggers.messaging import calling
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.portions import Portions, fitting
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
+
+SETTINGS = MessagingTriggerSettings(subjects=("a",), max_deliver=5)
 
 
 def grown(most: int = 32) -> Portions:
@@ -68,12 +71,30 @@ def test_who_cannot_take_several_is_handed_one_for_ever() -> None:
     assert portions.size == 1
 
 
+def test_who_takes_long_once_gets_as_many_again() -> None:
+    portions = grown()
+    for seconds in (SLICE * 2, 0, SLICE * 2, SLICE / 2):
+        portions.took(portions.size, seconds)
+    assert portions.size == 32
+
+
+def delivered(size: int, tries: int = 1) -> Any:
+    return SimpleNamespace(message=Message("a", bytes(size)), tries=tries)
+
+
 @pytest.mark.parametrize(
     ("sizes", "count"),
-    [([10, 10, 10], 3), ([1 << 20, 1], 1), ([10, 1 << 20, 1], 1), ([1 << 15] * 9, 2), ([0] * 5, 5)],
+    [([10, 10, 10], 3), ([1 << 20, 1], 1), ([10, 1 << 20, 1], 1), ([1 << 15] * 9, 2), ([0] * 5, 5), ([], 0)],
 )
 def test_large_messages_go_alone(sizes: list[int], count: int) -> None:
-    assert fitting(sizes) == count
+    deliveries = [delivered(size) for size in sizes]
+    assert fitting(deliveries, SETTINGS) == deliveries[:count]
+
+
+@pytest.mark.parametrize("other", [delivered(1, tries=6), delivered(101)])
+def test_none_goes_that_the_component_is_not_to_be_called_with(other: Any) -> None:
+    deliveries = [delivered(1), delivered(1, tries=5), other, delivered(1)]
+    assert fitting(deliveries, SETTINGS.model_copy(update={"max_body": 100})) == deliveries[:2]
 
 
 class Quick:
@@ -101,9 +122,8 @@ async def test_the_wait_for_an_instance_is_not_the_handlers(monkeypatch: pytest.
         yield None
 
     workload: Any = SimpleNamespace(timeout=10.0, instance=borrowing)
-    settings = MessagingTriggerSettings(subjects=("a",))
     caller = calling.Caller(
-        workload, Quick(), settings, Counts(), Origins("shop"), lambda taken: None, "shop"
+        workload, Quick(), SETTINGS, Counts(), Origins("shop"), lambda taken: None, "shop"
     )
     delivery: Any = SimpleNamespace(message=None)
     assert await caller.call(delivery) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -55,10 +56,10 @@ async def test_messages_come_whole_and_in_order_however_they_are_cut(
     client = Client()
     parser = DirectParser(client)
 
-    def take(message: Arrived) -> None:
-        client.seen.append((DIRECT, message.subject, message.reply, message.data, message.headers))
+    def take(messages: Sequence[Arrived]) -> None:
+        client.seen.extend((DIRECT, *message) for message in messages)
 
-    parser.direct[b"%d" % DIRECT] = take
+    parser.listen(DIRECT, take)
     stream, turn = b"".join(data for data, _ in items), 0
     while stream:
         size = cuts[turn % len(cuts)]
@@ -72,7 +73,7 @@ async def test_a_plain_message_is_not_read_by_the_library() -> None:
     client = Client()
     taken: list[Arrived] = []
     parser = DirectParser(client)
-    parser.direct[b"1"] = taken.append
+    parser.listen(1, taken.extend)
     await parser.parse(b"MSG a 1 2\r\nhi\r\n" * 3 + b"MSG a 1 2\r\nh")
     assert taken == [Arrived("a", "", b"hi")] * 3
     await parser.parse(b"i\r\nMSG a 1 2\r\nhi\r\n")

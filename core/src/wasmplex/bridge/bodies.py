@@ -24,7 +24,7 @@ from wasmplex.engine.memory import U32
 
 __all__ = ["BodySeries", "NotWhole", "takes_body"]
 
-_PADDING: Final = bytes(16)
+_GIVEN: Final = struct.Struct("<3I")
 _MOST: Final = 1 << 16
 """Bytes of a body: what the adapter's memory has grown to it keeps."""
 
@@ -41,7 +41,7 @@ def takes_body(codec: ExportCodec) -> bool:
 class BodySeries(Series):
     """How the calls of one function get into the memory of an adapter, each with the bytes of its stream."""
 
-    __slots__ = ("_place",)
+    __slots__ = ("_body", "_place")
     entry = BODIES
 
     def __init__(self, codec: ExportCodec) -> None:
@@ -49,6 +49,7 @@ class BodySeries(Series):
         place = body_place(codec.function)
         assert place is not None  # noqa: S101  `takes_body` says so
         self._place = HEADER + place
+        self._body = _Body()
 
     def left(self, memory: Memory) -> bool:
         """Say whether the guest has kept the stream of the last call."""
@@ -56,12 +57,10 @@ class BodySeries(Series):
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
         self._check(args)
-        body = _Body()
-        block = self._codec.write(args, at, body)
-        if odd := len(block) & 15:
-            block += _PADDING[odd:]
-        struct.pack_into("<3I", block, 0, at + self._place, at + len(block), len(body.given))
-        block += body.given
+        block = self._codec.write(args, at, self._body)
+        given = self._body.given
+        _GIVEN.pack_into(block, 0, at + self._place, at + len(block), len(given))
+        block += given
         return block
 
 
@@ -69,7 +68,9 @@ class _Body:
     """What writes arguments: keeps the bytes of the stream in them."""
 
     __slots__ = ("given",)
-    given: bytes
+
+    def __init__(self) -> None:
+        self.given = b""
 
     def give(self, sort: int, kind: int, value: Any) -> int:
         """Take the bytes; the adapter puts the handle there."""

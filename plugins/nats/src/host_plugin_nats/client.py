@@ -149,16 +149,16 @@ class _Direct:
         self._take = take
 
     def put_nowait(self, message: Msg) -> None:
-        self._take(Arrived(message.subject, message.reply, message.data, message.headers))
+        self._take([Arrived(message.subject, message.reply, message.data, message.headers)])
 
 
 async def listen(client: Client, subject: str, queue: str, take: Take) -> int:
-    """Subscribe, and have each message taken as soon as it has been read; return the number."""
+    """Subscribe, and have messages taken as soon as they have been read; return the number."""
     subscription = await client.subscribe(subject, queue, pending_msgs_limit=0, pending_bytes_limit=0)
     subscription._pending_queue = _Direct(take)  # type: ignore[assignment]
     number = int(subscription._id)
     if isinstance(client._ps, DirectParser):
-        client._ps.direct[b"%d" % number] = take
+        client._ps.listen(number, take)
     return number
 
 
@@ -255,7 +255,7 @@ def forget(client: Client, numbers: Iterable[int]) -> None:
     for number in numbers:
         client._subs.pop(number, None)
         if isinstance(client._ps, DirectParser):
-            client._ps.direct.pop(b"%d" % number, None)
+            client._ps.forget(number)
 
 
 def pause(client: Client) -> None:
@@ -292,6 +292,6 @@ def bury(client: Client) -> None:
             task.cancel()
     client._subs.clear()
     if isinstance(client._ps, DirectParser):
-        client._ps.direct.clear()
+        client._ps.forget_all()
     if client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]

@@ -118,19 +118,20 @@ class CoreDeliveries(Deliveries):
             finally:
                 if turn in self._asking:
                     self._asking.remove(turn)
-        return self._given()
+        return self._given(1)[0]
 
     def ready(self, most: int) -> Sequence[Delivery]:
         """See `Deliveries.ready`."""
-        return () if self._ordered else [self._given() for _ in range(min(most, len(self._ready)))]
+        return () if self._ordered else self._given(min(most, len(self._ready)))
 
-    def _given(self) -> Delivery:
-        delivery = self._ready.popleft()
-        self._size -= len(delivery.message.body)
-        self._out += 1
+    def _given(self, count: int) -> Sequence[Delivery]:
+        take = self._ready.popleft
+        given = [take() for _ in range(count)]
+        self._size -= sum([len(delivery.message.body) for delivery in given])
+        self._out += count
         if self._paused is not None and len(self._ready) <= _MOST // 2 and self._size <= _MOST_BYTES // 2:
             self._resume()
-        return delivery
+        return given
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See `Deliveries.ack`."""
@@ -188,14 +189,17 @@ class CoreDeliveries(Deliveries):
 
     # ------------------------------------------------------------ the server's side
 
-    def _put(self, number: int, message: Arrived) -> None:
-        """Take a message that came for one of the patterns."""
+    def _put(self, number: int, messages: Sequence[Arrived]) -> None:
+        """Take messages that came for one of the patterns."""
         earlier = self._earlier[number]
-        if earlier is not None and not self._group and earlier.fullmatch(message.subject):
-            return  # it came for an earlier pattern as well
-        self._ready.append(_CoreDelivery(self, message_of(message, message.reply), 1, time.time()))
-        self._size += len(message.data)
-        if self._asking:
+        if earlier is not None and not self._group:  # else one comes for a single pattern
+            messages = [message for message in messages if not earlier.fullmatch(message.subject)]
+        now = time.time()
+        self._ready.extend([_CoreDelivery(self, message_of(m, m.reply), 1, now) for m in messages])
+        self._size += sum([len(message.data) for message in messages])
+        for _ in messages:
+            if not self._asking:
+                break
             self._wake()
         if self._paused is None and (len(self._ready) > _MOST or self._size > _MOST_BYTES):
             self._pause()

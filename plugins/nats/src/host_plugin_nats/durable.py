@@ -71,15 +71,25 @@ async def durable(
 
 
 class _DurableDelivery(Delivery):
+    """A delivery, and the subject for its outcome, which says the rest of it.
+
+    ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<nanoseconds>.<pending>``, with
+    a domain and an account's hash before the stream in newer servers.
+    """
+
     __slots__ = ("_deliveries", "reply_subject")
     watched = True
 
-    def __init__(
-        self, deliveries: DurableDeliveries, message: Message, tries: int, at: float, reply: str
-    ) -> None:
-        self.message, self.tries, self.first_seen = message, tries, at  # a frame less for each message
+    def __init__(self, deliveries: DurableDeliveries, message: Message, tries: int, reply: str) -> None:
+        self.message, self.tries = message, tries  # a frame less for each message
         self._deliveries = deliveries
         self.reply_subject = reply
+
+    @property
+    def first_seen(self) -> float:  # type: ignore[override]
+        """When the message was stored, in Unix seconds."""
+        tokens = self.reply_subject.split(".")
+        return int(tokens[_tries_at(tokens) + 3]) / 10**9
 
     async def ack(self) -> None:
         await self._settle(b"+ACK")
@@ -118,6 +128,8 @@ class DurableDeliveries(Deliveries):
         self._fresh = subscription.ack_wait
         self._ordered = subscription.ordered
         self._waiting: deque[tuple[float, Arrived]] = deque()
+        self._first = " "
+        """What the subject for the outcome of a first delivery begins with; " " until one has come."""
         self._wanted = 0
         self._turn = asyncio.Lock()
         self._stopped = False
@@ -143,7 +155,7 @@ class DurableDeliveries(Deliveries):
             if self._inbox.ended:  # the server delivers to somebody else what waits here
                 self._waiting.clear()
             if 0 < len(self._waiting) <= self._ahead // 2:
-                self._sort_all()
+                self._sort(self._inbox.take())
                 await self._ask()  # meanwhile somebody else may have taken the last one
             if self._stopped:
                 break
@@ -162,9 +174,11 @@ class DurableDeliveries(Deliveries):
         if self._stopped or self._ordered or self._inbox.ended:
             return ()
         oldest = self._loop.time() - self._fresh / 3
-        given: list[_DurableDelivery] = []
-        while self._waiting and len(given) < most and self._waiting[0][0] >= oldest:
-            given.append(_delivery(self, self._waiting.popleft()[1]))
+        waiting = self._waiting
+        fresh: list[Arrived] = []
+        while waiting and len(fresh) < most and waiting[0][0] >= oldest:
+            fresh.append(waiting.popleft()[1])
+        given = [self._delivery(message) for message in fresh]
         self.out.update(given)
         return given
 
@@ -190,9 +204,7 @@ class DurableDeliveries(Deliveries):
 
     def _left(self) -> list[str]:
         """Return where to tell what becomes of the messages that wait here, which are taken out."""
-        while (message := self._inbox.next_nowait()) is not None:
-            if status_of(message) is None:
-                self._waiting.append((0.0, message))
+        self._waiting.extend((0.0, message) for message in self._inbox.take() if status_of(message) is None)
         replies = [message.reply for _, message in self._waiting]
         self._waiting.clear()
         return replies
@@ -212,14 +224,7 @@ class DurableDeliveries(Deliveries):
         """Ask for messages if few are on the way, and wait for something to come."""
         await self._ask()
         if (message := await self._next_message()) is not None:
-            self._sort(message, self._loop.time())
-            self._sort_all()
-
-    def _sort_all(self) -> None:
-        """Sort what has come."""
-        now = self._loop.time()
-        while (message := self._inbox.next_nowait()) is not None:
-            self._sort(message, now)
+            self._sort([message, *self._inbox.take()])
 
     async def _ask(self) -> None:
         now = self._loop.time()
@@ -255,40 +260,53 @@ class DurableDeliveries(Deliveries):
             return await self._inbox.next()
         return None
 
-    def _sort(self, message: Arrived, now: float) -> None:
-        """Keep a message, or see that the server says that there are none."""
-        if message.headers and (status := status_of(message)) is not None:
-            headers = message.headers or {}
-            said = headers.get("Description") or ""
-            if status in ("404", "408", "409", "503") and said != _COMPLETED:
-                pending = headers.get("Nats-Pending-Messages")
-                self._wanted = max(self._wanted - int(pending), 0) if pending else 0
-                if status == "503" or "Deleted" in said:
-                    raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
+    def _sort(self, messages: Sequence[Arrived]) -> None:
+        """Keep what has come, but see to what the server says itself."""
+        if any(message.headers for message in messages):
+            said = [message for message in messages if status_of(message) is not None]
+            messages = [message for message in messages if status_of(message) is None]
+        else:
+            said = []
+        now = self._loop.time()
+        self._waiting.extend([(now, message) for message in messages])
+        self._wanted = max(self._wanted - len(messages), 0)
+        self._came += len(messages)
+        self._came_bytes += sum([len(message.data) for message in messages])
+        for message in said:
+            self._hear(message)
+
+    def _hear(self, message: Arrived) -> None:
+        """See that the server says that there are no messages, or no consumer."""
+        status, headers = status_of(message), message.headers or {}
+        said = headers.get("Description") or ""
+        if status not in ("404", "408", "409", "503") or said == _COMPLETED:
             return
-        self._wanted = max(self._wanted - 1, 0)
-        self._came += 1
-        self._came_bytes += len(message.data)
-        self._waiting.append((now, message))
+        pending = headers.get("Nats-Pending-Messages")
+        self._wanted = max(self._wanted - int(pending), 0) if pending else 0
+        if status == "503" or "Deleted" in said:
+            raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
 
     async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:
         age = self._loop.time() - at
         if age > self._fresh * 0.9:
             return None  # the server delivers it to somebody else
-        delivery = _delivery(self, message)
+        delivery = self._delivery(message)
         if age > self._fresh / 3:
             await delivery.in_progress()
         self.out.add(delivery)
         return delivery
 
+    def _delivery(self, message: Arrived) -> _DurableDelivery:
+        reply = message.reply
+        tries = 1
+        if not reply.startswith(self._first):
+            tokens = reply.split(".")
+            place = _tries_at(tokens)
+            tries = int(tokens[place])
+            self._first = ".".join([*tokens[:place], "1", ""])
+        return _DurableDelivery(self, message_of(message, ""), tries, reply)
 
-def _delivery(deliveries: DurableDeliveries, message: Arrived) -> _DurableDelivery:
-    """Read what the subject for the outcome says of a delivery: its number, and when it was stored.
 
-    ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<nanoseconds>.<pending>``, with
-    a domain and an account's hash before the stream in newer servers.
-    """
-    tokens = message.reply.split(".")
-    first = 4 if len(tokens) == 9 else 6
-    tries, stored = int(tokens[first]), int(tokens[first + 3]) / 10**9
-    return _DurableDelivery(deliveries, message_of(message, ""), tries, stored, message.reply)
+def _tries_at(tokens: Sequence[str]) -> int:
+    """Return where the subject for an outcome has the number of the delivery, see `_DurableDelivery`."""
+    return 4 if len(tokens) == 9 else 6

@@ -35,11 +35,11 @@ def message_of(message: Arrived, reply: str) -> Message:
 
     :param reply: where an answer is expected, as the server says
     """
-    headers = message.headers
+    subject, _, data, headers = message
     if headers:
         asked = headers.get(REPLY_TO)  # of whoever has sent it, who may write there what is no subject
         reply = asked if asked and is_subject(asked) else reply
-    return Message(message.subject, message.data, reply or None, headers)
+    return tuple.__new__(Message, (subject, data, reply or None, headers))  # a frame less for each message
 
 
 def for_server(message: Message) -> Message:

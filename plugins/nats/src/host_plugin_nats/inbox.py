@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from wasmplex.capabilities.errors import CapabilityError
 
@@ -30,10 +31,12 @@ class Inbox:
         """Whether the connection that they came by is lost."""
         return self._error is not None
 
-    def put(self, message: Arrived) -> None:
-        """Add a message."""
-        self._messages.append(message)
-        if self._waiting:
+    def put(self, messages: Sequence[Arrived]) -> None:
+        """Add messages."""
+        self._messages.extend(messages)
+        for _ in messages:
+            if not self._waiting:
+                break
             self._wake()
 
     def end(self, error: CapabilityError) -> None:
@@ -45,6 +48,12 @@ class Inbox:
     def next_nowait(self) -> Arrived | None:
         """Return the next message; None if there is none yet."""
         return self._messages.popleft() if self._messages else None
+
+    def take(self) -> Sequence[Arrived]:
+        """Return all messages that there are."""
+        taken = list(self._messages)
+        self._messages.clear()
+        return taken
 
     async def next(self) -> Arrived:
         """Return the next message.

@@ -53,7 +53,7 @@ _TOO_LARGE = {10054, 10097}
 """The message, or its headers alone."""
 _NO_MESSAGE = {10037, 10043, 10057}
 _OVERLAP = 10065
-_PENDING, _PENDING_EACH = 256, 16
+_PENDING, _PENDING_EACH = 256, 32
 """Messages of a consumer that may be without an outcome, those that wait for another delivery included: so
 many, or so many for each call that may be under way. A server that is slow to note outcomes delivers no more
 until it has: it would deliver again what has been handled."""

@@ -196,7 +196,7 @@ class Link:
             raise self._cases.unavailable("the connection is lost") from error
 
     async def listen(self, subject: str, queue: str, take: Take) -> int:
-        """Have each message of a subject taken; lasts until `leave`, or until the connection is lost.
+        """Have the messages of a subject taken; lasts until `leave`, or until the connection is lost.
 
         :param queue: the group whose members share the messages; empty for none
         """
@@ -374,10 +374,11 @@ class Link:
                 self._reconnecting = None
                 return
 
-    def _answered(self, message: Arrived) -> None:
-        _, answer = self._answers.get(message.subject[len(self._prefix) :], _NOBODY)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+    def _answered(self, messages: Sequence[Arrived]) -> None:
+        for message in messages:
+            _, answer = self._answers.get(message.subject[len(self._prefix) :], _NOBODY)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
 
     def _complained(self, error: Exception) -> None:
         """Tell those who wait for an answer to what the server does not let us publish."""

@@ -3,21 +3,20 @@
 The client library takes each message through several coroutines, and cuts it off what it has read; that
 takes longer than what is done with a short one. Here all of a chunk are found in it one after the other.
 Whatever is not plain (headers, pings, errors, a message that has not come whole) the library's parser reads,
-as always.
+that and no more.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from nats.protocol.parser import AWAITING_CONTROL_LINE, CRLF_SIZE, Parser
 
 __all__ = ["Arrived", "DirectParser", "Take", "text_of"]
 
-_MESSAGE: Final = re.compile(rb"MSG (\S+) (\d+) (?:(\S+) )?(\d+)\r\n")
-"""Subject, number of the subscription, subject for an answer, length: as the server writes them."""
+_KNOWN_MOST, _KNOWN_SIZE = 512, 256
+"""First lines of messages that are remembered, and their bytes: most messages begin as one before has."""
 
 
 class Arrived(NamedTuple):
@@ -32,7 +31,10 @@ class Arrived(NamedTuple):
     headers: Mapping[str, str] | None = None
 
 
-Take: TypeAlias = Callable[[Arrived], None]
+Take: TypeAlias = Callable[[Sequence[Arrived]], None]
+"""Takes messages of one subscription, which came one after the other."""
+_Head: TypeAlias = tuple[Take, str, str, int]
+"""Who takes a message, its subject, the subject for an answer, its length."""
 
 
 def text_of(subject: bytes) -> str:
@@ -41,21 +43,33 @@ def text_of(subject: bytes) -> str:
 
 
 class DirectParser(Parser):
-    """The library's parser, which some messages never get to.
-
-    :ivar direct: who takes the messages of a subscription, by the digits of its number
-    """
+    """The library's parser, which some messages never get to."""
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
-        self.direct: dict[bytes, Take] = {}
+        self._takers: dict[bytes, Take] = {}
+        self._known: dict[bytes, _Head] = {}
         self._parsing = False
+
+    def listen(self, number: int, take: Take) -> None:
+        """Have the messages of a subscription taken at once."""
+        self._takers[b"%d" % number] = take
+
+    def forget(self, number: int) -> None:
+        """Undo `listen`."""
+        self._takers.pop(b"%d" % number, None)
+        self._known.clear()
+
+    def forget_all(self) -> None:
+        """Undo every `listen`."""
+        self._takers.clear()
+        self._known.clear()
 
     def at_once(self, data: bytes) -> bytes:
         """Hand on the messages that what comes begins with, if nothing before it is left; return the rest."""
         if self._parsing or self.buf or self.state != AWAITING_CONTROL_LINE:
             return data
-        return data[self._take(data) :]
+        return data[self._take(data, 0) :]
 
     async def parse(self, data: bytes = b"") -> None:
         """Take in what has been read."""
@@ -73,25 +87,65 @@ class DirectParser(Parser):
         elif self.buf:
             data = bytes(self.buf) + data
             self.buf.clear()
-        if taken := self._take(data):
-            data = data[taken:]
-        if data:
-            await super().parse(data)
+        at, size = 0, len(data)
+        while (at := self._take(data, at)) < size:
+            end = _end(data, at)
+            await super().parse(data[at:end])
+            at = end
 
-    def _take(self, data: bytes) -> int:
-        """Hand on the messages that a chunk begins with; return how many bytes these are."""
-        direct, at, size, match = self.direct, 0, len(data), _MESSAGE.match
-        while (found := match(data, at)) is not None:
-            subject, number, reply, length = found.groups()
-            start = found.end()
-            end = start + int(length)
-            take = direct.get(number)
-            if take is None or end + CRLF_SIZE > size:
+    def _take(self, data: bytes, at: int) -> int:
+        """Hand on the messages that lie in a chunk from `at` on; return where something else follows."""
+        known, find, make = self._known, data.find, tuple.__new__
+        size = len(data)
+        taker: Take | None = None
+        taken: list[Arrived] = []
+        while (stop := find(b"\r", at)) > 0:
+            line = data[at:stop]
+            head = known.get(line) or self._head(line)
+            if head is None:
                 break
+            take, subject, reply, length = head
+            start = stop + CRLF_SIZE
+            end = start + length
+            if end + CRLF_SIZE > size:
+                break
+            if take is not taker:
+                if taker is not None:
+                    taker(taken)
+                taker, taken = take, []
+            taken.append(make(Arrived, (subject, reply, data[start:end], None)))
             at = end + CRLF_SIZE
-            try:
-                message = Arrived(subject.decode(), reply.decode() if reply else "", data[start:end])
-            except UnicodeDecodeError:
-                message = Arrived(text_of(subject), text_of(reply or b""), data[start:end])
-            take(message)
+        if taker is not None:
+            taker(taken)
         return at
+
+    def _head(self, line: bytes) -> _Head | None:
+        """Read the first line of a message: subject, subscription, subject for an answer if any, length.
+
+        None if it is none, or not to be taken here.
+        """
+        words = line.split(b" ")
+        if words[0] != b"MSG" or not 4 <= len(words) <= 5 or not words[-1].isdigit():
+            return None
+        if (take := self._takers.get(words[2])) is None:
+            return None
+        reply = words[3] if len(words) == 5 else b""
+        try:
+            head = take, words[1].decode(), reply.decode(), int(words[-1])
+        except UnicodeDecodeError:
+            return take, text_of(words[1]), text_of(reply), int(words[-1])
+        if not reply and len(line) <= _KNOWN_SIZE:
+            if len(self._known) >= _KNOWN_MOST:
+                self._known.clear()
+            self._known[line] = head
+        return head
+
+
+def _end(data: bytes, at: int) -> int:
+    """Return where ends what begins at a place of a chunk, or the chunk if that is sooner."""
+    if (stop := data.find(b"\r\n", at)) < 0:
+        return len(data)
+    words = data[at:stop].split()
+    length = words[-1] if words and words[0] in (b"MSG", b"HMSG") else b""
+    rest = int(length) + CRLF_SIZE if length.isdigit() else 0
+    return min(stop + CRLF_SIZE + rest, len(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from time import perf_counter
 from typing import Final
 
@@ -17,8 +17,7 @@ from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Borrowing, GuestInstance, Workload
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
-from wasmplex.triggers.messaging.outcomes import before
-from wasmplex.triggers.messaging.portions import Portions, fitting
+from wasmplex.triggers.messaging.portions import EACH, Portions, fitting
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = ["Caller", "Taken"]
@@ -84,7 +83,8 @@ class Caller:
         self._workload = workload
         self._handle = handle
         self._each = handle if isinstance(handle, HandleEach) and workload.timeout >= _PATIENT else None
-        self.portions = Portions(settings.calls if self._each is not None else 1)
+        several = self._each is not None and settings.calls > 1
+        self.portions = Portions(EACH * settings.calls if several else 1)
         self._settings = settings
         self._counts = counts
         self._origins = origins
@@ -144,8 +144,7 @@ class Caller:
 
     async def _call_several(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
         begun = perf_counter()
-        some = list(islice(takewhile(self._fits, taken.left), loan.calls_left))
-        del some[fitting(len(delivery.message.body) for delivery in some) :]
+        some = fitting(islice(taken.left, loan.calls_left), self._settings)
         if self._each is None or not self._each.several(instance):
             self.portions.refused()
             self._counts.delivered += 1
@@ -154,9 +153,6 @@ class Caller:
             taken.outcomes.append(None)
         elif count := await self._hand_over(self._each, loan, instance, taken, some):
             self.portions.took(count, perf_counter() - begun)
-
-    def _fits(self, delivery: Delivery) -> bool:
-        return before(delivery, self._settings) is None
 
     async def _hand_over(
         self,

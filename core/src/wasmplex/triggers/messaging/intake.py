@@ -8,7 +8,8 @@ the component is quick, a worker takes several that are there, and has it called
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 
@@ -24,6 +25,7 @@ from wasmplex.triggers.messaging.calling import Caller, Taken
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.outcomes import before
+from wasmplex.triggers.messaging.portions import EACH
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.settling import Settler
 from wasmplex.triggers.messaging.slices import Slices
@@ -59,6 +61,8 @@ class Intake:
         )
         self._out: dict[Delivery, float] = {}
         """What was taken and has no outcome yet, and since when."""
+        self._next: deque[Delivery] = deque()
+        """Those of them that wait for their turn. Whoever has it first takes them all, in one go."""
         self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
         words = Words(what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
@@ -131,9 +135,8 @@ class Intake:
                     break
 
     async def _work(self, deliveries: Deliveries, broken: list[Exception]) -> None:
-        more = partial(self._more, deliveries, broken)
         with Origin(self._name):
-            while True:
+            while not broken:
                 try:
                     delivery = await deliveries.next()
                 except Exception as error:  # noqa: BLE001  whatever it is, only the subscription is broken
@@ -143,22 +146,33 @@ class Intake:
                     return
                 self._subscribed.pauses.reset()
                 self._out[delivery] = perf_counter()
-                await self._see_to(delivery, more)
-                if broken:
-                    return
+                self._next.append(delivery)
+                await self._turn()
+                if self._next:
+                    await self._see_to_next(deliveries, broken)
+                else:
+                    self._calling.release()  # somebody else has seen to it
 
     # ------------------------------------------------------------ messages
 
-    async def _see_to(self, delivery: Delivery, more: Callable[[], Taken | None] | None = None) -> None:
-        """Have the component called with a message, and tell the broker what became of it.
+    async def _see_to_next(self, deliveries: Deliveries, broken: list[Exception]) -> None:
+        """See to the message that has waited longest, or to several. It is their turn.
 
-        :param more: returns others to be handed over together with it. Asked when it is their turn, no sooner
+        :param broken: told if the subscription is
         """
+        first = self._next.popleft()
+        if self._caller.portions.size > 1 and (others := self._others(deliveries, broken)):
+            await self._see_to_all(Taken(deliveries, [first, *others]))
+        else:
+            await self._see_to_one(first)
+
+    async def _see_to(self, delivery: Delivery) -> None:
+        """Have the component called with a message, and tell the broker what became of it."""
         await self._turn()
-        if more is not None and self._caller.portions.size > 1 and (taken := more()) is not None:
-            taken.left.appendleft(delivery)
-            await self._see_to_all(taken)
-            return
+        await self._see_to_one(delivery)
+
+    async def _see_to_one(self, delivery: Delivery) -> None:
+        """See to a message whose turn it is."""
         try:
             await self._deliver(delivery)
         finally:
@@ -190,21 +204,20 @@ class Intake:
             del self._out[delivery]
             self._origins.forget((delivery,))
 
-    def _more(self, deliveries: Deliveries, broken: list[Exception]) -> Taken | None:
-        """Take messages to be handed over together with another: not while many others have to wait.
-
-        :param broken: told if the subscription is
-        """
-        more = min(self._caller.portions.size - 1, 2 * self._settings.calls - len(self._out))
-        if more <= 0:
-            return None
-        try:
-            others = deliveries.ready(more)
-        except Exception as error:  # noqa: BLE001  as in `_work`
-            broken.append(typed(CASES, "subscription", error, self._plugin))
-            return None
-        self._out.update(dict.fromkeys(others, perf_counter()))
-        return Taken(deliveries, others) if others else None
+    def _others(self, deliveries: Deliveries, broken: list[Exception]) -> list[Delivery]:
+        """Take messages to be handed over together with another: not while many others have to wait."""
+        most = self._caller.portions.size - 1
+        others = [self._next.popleft() for _ in range(min(most, len(self._next)))]
+        more = min(most - len(others), (EACH + 1) * self._settings.calls - len(self._out))
+        if more > 0:
+            try:
+                fresh = deliveries.ready(more)
+            except Exception as error:  # noqa: BLE001  as in `_work`
+                broken.append(typed(CASES, "subscription", error, self._plugin))
+            else:
+                self._out.update(dict.fromkeys(fresh, perf_counter()))
+                others += fresh
+        return others
 
     async def _turn(self) -> None:
         """Wait until the time of a message has come, and take one of the calls that may be under way."""

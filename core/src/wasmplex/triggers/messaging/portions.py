@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import accumulate, takewhile
 from typing import Final
 
+from wasmplex.capabilities.messaging import Delivery
+from wasmplex.triggers.messaging.outcomes import before
+from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
 
-__all__ = ["Portions", "fitting"]
+__all__ = ["EACH", "Portions", "fitting"]
+
+EACH: Final = 4
+"""Messages that are handed over in one go at most, for each call that may be under way."""
 
 _MOST_BYTES: Final = 1 << 16
 """Bytes of bodies that are handed over in one go, unless it is a single message."""
@@ -26,18 +31,22 @@ class Portions:
     :ivar size: how many to hand over next
     """
 
-    __slots__ = ("_most", "_needed", "_patience", "size")
+    __slots__ = ("_most", "_needed", "_patience", "_slow", "size")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._patience = _SHORTEST
         self._needed = 0
+        self._slow = False
+        """Whether those before took long: once may be the machine's fault, which had others to run."""
         self.size = 1
 
     def took(self, count: int, seconds: float) -> None:
         """Note how long some messages took, which were handled without a pause."""
-        if seconds > SLICE:
-            self.size = max(min(self.size, count) // 2, 1)
+        was_slow, self._slow = self._slow, seconds > SLICE
+        if self._slow:
+            if was_slow:
+                self.size = max(min(self.size, count) // 2, 1)
         elif seconds <= SLICE / 2:
             self._needed -= count
             if self._needed <= 0 and count >= self.size:
@@ -55,7 +64,16 @@ class Portions:
         self.size = self._most = 1
 
 
-def fitting(sizes: Iterable[int]) -> int:
-    """Return how many messages to hand over in one go, given the sizes of their bodies: at least one."""
-    totals = takewhile(lambda total: total <= _MOST_BYTES, accumulate(sizes))
-    return max(sum(1 for _ in totals), 1)
+def fitting(deliveries: Iterable[Delivery], settings: MessagingTriggerSettings) -> list[Delivery]:
+    """Return the first of some deliveries, as many as the component may be called with in one go.
+
+    The first in any case, and none from the first on that it is not to be called with at all.
+    """
+    some: list[Delivery] = []
+    total = 0
+    for delivery in deliveries:
+        total += len(delivery.message.body)
+        if some and (total > _MOST_BYTES or before(delivery, settings) is not None):
+            break
+        some.append(delivery)
+    return some
