@@ -115,6 +115,24 @@ def test_check_tells_problems_in_json_and_nowhere_else(cli: Cli, home: Path) -> 
     assert ended.err == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (("explain", "none.toml", "cache"), 'the configuration "none.toml" cannot be read'),
+        (("explain", "host.toml"), "the argument LABEL is missing"),
+        (("inspect", "host.toml"), "this is not a component"),
+        (("inspect", "kv.wasm", "--wit"), "--wit and --json exclude each other"),
+        (("plugins", "show", "nope"), "no plugin 'nope' is installed"),
+        (("messages", "dead", "host.toml", "kv"), "the workload 'kv' has no trigger.messaging"),
+    ],
+)
+def test_what_is_wrong_is_json_alone(cli: Cli, args: tuple[str, ...], what: str) -> None:
+    ended = cli(*args, "--json")
+    said = json.loads(ended.out)
+    assert (ended.code, ended.err, said["ok"]) == (2, "", False)
+    assert [problem["what"] for problem in said["problems"]] == [what]
+
+
 def test_a_trigger_is_shown(cli: Cli, home: Path) -> None:
     (home / "host.toml").write_text("[workload.hello]\ncomponent = 'hello.wasm'\ntrigger.http = {}\n")
     assert "trigger http calls wasi:http/incoming-handler@0.2.0" in ok(cli("check"))
@@ -209,11 +227,6 @@ def test_inspect_as_wit_and_json(cli: Cli) -> None:
     assert f"import cache: {STORE.replace('/store', '/store')};" in ok(cli("inspect", "kv.wasm", "--wit"))
     said = json.loads(ok(cli("inspect", "kv.wasm", "--json")))
     assert [item["label"] for item in said["imports"]] == ["cache", "store"]
-    ended = cli("inspect", "kv.wasm", "--json", "--wit")
-    assert (ended.code, ended.err) == (
-        2,
-        "error: --wit and --json exclude each other\n  try: wasmplex inspect --help\n",
-    )
 
 
 def test_label(cli: Cli, home: Path) -> None:
@@ -297,13 +310,14 @@ def test_plugins_says_what_backends_are_for(cli: Cli, home: Path) -> None:
 def test_plugins_show(cli: Cli) -> None:
     assert "backend memory: keyvalue" in ok(cli("plugins", "show", "memory"))
     assert ok(cli("plugins", "show", "host-plugin-memory")).startswith("name            memory\n")
-    (said,) = json.loads(ok(cli("plugins", "show", "sqlite", "--json")))
+    (said,) = json.loads(ok(cli("plugins", "--json", "show", "sqlite")))
     assert said["offers"] == {"wasmplex.plugins": ["sqlite"]}
     ended = cli("plugins", "show", "memroy")
     assert (ended.code, ended.err) == (
         2,
         "error: no plugin 'memroy' is installed\n  try: did you mean 'memory'?\n",
     )
+    assert "did you mean" not in cli("plugins", "show", "invok").err  # which is a command
 
 
 def test_no_plugins(cli: Cli) -> None:

@@ -15,8 +15,7 @@ from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_folded, echo_json, echo_table
-from wasmplex.errors import BackendError, WasmplexError
-from wasmplex.redaction import KNOWN
+from wasmplex.errors import BackendError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
@@ -46,27 +45,19 @@ def command(
     connect: bool,
     wasm_proposals: tuple[str, ...],
     as_json: bool,
-) -> int:
+) -> None:
     """Check a configuration and show who serves each import.
 
     CONFIG is a configuration file, or a directory with a host.toml in it; by default the current one. A
     component is checked with the configuration that `run` gives it. All that is wrong is reported at once.
     With --connect, everything is done that `run` does short of serving, and what was compiled is kept for it.
     """
-    try:
-        config = load_host(host, registry(ctx), partial=True)
-        chosen = proposals(wasm_proposals)
-        assembly = in_event_loop(_check, ctx, config, chosen, connect)
-    except WasmplexError as error:
-        if not as_json:
-            raise
-        echo_json({"ok": False, "problems": [_problem(KNOWN.diagnostic(d)) for d in error.diagnostics]})
-        return error.exit_code
+    config = load_host(host, registry(ctx), partial=True)
+    assembly = in_event_loop(_check, ctx, config, proposals(wasm_proposals), connect)
     if as_json:
         echo_json(_as_dict(assembly))
     else:
         _echo(assembly)
-    return 0
 
 
 async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool) -> Assembly:
@@ -82,11 +73,6 @@ async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...]
         if problems:
             raise BackendError(problems)
     return assembly
-
-
-def _problem(diagnostic: Any) -> dict[str, str]:
-    parts = {part: getattr(diagnostic, part) for part in ("what", "where", "why", "fix")}
-    return {**parts, "lines": "\n".join(diagnostic.lines)} if diagnostic.lines else parts
 
 
 # ------------------------------------------------------------ printing

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import click
 
-from wasmplex.cli.output import claimed
+from wasmplex.cli.failure import Failure, report
+from wasmplex.cli.output import OutputError, claimed
 from wasmplex.errors import UsageError, nearest
 
 __all__ = ["Command", "Group"]
@@ -59,7 +60,33 @@ def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Command(_Own):
-    """A command with examples."""
+    """A command with examples.
+
+    Where it has ``--json``, in front of it too, a program finds on standard output what is wrong as well.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        asked = "--json" in args and any(param.name == "as_json" for param in self.params)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not asked:
+                raise
+            raise click.exceptions.Exit(report(Failure.of(error), as_json=True)) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        if "as_json" in ctx.params and ctx.parent is not None:
+            ctx.params["as_json"] |= bool(ctx.parent.params.get("as_json"))
+        try:
+            return super().invoke(ctx)
+        except (OutputError, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if not ctx.params.get("as_json"):
+                raise
+            raise click.exceptions.Exit(report(Failure.of(error), as_json=True)) from None
 
 
 class Group(_Own, click.Group):

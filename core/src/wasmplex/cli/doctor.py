@@ -15,7 +15,7 @@ import click
 from wasmplex import __version__
 from wasmplex.cli.command import Command
 from wasmplex.cli.eventloop import in_event_loop
-from wasmplex.cli.failure import print_diagnostics
+from wasmplex.cli.failure import as_dict, print_diagnostics
 from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, registry
 from wasmplex.cli.output import echo
@@ -252,5 +252,5 @@ def _as_dict(
             }
             for workload, name, probed in probes
         ],
-        "problems": [{part: getattr(d, part) for part in ("what", "where", "why", "fix")} for d in problems],
+        "problems": list(map(as_dict, problems)),
     }

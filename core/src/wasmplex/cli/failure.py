@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import click
 
 from wasmplex.cli.logs import say_problem
+from wasmplex.cli.table import echo_json
 from wasmplex.cli.usage import usage_diagnostic
 from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
 
-__all__ = ["Failure", "print_diagnostics", "report"]
+__all__ = ["Failure", "as_dict", "print_diagnostics", "report"]
 
 _TRACEBACK = "WASMPLEX_TRACEBACK"
 
@@ -70,13 +71,26 @@ def _internal(error: BaseException) -> Diagnostic:
     )
 
 
-def report(failure: Failure) -> int:
-    """Print a failure and return its exit code."""
+def report(failure: Failure, *, as_json: bool = False) -> int:
+    """Print a failure and return its exit code.
+
+    :param as_json: whether a program reads standard output, and is to find the problems there
+    """
     if os.environ.get(_TRACEBACK):
         lines = KNOWN.text(failure.traceback).split("\n")
         print(*map(escape, lines), sep="\n", file=sys.stderr)  # noqa: T201  asked for
-    print_diagnostics(failure.diagnostics)
+    if as_json:
+        echo_json({"ok": False, "problems": list(map(as_dict, failure.diagnostics))})
+    else:
+        print_diagnostics(failure.diagnostics)
     return failure.exit_code
+
+
+def as_dict(diagnostic: Diagnostic) -> dict[str, str]:
+    """Return a problem for programs."""
+    known = KNOWN.diagnostic(diagnostic)
+    parts = {part: getattr(known, part) for part in ("what", "where", "why", "fix")}
+    return {**parts, "lines": "\n".join(known.lines)} if known.lines else parts
 
 
 def print_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:

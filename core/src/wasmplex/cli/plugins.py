@@ -86,7 +86,7 @@ def _list(ctx: click.Context, as_json: bool, *, load: bool) -> None:
         [
             (s.identity.name, s.state.value, s.identity.distribution, s.identity.version, _offers(s), s.cause)
             for s in found
-            if not (s.builtin and set(s.offers or ()) == {Group.COMMANDS})  # `wasmplex --help` has them
+            if not _is_command(s)  # `wasmplex --help` has them
         ],
     )
     for state in dict.fromkeys(status.state.value for status in found):
@@ -162,7 +162,7 @@ def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) 
     everything = registry(ctx).status(load=name)
     found = [status for status in everything if name in _names(status)]
     if not found:
-        known = {known for status in everything for known in _names(status)}
+        known = {known for status in everything if not _is_command(status) for known in _names(status)}
         raise PluginError(f"no plugin {name!r} is installed", fix=nearest(name, known))
     if as_json:
         echo_json([_as_dict(status) | {"detail": status.detail} for status in found])
@@ -178,6 +178,11 @@ def _removal(status: PluginStatus) -> str:
 
     installed = status.identity.version and not status.builtin
     return installation().uninstall(status.identity.distribution) if installed else ""
+
+
+def _is_command(status: PluginStatus) -> bool:
+    """Say whether it is a command of the host's own, and nothing else."""
+    return status.builtin and set(status.offers or ()) == {Group.COMMANDS}
 
 
 def _names(status: PluginStatus) -> set[str]:
