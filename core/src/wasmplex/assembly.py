@@ -102,11 +102,9 @@ def _assemble(
     if problems and not all(path.is_file() for path in config.plugins):
         raise UsageError(problems)  # what else there is may be theirs
 
-    for path in config.plugins:
-        try:
-            registry.add_file(path)
-        except WasmplexError as error:
-            problems += error.diagnostics
+    broken = list(_added(config, registry))
+    if broken:
+        raise UsageError([*problems, *broken])  # likewise
     switched: Mapping[str, bool] = {}
     try:
         switched = proposals.parse([*config.engine.wasm_proposals, *wasm_proposals])
@@ -120,6 +118,15 @@ def _assemble(
     if problems := list(dict.fromkeys([*problems, *found])):
         raise UsageError(in_order(problems) if config.problems else problems)
     return Assembly(config, tuple(workloads), switched, triggers, config.memory or machine.memory() // 4 * 3)
+
+
+def _added(config: HostConfig, registry: Registry) -> Iterator[Diagnostic]:
+    """Add the one-file plugins; yield what is wrong with them."""
+    for path in config.plugins:
+        try:
+            registry.add_file(path)
+        except WasmplexError as error:
+            yield from error.diagnostics
 
 
 def _planned(

@@ -254,3 +254,7 @@ def test_what_follows_from_a_mistake_is_not_another(cli: Cli, home: Path) -> Non
         'plugins = ["gone.py"]\n[mine]\n[workload.kv]\ncomponent = "kv.wasm"\ntrigger.mine = {}\n'
     )
     assert "gone.py" in refused(cli("check"))
+    (home / "gone.py").write_text("import no_such_library\n")
+    text = refused(cli("check"))
+    assert text.startswith("error: plugin 'gone' cannot be used\n")
+    assert "no_such_library" in text

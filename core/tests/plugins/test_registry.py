@@ -166,19 +166,21 @@ def test_a_failure_is_remembered(site: Site, tmp_path: Path) -> None:
     assert marker.read_text() == "x"
 
 
-def test_a_failure_is_logged_once_and_its_traceback_for_those_who_debug(
+def test_a_failure_that_raises_nothing_is_logged_once_and_tracebacks_for_those_who_debug(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.backend("redis", source="import no_such_library")
     site.backend("other", source="import no_such_library_either")
+    site.module("broken", "import no_such_library")
+    site.distribution("wasi-broken", {"wasmplex.interfaces": {"wasi:io": "broken"}})
+    install_interface(site, "wasi-good", "0.2.12")
     caplog.set_level(logging.DEBUG, "wasmplex.plugins")
     registry = site.registry()
     for _ in range(2):
-        refused(registry, "redis")
+        assert registry.interface("wasi:io", "0.2.0") is not None
         registry.status()
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     cause = "its import failed: ModuleNotFoundError: No module named 'no_such_library'"
-    assert warnings == [f"plugin redis (host-plugin-redis==1.2): {cause}"]
+    assert warnings == [f"plugin wasi:io (wasi-broken==1.2): {cause}"]
     (debug,) = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
     assert debug.startswith("Traceback")
 

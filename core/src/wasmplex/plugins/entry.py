@@ -11,6 +11,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from wasmplex.errors import PluginError
+from wasmplex.logs import get_logger
 from wasmplex.plugins.blame import root_of
 from wasmplex.plugins.discovery import Candidate, Handshake
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus
@@ -21,6 +22,8 @@ from wasmplex.plugins.validation import Contribution
 __all__ = ["IN_PROCESS", "PluginEntry"]
 
 IN_PROCESS = "in process"
+
+logger = get_logger("wasmplex.plugins")
 
 
 class PluginEntry:
@@ -55,6 +58,7 @@ class PluginEntry:
         self._cause = ""
         self._fix = ""
         self._seconds: float | None = None
+        self._unsaid = False
 
     @classmethod
     def of_candidate(cls, candidate: Candidate) -> PluginEntry:
@@ -124,6 +128,8 @@ class PluginEntry:
             self.root = root_of(found)
         except LoadFailure as failure:
             self._fail(failure.cause, failure.fix, failure.detail)
+            self._unsaid = True
+            logger.debug("%s", self.detail)
         else:
             self._state = PluginState.READY
         self._seconds = time.perf_counter() - started
@@ -133,6 +139,12 @@ class PluginEntry:
         """Return the error for those who ask for it while it cannot be used."""
         fix = self._fix or f"mend it, or go without it: WASMPLEX_DISABLE_PLUGINS={self.identity.name}"
         return PluginError(what, where=str(self.identity), why=self.cause, fix=fix)
+
+    def warn_once(self) -> None:
+        """Log why it could not be loaded, if that has not been logged."""
+        if self._unsaid:
+            self._unsaid = False
+            logger.warning("%s: %s", self.identity, self.cause)
 
     def status(self) -> PluginStatus:
         """Return its row for ``wasmplex plugins list``."""

@@ -330,7 +330,10 @@ class Registry:
     def _from_all(
         self, entries: Iterable[PluginEntry], what: str, pieces: Callable[[PluginEntry], Iterable[T]]
     ) -> tuple[T, ...]:
-        """Return pieces of every usable plugin that offers something; an error only if that leaves none."""
+        """Return pieces of every usable plugin that offers something; an error only if that leaves none.
+
+        Where it leaves some, those that failed are logged: nobody else tells of them.
+        """
         found: list[T] = []
         failed: list[PluginEntry] = []
         for entry in entries:
@@ -340,6 +343,8 @@ class Registry:
                 failed.append(entry)
         if failed and not found:
             raise failed[0].error(f"{what} cannot be used")
+        for entry in failed:
+            entry.warn_once()
         return tuple(found)
 
     def _single(self, pieces: Sequence[T], version: Callable[[T], str], what: str) -> T | None:
@@ -356,9 +361,8 @@ class Registry:
 
     def _load(self, entry: PluginEntry) -> bool:
         with self._lock:
-            if entry.state is PluginState.AVAILABLE and not entry.load():
-                logger.warning("%s: %s", entry.identity, entry.cause)
-                logger.debug("%s", entry.detail)
+            if entry.state is PluginState.AVAILABLE:
+                entry.load()
             if entry.state is PluginState.READY:
                 for piece in entry.contribution.pieces:
                     self._origins.setdefault(id(piece), entry.identity)
