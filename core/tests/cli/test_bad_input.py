@@ -26,9 +26,10 @@ def refused(ended: Any, code: int = 2, problems: int = 1) -> str:
 
 @pytest.mark.parametrize("command", [["check"], ["run"], ["explain", "host.toml", "x"]])
 def test_a_missing_component(cli: Cli, home: Path, command: list[str]) -> None:
-    (home / "kv.wasm").unlink()
+    (home / "kv.wasm").rename(home / "kv.txt")
     text = refused(cli(*command))
     assert 'component = "kv.wasm" cannot be used' in text
+    assert "did you mean" not in text
     assert "host.toml:2 (workload.kv.component)" in text
 
 

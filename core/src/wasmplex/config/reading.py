@@ -142,10 +142,15 @@ class Reader:
 
 def _replacement(path: Path, kind: Literal["file", "directory"]) -> str:
     """Return what to do about a path that is not there: the name that was meant, or how to make it."""
+
+    def is_alike(item: Path) -> bool:
+        if kind == "directory":
+            return item.is_dir()
+        return path.suffix in ("", item.suffix)  # a configuration is no component, whatever it is called
+
     try:
-        hint = nearest_file(
-            path.name, [item.name for item in path.parent.iterdir() if item.name != path.name]
-        )
+        items = [item.name for item in path.parent.iterdir() if item.name != path.name and is_alike(item)]
+        hint = nearest_file(path.name, items)
     except (OSError, ValueError):
         hint = ""
     if hint.startswith("did you"):
