@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.errors import Trap
 from wasmplex.streams import ByteSource
 from wasmplex.wit.types import Primitive, StreamType
@@ -161,7 +161,7 @@ async def test_who_waits_for_bytes_has_none_on_their_way(transport: str) -> None
             taken += len(await anext(aiter(stream)))
         if transport == "strings":  # nobody asks it for what tells
             return
-        while source.waited < 3 or instance.state[Pulse].chunks.bytes:  # noqa: ASYNC110  turns of the loop
+        while source.waited < 3 or instance.state[Scheduler].chunks.bytes:  # noqa: ASYNC110  turns of the loop
             await asyncio.sleep(0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.errors import Trap
 from wasmplex.streams import ChunkSource
 from wasmplex.wit.types import StreamType
@@ -86,7 +86,7 @@ async def test_chunks_at_hand_are_not_waited_for() -> None:
 
 async def test_chunks_at_hand_wait_for_room() -> None:
     async with guest(StreamType(U8), serve=back) as instance:
-        room, all_of_it = instance.state[Pulse].chunks, 1 << 40
+        room, all_of_it = instance.state[Scheduler].chunks, 1 << 40
         assert room.hold_at_once(all_of_it)
         source = Source(b"there", b"at once", at_hand=True)
         reading = asyncio.ensure_future(collect(await instance.call("out#f0", source)))

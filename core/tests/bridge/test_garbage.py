@@ -13,7 +13,7 @@ import anyio
 import pytest
 from wasmplex.bridge import Bridged, BridgedInstance, bridge
 from wasmplex.bridge.inflows import Inflow
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.shared import SharedInstance
 from wasmplex.component import read
 from wasmplex.engine import Engine, EngineSettings, Linked
@@ -39,8 +39,8 @@ def no_collection() -> Iterator[None]:
 
 def parts(instance: BridgedInstance) -> list[weakref.ref[Any]]:
     """Return what an instance is made of."""
-    pulse = instance.state[Pulse]
-    return [weakref.ref(part) for part in (instance, instance.inner, pulse, *pulse.sides)]
+    scheduler = instance.state[Scheduler]
+    return [weakref.ref(part) for part in (instance, instance.inner, scheduler, *scheduler.sides)]
 
 
 async def started(kind: type[BridgedInstance], linked: Linked, bridged: Bridged) -> BridgedInstance:

@@ -23,7 +23,7 @@ class Machine:
         self.lists: list[list[int]] = []
         self.side: Any = SimpleNamespace(
             scripts=deque(), flows={}, orders_most=orders_most, operands_next=0, orders=[], operands=[],
-            list_orders=self.keep, outcomes=self.outcomes, pulse=SimpleNamespace(busy=lambda: None),
+            list_orders=self.keep, outcomes=self.outcomes, scheduler=SimpleNamespace(busy=lambda: None),
         )  # fmt: skip
         self.side.scripts.extend((touches, script(self.put)) for touches, script in plans)
         self.actor = _Yielding(self.side)

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.shared import SharedInstance
 from wasmplex.errors import GuestExit, Trap
 from wasmplex.logs import SharedOrigin
@@ -38,7 +38,7 @@ def shared(actor: Actor, serve: Callable[..., Awaitable[None]]) -> SharedInstanc
     instance._driver, instance._actor = None, actor  # type: ignore[assignment]
     instance._left, instance._failed, instance._together = False, False, 0
     instance._origin = SharedOrigin("shop")
-    instance.state = {Pulse: SimpleNamespace(sides=[], failure=None)}
+    instance.state = {Scheduler: SimpleNamespace(sides=[], failure=None)}
     return instance
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from wasmplex.bridge import BridgedInstance
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.side import Side
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.errors import Trap
@@ -57,7 +57,7 @@ async def guest(
 
 
 def assert_nothing_left(instance: BridgedInstance) -> None:
-    for side in instance.state[Pulse].sides:
+    for side in instance.state[Scheduler].sides:
         assert not side.flows
         assert not side.scripts
         assert not side.background
@@ -68,7 +68,7 @@ def assert_nothing_left(instance: BridgedInstance) -> None:
 async def settled(instance: BridgedInstance) -> None:
     """Let a call whose streams have ended come to its end."""
     while instance.poisoned or any(  # noqa: ASYNC110  there is nothing to wait for but turns of the loop
-        side.background for side in instance.state[Pulse].sides
+        side.background for side in instance.state[Scheduler].sides
     ):
         await asyncio.sleep(0)
 

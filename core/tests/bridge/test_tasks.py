@@ -29,7 +29,7 @@ def books() -> Any:
     session = SimpleNamespace(
         orders_most=1, orders=[], operands=[], operands_next=0,
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
-        pulse=SimpleNamespace(
+        scheduler=SimpleNamespace(
             flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None,
             rests=lambda side: True, asks=lambda: False, over=False,
         ),
@@ -88,5 +88,5 @@ async def test_the_driver_leaves_the_end_of_calls_to_who_makes_them() -> None:
     session = books()
     session.flows[4] = object()
     assert session.driver.step(0, 0, 0) == Op.NEXT
-    session.pulse.over = True
+    session.scheduler.over = True
     assert session.driver.step(0, 0, 0) == Op.YIELD

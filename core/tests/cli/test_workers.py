@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from wasmplex.cli.crew import Backoff
+from wasmplex.cli.workers import Backoff
 
 Cli = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 
 from wasmplex.bridge.flows import BLOCKED, Flow, Plan, Script
 from wasmplex.bridge.protocol import FINAL, Event, Op
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 
 __all__ = ["ALONE", "Actor", "Scripted"]
 
@@ -33,7 +33,7 @@ class Scripted(Protocol):
     :ivar orders_most: how many orders the adapter can be given at once
     """
 
-    pulse: Pulse
+    scheduler: Scheduler
     scripts: deque[Plan]
     orders: list[int]
     operands: list[int]
@@ -90,7 +90,7 @@ class Actor:
         """Go on with the scripts under way, and begin others; what they order is put down."""
         side = self.side
         if event:
-            side.pulse.busy()
+            side.scheduler.busy()
         if self._lanes:
             if event == Event.OPERATION:
                 self._go_on((a, b))
@@ -101,7 +101,7 @@ class Actor:
         if event not in (Event.NONE, Event.OPERATION, Event.START):
             self._take_in([(event, a, b), *side.more_events()])
         if side.scripts:
-            side.pulse.busy()
+            side.scheduler.busy()
             self._begin()
 
     def _take_in(self, events: Sequence[tuple[int, int, int]]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from wasmplex.bridge.exporting import ExportCodec
+from wasmplex.bridge.exportcodecs import ExportCodec
 from wasmplex.bridge.exports import BODIES
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.protocol import HEADER, PAUSED

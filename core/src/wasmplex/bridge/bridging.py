@@ -14,7 +14,7 @@ from wasmplex.bridge.bodies import BodySeries, takes_body
 from wasmplex.bridge.compose import KEEPER, Adapters, compose, outer_text
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.deciding import Division, Named, carries_bytes, divide, needing, wanted
-from wasmplex.bridge.exporting import ExportCodec, export_codecs
+from wasmplex.bridge.exportcodecs import ExportCodec, export_codecs
 from wasmplex.bridge.exports import HOST_EXPORTS, ExportAdapter, export_adapter
 from wasmplex.bridge.functions import AdapterKinds, Codec, codecs, is_coroutine, serve
 from wasmplex.bridge.imports import ASIDE, BELOW, ImportAdapter, Role, Wanted, import_adapter

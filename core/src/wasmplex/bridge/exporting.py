@@ -6,77 +6,28 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wasmplex.bridge.actor import ALONE, Actor
-from wasmplex.bridge.codec import Reader, Writer, reader, writer
 from wasmplex.bridge.custody import Custody
-from wasmplex.bridge.exports import ExportAdapter, passes_in_memory, returns_in_memory
+from wasmplex.bridge.exportcodecs import ExportCodec
 from wasmplex.bridge.flows import Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.handles import GuestHandle, Lowered
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
-from wasmplex.bridge.kinds import FUTURE, STREAM, Function, KindTable, inner_types, lifts, lowers
-from wasmplex.bridge.places import Exchanged
+from wasmplex.bridge.kinds import FUTURE, STREAM
 from wasmplex.bridge.protocol import ARENA, Event, Op
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.side import Side
 from wasmplex.engine.resources import HostObjects
 from wasmplex.values import Err
-from wasmplex.wit.types import FutureType, ResultType, StreamType, TupleType
+from wasmplex.wit.types import ResultType
 
-__all__ = ["ExportCodec", "ExportSession", "export_codecs"]
+__all__ = ["ExportSession"]
 
 _RETURNED = 2
 _PATIENCE = 24
 """Turns that other adapters get at the end of a call. The event loop has one after every eighth."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportCodec:
-    """How the blocks of one exported function are written and read.
-
-    :ivar early: whether the adapter makes the handles that its parameters hold, and these can be written
-        before it is known where they will lie
-    :ivar takes: whether its result holds handles that the host has to turn into objects
-    :ivar handles: whether there are handles in either at all
-    :ivar moves: whether streams or futures are in either: a call may go on after it has returned
-    """
-
-    function: Function
-    write: Writer
-    read: Reader
-    early: bool
-    takes: bool
-    handles: bool
-    moves: bool
-
-
-def export_codecs(adapter: ExportAdapter) -> dict[str, ExportCodec]:
-    """Make the codecs of an adapter's functions, by the names that a call gives."""
-    return {
-        function.path: _codec(function, adapter.kinds, adapter.exchanged[function.number])
-        for function in adapter.functions
-    }
-
-
-def _codec(function: Function, kinds: KindTable, exchanged: Exchanged) -> ExportCodec:
-    params = [param.type for param in function.type.params]
-    result = function.type.result
-    return ExportCodec(
-        function,
-        writer(TupleType(tuple(params)) if params else None, kinds, flat=not passes_in_memory(function)),
-        reader([] if result is None else [result], kinds, flat=not returns_in_memory(function)),
-        early=exchanged.giving is not None,
-        takes=exchanged.taking is None and lifts([result], kinds.custody),
-        handles=lowers(params, kinds.custody) or lifts([result], kinds.custody),
-        moves=any(
-            isinstance(part, (StreamType, FutureType))
-            for type_ in (*params, result)
-            for part in inner_types(type_)
-        ),
-    )
 
 
 class Serving(Protocol):
@@ -106,8 +57,8 @@ class Entering(Protocol):
 class ExportSession(Side):
     """The host's state for the export adapter of one instance."""
 
-    def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
-        super().__init__(pulse, kinds, table)
+    def __init__(self, scheduler: Scheduler, kinds: AdapterKinds, table: HostObjects) -> None:
+        super().__init__(scheduler, kinds, table)
         self.handles = _Handles(self)
         self.calling = _CallActor(self)
         self.serving: Serving | None = None
@@ -283,10 +234,10 @@ class ExportSession(Side):
 
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell the task of the call what to do next."""
-        if self.pulse.failure is not None:
-            raise self.pulse.failure
-        if self.pulse.making:
-            self.pulse.feed()
+        if self.scheduler.failure is not None:
+            raise self.scheduler.failure
+        if self.scheduler.making:
+            self.scheduler.feed()
         actor = self.serving or self.calling
         actor.record = record
         return actor.step(event, a, b)
@@ -341,7 +292,7 @@ class _CallActor(Actor):
         if not self.side.is_moving():
             return self._end() if self.delivered else self._doze()
         self.side.awake = True
-        return Op.NEXT if event == Event.NONE and self.side.pulse.rests(self.side) else Op.YIELD
+        return Op.NEXT if event == Event.NONE and self.side.scheduler.rests(self.side) else Op.YIELD
 
     def _doze(self) -> int:
         self.side.awake = False
@@ -349,11 +300,11 @@ class _CallActor(Actor):
 
     def _end(self) -> int:
         """Finish, but let the other adapter take note first of what this one has read last."""
-        if self._patience and any(side.flows for side in self.side.pulse.sides if side is not self.side):
+        if self._patience and any(side.flows for side in self.side.scheduler.sides if side is not self.side):
             self._patience -= 1
-            self.side.pulse.ending = True
+            self.side.scheduler.ending = True
             return Op.YIELD
-        self.side.pulse.ending = self.side.awake = False
+        self.side.scheduler.ending = self.side.awake = False
         return Op.FINISH
 
 

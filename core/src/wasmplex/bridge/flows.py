@@ -17,7 +17,7 @@ from wasmplex.bridge.elements import Elements
 from wasmplex.bridge.handles import LoweredHandles, Made
 from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.protocol import SLACK, Op
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.engine.resources import HostObjects
 
 __all__ = ["Flow", "Memory", "Plan", "Script", "StreamEndedError", "Streaming"]
@@ -67,7 +67,7 @@ class Streaming(Protocol):
     :ivar heap: what elements point at that were read
     """
 
-    pulse: Pulse
+    scheduler: Scheduler
     table: HostObjects
     handles: Any
     closed: bool
@@ -149,7 +149,7 @@ class Flow:
         A flow that is blocked is put into the driver's set, which tells when it goes on.
         """
         if code != BLOCKED:
-            self.session.pulse.gave()
+            self.session.scheduler.gave()
             return True
         if not self._joined:
             self._joined = True
@@ -186,7 +186,7 @@ class Flow:
             self.session.flows.pop(self.handle, None)
             self.leave()
             if builtin == DROP_WRITABLE and self._copy is Op.COPY:  # who reads is told of the end
-                self.session.pulse.gave()
+                self.session.scheduler.gave()
             self.session.put(self.order(Op.DROP, builtin))
 
     def event(self, code: int) -> Script:

@@ -44,24 +44,24 @@ class OutgoingFuture(Flow):
         try:
             self._give_outcome(source)
         except asyncio.CancelledError:  # raised as it is, it would cancel whoever calls the instance
-            self.session.pulse.fail(StreamEndedError("what a future was to be given was cancelled"))
+            self.session.scheduler.fail(StreamEndedError("what a future was to be given was cancelled"))
         except Exception as error:  # noqa: BLE001  nobody else would tell the guest
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
 
     def _give_outcome(self, source: asyncio.Future[Any]) -> None:
         fallible, error = isinstance(self.elements.type, ResultType), source.exception()
         if error is not None and not (fallible and isinstance(error, Err)):
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
             return
         value = error if error is not None else Ok(source.result()) if fallible else source.result()
         size = weight(value)
-        if self.session.pulse.chunks.hold_at_once(size):
+        if self.session.scheduler.chunks.hold_at_once(size):
             self._give(value, size)
         else:
             self._waits = self.session.spawn(self._give_later(value, size))
 
     async def _give_later(self, value: Any, size: int) -> None:
-        await self.session.pulse.chunks.hold(size)
+        await self.session.scheduler.chunks.hold(size)
         self._give(value, size)
 
     def _give(self, value: Any, size: int) -> None:
@@ -112,4 +112,4 @@ class OutgoingFuture(Flow):
         """Reckon no more with a value that was on its way."""
         held, self._held = self._held, 0
         if held:
-            self.session.pulse.chunks.taken(held)
+            self.session.scheduler.chunks.taken(held)

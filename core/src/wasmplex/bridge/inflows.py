@@ -65,8 +65,8 @@ class Inflow(Flow):
         if self._ended or self.done:
             return None
         if self.session.closed:
-            if self.session.pulse.failure is not None:
-                raise self.session.pulse.trap()
+            if self.session.scheduler.failure is not None:
+                raise self.session.scheduler.trap()
             raise StreamEndedError("the instance that had the other end is gone")
         self._wanted = asyncio.get_running_loop().create_future()
         self._begin()
@@ -148,7 +148,7 @@ class Inflow(Flow):
 
     def _came_before(self, count: int) -> None:
         """Deliver what was read before there was no more; the read is under way behind it."""
-        self.session.pulse.gave()
+        self.session.scheduler.gave()
         self._deliver(self._bytes(count))
         self._at += count
 
@@ -258,10 +258,10 @@ class Inflow(Flow):
     def abandon(self) -> None:
         """Wake the reader: there will be nothing more."""
         if self._wanted is not None and not self._wanted.done():
-            if self.session.pulse.failure is None:
+            if self.session.scheduler.failure is None:
                 self._wanted.cancel()
             else:
-                self._wanted.set_exception(self.session.pulse.trap())
+                self._wanted.set_exception(self.session.scheduler.trap())
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

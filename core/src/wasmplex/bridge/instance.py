@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 from wasmplex.bridge.bodies import NotWhole
 from wasmplex.bridge.bridging import Bridged
-from wasmplex.bridge.exporting import ExportCodec, ExportSession
+from wasmplex.bridge.exportcodecs import ExportCodec
+from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.exports import BODIES, CALL, SERIES
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.kinds import Function
 from wasmplex.bridge.port import export_session
 from wasmplex.bridge.protocol import ARENA
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.series import Series, begin, made, pause
 from wasmplex.errors import GuestError, Trap, WasmplexError, exited_well
 from wasmplex.logs import get_logger
@@ -108,8 +109,8 @@ class BridgedInstance:
         """
         if self.inner.poisoned or self._calls or self._plain or self._kept:
             return True
-        pulse = self.state.get(Pulse)
-        return pulse is not None and any(side.is_busy() for side in pulse.sides)
+        scheduler = self.state.get(Scheduler)
+        return scheduler is not None and any(side.is_busy() for side in scheduler.sides)
 
     async def call(self, export: str, *args: Any) -> Any:
         """Call an export; see `wasmplex.plugin.GuestInstance`.
@@ -324,9 +325,9 @@ class BridgedInstance:
 
         :param error: names workload and export; what there was before is its cause
         """
-        pulse: Pulse = self.state[Pulse]
-        pulse.failure = error
-        for side in pulse.sides:
+        scheduler: Scheduler = self.state[Scheduler]
+        scheduler.failure = error
+        for side in scheduler.sides:
             side.close()
 
     def close(self) -> None:
@@ -338,7 +339,7 @@ class BridgedInstance:
         try:
             for task in self._calls:
                 task.cancel()
-            for side in self.state[Pulse].sides if Pulse in self.state else ():
+            for side in self.state[Scheduler].sides if Scheduler in self.state else ():
                 side.close()
         except Exception:
             log.exception("what runs for an instance of workload %s cannot be ended", self.workload)
@@ -348,14 +349,14 @@ class BridgedInstance:
 
     def _dismantle(self) -> None:
         """Break the circles between what the instance was made of: nobody has to look for them."""
-        pulse = self.state.get(Pulse)
-        if pulse is None:
+        scheduler = self.state.get(Scheduler)
+        if scheduler is None:
             return
-        for side in pulse.sides:
+        for side in scheduler.sides:
             side.dismantle()
-        pulse.end()
+        scheduler.end()
         self.state.clear()
-        self.state[Pulse] = pulse
+        self.state[Scheduler] = scheduler
 
 
 def named(error: GuestError, export: str) -> None:

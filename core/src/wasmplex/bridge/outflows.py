@@ -61,8 +61,8 @@ class Outflow(Flow):
 
     def _begin(self, source: Any, *, single: bool) -> None:
         """Have the guest given what there is, and what comes."""
-        session, elements = self.session, self.elements
-        if elements.octets and isinstance(source, bytes) and session.pulse.chunks.hold_at_once(len(source)):
+        session, elements, chunks = self.session, self.elements, self.session.scheduler.chunks
+        if elements.octets and isinstance(source, bytes) and chunks.hold_at_once(len(source)):
             self._held, self._unread, self._rest = len(source), None, elements.checked(source)
             self._closing = True
             session.script(self._write() if source else self._close(), self)
@@ -101,7 +101,7 @@ class Outflow(Flow):
     async def _send(self, chunk: Any) -> bool:
         """Hand a chunk over; return False once the guest has dropped its end."""
         size = weight(chunk)
-        await self.session.pulse.chunks.hold(size)
+        await self.session.scheduler.chunks.hold(size)
         self._sending = size
         try:
             self._rest = self.elements.checked(chunk)
@@ -115,7 +115,7 @@ class Outflow(Flow):
         """Reckon no more with the chunk that was handed over."""
         size, self._sending = self._sending, 0
         if size:
-            self.session.pulse.chunks.taken(size)
+            self.session.scheduler.chunks.taken(size)
 
     def ask(self) -> Script:
         """Find out whether the guest has dropped its end, while there is nothing to give it yet.
@@ -263,7 +263,7 @@ class Outflow(Flow):
         """Reckon no more with bytes that were on their way."""
         held, self._held = self._held, 0
         if held:
-            self.session.pulse.chunks.taken(held)
+            self.session.scheduler.chunks.taken(held)
 
 
 async def _whole(value: Any) -> Any:

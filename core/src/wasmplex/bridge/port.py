@@ -14,7 +14,7 @@ from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.packing import packed, unpacked
 from wasmplex.bridge.protocol import ORDERS_MOST, PACKED, ROOM, First
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.session import Session
 from wasmplex.bridge.side import Side
 from wasmplex.bridge.transport import CALL_MARKS, MEMORY, Transport
@@ -23,18 +23,18 @@ from wasmplex.engine.pace import Internal
 from wasmplex.engine.resources import HostObjects
 from wasmplex.plugins.contracts import HostFunction
 
-__all__ = ["export_port", "export_session", "keeper_port", "port", "pulse_of"]
+__all__ = ["export_port", "export_session", "keeper_port", "port", "scheduler_of"]
 
 _CALLS = {"call", "call-wait", "submit"}
 """The functions by which adapters pass on what a guest calls."""
 _GROW = struct.Struct("<II8x")
 
 
-def pulse_of(instance: Any) -> Pulse:
-    """Return the pulse of an instance, shared by its adapters."""
-    found: Pulse | None = instance.state.get(Pulse)
+def scheduler_of(instance: Any) -> Scheduler:
+    """Return the scheduler of an instance, shared by its adapters."""
+    found: Scheduler | None = instance.state.get(Scheduler)
     if found is None:
-        found = instance.state[Pulse] = Pulse(instance.workload, instance.limits, instance.account)
+        found = instance.state[Scheduler] = Scheduler(instance.workload, instance.limits, instance.account)
     return found
 
 
@@ -54,7 +54,7 @@ class _Common:
         return self.session(instance).step(task, event, a, b)
 
     async def next(self, instance: Any) -> None:
-        await pulse_of(instance).next()
+        await scheduler_of(instance).next()
 
     def operands(self, instance: Any, task: int) -> int:
         return self.session(instance).operands_next
@@ -113,12 +113,12 @@ class _Port(_Common):
     def session(self, instance: Any) -> Session:
         found: Session | None = instance.state.get(self._key)
         if found is None:
-            pulse = pulse_of(instance)
-            found = Session(pulse, self._kinds, self._served, instance)
+            scheduler = scheduler_of(instance)
+            found = Session(scheduler, self._kinds, self._served, instance)
             instance.state[self._key] = found
             prepare(found, instance, self._transport, self._name)
             if self._name == "below":
-                pulse.maker = found
+                scheduler.maker = found
         return found
 
     def box(self, instance: Any) -> Box:
@@ -170,7 +170,7 @@ class _ExportPort(_Common):
     def session(self, instance: Any) -> ExportSession:
         found: ExportSession | None = instance.state.get(ExportSession)
         if found is None:
-            found = ExportSession(pulse_of(instance), self._kinds, instance.objects)
+            found = ExportSession(scheduler_of(instance), self._kinds, instance.objects)
             instance.state[ExportSession] = found
             prepare(found, instance, self._transport, "above")
         return found

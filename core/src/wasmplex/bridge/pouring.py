@@ -73,7 +73,7 @@ class PouredOutflow(Outflow):
         try:
             self._coming = self._source.next_at_hand()
         except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
             return
         if self._coming is None:
             self._emptied()
@@ -109,10 +109,10 @@ class PouredOutflow(Outflow):
         try:
             count = self._source.readinto_nowait(room)
         except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
             return 0
         if not 0 <= count <= len(room):
-            self.session.pulse.fail(ValueMismatch("bytes", f"{count} cannot be in {len(room)}"))
+            self.session.scheduler.fail(ValueMismatch("bytes", f"{count} cannot be in {len(room)}"))
             return 0
         self._flows = self._flows or count > 0
         return count
@@ -129,14 +129,15 @@ class PouredOutflow(Outflow):
             self._laid -= taken
             self._next += taken
         if code != BLOCKED or taken:
-            self.session.pulse.gave()
+            self.session.scheduler.gave()
         return code
 
     def _made_room(self) -> Generator[int, tuple[int, int], memoryview]:
         """Return the buffer: as large as a chunk at first, larger where the source has more at hand."""
-        most, pulse = self.elements.most, self.session.pulse
+        most, scheduler = self.elements.most, self.session.scheduler
         size = _TIMES * most
-        if self._flows and not self._held and pulse.may_grow(size) and pulse.chunks.hold_at_once(size):
+        more = self._flows and not self._held and scheduler.may_grow(size)
+        if more and scheduler.chunks.hold_at_once(size):
             self.release()
             self._held = size
         elif self._room is not None:

@@ -32,7 +32,7 @@ class PulledOutflow(Outflow):
             if chunk is not None and self._took(chunk):
                 return
         except Exception as error:  # noqa: BLE001  raised here it would be the adapter's
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
             return
         reading = spawn(self._read(chunk))
         if reading.done():
@@ -47,7 +47,7 @@ class PulledOutflow(Outflow):
             self._ended()
             return True
         rest = self.elements.checked(chunk)
-        if not self.session.pulse.chunks.hold_at_once(size := weight(chunk)):
+        if not self.session.scheduler.chunks.hold_at_once(size := weight(chunk)):
             return False
         self._held, self._rest = size, rest
         return True
@@ -64,7 +64,7 @@ class PulledOutflow(Outflow):
         if chunk is None or not len(chunk):
             self._ended()
         elif not self._took(chunk):
-            await self.session.pulse.chunks.hold(size := weight(chunk))
+            await self.session.scheduler.chunks.hold(size := weight(chunk))
             self._held, self._rest = size, self.elements.checked(chunk)
         if self._reading is not None:
             self._reading = None
@@ -77,7 +77,7 @@ class PulledOutflow(Outflow):
 
     def _failed(self, reading: asyncio.Future[Any]) -> None:
         if not reading.cancelled() and (error := reading.exception()) is not None:
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
 
     def _write(self) -> Script:
         yield from super()._write()

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from wasmplex.bridge.codec import ValueMismatch
-from wasmplex.bridge.exporting import ExportCodec
+from wasmplex.bridge.exportcodecs import ExportCodec
 from wasmplex.bridge.exports import SERIES
 from wasmplex.bridge.flows import Memory
 from wasmplex.bridge.protocol import ARENA, MADE, PAUSED

@@ -13,7 +13,8 @@ from collections import deque
 from typing import Any
 
 from wasmplex.bridge.actor import ALONE, Actor
-from wasmplex.bridge.exporting import ExportCodec, ExportSession
+from wasmplex.bridge.exportcodecs import ExportCodec
+from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.flows import Plan, Script
 from wasmplex.bridge.protocol import ARENA, BLOCK_BYTES, BLOCKS, EMPTY_ARENA, FULL, ORDERS_MOST, Event, Op
 
@@ -65,7 +66,7 @@ class ServingActor(Actor):
         self._idle = False
         """Whether there was nothing to do for a while."""
         self._top = ARENA
-        side.pulse.calls = lambda: bool(self._under_way or self._queue)
+        side.scheduler.calls = lambda: bool(self._under_way or self._queue)
 
     @property
     def calls(self) -> list[Entered]:
@@ -82,7 +83,7 @@ class ServingActor(Actor):
         self._open[call] = None
         self._idle = False
         self._queue.append(call)
-        self.side.pulse.gather()
+        self.side.scheduler.gather()
         return call
 
     def clear(self) -> None:
@@ -168,12 +169,12 @@ class ServingActor(Actor):
         """Wait for what goes on, or end."""
         side = self.side
         side.awake = True
-        rests = event == Event.NONE and side.pulse.rests(side)
-        if not rests or side.pulse.asks():
+        rests = event == Event.NONE and side.scheduler.rests(side)
+        if not rests or side.scheduler.asks():
             return Op.YIELD
-        if not side.pulse.over or not self._idle:
+        if not side.scheduler.over or not self._idle:
             # Where calls follow each other each finds the task there: it waits once more before it ends.
-            self._idle = side.pulse.over
+            self._idle = side.scheduler.over
             return Op.NEXT
         self.open = side.awake = False
         return Op.FINISH

@@ -1,7 +1,7 @@
 """The host's side of an import adapter: what the guest has called, what Python has running for it.
 
 The adapter asks (`call`, `submit`, `step` ...), the session answers with blocks and orders. Every decision is
-taken here, synchronously; the only wait is `Pulse.next`, which suspends the store until something can move.
+taken here, synchronously; the only wait is `Scheduler.next`: it suspends the store until something can move.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wasmplex.bridge.handles import GuestHandle
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.kinds import RESOURCE
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.bridge.side import Side, align16
 from wasmplex.bridge.tasks import CallTask, Driver
 from wasmplex.engine.traps import blame
@@ -40,8 +40,10 @@ class Session(Side):
     :param instance: given to functions that want their context
     """
 
-    def __init__(self, pulse: Pulse, kinds: AdapterKinds, functions: Sequence[Served], instance: Any) -> None:
-        super().__init__(pulse, kinds, instance.objects)
+    def __init__(
+        self, scheduler: Scheduler, kinds: AdapterKinds, functions: Sequence[Served], instance: Any
+    ) -> None:
+        super().__init__(scheduler, kinds, instance.objects)
         self._functions = functions
         self.whole = [served.whole for served in functions]
         self.instance = self._instance = instance
@@ -155,7 +157,7 @@ class Session(Side):
         served = self._functions[number]
         size = len(block)
         base = align16(ARENA + size)
-        self.pulse.flight.check(size)
+        self.scheduler.flight.check(size)
         try:
             if served.codec.takes:
                 return self._taking(
@@ -260,10 +262,10 @@ class Session(Side):
 
     def step(self, record: int, event: int, a: int, b: int) -> int:
         """Tell a task of the adapter what to do next."""
-        if self.pulse.failure is not None:
-            raise self.pulse.failure
-        if self.pulse.making:
-            self.pulse.feed()
+        if self.scheduler.failure is not None:
+            raise self.scheduler.failure
+        if self.scheduler.making:
+            self.scheduler.feed()
         if record in self.leaving:
             self.leaving.remove(record)
             return Op.EXIT
@@ -279,7 +281,7 @@ class Session(Side):
         self.instance.leave([task.cancel for task in self.tasks.values()])
         self.tasks.clear()
         self.ready.clear()
-        self.pulse.flight.release()
+        self.scheduler.flight.release()
 
     def dismantle(self) -> None:
         """See `Side.dismantle`."""

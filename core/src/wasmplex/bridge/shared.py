@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasmplex.bridge.bridging import Bridged
-from wasmplex.bridge.exporting import ExportCodec, ExportSession
+from wasmplex.bridge.exportcodecs import ExportCodec
+from wasmplex.bridge.exporting import ExportSession
 from wasmplex.bridge.exports import CALL
 from wasmplex.bridge.instance import BridgedInstance, EngineInstance, named, tell_late
 from wasmplex.bridge.port import export_session

@@ -1,6 +1,6 @@
 """What the two sides of a session have in common: flows, and exchanges of handles.
 
-An instance has one `Pulse`, and a `Side` for each adapter.
+An instance has one `Scheduler`, and a `Side` for each adapter.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from wasmplex.bridge.protocol import (
     First,
     Op,
 )
-from wasmplex.bridge.pulse import Moving, Pulse
+from wasmplex.bridge.scheduler import Moving, Scheduler
 from wasmplex.engine.resources import HostObjects
 
 __all__ = ["Side", "Then", "align16"]
@@ -61,7 +61,7 @@ def align16(address: int) -> int:
 class Side:
     """The host's state for one adapter of one instance.
 
-    :param pulse: shared by the sides of an instance
+    :param scheduler: shared by the sides of an instance
     :param kinds: the built-ins and element codecs of the adapter's kinds
     :param table: the host's resources that the instance holds
     """
@@ -70,8 +70,8 @@ class Side:
     awake = False
     """Whether the adapter has a task that looks after its streams, and that is not asleep."""
 
-    def __init__(self, pulse: Pulse, kinds: AdapterKinds, table: HostObjects) -> None:
-        self.pulse = pulse
+    def __init__(self, scheduler: Scheduler, kinds: AdapterKinds, table: HostObjects) -> None:
+        self.scheduler = scheduler
         self.kinds = kinds
         self.table = table
         self.closed = False
@@ -108,7 +108,7 @@ class Side:
         self._numbers: list[int] = [*range(NUMBERS)]
         self._then: Then | None = None
         self._next_base = 0
-        pulse.sides.append(self)
+        scheduler.sides.append(self)
 
     def has_work(self) -> bool:
         """Say whether there is anything for the adapter to do."""
@@ -142,7 +142,7 @@ class Side:
         :param touches: what it touches, see `wasmplex.bridge.actor`
         """
         self.scripts.append((touches, script))
-        self.pulse.beat()
+        self.scheduler.wake()
 
     def put(self, order: int) -> None:
         """Have the adapter follow an order that has no outcome, before what is yielded next."""
@@ -159,7 +159,7 @@ class Side:
     def _fed(self, task: asyncio.Task[None]) -> None:
         self.background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.pulse.fail(error)
+            self.scheduler.fail(error)
 
     def pack(self) -> None:
         """Have chunks cross as digits where that is faster, and leave room for these."""
@@ -337,7 +337,7 @@ class Side:
             self.feed_made()
         number = self._numbers.pop()
         self.making[number] = sort, kind, source
-        self.pulse.making.add(self)
+        self.scheduler.making.add(self)
         return number
 
     def feed_made(self) -> None:
@@ -351,7 +351,7 @@ class Side:
                 self._numbers.append(number)
                 self.feed(sort, kind, writable, source)
         if not self.making:
-            self.pulse.making.discard(self)
+            self.scheduler.making.discard(self)
 
     def feed(self, sort: int, kind: int, writable: int, source: Any) -> None:
         """Start feeding a stream or future, where it was made."""
@@ -359,13 +359,13 @@ class Side:
         if theirs is None:
             self.feed_from(sort, kind, writable, source)
             return
-        maker = self.pulse.maker
+        maker = self.scheduler.maker
         assert maker is not None  # noqa: S101  it has been started
         self._away = [other for other in self._away if not other.done]
         self._away.append(maker.feed_from(sort, theirs, writable, source))
 
     def feed_from(self, sort: int, kind: int, writable: int, source: Any) -> Moving:
-        """Start feeding a stream or future of this adapter, see `wasmplex.bridge.pulse.Maker`."""
+        """Start feeding a stream or future of this adapter, see `wasmplex.bridge.scheduler.Maker`."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
         fed = fed_future if sort == FUTURE else fed_stream
         return fed(self, elements, first, writable, source)
@@ -387,7 +387,7 @@ class Side:
         for _, _, source in self.making.values():
             give_up(source)
         self.making.clear()
-        self.pulse.making.discard(self)
+        self.scheduler.making.discard(self)
 
     def dismantle(self) -> None:
         """Part from what refers back to it, once the instance has ended."""

@@ -11,7 +11,7 @@ from wasmplex.bridge.actor import Actor
 from wasmplex.bridge.flows import Flow, Plan
 from wasmplex.bridge.functions import Served
 from wasmplex.bridge.protocol import Event, Op
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.errors import LimitReached
 
 __all__ = ["CallTask", "Driver"]
@@ -25,7 +25,7 @@ class Calling(Protocol):
     :ivar leaving: records of tasks that were told that they are cancelled, and will ask once more
     """
 
-    pulse: Pulse
+    scheduler: Scheduler
     scripts: deque[Plan]
     orders: list[int]
     operands: list[int]
@@ -49,19 +49,19 @@ class Calling(Protocol):
         """See `wasmplex.bridge.actor.Scripted`."""
 
     def has_work(self) -> bool:
-        """See `wasmplex.bridge.pulse.Beating`."""
+        """See `wasmplex.bridge.scheduler.Scheduled`."""
 
     def ask(self) -> bool:
-        """See `wasmplex.bridge.pulse.Beating`."""
+        """See `wasmplex.bridge.scheduler.Scheduled`."""
 
     def goes_on(self) -> bool:
-        """See `wasmplex.bridge.pulse.Beating`."""
+        """See `wasmplex.bridge.scheduler.Scheduled`."""
 
     def close(self) -> None:
-        """See `wasmplex.bridge.pulse.Beating`."""
+        """See `wasmplex.bridge.scheduler.Scheduled`."""
 
     def dismantle(self) -> None:
-        """See `wasmplex.bridge.pulse.Beating`."""
+        """See `wasmplex.bridge.scheduler.Scheduled`."""
 
     def give_up(self, served: Served, value: Any, /) -> None:
         """Let go of a result that no guest will get."""
@@ -82,7 +82,7 @@ class CallTask:
         self.sleeping = False
         self.owed = True
         session.running += 1
-        self.cost = session.pulse.flight.begin(size)
+        self.cost = session.scheduler.flight.begin(size)
         future.add_done_callback(self._done)
 
     def _done(self, future: asyncio.Future[Any]) -> None:
@@ -91,18 +91,18 @@ class CallTask:
         if session.tasks.get(self.record) is self:
             self._weigh(future)
             session.ready.append(self.record)
-            session.pulse.beat()
+            session.scheduler.wake()
             return
-        session.pulse.flight.end(self.cost)
+        session.scheduler.flight.end(self.cost)
         self._give_up(future)
 
     def _weigh(self, future: asyncio.Future[Any]) -> None:
         """Reckon with the result as it is, until the guest takes it."""
         failed = future.cancelled() or future.exception() is not None
         try:
-            self.cost = self.session.pulse.flight.finished(self.cost, None if failed else future.result())
+            self.cost = self.session.scheduler.flight.finished(self.cost, None if failed else future.result())
         except LimitReached as error:
-            self.session.pulse.fail(error)
+            self.session.scheduler.fail(error)
 
     def take(self) -> Any:
         """Return the result, which is the guest's from now on."""
@@ -132,7 +132,7 @@ class CallTask:
         session = self.session
         if event == Event.RETURNED:
             del session.tasks[self.record]
-            session.pulse.flight.end(self.cost)
+            session.scheduler.flight.end(self.cost)
             return Op.EXIT
         if event == Event.CANCELLED:
             self._forget()
@@ -141,7 +141,7 @@ class CallTask:
             return Op.CANCELLED
         session.driver.woken.discard(self.record)
         if self.future.done():
-            session.pulse.gave()
+            session.scheduler.gave()
             return Op.RETURN | self.served.codec.function.number << 8
         self.sleeping = True  # perhaps again: the wake may have been for the task that had the record before
         return Op.WAIT
@@ -188,8 +188,8 @@ class Driver(Actor):
         if self.woken:
             return Op.YIELD
         if side.running or side.flows:
-            rests = event == Event.NONE and side.pulse.rests(side) and not side.pulse.asks()
-            return Op.NEXT if rests and not side.pulse.over else Op.YIELD  # who makes the calls ends them
+            rests = event == Event.NONE and side.scheduler.rests(side) and not side.scheduler.asks()
+            return Op.NEXT if rests and not side.scheduler.over else Op.YIELD  # who makes the calls ends them
         self.dozing = True
         side.awake = False
         if self.armed:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from wasmplex.assembly import Assembly
-    from wasmplex.cli.crew import Crew
     from wasmplex.cli.setup import Setup
+    from wasmplex.cli.workers import Workers
 
 __all__ = ["supervise"]
 
@@ -33,17 +33,17 @@ async def supervise(setup: Setup) -> int:
     """
     import anyio
 
-    from wasmplex.cli.crew import Crew
+    from wasmplex.cli.workers import Workers
 
     command = [sys.executable, *sys.orig_argv[1:]]
     async with anyio.create_task_group() as tasks:
-        crew = Crew(command, setup.workers, setup.drain_timeout, setup.hang_timeout)
-        orders = Orders(tasks.cancel_scope, on_kill=crew.kill)
+        workers = Workers(command, setup.workers, setup.drain_timeout, setup.hang_timeout)
+        orders = Orders(tasks.cancel_scope, on_kill=workers.kill)
         tasks.start_soon(orders.listen)
         with Addresses() as addresses:
             assembly, taken = await _read(setup, addresses, first=True)
             addresses.keep(taken)
-            admin = Admin(partial(_figures, crew), lambda: crew.serves)
+            admin = Admin(partial(_figures, workers), lambda: workers.serves)
             move_admin = partial(_move, admin, addresses, tasks)
             move_admin()
 
@@ -51,21 +51,21 @@ async def supervise(setup: Setup) -> int:
                 orders.serving = True
 
             def started() -> None:
-                say(_serves(assembly, crew))
-                keep_current = partial(_keep_current, setup, orders, addresses, crew, move_admin)
+                say(_serves(assembly, workers))
+                keep_current = partial(_keep_current, setup, orders, addresses, workers, move_admin)
                 tasks.start_soon(orders.until_stopped, keep_current)
                 if setup.changes is not None:
                     tasks.start_soon(setup.changes.wait, orders.reload)
 
-            code = await crew.run(_sockets(taken), orders.stop, serving=serving, started=started)
+            code = await workers.run(_sockets(taken), orders.stop, serving=serving, started=started)
         tasks.cancel_scope.cancel()
     orders.leave_if_interrupted()
     return code
 
 
-async def _figures(crew: Crew) -> list[Family]:
+async def _figures(workers: Workers) -> list[Family]:
     own = labelled([*of_process(), of_build()], "worker", "parent")
-    return merged([*own, *await crew.figures()])
+    return merged([*own, *await workers.figures()])
 
 
 def _move(admin: Admin, addresses: Addresses, tasks: TaskGroup) -> None:
@@ -74,7 +74,7 @@ def _move(admin: Admin, addresses: Addresses, tasks: TaskGroup) -> None:
 
 
 async def _keep_current(
-    setup: Setup, orders: Orders, addresses: Addresses, crew: Crew, moved: Callable[[], None]
+    setup: Setup, orders: Orders, addresses: Addresses, workers: Workers, moved: Callable[[], None]
 ) -> None:
     """Have new workers take over whenever the configuration is to be read again."""
     while True:
@@ -84,11 +84,11 @@ async def _keep_current(
         except Exception as error:  # noqa: BLE001  whatever it is, what is served goes on
             refused(error)
             continue
-        if await crew.replace(_sockets(taken)):
+        if await workers.replace(_sockets(taken)):
             addresses.keep(taken)
             moved()
             setup.set_up_log(assembly.config)
-            say(f"reloaded: {_serves(assembly, crew)}")
+            say(f"reloaded: {_serves(assembly, workers)}")
         else:
             addresses.drop(taken)
             refused()
@@ -116,9 +116,11 @@ async def _read(
     return assembly, taken
 
 
-def _serves(assembly: Assembly, crew: Crew) -> str:
+def _serves(assembly: Assembly, workers: Workers) -> str:
     names = ", ".join(planned.config.name for planned in assembly.workloads)
-    return f"{assembly.config.name} serves {names} with {crew.size} workers: {', '.join(crew.addresses)}"
+    return (
+        f"{assembly.config.name} serves {names} with {workers.size} workers: {', '.join(workers.addresses)}"
+    )
 
 
 def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:

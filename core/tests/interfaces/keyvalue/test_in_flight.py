@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from host_plugin_memory import MemoryProvider
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.errors import LimitReached
 from wasmplex.host import Host
 from wasmplex.testing import Delayed, plugin
@@ -74,7 +74,7 @@ async def test_calls_that_have_returned_and_were_cancelled_make_room(config: Any
     async with host, host.workload("w").instance() as instance:
         for _ in range(5):
             assert await instance.call("cancelled", 20) == 20
-            flight = instance.state[Pulse].flight
+            flight = instance.state[Scheduler].flight
             with anyio.fail_after(10):  # what a coroutine's end brings about happens in the loop's next turn
                 while flight.calls:  # noqa: ASYNC110  what is waited for is no event
                     await anyio.sleep(0.001)

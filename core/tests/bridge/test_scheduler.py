@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wasmplex.bridge.pulse import Pulse
+from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.engine.accounts import Account, MemoryBudget
 from wasmplex.plugins.limits import Limits
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Side:
-    """What a pulse asks of the side of an adapter."""
+    """What a scheduler asks of the side of an adapter."""
 
     flows: dict[int, Any] = {}  # noqa: RUF012  nobody adds to it
 
@@ -40,18 +40,18 @@ class Side:
         raise AssertionError
 
 
-def sides(pulse: Pulse, count: int) -> list[Side]:
+def sides(scheduler: Scheduler, count: int) -> list[Side]:
     made = [Side() for _ in range(count)]
-    pulse.sides += made
+    scheduler.sides += made
     return made
 
 
-def pulse() -> Pulse:
-    return Pulse("shop", Limits(), Account(MemoryBudget().tenant(), 1))
+def scheduler() -> Scheduler:
+    return Scheduler("shop", Limits(), Account(MemoryBudget().tenant(), 1))
 
 
 async def test_a_guest_may_be_as_many_turns_behind_as_it_was_given_things() -> None:
-    made = pulse()
+    made = scheduler()
     one, other = sides(made, 2)
     assert [made.rests(one), made.rests(other)] == [False, True]
     made.busy()
@@ -62,7 +62,7 @@ async def test_a_guest_may_be_as_many_turns_behind_as_it_was_given_things() -> N
 
 
 async def test_a_guest_gets_turns_though_nothing_has_come_for_it() -> None:
-    made = pulse()
+    made = scheduler()
     [side] = sides(made, 1)
     turns = 0
     with anyio.fail_after(20):
@@ -74,15 +74,15 @@ async def test_a_guest_gets_turns_though_nothing_has_come_for_it() -> None:
 
 
 async def test_what_comes_for_a_guest_ends_its_wait() -> None:
-    made = pulse()
+    made = scheduler()
     sides(made, 1)
-    asyncio.get_running_loop().call_soon(made.beat)
+    asyncio.get_running_loop().call_soon(made.wake)
     with anyio.fail_after(20):
         await made.next()
 
 
 async def test_streams_are_asked_about_by_whoever_is_awake() -> None:
-    made = pulse()
+    made = scheduler()
     one, other = sides(made, 2)
     other.awake = False
     assert made.asks()
@@ -90,7 +90,7 @@ async def test_streams_are_asked_about_by_whoever_is_awake() -> None:
 
 
 async def test_what_makes_calls_is_over_when_none_is_under_way_and_nothing_will_come() -> None:
-    made = pulse()
+    made = scheduler()
     sides(made, 1)
     assert not made.over
     made.calls = lambda: True
@@ -101,7 +101,7 @@ async def test_what_makes_calls_is_over_when_none_is_under_way_and_nothing_will_
 
 def test_adapters_grow_for_speed_alone_where_there_is_much_more() -> None:
     account = Account(MemoryBudget().tenant(), 8 << 20)
-    made = Pulse("shop", Limits(), account)
+    made = Scheduler("shop", Limits(), account)
     assert made.may_grow(1 << 20)
     assert account.take(5 << 20)
     assert not made.may_grow(1 << 20)

@@ -1,6 +1,7 @@
 """What the adapters of an instance share: who has something to do, what is under way, how it has failed.
 
-Whatever happens in Python for a guest ends in `Pulse.beat`; whatever an adapter waits for is `Pulse.next`.
+Whatever happens in Python for a guest ends in `Scheduler.wake`; whatever an adapter waits for is
+`Scheduler.next`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from wasmplex.errors import GuestError, Trap, WasmplexError
 from wasmplex.plugins.limits import Limits
 from wasmplex.wit.mismatch import ValueMismatch
 
-__all__ = ["Beating", "Maker", "Moving", "Pulse"]
+__all__ = ["Maker", "Moving", "Scheduled", "Scheduler"]
 
 _AT_ONCE = 3
 """Turns that a guest gets before it is waited for, if it has been given so many things."""
@@ -31,7 +32,7 @@ _SPARED = 4
 """How many times as much as adapters take there has to be."""
 
 
-class Beating(Protocol):
+class Scheduled(Protocol):
     """The side of an adapter."""
 
     @property
@@ -84,7 +85,7 @@ class Maker(Protocol):
         """
 
 
-class Pulse:
+class Scheduler:
     """Ends the suspension of an instance's store when Python has something for it.
 
     :param limits: what the instance may take
@@ -97,12 +98,12 @@ class Pulse:
         self.flight = InFlight(workload, limits, account)
         self.chunks = Chunks(limits.bytes_in_flight)
         self._account = account
-        self.sides: list[Beating] = []
+        self.sides: list[Scheduled] = []
         self.maker: Maker | None = None
         """The side of the adapter that makes streams and futures for the others."""
         self.making: set[Making] = set()
         """The sides whose adapters make streams and futures that are not fed yet."""
-        self._idle: dict[Beating, int] = {}
+        self._idle: dict[Scheduled, int] = {}
         """How many turns each side has had since something was done, all for nothing."""
         self._given = 0
         self._pause = _PAUSE
@@ -131,7 +132,7 @@ class Pulse:
         self._idle.clear()
         self.maker = self.calls = None
 
-    def beat(self) -> None:
+    def wake(self) -> None:
         """Let the store go on, if it is suspended."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -139,13 +140,13 @@ class Pulse:
     def gather(self) -> None:
         """Let the store go on, soon: a call is to be made, and others may come with it."""
         self.gathering = _GATHERING
-        self.beat()
+        self.wake()
 
     def fail(self, error: BaseException) -> None:
         """Make the guest's call fail: what it waits for will not come."""
         if self.failure is None:
             self.failure = error
-        self.beat()
+        self.wake()
 
     def trap(self) -> GuestError:
         """Return what to tell those who read from an instance that has failed.
@@ -174,7 +175,7 @@ class Pulse:
         """Note that the guest has been given something, and may not know it yet."""
         self._given += 1
 
-    def rests(self, side: Beating) -> bool:
+    def rests(self, side: Scheduled) -> bool:
         """Say whether the store may be suspended, where an adapter's turn has come and it has nothing to do.
 
         Its turn comes after that of all who can run. With several adapters, all that are awake have to have
@@ -228,4 +229,4 @@ class Pulse:
     def _resume(self, pause: float, turns: int) -> None:
         """Let the guest have turns, and wait longer after that if nothing comes of them."""
         self._pause, self._turns = pause, turns
-        self.beat()
+        self.wake()

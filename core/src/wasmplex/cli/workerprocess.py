@@ -21,7 +21,7 @@ from wasmplex.metrics import Family
 if TYPE_CHECKING:
     from anyio.abc import Process
 
-__all__ = ["Member"]
+__all__ = ["WorkerProcess"]
 
 log = get_logger("wasmplex.workers")
 
@@ -31,7 +31,7 @@ _ASKED = 2.0
 """Seconds that a worker may take to tell its figures."""
 
 
-class Member:
+class WorkerProcess:
     """A worker process, from its start to its end.
 
     :ivar number: which worker it is
@@ -65,7 +65,7 @@ class Member:
         number: int,
         sockets: Mapping[str, Sequence[socket.socket]],
         hang_timeout: float,
-    ) -> Member:
+    ) -> WorkerProcess:
         """Start a worker; `look_after` is to follow.
 
         :param command: what starts one

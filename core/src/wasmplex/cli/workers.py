@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from wasmplex.cli.member import Member
+from wasmplex.cli.workerprocess import WorkerProcess
 from wasmplex.logs import get_logger
 from wasmplex.metrics import Family, labelled, merged
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-__all__ = ["Backoff", "Crew"]
+__all__ = ["Backoff", "Workers"]
 
 log = get_logger("wasmplex.workers")
 
@@ -48,7 +48,7 @@ class Backoff:
         return pause
 
 
-class Crew:
+class Workers:
     """Starts workers and starts those again that end.
 
     The first one starts alone: it compiles what the others then find in the cache, and what is wrong is said
@@ -66,8 +66,8 @@ class Crew:
         self._drain_timeout = drain_timeout
         self._hang_timeout = hang_timeout
         self._sockets: Mapping[str, Sequence[socket.socket]] = {}
-        self._members: set[Member] = set()  # all that live
-        self._current: dict[int, Member] = {}  # those of them that are not relieved
+        self._processes: set[WorkerProcess] = set()  # all that live
+        self._current: dict[int, WorkerProcess] = {}  # those of them that are not relieved
         self._backoffs = {number: Backoff() for number in range(1, size + 1)}
         self._tasks: TaskGroup | None = None
         self._stopping = anyio.Event()
@@ -131,37 +131,37 @@ class Crew:
     @property
     def serves(self) -> bool:
         """Whether one of them serves, and none has been told to stop."""
-        serving = any(member.serving.is_set() for member in self._current.values())
+        serving = any(worker.serving.is_set() for worker in self._current.values())
         return serving and not self._stopping.is_set()
 
     async def figures(self) -> list[Family]:
         """Return the figures of every worker, each with its number as a label."""
         found: list[Family] = []
 
-        async def ask(member: Member) -> None:
-            found.extend(labelled(await member.figures(), "worker", str(member.number)))
+        async def ask(worker: WorkerProcess) -> None:
+            found.extend(labelled(await worker.figures(), "worker", str(worker.number)))
 
         async with anyio.create_task_group() as tasks:
-            for member in [*self._members]:
-                if member.serving.is_set():
-                    tasks.start_soon(ask, member)
+            for worker in [*self._processes]:
+                if worker.serving.is_set():
+                    tasks.start_soon(ask, worker)
         return merged(found)
 
     def kill(self) -> None:
         """End all workers at once."""
-        for member in self._members:
-            member.kill()
+        for worker in self._processes:
+            worker.kill()
 
     # ------------------------------------------------------------ one worker
 
-    async def _start(self, number: int) -> Member:
-        member = await Member.start(self._command, number, self._sockets, self._hang_timeout)
-        self._members.add(member)
+    async def _start(self, number: int) -> WorkerProcess:
+        worker = await WorkerProcess.start(self._command, number, self._sockets, self._hang_timeout)
+        self._processes.add(worker)
         assert self._tasks is not None  # noqa: S101  `run` runs
-        self._tasks.start_soon(self._look_after, member)
+        self._tasks.start_soon(self._look_after, worker)
         if self._stopping.is_set():
-            member.stop()
-        return member
+            worker.stop()
+        return worker
 
     async def _begin_others(self, started: Callable[[], None]) -> None:
         async with anyio.create_task_group() as tasks:
@@ -170,33 +170,33 @@ class Crew:
         if not self._stopping.is_set():
             started()
 
-    async def _begin(self, number: int, instead_of: Member | None = None) -> None:
-        member = await self._start(number)
+    async def _begin(self, number: int, instead_of: WorkerProcess | None = None) -> None:
+        worker = await self._start(number)
         if self._current.get(number) is not instead_of:  # the one that `replace` has started was quicker
-            member.stop()
+            worker.stop()
             return
-        self._current[number] = member
-        if await member.serves():
-            log.info("%s serves", member)
+        self._current[number] = worker
+        if await worker.serves():
+            log.info("%s serves", worker)
 
-    async def _look_after(self, member: Member) -> None:
+    async def _look_after(self, worker: WorkerProcess) -> None:
         """Start another worker if this one ends and nobody has told it to."""
         try:
-            await member.look_after()
+            await worker.look_after()
         finally:
-            self._members.discard(member)
+            self._processes.discard(worker)
         if self._stopping.is_set():
-            self._code = self._code or int(member.code != 0)
-        elif self._current.get(member.number) is not member:
-            if member.serving.is_set() and member.code:
-                log.error("%s, which was relieved, %s", member, member.fate)
-        elif await self._pause(member) and self._current[member.number] is member:
-            await self._begin(member.number, instead_of=member)
+            self._code = self._code or int(worker.code != 0)
+        elif self._current.get(worker.number) is not worker:
+            if worker.serving.is_set() and worker.code:
+                log.error("%s, which was relieved, %s", worker, worker.fate)
+        elif await self._pause(worker) and self._current[worker.number] is worker:
+            await self._begin(worker.number, instead_of=worker)
 
-    async def _pause(self, member: Member) -> bool:
+    async def _pause(self, worker: WorkerProcess) -> bool:
         """Wait for as long as another one like this is not to be started; False if none is to be."""
-        pause = self._backoffs[member.number].pause(member.served())
-        log.error("%s %s; another one is started in %g s", member, member.fate, pause)
+        pause = self._backoffs[worker.number].pause(worker.served())
+        log.error("%s %s; another one is started in %g s", worker, worker.fate, pause)
         with anyio.move_on_after(pause):
             await self._stopping.wait()
         return not self._stopping.is_set()
@@ -209,14 +209,14 @@ class Crew:
         for socks in self._sockets.values():
             for sock in socks:
                 sock.close()  # the workers close theirs: nobody connects to where none of them looks
-        for member in self._members:
-            member.stop()
+        for worker in self._processes:
+            worker.stop()
         seconds = self._drain_timeout + _GRACE
         with anyio.move_on_after(seconds):
-            while self._members:
-                await next(iter(self._members)).ended.wait()
+            while self._processes:
+                await next(iter(self._processes)).ended.wait()
                 await anyio.lowlevel.checkpoint()
-        if self._members:
-            late = ", ".join(str(member) for member in self._members)
+        if self._processes:
+            late = ", ".join(str(worker) for worker in self._processes)
             log.error("still running %g s after they were told to stop, and killed: %s", seconds, late)
             self._code = 1
