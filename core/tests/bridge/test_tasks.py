@@ -30,7 +30,7 @@ def books() -> Any:
         orders_most=1, orders=[], operands=[], operands_next=0,
         tasks={}, ready=deque(), running=0, flows={}, scripts=deque(), leaving=set(),
         scheduler=SimpleNamespace(
-            flight=flight(), beat=lambda: None, busy=lambda: None, gave=lambda: None,
+            flight=flight(), wake=lambda: None, busy=lambda: None, gave=lambda: None,
             rests=lambda side: True, asks=lambda: False, over=False,
         ),
     )  # fmt: skip
