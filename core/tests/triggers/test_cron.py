@@ -355,7 +355,8 @@ async def test_a_command_is_run(tmp_path: Path, caplog: pytest.LogCaptureFixture
     ("table", "said"),
     [
         ("", "schedule"),
-        ('schedule = "* * *"', "no schedule"),
+        ('schedule = "* * *"', "it takes five fields"),
+        ('schedule = "@daily"', 'write "0 0 * * *"'),
         ('schedule = "61 * * * *"', "bad minute"),
         ('schedule = "0 0 31 2 *"', "'0 0 31 2 *'"),
         ('schedule = "* * * * *", timezone = "Mars/Base"', "no time zone"),

@@ -113,7 +113,7 @@ async def test_a_handler_is_called_with_each_message(tmp_path: Path, guest: str)
     assert (counts.delivered, counts.retried, counts.dead, counts.lost) == (50, 0, 0, 0)
 
 
-async def test_what_the_answers_of_a_handler_mean(tmp_path: Path) -> None:
+async def test_what_the_answers_of_a_handler_mean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """ok: ack. retry, other, a trap: again, then dead-lettered. reject: dead-lettered at once."""
     trigger = f'{OWN}, dead_letter = "dead", max_deliver = 3'
     bodies = (b"fine", b"twice", b"retry", b"other", b"trap", b"reject")
@@ -139,6 +139,9 @@ async def test_what_the_answers_of_a_handler_mean(tmp_path: Path) -> None:
     assert "trapped" in headers["Wasmplex-Error"]
     assert headers["Wasmplex-First-Seen"].endswith("Z")
     assert resent(letters[b"trap"], ["orders.*"]) == Message("orders.new", b"trap", None, None)
+    assert "after 1 delivery (rejected)" in caplog.text
+    assert "the guest trapped at: " in caplog.text
+    assert "\\n" not in caplog.text  # what line breaks are escaped to
 
 
 async def test_the_deliveries_of_a_message_are_ever_further_apart(
@@ -267,6 +270,15 @@ async def test_a_component_without_a_handler(tmp_path: Path) -> None:
     )
     (tmp_path / "host.toml").write_text(text + f"trigger.messaging = {{ {OWN} }}\n")
     with pytest.raises(UsageError, match=r"wasmcloud:messaging/handler@0\.3\.0"):
+        async with Host.from_config(tmp_path):
+            pass
+
+
+async def test_two_tables_cannot_claim_one_durable_name(tmp_path: Path) -> None:
+    table = f'{{ {OWN}, durable = "same" }}'
+    text = configuration().replace(f"{{ {OWN} }}", f"[{table}, {table}]")
+    (tmp_path / "host.toml").write_text(text)
+    with pytest.raises(UsageError, match="two tables of workload shop claim the durable name 'same'"):
         async with Host.from_config(tmp_path):
             pass
 

@@ -1,4 +1,4 @@
-"""Which failures the log shows with a traceback: those that nobody raised on purpose."""
+"""What the log says of a failure: its text, and a traceback if nobody raised it on purpose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from wasmplex.capabilities.messaging.handling import HandlerFailed, HandlerRejec
 from wasmplex.errors import WasmplexError
 from wasmplex.values import Err
 
-__all__ = ["unforeseen"]
+__all__ = ["in_one_line", "unforeseen"]
 
 _FORESEEN = (WasmplexError, CapabilityError, Err, HandlerFailed, HandlerRejected)
 
@@ -15,3 +15,8 @@ _FORESEEN = (WasmplexError, CapabilityError, Err, HandlerFailed, HandlerRejected
 def unforeseen(error: Exception | None) -> Exception | None:
     """Return an error, for ``exc_info``, if it is no answer of a component, a backend or the host."""
     return None if isinstance(error, _FORESEEN) else error
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the text of an error, which may have several lines, as the end of a sentence of the log."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from wasmplex.errors import GuestExit, exited_well
 from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
-from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.causes import in_one_line, unforeseen
 from wasmplex.values import Err
 
 __all__ = ["Runs", "said"]
@@ -131,7 +131,7 @@ class Runs:
 def _why(error: Exception) -> str:
     if isinstance(error, GuestExit):
         return f"exit code {error.code}"
-    return "it returned an error" if isinstance(error, Err) else str(error) or type(error).__name__
+    return "it returned an error" if isinstance(error, Err) else in_one_line(error)
 
 
 def said(due: float) -> str:

@@ -11,6 +11,13 @@ from cronsim import CronSim, CronSimError
 __all__ = ["check_schedule", "check_timezone", "times"]
 
 
+_NICKNAMES = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}  # fmt: skip
+"""What crontabs may say instead of five fields."""
+
+
 def check_schedule(schedule: str) -> str:
     """Return a schedule that can be read, and that has a next time.
 
@@ -19,11 +26,18 @@ def check_schedule(schedule: str) -> str:
     try:
         next(CronSim(schedule, datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))))
     except CronSimError as error:
-        why = str(error).lower() or "five fields with spaces between: minute hour day month weekday"
-        raise ValueError(f"{schedule!r} is no schedule: {why}") from None
+        raise ValueError(f"{schedule!r} is no schedule: {_why(schedule, error)}") from None
     except StopIteration:
         raise ValueError(f"{schedule!r} never comes") from None
     return schedule
+
+
+def _why(schedule: str, error: CronSimError) -> str:
+    if (written := _NICKNAMES.get(schedule.strip().lower())) is not None:
+        return f'write "{written}"'
+    if len(schedule.split()) not in (5, 6):
+        return "it takes five fields with spaces between: minute hour day month weekday"
+    return str(error).lower()
 
 
 def check_timezone(name: str) -> str:

@@ -18,7 +18,7 @@ from wasmplex.errors import ConfigError, LimitExceeded
 from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
-from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.causes import in_one_line, unforeseen
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.outcomes import (
     Fate,
@@ -123,7 +123,7 @@ class Settler:
         self._note(delivery, "retry")
         logger.warning(
             "%s: delivery %d of a message to %s failed, the next is in %g s: %s",
-            self._what, delivery.tries, delivery.message.subject, verdict.after, _text(error),
+            self._what, delivery.tries, delivery.message.subject, verdict.after, in_one_line(error),
             exc_info=unforeseen(error), extra={"repeats": type(error).__name__},
         )  # fmt: skip
         await delivery.retry(verdict.after)
@@ -136,7 +136,8 @@ class Settler:
         try:
             kept = await self._keep(letter)
         except Exception as refused:  # noqa: BLE001  whatever it is, the message is not lost
-            said = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
+            known = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
+            said = in_one_line(known)
             logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
             await delivery.retry(backoff(delivery.tries, self._settings))
             return
@@ -158,10 +159,11 @@ class Settler:
         await delivery.reject()
 
     def _tell_end(self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str) -> None:
-        subject, reason = delivery.message.subject, verdict.reason
+        reason, times = verdict.reason, "delivery" if delivery.tries == 1 else "deliveries"
         logger.error(
-            "%s: a message to %s is %s after %d deliveries (%s): %s",
-            self._what, subject, fate, delivery.tries, reason, _text(error) or reason,
+            "%s: a message to %s is %s after %d %s (%s): %s",
+            self._what, delivery.message.subject, fate, delivery.tries, times, reason,
+            reason if error is None else in_one_line(error),
             exc_info=unforeseen(error), extra={"repeats": fate},
         )  # fmt: skip
 
@@ -176,8 +178,3 @@ class Settler:
                 continue
             return attempt
         return None
-
-
-def _text(error: Exception | None) -> str:
-    """Return what the log says of an error; empty for none."""
-    return "" if error is None else str(error) or type(error).__name__

@@ -67,7 +67,7 @@ class MessagingTrigger(Trigger):
             first = next((other for other in uses[:number] if _claims(other) == _claims(use)), None)
             if first is not None and (name := _durable(use)) is not None:
                 yield Diagnostic(
-                    f"workloads {first.workload} and {use.workload} claim the durable name {name!r}",
+                    f"{_both(first, use)} claim the durable name {name!r}",
                     use.where,
                     f"{first.where} has it, and a durable subscription is of one table",
                     'durable = "another-name"',
@@ -131,6 +131,12 @@ def _circles(use: TriggerUse) -> Iterator[Diagnostic]:
 def _durable(use: TriggerUse) -> str | None:
     found: str | None = use.settings.subscription(use.workload).durable
     return found
+
+
+def _both(one: TriggerUse, other: TriggerUse) -> str:
+    if one.workload == other.workload:
+        return f"two tables of workload {one.workload}"
+    return f"workloads {one.workload} and {other.workload}"
 
 
 def _claims(use: TriggerUse) -> tuple[object, ...]:

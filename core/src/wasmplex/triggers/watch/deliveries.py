@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from wasmplex.capabilities.keyvalue import Change
 from wasmplex.errors import LimitExceeded, exited_well
 from wasmplex.logs import Origin, get_logger
-from wasmplex.triggers.causes import unforeseen
+from wasmplex.triggers.causes import in_one_line, unforeseen
 from wasmplex.triggers.resuming import Pauses
 
 __all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Deliveries"]
@@ -145,13 +145,12 @@ class Deliveries:
     def _tell_full(self, error: Exception) -> None:
         if not self._full:
             self._full = True
-            logger.warning("%s: changes wait for an instance: %s", self._what, error)
+            logger.warning("%s: changes wait for an instance: %s", self._what, in_one_line(error))
 
     def _tell_failed(self, attempt: int, error: Exception) -> None:
-        kind = type(error).__name__
         logger.warning(
-            "%s: delivery %d of a change failed: %s", self._what, attempt, str(error) or kind,
-            exc_info=unforeseen(error), extra={"repeats": kind},
+            "%s: delivery %d of a change failed: %s", self._what, attempt, in_one_line(error),
+            exc_info=unforeseen(error), extra={"repeats": type(error).__name__},
         )  # fmt: skip
 
 
