@@ -200,9 +200,9 @@ def _read(workload: WorkloadConfig) -> tuple[bytes, Shape]:
 
 
 def _shape(workload: WorkloadConfig) -> Shape | None:
-    """Return the shape of a component if it can be had."""
+    """Return the shape of a component if it can be had; of a pipe or a device the end may never come."""
     try:
-        return read(workload.component.read_bytes())
+        return read(workload.component.read_bytes()) if workload.component.is_file() else None
     except (OSError, ComponentError):
         return None
 

@@ -53,6 +53,16 @@ def test_a_file_that_is_no_component(cli: Cli, home: Path, data: bytes | None, s
     assert "\n  at: kv.wasm" in refused(cli("label", "kv.wasm", "a=b", "-o", "new.wasm"))
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe", "a\\u0000b"])
+def test_a_component_without_an_end(cli: Cli, home: Path, name: str) -> None:
+    """Nobody reads it: what reads a pipe would wait, and what reads a device takes all memory."""
+    os.mkfifo(home / "pipe")
+    (home / "b.toml").write_text(f'[workload.b]\ncomponent = "{name}"\n')
+    assert re.search("cannot be used|must not hold a NUL", refused(cli("check", "b.toml")))
+    if name == "/dev/zero":
+        assert "it is a device" in refused(cli("inspect", name))
+
+
 def test_inspecting_what_is_not_there(cli: Cli) -> None:
     assert refused(cli("inspect", "vk.wasm")) == (
         "error: vk.wasm cannot be read\n"

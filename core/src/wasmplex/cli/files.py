@@ -26,11 +26,13 @@ def about(path: Path) -> Iterator[None]:
 
 
 def read_component(path: Path) -> bytes:
-    """Return the bytes of a file.
+    """Return the bytes of a file, or what comes through a pipe.
 
-    :raises ComponentError: it cannot be read
+    :raises ComponentError: it cannot be read, or is a device, which may have no end
     """
     try:
+        if path.is_char_device():
+            raise ComponentError(f"{path} cannot be read", why="it is a device")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         why = error.strerror or type(error).__name__ if isinstance(error, OSError) else "not a path"

@@ -83,8 +83,9 @@ def _chain(reader: Reader, path: KeyPath, workload: str) -> Iterator[WorkloadCon
         names[stem] += 1
         same = f"-{names[stem]}" if names[stem] > 1 else ""
         place, name = (*path, number), f"{workload}/{stem}{same}"
-        if isinstance(entry, str) and not entry.strip():
-            reader.report(place, f"{describe(place, entry)} must not be empty", fix='"auth.wasm"')
+        if isinstance(entry, str) and (not entry.strip() or "\0" in entry):
+            wrong = "hold a NUL character" if entry.strip() else "be empty"
+            reader.report(place, f"{describe(place, entry)} must not {wrong}", fix='"auth.wasm"')
         elif isinstance(entry, str):
             location = reader.root().where(*place)
             table = Table({"component": entry}, location)

@@ -123,14 +123,14 @@ class Reader:
     def existing(self, path: KeyPath, text: Any, kind: Literal["file", "directory"]) -> Path:
         """Return the absolute path of the file or directory that `path` names; report it if it is not there.
 
-        :param text: the value at `path`, resolved. What is not text has been reported by its model
+        :param text: the value at `path`, resolved. What is no text of a path has been reported by its model
         """
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
             return self._base
         found = self.path(text)
         try:
             present, fits = found.exists(), found.is_file() if kind == "file" else found.is_dir()
-        except (OSError, ValueError):
+        except OSError:
             present = fits = False
         if not fits:
             written = self._document.written(path)
