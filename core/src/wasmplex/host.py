@@ -20,10 +20,10 @@ from wasmplex import config as configuration
 from wasmplex.assembly import Assembly, assemble
 from wasmplex.backends import BackendPool
 from wasmplex.backends import PoolStatistics as BackendStatistics
-from wasmplex.backends.probing import Probed, probe
+from wasmplex.backends.probing import PROBE_TIMEOUT, Probed, probe
 from wasmplex.config import HostConfig
 from wasmplex.engine import Engine, EngineSettings, MemoryBudget
-from wasmplex.errors import PluginError, Trap, UsageError, WasmplexError, nearest
+from wasmplex.errors import FailureError, PluginError, Trap, UsageError, WasmplexError, nearest
 from wasmplex.logs import get_logger
 from wasmplex.metering import cause_of, of_backends, of_workloads
 from wasmplex.metrics import Family, Figures
@@ -261,6 +261,17 @@ class Host:
             for planned in self._assembly.components
             for route in planned.plan.backends
         ]
+
+    async def examine(self) -> list[WasmplexError]:
+        """Return what would keep triggers from serving, so far as that is known; nothing is changed."""
+        self._thread.require("the host")
+        found: list[WasmplexError] = []
+        for name, trigger in self._triggers.items():
+            with anyio.move_on_after(PROBE_TIMEOUT) as scope:
+                found += await trigger.examine(self._bindings[name])
+            if scope.cancelled_caught:
+                found.append(FailureError(f"trigger {name!r} cannot be examined in {PROBE_TIMEOUT:g} s"))
+        return found
 
     # ------------------------------------------------------------ serve
 

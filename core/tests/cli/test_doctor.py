@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import GUESTS
+
 Cli = Callable[..., Any]
 
 SILENT = """
@@ -34,6 +36,24 @@ class Silent(BackendProvider):
 
 @hookimpl
 def wasmplex_backends(): return [Silent()]
+"""
+
+
+CLOSED = """
+from host_plugin_memory import MemoryMessagingProvider
+from host_plugin_memory.broker import MemoryBroker
+from wasmplex.plugin import ConfigError, hookimpl
+
+class Full(MemoryBroker):
+    async def examine(self, namespace, subscription):
+        raise ConfigError(f"no room for {', '.join(subscription.subjects)}")
+
+class Closed(MemoryMessagingProvider):
+    name = "closed"
+    async def open(self, settings, context): return Full(settings, self.features)
+
+@hookimpl
+def wasmplex_backends(): return [Closed()]
 """
 
 
@@ -91,6 +111,24 @@ def test_check_connect_asks_the_backends(cli: Cli, home: Path) -> None:
     assert ended.code == 1
     assert "backend 'silent' does not answer" in ended.err
     assert "hunter2" not in ended.out + ended.err
+
+
+def test_check_connect_says_what_would_keep_triggers_from_serving(cli: Cli, home: Path) -> None:
+    """Each with its place, and the exit code that `run` has."""
+    bucket = '{ backend = "memory", buckets = ["a"] }'
+    (home / "host.toml").write_text(
+        f'plugins = ["closed.py"]\n[workload.w]\ncomponent = "{GUESTS}/kvwatch.wasm"\n'
+        'trigger.watch = { label = "watched", bucket = "b" }\n'
+        f'import.watched = {bucket}\ndefault."wasi:keyvalue" = {bucket}\n'
+        f'[workload.m]\ncomponent = "{GUESTS}/sink.wasm"\n'
+        'trigger.messaging = { backend = "closed", subjects = ["orders.>"] }\n'
+    )
+    (home / "closed.py").write_text(CLOSED)
+    assert cli("check").code == 0
+    ended = cli("check", "--connect")
+    assert (ended.code, ended.err.count("error: ")) == (2, 2), ended.err
+    assert "error: the bucket 'b' cannot be watched: no-such-store\n  at: host.toml:4" in ended.err
+    assert "error: no room for orders.>\n  at: host.toml:9 (workload.m.trigger.messaging)" in ended.err
 
 
 def test_a_broken_plugin_is_shown_with_its_cause(cli: Cli, home: Path) -> None:

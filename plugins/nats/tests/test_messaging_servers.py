@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -67,7 +68,10 @@ def durable(name: str, *subjects: str, owner: str = "w") -> Subscription:
 
 
 async def refused(broker: NatsBroker, subscription: Subscription) -> str:
-    with pytest.raises(ConfigError) as error:
+    """Return why a subscription cannot be had, which is known without asking for it."""
+    with pytest.raises(ConfigError) as foreseen:
+        await broker.examine("", subscription)
+    with pytest.raises(ConfigError, match=re.escape(str(foreseen.value))) as error:
         async with broker.subscribe("", subscription):
             pass
     return str(error.value)
@@ -109,6 +113,9 @@ async def test_streams_of_others(nats_server: NatsServer) -> None:
         assert "workload 'w'" in await refused(broker, durable("streams", "theirs.b.c", owner="v"))
     async with opened(nats_server.url, stream="theirs") as broker:
         assert "does not keep new.x" in await refused(broker, durable("streams", "new.x"))
+    async with opened(nats_server.url) as broker:
+        await broker.examine("", durable("nowhere", "nowhere.x"))
+        assert await broker._jetstream.keeping("nowhere.x") is None
     async with opened(nats_server.url, create=False) as broker:
         assert "create is false" in await refused(broker, durable("nowhere", "nowhere.x"))
     await client.close()

@@ -70,8 +70,11 @@ async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...]
         with compiling(len(assembly.workloads)) as progress:
             async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress) as host:
                 problems = [probed.problem for probed in await host.probe() if probed.problem is not None]
+                refused = [] if problems else await host.examine()
         if problems:
             raise BackendError(problems)
+        if refused:
+            raise ExceptionGroup("triggers cannot be served", refused)
     return assembly
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from wasmplex.component.shape import Export
-    from wasmplex.errors import Diagnostic
+    from wasmplex.errors import Diagnostic, WasmplexError
 
 __all__ = [
     "ExportAdapter", "OwnBackend", "RunningTrigger", "Source", "Through", "Trigger", "TriggerBinding",
@@ -210,6 +210,13 @@ class Trigger(ABC):
 
     def conflicts(self, uses: Sequence[TriggerUse]) -> Iterable[Diagnostic]:
         """Return what is wrong between the tables of all workloads of a configuration."""
+        return ()
+
+    async def examine(self, bindings: Sequence[TriggerBinding]) -> Sequence[WasmplexError]:
+        """Return what would keep each of the bindings from being served; nothing is changed for that.
+
+        It is for ``wasmplex check --connect``: what is not found here is said when the host starts.
+        """
         return ()
 
     @abstractmethod

@@ -18,7 +18,7 @@ from wasmplex.policy import typed
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-__all__ = ["Pauses", "Resumed", "Words"]
+__all__ = ["Pauses", "Resumed", "Words", "refusal"]
 
 T = TypeVar("T")
 
@@ -128,16 +128,34 @@ class Resumed(Generic[T]):
 
     def _tell_broken(self, error: Exception) -> None:
         """Log why it broke; raise where it never was open."""
-        source, words = self._binding.source, self._words
-        plugin = source.plugin if source is not None else ""
-        own = isinstance(error, WasmplexError)
-        known = error if own else typed(self._cases, "subscription", error, plugin)
-        if self._ready:
-            level = self._logger.error if own else self._logger.warning
-            level("%s: %s: %s", words.what, words.broke, known)
-            return
-        where = self._binding.where
-        if isinstance(known, ConfigError):
-            raise ConfigError([replace(d, where=d.where or where) for d in known.diagnostics]) from error
-        what = f"workload {self._binding.workload.name!r} {words.cannot}"
-        raise FailureError(what, where=where, why=f"{plugin}: {known}" if plugin else str(known)) from error
+        words = self._words
+        if not self._ready:
+            raise refusal(self._binding, self._cases, words.cannot, error) from error
+        known, level = _known(self._binding, self._cases, error), self._logger.warning
+        if isinstance(known, WasmplexError):
+            level = self._logger.error
+        level("%s: %s: %s", words.what, words.broke, known)
+
+
+def refusal(binding: TriggerBinding, cases: ErrorCases, cannot: str, error: Exception) -> WasmplexError:
+    """Return the error for whoever starts, or checks, where something cannot be had from the beginning.
+
+    :param cases: the errors of its backend
+    :param cannot: what the workload cannot, ``cannot subscribe to orders.>``
+    """
+    known = _known(binding, cases, error)
+    if isinstance(known, ConfigError):
+        return ConfigError([replace(d, where=d.where or binding.where) for d in known.diagnostics])
+    plugin = _plugin(binding)
+    why = f"{plugin}: {known}" if plugin else str(known)
+    return FailureError(f"workload {binding.workload.name!r} {cannot}", where=binding.where, why=why)
+
+
+def _known(binding: TriggerBinding, cases: ErrorCases, error: Exception) -> Exception:
+    if isinstance(error, WasmplexError):
+        return error
+    return typed(cases, "subscription", error, _plugin(binding))
+
+
+def _plugin(binding: TriggerBinding) -> str:
+    return binding.source.plugin if binding.source is not None else ""

@@ -191,13 +191,22 @@ class NatsBroker(MessagingBackend):
 
     @asynccontextmanager
     async def _durable(self, subscription: Subscription) -> AsyncIterator[Deliveries]:
+        self._require_jetstream()
+        async with durable(self._link, self._jetstream, subscription) as deliveries:
+            yield deliveries
+
+    async def examine(self, namespace: str, subscription: Subscription) -> None:
+        """Look, for a durable one, whether there is JetStream, and whose stream and consumer there are."""
+        if subscription.durable is not None:
+            self._require_jetstream()
+            await self._jetstream.examine(subscription)
+
+    def _require_jetstream(self) -> None:
         if not self._jetstream.there:
             raise ConfigError(
                 f"the server at {self.address} has no JetStream, which durable needs",
                 fix="start it with -js, or remove durable",
             )
-        async with durable(self._link, self._jetstream, subscription) as deliveries:
-            yield deliveries
 
     # ------------------------------------------------------------ keeping
 

@@ -133,6 +133,22 @@ class JetStream:
 
         :raises wasmplex.errors.ConfigError: if several keep them, or one keeps a part of them
         """
+        name, there = await self._found(subscription)
+        return name if there else await self._made(name, subscription.subjects, "interest")
+
+    async def examine(self, subscription: Subscription) -> None:
+        """Raise what `stream_for` and `consumer` would, but for what only making them can tell."""
+        name, there = await self._found(subscription)
+        if there:
+            await self._owned(name, subscription)
+        else:
+            self._may_make(name, subscription.subjects)
+
+    async def _found(self, subscription: Subscription) -> tuple[str, bool]:
+        """Return the name of the stream for a subscription, and whether there is one.
+
+        :raises wasmplex.errors.ConfigError: if several keep its subjects, or one keeps a part of them
+        """
         wanted, name = subscription.subjects, self._settings.stream
         if name is None:
             names = sorted({name for pattern in wanted for name in await self._overlapping(pattern)})
@@ -142,18 +158,18 @@ class JetStream:
                     why="a durable subscription is one consumer of one stream",
                     fix="write a table of trigger.messaging for each of them",
                 )
-            name = names[0] if names else None
-        if name is not None and (config := await self._stream(name)) is not None:
-            kept = config.get("subjects") or []
-            lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
-            if lacking:
-                raise ConfigError(
-                    f"the stream {name} does not keep {_listed(lacking)}",
-                    why=f"it keeps {_listed(kept)}",
-                    fix=f"nats stream edit {name} --subjects {','.join([*kept, *lacking])}",
-                )
-            return name
-        return await self._made(name or f"wasmplex-{subscription.durable}", wanted, "interest")
+            name = names[0] if names else f"wasmplex-{subscription.durable}"
+        if (config := await self._stream(name)) is None:
+            return name, False
+        kept = config.get("subjects") or []
+        lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
+        if lacking:
+            raise ConfigError(
+                f"the stream {name} does not keep {_listed(lacking)}",
+                why=f"it keeps {_listed(kept)}",
+                fix=f"nats stream edit {name} --subjects {','.join([*kept, *lacking])}",
+            )
+        return name, True
 
     async def dead_stream(self, subject: str) -> str:
         """Return the stream that keeps a subject of dead letters; it is made if there is none."""
@@ -175,14 +191,17 @@ class JetStream:
             raise failed(error) from error
         return config
 
-    async def _made(self, name: str, subjects: Sequence[str], retention: str) -> str:
-        settings = self._settings
-        if not settings.create:
+    def _may_make(self, name: str, subjects: Sequence[str]) -> None:
+        if not self._settings.create:
             raise ConfigError(
                 f"no stream keeps {_listed(subjects)}",
                 why="create is false",
                 fix=f"nats stream add {name} --subjects {','.join(subjects)}",
             )
+
+    async def _made(self, name: str, subjects: Sequence[str], retention: str) -> str:
+        self._may_make(name, subjects)
+        settings = self._settings
         config = {
             "name": name,
             "subjects": list(subjects),
@@ -211,16 +230,8 @@ class JetStream:
 
         :raises wasmplex.errors.ConfigError: if it belongs to another workload
         """
-        name, owner = subscription.durable or "", subscription.owner
-        found = await self._consumer(stream, name)
-        if found is not None:
-            theirs = (found.get("metadata") or {}).get(OWNER)
-            if theirs != owner:
-                whose = f"belongs to the workload {theirs!r}" if theirs else "was made by somebody else"
-                raise ConfigError(
-                    f"the durable subscription {name!r} of the stream {stream} {whose}",
-                    fix=f'durable = "{owner}", or: nats consumer rm {stream} {name}',
-                )
+        name = subscription.durable or ""
+        found = await self._owned(stream, subscription)
         wanted = self._wanted(name, subscription)
         config = {**(found or {"deliver_policy": _START[subscription.start]}), **wanted}
         for key in ("filter_subject", "filter_subjects"):
@@ -239,6 +250,23 @@ class JetStream:
                 f"the durable subscription {name!r} of the stream {stream} cannot be made", why=str(error)
             ) from error
         return name
+
+    async def _owned(self, stream: str, subscription: Subscription) -> dict[str, Any] | None:
+        """Return how the consumer of a subscription is configured; None if there is none.
+
+        :raises wasmplex.errors.ConfigError: if it belongs to another workload
+        """
+        name, owner = subscription.durable or "", subscription.owner
+        found = await self._consumer(stream, name)
+        if found is not None:
+            theirs = (found.get("metadata") or {}).get(OWNER)
+            if theirs != owner:
+                whose = f"belongs to the workload {theirs!r}" if theirs else "was made by somebody else"
+                raise ConfigError(
+                    f"the durable subscription {name!r} of the stream {stream} {whose}",
+                    fix=f'durable = "{owner}", or: nats consumer rm {stream} {name}',
+                )
+        return found
 
     async def _consumer(self, stream: str, name: str) -> dict[str, Any] | None:
         try:

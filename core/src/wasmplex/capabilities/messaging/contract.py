@@ -189,6 +189,9 @@ class MessagingBackend(Backend):
             durable name belongs to another workload, say
         """
 
+    async def examine(self, namespace: str, subscription: Subscription) -> None:
+        """Raise what entering `subscribe` would, as far as that can be known without changing anything."""
+
     async def keep(self, namespace: str, message: Message) -> None:
         """Publish a message, and keep it until it is removed. Feature ``dead-letters``.
 

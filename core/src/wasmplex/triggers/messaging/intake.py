@@ -31,9 +31,14 @@ from wasmplex.triggers.messaging.settling import Settler
 from wasmplex.triggers.messaging.slices import Slices
 from wasmplex.triggers.resuming import Resumed, Words
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "cannot_subscribe"]
 
 logger = get_logger("wasmplex.messaging")
+
+
+def cannot_subscribe(settings: MessagingTriggerSettings) -> str:
+    """Return how it is called that a subscription cannot be had."""
+    return f"cannot subscribe to {', '.join(settings.subjects)}"
 
 
 class Intake:
@@ -64,7 +69,7 @@ class Intake:
         self._next: deque[Delivery] = deque()
         """Those of them that wait for their turn. Whoever has it first takes them all, in one go."""
         self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
-        words = Words(what, f"cannot subscribe to {subjects}", "the subscription broke", "subscribed again")
+        words = Words(what, cannot_subscribe(settings), "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
         self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
         self._calling = asyncio.Semaphore(settings.calls)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from wasmplex.capabilities.messaging import CASES, MessagingBackend
 from wasmplex.capabilities.messaging.subjects import matcher
-from wasmplex.errors import Diagnostic
+from wasmplex.errors import Diagnostic, WasmplexError
 from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import (
     OwnBackend,
@@ -19,9 +20,10 @@ from wasmplex.plugins.triggers import (
     TriggerBinding,
     TriggerUse,
 )
-from wasmplex.triggers.messaging.intake import Intake
+from wasmplex.triggers.messaging.intake import Intake, cannot_subscribe
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import Slices
+from wasmplex.triggers.resuming import refusal
 
 if TYPE_CHECKING:
     import socket
@@ -72,6 +74,19 @@ class MessagingTrigger(Trigger):
                     f"{first.where} has it, and a durable subscription is of one table",
                     'durable = "another-name"',
                 )
+
+    async def examine(self, bindings: Sequence[TriggerBinding]) -> Sequence[WasmplexError]:
+        """Return what would keep each subscription from being had."""
+        found: list[WasmplexError] = []
+        for binding in bindings:
+            source, name = binding.source, binding.workload.name
+            assert source is not None  # noqa: S101  the trigger asks for one
+            assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
+            try:
+                await source.backend.examine(source.namespace, binding.settings.subscription(name))
+            except Exception as error:  # noqa: BLE001  whatever it is, there are others to be examined
+                found.append(refusal(binding, CASES, cannot_subscribe(binding.settings), error))
+        return found
 
     def start(
         self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]

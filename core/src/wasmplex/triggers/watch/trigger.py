@@ -9,10 +9,11 @@ import anyio
 from pydantic import Field
 
 from wasmplex.capabilities.keyvalue import CASES
+from wasmplex.errors import WasmplexError
 from wasmplex.logs import Origin, get_logger
 from wasmplex.plugins.triggers import RunningTrigger, Source, Through, Trigger, TriggerBinding
 from wasmplex.settings import Settings
-from wasmplex.triggers.resuming import Resumed, Words
+from wasmplex.triggers.resuming import Resumed, Words, refusal
 from wasmplex.triggers.watch.deliveries import Deliveries
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ class WatchTrigger(Trigger):
         """Watch through the import that the component itself would open the bucket by: under its grants."""
         package = export.name.partition("/")[0]
         return Through(f"{package}/store", settings.label, frozenset({"watch"}), opens=settings.bucket)
+
+    async def examine(self, bindings: Sequence[TriggerBinding]) -> Sequence[WasmplexError]:
+        """Return what would keep each bucket from being watched."""
+        found: list[WasmplexError] = []
+        for binding in bindings:
+            try:
+                watched: Watched = await binding.handler(binding)
+                async with watched.changes():
+                    pass
+            except Exception as error:  # noqa: BLE001  whatever it is, there are others to be examined
+                found.append(refusal(binding, CASES, _cannot_watch(binding.settings), error))
+        return found
 
     def start(
         self, bindings: Sequence[TriggerBinding], settings: Any, sockets: Sequence[socket.socket]
@@ -108,7 +121,7 @@ class RunningWatch(RunningTrigger):
 
         words = Words(
             what,
-            f"cannot watch the bucket {settings.bucket!r}",
+            _cannot_watch(settings),
             "changes may have been lost",
             "watched again",
         )
@@ -123,3 +136,7 @@ class RunningWatch(RunningTrigger):
             scope.cancel()
         for deliveries in self._deliveries:
             await deliveries.finish()
+
+
+def _cannot_watch(settings: WatchSettings) -> str:
+    return f"cannot watch the bucket {settings.bucket!r}"
