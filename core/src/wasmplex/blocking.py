@@ -39,18 +39,13 @@ class Threads:
         self._most = most
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
-        self._live = self._idle = self._busy = 0
+        self._live = self._idle = 0
         self._closed = False
 
     @property
     def live(self) -> int:
         """How many threads there are."""
         return self._live
-
-    @property
-    def free(self) -> int:
-        """How many more calls need not wait for others; 0 if closed."""
-        return 0 if self._closed else self._most - self._busy - len(self._jobs)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function in a thread; raise what it raises.
@@ -104,19 +99,12 @@ class Threads:
             job.future.cancel()
 
     def _work(self) -> None:
-        done = 0
-        while (job := self._next(done)) is not None:
+        while (job := self._next()) is not None:
             job.run()
             del job  # what it holds must not live until the next one
-            done = 1
 
-    def _next(self, done: int) -> _Job | None:
-        """Wait for something to do.
-
-        :param done: how many have been done since the last time
-        """
+    def _next(self) -> _Job | None:
         with self._changed:
-            self._busy -= done
             while not self._jobs:
                 self._idle += 1
                 in_time = not self._closed and self._changed.wait(_IDLE)
@@ -124,7 +112,6 @@ class Threads:
                 if not self._jobs and (self._closed or not in_time):
                     self._live -= 1
                     return None
-            self._busy += 1
             return self._jobs.popleft()
 
 

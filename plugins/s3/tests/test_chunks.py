@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Iterator
 
@@ -57,6 +59,32 @@ async def test_who_finds_no_thread_free_is_answered(chunks: Chunks) -> None:
     async with asyncio.timeout(60):
         while await chunks.next(quick) != b"a thread's":  # noqa: ASYNC110  threads tell nobody that they are free
             await asyncio.sleep(0.001)
+
+
+async def test_a_system_without_files_is_not_for_ever(
+    chunks: Chunks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    flowing = Stream()
+    flowing.flows.set()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pipe", refused)
+        assert await chunks.next(flowing) == b"a coroutine's"
+    assert await chunks.next(flowing) == b"a thread's"
+
+
+async def test_threads_end_when_they_have_what_they_wait_for(chunks: Chunks) -> None:
+    slow, before = Stream(), threading.enumerate()
+    chunk = chunks.next(slow)
+    [thread] = [one for one in threading.enumerate() if one not in before]
+    chunks.close()
+    assert await chunks.next(Stream()) == b"a coroutine's"
+    slow.flows.set()
+    assert await chunk == b"a thread's"
+    await asyncio.to_thread(thread.join, 60)
+    assert not thread.is_alive()
 
 
 async def test_the_end(chunks: Chunks) -> None:
