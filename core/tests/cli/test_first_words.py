@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,12 @@ def test_a_key_in_the_wrong_place(cli: Cli, home: Path, old: str, new: str, said
     ended = cli("check")
     assert said in ended.err
     assert ended.err.count("error: ") == 1
+
+
+def test_the_readme_of_a_plugin_says_nothing_to_the_tests_of_this_project(cli: Cli, home: Path) -> None:
+    assert cli("new", "plugin", "acme").code == 0
+    fences = re.findall("^```.+$", (home / "host-plugin-acme" / "README.md").read_text(), re.MULTILINE)
+    assert set(fences) == {"```toml", "```sh"}
 
 
 def test_a_plugin_is_not_given_the_name_of_another(cli: Cli, home: Path) -> None:

@@ -69,3 +69,12 @@ def test_what_cannot_be_served_is_said(cli: Cli, home: Path, text: str | None, w
     assert ended.code == 2
     assert words in ended.err
     assert not (home / "host-plugin-acme").exists()
+
+
+def test_a_package_is_no_trigger(cli: Cli, home: Path) -> None:
+    (home / "any.wit").write_text(WIT)
+    ended = cli("new", "plugin", "acme", "--wit", "any.wit", "--capability", "trigger")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "error: --wit and --capability trigger exclude each other",
+    )

@@ -74,6 +74,9 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     assert "'Not a label' is not a label" in text
     assert "'store' is not the id of an interface" in text
     assert "the label 'STORE' would be there twice" in text
+    with pytest.raises(ComponentError) as caught:
+        relabel(TWO, {"cahce": ("cache", "cahce")})  # as without an interface
+    assert len(caught.value.diagnostics) == 1
 
 
 def test_a_label_that_another_import_has_is_refused() -> None:

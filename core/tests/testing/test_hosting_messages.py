@@ -28,3 +28,5 @@ def test_a_host_without_the_trigger(wasm_host: HostFactory) -> None:
     shop = wasm_host(GUESTS / "handler.wasm", audit="memory", default=KV)
     with pytest.raises(UsageError, match="no workload has"):
         shop.publish("a", b"")
+    with pytest.raises(UsageError, match=r"no workload has a trigger\.http"):
+        _ = shop.url

@@ -52,24 +52,28 @@ def command() -> None:
     ],
 )
 @click.argument("name")
-@click.option("--capability", type=click.Choice(list(_VARIANTS)), default="keyvalue", show_default=True,
-              help="A backend of a capability, a WIT interface or a trigger.")  # fmt: skip
+@click.option("--capability", type=click.Choice(list(_VARIANTS)),
+              help="What it is; keyvalue, a backend, if absent.")  # fmt: skip
 @click.option("--wit", type=click.Path(path_type=Path, dir_okay=False),
               help="A WIT package: a plugin that serves it, its functions to be written.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=Path(),
               help="The directory to make it in, by default the current one.")  # fmt: skip
 @click.pass_context
-def plugin_command(ctx: click.Context, name: str, capability: str, wit: Path | None, into: Path) -> None:
+def plugin_command(
+    ctx: click.Context, name: str, capability: str | None, wit: Path | None, into: Path
+) -> None:
     """Make a plugin: the folder host-plugin-NAME, installable, with tests that pass.
 
     NAME is what a configuration will write: backend = "NAME", or the namespace of your WIT package.
     Nothing is downloaded.
     """
+    if wit is not None and capability not in (None, "interface"):
+        raise click.UsageError(f"--wit and --capability {capability} exclude each other")
     target = into / f"host-plugin-{_check(name)}"
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", fix="choose another name, or another --into")
     _require_free(ctx, name)
-    files = _from_template(capability, name) if wit is None else _from_wit(wit, name)
+    files = _from_template(capability or "keyvalue", name) if wit is None else _from_wit(wit, name)
     for relative, text in files.items():
         path = target / relative
         try:
@@ -174,7 +178,7 @@ def _from_template(capability: str, name: str) -> dict[str, str]:
     """Return the files of a plugin, by their paths in its folder."""
     template = _template() / _VARIANTS[capability]
     return {
-        _renamed(str(file.relative_to(template)), name): _renamed(file.read_text("utf-8"), name)
+        _renamed(str(file.relative_to(template)), name): _renamed(_without_notes(file), name)
         for file in _files(template)
     }
 
@@ -198,6 +202,12 @@ def _files(template: Path) -> Iterator[Path]:
         parts = path.relative_to(template).parts
         if path.is_file() and not any(part in _LEFT_OUT or part.endswith("_cache") for part in parts):
             yield path
+
+
+def _without_notes(file: Path) -> str:
+    """Return what is in a file, without what the fences of a page tell the tests of this project."""
+    text = file.read_text("utf-8")
+    return re.sub(r"^(```\w+) .*$", r"\1", text, flags=re.MULTILINE) if file.suffix == ".md" else text
 
 
 def _renamed(text: str, name: str) -> str:

@@ -118,13 +118,15 @@ def _problems_of(
     if (item := by_name.get(old)) is None:
         fix = nearest(old, by_name) or "the component has no imports"
         yield Diagnostic(f"the component does not import {old!r}", fix=fix)
+        if interface == old:  # what it would stand for was left to the import
+            interface = ""
     elif not item.is_instance:
         why = "only an interface can have a label, and this is a function, type, module or component"
         yield Diagnostic(f"the import {old!r} cannot get a label", why=why)
     if not is_label(label):
         why = "a label is words of letters and digits, joined by single hyphens, each in one case"
         yield Diagnostic(f"{label!r} is not a label", old, why, "such as `cache` or `user-db`")
-    if InterfaceId.try_parse(interface) is None:
+    if interface and InterfaceId.try_parse(interface) is None:
         fix = "such as wasi:keyvalue/store@0.2.0-draft"
         yield Diagnostic(f"{interface!r} is not the id of an interface", old, fix=fix)
 

@@ -44,7 +44,12 @@ class WasmHost:
 
     @property
     def url(self) -> str:
-        """Where the workloads answer HTTP requests, ``http://127.0.0.1:40123``."""
+        """Where the workloads answer HTTP requests, ``http://127.0.0.1:40123``.
+
+        :raises wasmplex.errors.UsageError: if none does
+        """
+        if "http" not in self.host.addresses:
+            raise UsageError("no workload has a trigger.http", fix="workload={'trigger': {'http': {}}}")
         return str(self.host.addresses["http"]["url"])
 
     def call(self, export: str, *args: Any, workload: str = "") -> Any:
