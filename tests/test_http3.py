@@ -25,7 +25,7 @@ from serving import Running, running
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]  # the first run compiles the guest, then the component
 
 

@@ -137,7 +137,7 @@ def assert_refused(config: Path, said: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_bodies_and_trailers_pass_as_they_come(tmp_path: Path) -> None:
     config = written(tmp_path, f'["{_LAYER}", "{_LAYER}"]', guests.compiled("py-wasi3"))
     with serving(config) as url:

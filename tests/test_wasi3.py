@@ -15,7 +15,7 @@ from test_http3 import request
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]  # the first run compiles the guest, then the component
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wasmplex.bridge.builtins import Builtins
-from wasmplex.bridge.machine import call_memory, machine, stream_memory
+from wasmplex.bridge.machine import machine
+from wasmplex.bridge.memories import call_memory, stream_memory
 from wasmplex.bridge.places import BEGIN
 from wasmplex.bridge.protocol import STREAM_HEAP
 from wasmplex.bridge.transport import Marks, Transport

@@ -15,13 +15,14 @@ from typing import Any
 
 from wasmplex.bridge.custody import Custody
 from wasmplex.bridge.eager import spawn
+from wasmplex.bridge.exchanging import align16
 from wasmplex.bridge.functions import AdapterKinds, Served
 from wasmplex.bridge.handles import GuestHandle
 from wasmplex.bridge.incoming import BridgedStream, IncomingFuture
 from wasmplex.bridge.kinds import RESOURCE
 from wasmplex.bridge.protocol import ARENA, HEADER, First, Op
 from wasmplex.bridge.scheduler import Scheduler
-from wasmplex.bridge.side import Side, align16
+from wasmplex.bridge.side import Side
 from wasmplex.bridge.tasks import CallTask, Driver
 from wasmplex.engine.traps import blame
 from wasmplex.values import Err, Ok

@@ -1,4 +1,4 @@
-"""What the two sides of a session have in common: flows, and exchanges of handles.
+"""What the two sides of a session have in common: orders to the adapter, flows, and what is made for them.
 
 An instance has one `Scheduler`, and a `Side` for each adapter.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from wasmplex.bridge.actor import ALONE
 from wasmplex.bridge.buffers import BufferMemory
+from wasmplex.bridge.exchanging import Exchanging
 from wasmplex.bridge.feeding import fed_future, fed_stream
-from wasmplex.bridge.flows import DROP_READABLE, Flow, Memory, Plan, Script
+from wasmplex.bridge.flows import Flow, Memory, Plan, Script
 from wasmplex.bridge.functions import AdapterKinds
 from wasmplex.bridge.giving import give_up
-from wasmplex.bridge.handles import HandleScan, LiftedHandles, Lowered, LoweredHandles, Made
 from wasmplex.bridge.heap import StreamHeap
 from wasmplex.bridge.inflows import Inflow
-from wasmplex.bridge.kinds import FUTURE, RESOURCE
+from wasmplex.bridge.kinds import FUTURE
 from wasmplex.bridge.outflows import Outflow
 from wasmplex.bridge.packing import packed_chunk
 from wasmplex.bridge.protocol import (
@@ -28,37 +28,26 @@ from wasmplex.bridge.protocol import (
     EVENTS,
     EVENTS_MOST,
     FOLLOWED,
-    HEADER,
     NUMBERS,
     ORDERS,
     ORDERS_MOST,
     PIECE,
     STREAM_HEAP,
     WRITABLES,
-    First,
     Op,
 )
 from wasmplex.bridge.scheduler import Moving, Scheduler
 from wasmplex.engine.resources import HostObjects
 
-__all__ = ["Side", "Then", "align16"]
+__all__ = ["Side"]
 
-_ENTRY = struct.Struct("<II")
 _ORDERS = [struct.Struct("<" + "QQ" * count) for count in range(ORDERS_MOST + 1)]
 """Orders with their operands, by how many there are."""
 _EVENTS = [struct.Struct("<" + "III4x" * count) for count in range(EVENTS_MOST + 1)]
 _OUTCOMES = [struct.Struct("<" + "8xII" * count) for count in range(ORDERS_MOST + 1)]
 
-Then = Callable[[list[tuple[int, int]], int], bytes | bytearray]
-"""Continues after an exchange: the entries as the adapter filled them, the address of the next block."""
 
-
-def align16(address: int) -> int:
-    """Return the least multiple of 16 that is not below."""
-    return (address + 15) & -16
-
-
-class Side:
+class Side(Exchanging):
     """The host's state for one adapter of one instance.
 
     :param scheduler: shared by the sides of an instance
@@ -66,14 +55,12 @@ class Side:
     :param table: the host's resources that the instance holds
     """
 
-    handles: Any
     awake = False
     """Whether the adapter has a task that looks after its streams, and that is not asleep."""
 
     def __init__(self, scheduler: Scheduler, kinds: AdapterKinds, table: HostObjects) -> None:
+        super().__init__(kinds, table)
         self.scheduler = scheduler
-        self.kinds = kinds
-        self.table = table
         self.closed = False
         self.flows: dict[int, Flow] = {}
         """Streams and futures that the adapter holds an end of, by handle."""
@@ -106,8 +93,6 @@ class Side:
         """What the adapter makes streams and futures for, by the numbers that it finds in their places: sort
         and kind of each, and what is to feed it."""
         self._numbers: list[int] = [*range(NUMBERS)]
-        self._then: Then | None = None
-        self._next_base = 0
         scheduler.sides.append(self)
 
     def has_work(self) -> bool:
@@ -220,116 +205,6 @@ class Side:
         """Return the flow for a readable end that the guest gave away."""
         elements, first = self.kinds.elements(sort, kind), self.kinds.first(sort, kind)
         return Inflow(self, elements, first, handle, single=sort == FUTURE)
-
-    # ------------------------------------------------------------ exchanges of handles
-
-    def exchange(self, entries: Sequence[tuple[int, int]], then: Then, base: int) -> bytearray:
-        """Ask the adapter to take handles apart or to make some, then go on with what it answers."""
-        block = bytearray(HEADER + _ENTRY.size * len(entries))
-        _ENTRY.pack_into(block, 0, First.EXCHANGE, len(entries))
-        for index, entry in enumerate(entries):
-            _ENTRY.pack_into(block, HEADER + _ENTRY.size * index, *entry)
-        self._then, self._next_base = then, align16(base + len(block))
-        return block
-
-    def resume(self, block: bytes) -> bytes | bytearray:
-        """Go on after an exchange."""
-        then, base, self._then = self._then, self._next_base, None
-        assert then is not None  # noqa: S101  the adapter resumes only what was begun
-        return then(list(_ENTRY.iter_unpack(block[HEADER:])), base)
-
-    def scan(self) -> HandleScan:
-        """Return what finds the handles in a block."""
-        return HandleScan(self.kinds, self)
-
-    def lowering(
-        self, scan: HandleScan, write: Callable[[Any, int], bytearray], base: int
-    ) -> bytes | bytearray:
-        """Have handles made for what a scan found, then write.
-
-        :param write: writes a block, given what it asks for handles and its address
-        """
-        entries, missing = [], scan.missing
-        for found in missing:
-            if found.sort == RESOURCE:
-                give = self.kinds.resource[found.kind].give
-                entries.append((give << 1, self.table.add(found.value)))
-            else:
-                entries.append((self.kinds.first(found.sort, found.kind) << 1 | 1, 0))
-
-        def then(made: list[tuple[int, int]], at: int) -> bytes | bytearray:
-            for found, (handle, second) in zip(missing, made, strict=True):
-                if found.sort != RESOURCE:
-                    self.feed(found.sort, found.kind, second, found.value)
-                elif found.lent:
-                    self.note_lent(found, handle, second)
-            return write(scan.made(handle for handle, _ in made), at)
-
-        return self.exchange(entries, then, base)
-
-    def lifting(
-        self, scan: HandleScan, then: Callable[[Any, int], bytes | bytearray], base: int
-    ) -> bytes | bytearray:
-        """Have the handles that a scan found turned into objects, then go on with what reads them."""
-
-        def read(entries: list[tuple[int, int]], at: int) -> bytes | bytearray:
-            objects = [
-                self.lifted_object(rep, lent=lent) for (rep, _), lent in zip(entries, lents, strict=True)
-            ]
-            return then(LiftedHandles(self.kinds, self.handles, objects), at)
-
-        lents = [found.lent for found in scan.lifted]
-        return self.exchange([(found.builtin << 1, found.handle) for found in scan.lifted], read, base)
-
-    def lifted_object(self, rep: int, *, lent: bool) -> Any:
-        """Return the object behind a representation that the adapter has made of a handle.
-
-        :param lent: whether the handle was lent; else the object is the host's again
-        """
-        return self.table.entries[rep] if lent else self.table.take(rep)
-
-    def note_lent(self, found: Lowered, handle: int, rep: int) -> None:
-        """Never asked: only a guest's function is lent anything."""
-        raise AssertionError("a host function lends nothing")
-
-    def lifted(self, read: Callable[[Any], Any]) -> Generator[int, tuple[int, int], Any]:
-        """Have the handles in a value turned into objects, as a script; return the value."""
-        scan = self.scan()
-        value = read(scan)
-        if not scan.seen:
-            return value
-        objects = []
-        for found in scan.lifted:
-            rep, _ = yield Op.ONE | found.builtin << 8 | found.handle << 32
-            objects.append(self.lifted_object(rep, lent=found.lent))
-        return read(LiftedHandles(self.kinds, self.handles, objects))
-
-    def lowered(
-        self, write: Callable[[Any], Any]
-    ) -> Generator[int, tuple[int, int], tuple[LoweredHandles, Made]]:
-        """Have handles made for a value, as a script; return what writes it, and the handles."""
-        scan = self.scan()
-        write(scan)
-        made: Made = []
-        for found in scan.missing:
-            if found.sort == RESOURCE:
-                give = self.kinds.resource[found.kind].give
-                handle, _ = yield Op.ONE | give << 8 | self.table.add(found.value) << 32
-            else:
-                handle, writable = yield Op.NEW | self.kinds.first(found.sort, found.kind) << 8
-                self.feed(found.sort, found.kind, writable, found.value)
-            made.append((found, handle))
-        return scan.made(handle for _, handle in made), made
-
-    def taken_back(self, made: Made) -> Script:
-        """Take back, as a script, what handles were made for and the guest has not taken."""
-        for found, handle in made:
-            if found.sort == RESOURCE:
-                rep, _ = yield Op.ONE | self.kinds.resource[found.kind].take << 8 | handle << 32
-                self.table.drop(rep)
-            else:
-                readable = self.kinds.first(found.sort, found.kind) + DROP_READABLE
-                self.put(Op.DROP | readable << 8 | handle << 32)
 
     def number(self, sort: int, kind: int, source: Any) -> int:
         """Return a number for a stream or future, which the adapter makes when it finds that in its place."""
