@@ -1,10 +1,39 @@
-"""The memory broker keeps the messaging contract."""
+"""The memory broker keeps the messaging contract, and no more than it may."""
 
 from __future__ import annotations
 
+import pytest
 from host_plugin_memory import MemoryMessagingProvider
+from host_plugin_memory.broker import MemoryBroker
+from wasmplex.capabilities.messaging import Message
 from wasmplex.testing import MessagingConformance
 
 
 class TestMemory(MessagingConformance):
     provider = MemoryMessagingProvider()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "headers", "left"),
+    [
+        (b"x" * 200_000, None, 5),
+        (b"", {"Trace": "x" * 200_000}, 5),
+        (b"", None, 1000),
+        (b"x" * 2**20, None, 0),
+    ],
+)
+async def test_what_is_kept_of_dead_letters_has_a_bound(
+    body: bytes, headers: dict[str, str] | None, left: int
+) -> None:
+    settings = MemoryMessagingProvider.settings(max_size=2**20)
+    broker = MemoryBroker(settings, MemoryMessagingProvider.features)
+    for number in range(1010 if left == 1000 else 8):
+        await broker.keep("n", Message("dead", body, str(number), headers))
+    kept = [letter async for letter in broker.kept("n", "dead")]
+    assert len(kept) == left
+    for letter in kept:
+        await broker.remove("n", "dead", letter.token)
+    await broker.keep("n", Message("dead", b"one more"))
+    assert [letter.message.body async for letter in broker.kept("n", "dead")] == [b"one more"]
+    await broker.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_memory import MemoryMessagingSettings
 from host_plugin_memory.groups import OVERHEAD, Group, MemoryDeliveries, Room
+from host_plugin_memory.letters import Letters
 
 __all__ = ["MemoryBroker"]
 
@@ -38,8 +39,6 @@ logger = get_logger("wasmplex.backends.memory")
 
 MAX_ROUTES = 10_000
 """Subjects whose groups are remembered; the one longest unused is forgotten."""
-MAX_KEPT = 1000
-"""Messages that are kept under one subject; the oldest are dropped, which is logged."""
 INBOX = "_INBOX."
 
 
@@ -50,7 +49,7 @@ class _Space:
     groups: dict[Hashable, tuple[Pattern[str], Group]] = field(default_factory=dict)
     routes: OrderedDict[str, tuple[Group, ...]] = field(default_factory=OrderedDict)
     answers: dict[str, asyncio.Future[Message]] = field(default_factory=dict)
-    kept: dict[str, deque[Kept]] = field(default_factory=dict)
+    kept: dict[str, Letters] = field(default_factory=dict)
 
     def route(self, subject: str) -> tuple[Group, ...]:
         """Return the groups that get the messages of a subject."""
@@ -201,27 +200,25 @@ class MemoryBroker(MessagingBackend):
     # ------------------------------------------------------------ keeping
 
     async def keep(self, namespace: str, message: Message) -> None:
-        """Publish a message and keep it; of too many under one subject the oldest goes."""
+        """Publish a message and keep it; of too many under one subject the oldest go."""
         await self.publish(namespace, message)
-        kept = self._space(namespace).kept.setdefault(message.subject, deque())
-        kept.append(Kept(str(next(self._numbers)), message))
-        if len(kept) > MAX_KEPT:
-            kept.popleft()
-            logger.warning("memory: more than %d messages are kept, the oldest is dropped", MAX_KEPT)
+        kept = self._space(namespace).kept.setdefault(message.subject, Letters(self._settings.max_size))
+        if gone := kept.add(Kept(str(next(self._numbers)), message)):
+            logger.warning("memory: more is kept than may be, so that %d messages are dropped", gone)
 
     async def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:
         """Return what is kept under a subject."""
-        for kept in tuple(self._space(namespace).kept.get(subject, ())):
+        for kept in self._space(namespace).kept.get(subject, ()):
             yield kept
 
     async def remove(self, namespace: str, subject: str, token: str) -> None:
         """Keep a message no longer."""
         space = self._space(namespace)
-        left = deque(kept for kept in space.kept.get(subject, ()) if kept.token != token)
-        if left:
-            space.kept[subject] = left
-        else:
-            space.kept.pop(subject, None)
+        if (kept := space.kept.get(subject)) is None:
+            return
+        kept.remove(token)
+        if not len(kept):
+            del space.kept[subject]
 
 
 def _log_lost(group: Group, lost: int) -> None:
