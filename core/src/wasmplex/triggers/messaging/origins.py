@@ -58,7 +58,12 @@ class MessageOrigin(Origin):
 
     @property
     def named(self) -> Whose:
-        """What is said of the message that the component is called with now."""
+        """What is said of the message that the component is called with now; of none once the calls are over.
+
+        They are forgotten then, and are not to be remembered again for good.
+        """
+        if self.over:
+            return super().named
         return self._origins.named(self._deliveries[min(self._made(), len(self._deliveries) - 1)])
 
 
