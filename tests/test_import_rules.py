@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -81,3 +82,32 @@ def test_every_layer_of_the_host_has_its_place() -> None:
     rules: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = next(rule for rule in rules["contracts"] if rule["id"] == "layers")
     assert layers["exhaustive"]
+
+
+# ---------------------------------------------------------------- __all__
+
+ALL = re.compile(r"^__all__ = \[(.*?)\]", re.DOTALL | re.MULTILINE)
+IMPORT = re.compile(
+    r"^ *from ((?:wasmplex|host_plugin_)[\w.]*) import (?:\((.*?)\)|(.*?)$)", re.DOTALL | re.MULTILINE
+)
+
+
+def test_what_one_module_imports_from_another_is_in_its_all() -> None:
+    text = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path.read_text()
+        for root in (ROOT / "core" / "src", *ROOT.glob("plugins/*/src"))
+        for path in root.rglob("*.py")
+    }
+    said = {
+        module: {*re.findall(r'"(\w+)"', found[1])} if (found := ALL.search(code)) else set[str]()
+        for module, code in text.items()
+    }
+    imported = {
+        (module, name)
+        for code in text.values()
+        for module, several, one in IMPORT.findall(code)
+        if module in said
+        for name in re.findall(r"(?m)(?:^|,) *(\w+)", re.sub("#.*", "", several or one))
+    }
+    assert len(imported) > 1000
+    assert {(m, n) for m, n in imported if n not in said[m] and f"{m}.{n}" not in said} == set()

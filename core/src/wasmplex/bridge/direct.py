@@ -40,7 +40,7 @@ from wasmplex.wit.types import Borrow, ListType, Option, Primitive, ResultType, 
 if TYPE_CHECKING:
     from wasmplex.bridge.session import Session
 
-__all__ = ["DIRECT", "answers_in_arena", "direct", "dropping", "is_direct"]
+__all__ = ["DIRECT", "Box", "answers_in_arena", "direct", "dropping", "is_direct"]
 
 DIRECT: Final = "direct-"
 """What the host's functions for direct calls are called, with the function's number behind."""

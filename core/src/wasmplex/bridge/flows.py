@@ -20,7 +20,23 @@ from wasmplex.bridge.protocol import SLACK, Op
 from wasmplex.bridge.scheduler import Scheduler
 from wasmplex.engine.resources import HostObjects
 
-__all__ = ["Flow", "Memory", "Plan", "Script", "StreamEndedError", "Streaming"]
+__all__ = [
+    "BLOCKED",
+    "CANCELLED",
+    "CANCEL_READ",
+    "CANCEL_WRITE",
+    "DROPPED",
+    "DROP_READABLE",
+    "DROP_WRITABLE",
+    "READ",
+    "WRITE",
+    "Flow",
+    "Memory",
+    "Plan",
+    "Script",
+    "StreamEndedError",
+    "Streaming",
+]
 
 Script: TypeAlias = Generator[int, tuple[int, int], None]
 Plan: TypeAlias = tuple[object, Script]

@@ -19,7 +19,7 @@ from wasmplex.bridge.places import Exchanged, returns_flat
 from wasmplex.plugins.contracts import HostFunction
 from wasmplex.wit.types import ResultType, StreamType
 
-__all__ = ["AdapterKinds", "Codec", "Served", "codecs", "serve"]
+__all__ = ["AdapterKinds", "Codec", "Served", "codecs", "is_coroutine", "serve"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wasmplex.component.scope import CORE_SORTS, Scope
 from wasmplex.component.sections import COMPONENT_MAGIC, DEFINITIONS, read_section
 from wasmplex.component.typedefs import read_attributes
 
-__all__ = ["CORE_FUNC", "CORE_INSTANCE", "Draft", "Edit", "Insertion", "Lowered"]
+__all__ = ["CORE_FUNC", "CORE_INSTANCE", "AnySort", "Draft", "Edit", "Insertion", "Lowered"]
 
 AnySort: TypeAlias = Sort | str
 """A sort of the component level, or the name of a core sort: the numbers of the two overlap."""

@@ -49,6 +49,14 @@ __all__ = [
     "KINDS",
     "READY_CONTINUATION",
     "SYNC_PARAMETERS",
+    "any_delete",
+    "future_delete",
+    "future_poll",
+    "host_to_any",
+    "increment_epoch",
+    "set_epoch_deadline",
+    "vallist_new",
+    "vallist_new_uninit",
 ]
 
 _holding_gil = ctypes.PyDLL(None, handle=dll._handle)  # noqa: SLF001  the same library, another calling mode

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wasmplex.engine.services import Services
     from wasmplex.engine.variants import Variant
 
-__all__ = ["Compiled", "ExportEntry"]
+__all__ = ["Compiled", "ExportEntry", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)

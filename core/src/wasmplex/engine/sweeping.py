@@ -17,7 +17,7 @@ from typing import Final
 from wasmplex.engine.resources import HostObjects
 from wasmplex.logs import get_logger
 
-__all__ = ["FEW", "Sweeper"]
+__all__ = ["FEW", "Report", "Sweeper"]
 
 _log = get_logger(__name__)
 

@@ -28,7 +28,7 @@ from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["DEAD_STREAM", "OWNER", "JetStream"]
+__all__ = ["DEAD_STREAM", "OWNER", "JetStream", "failed", "parsed"]
 
 logger = get_logger("wasmplex.backends.nats")
 

@@ -35,7 +35,7 @@ from wasmplex.wit.types import (
 )
 from wasmplex.wit.walk import children
 
-__all__ = ["Kinds", "lift", "load", "nullable"]
+__all__ = ["Kinds", "Slot", "lift", "load", "nullable"]
 
 Slot: TypeAlias = tuple[int, str, str]
 Finish: TypeAlias = Callable[[str], str]

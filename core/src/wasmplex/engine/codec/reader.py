@@ -33,7 +33,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-__all__ = ["emit_read"]
+__all__ = ["emit_read", "emit_side"]
 
 # view and number of its units in a 64-bit word
 _SCALARS = {

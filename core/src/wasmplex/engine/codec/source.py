@@ -16,7 +16,7 @@ from wasmplex.engine.codec.lines import Lines
 from wasmplex.engine.memory import bytes_address
 from wasmplex.engine.traps import GENERATED
 
-__all__ = ["FILE_NAME", "Source", "name_literal"]
+__all__ = ["FILE_NAME", "Source", "index", "name_literal"]
 
 FILE_NAME = f"{GENERATED}>"
 """What tracebacks show as the file of the engine's generated code."""

@@ -36,7 +36,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-__all__ = ["SCALARS", "Place", "emit_write"]
+__all__ = ["SCALARS", "Place", "emit_side", "emit_write"]
 
 # view, number of its units in a 64-bit word, type code of `array`
 SCALARS = {

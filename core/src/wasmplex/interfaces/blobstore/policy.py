@@ -34,7 +34,7 @@ from wasmplex.policy.closing import Closings
 from wasmplex.policy.names import MAX_NAME, too_long
 from wasmplex.settings import Duration, Size
 
-__all__ = ["BlobStoreSettings", "GuardedContainer", "GuardedStore"]
+__all__ = ["U64_MAX", "BlobStoreSettings", "GuardedContainer", "GuardedStore"]
 
 U64_MAX = 2**64 - 1
 

@@ -23,7 +23,7 @@ from wasmplex.policy import Scope
 from wasmplex.testing import kit
 from wasmplex.testing.kit import Driver, Refused, outcome
 
-__all__ = ["WORDS", "Bench", "BlobStoreDriver", "ContractDriver", "Handle", "Store"]
+__all__ = ["WORDS", "Bench", "BlobStoreDriver", "ContractDriver", "ContractHandle", "Handle", "Store", "rest"]
 
 WORDS = frozenset({"pieces"})
 """What drivers may have words for, besides features."""

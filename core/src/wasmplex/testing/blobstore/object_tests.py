@@ -9,7 +9,7 @@ from wasmplex.testing.blobstore.driver import Bench
 from wasmplex.testing.kit import Conformance, long, outcome, refused
 from wasmplex.testing.kit.names import ODD_NAMES, TOO_LONG
 
-__all__ = ["ObjectTests", "PlaceTests"]
+__all__ = ["ObjectTests", "PlaceTests", "pattern"]
 
 _SLACK = 5 * 10**9
 """Nanoseconds that the clock of a server may differ from ours."""

@@ -27,7 +27,7 @@ from wasmplex.policy import Scope
 from wasmplex.testing import kit
 from wasmplex.testing.kit import Driver, Refused
 
-__all__ = ["Bench", "ContractDriver", "MessagingDriver", "Sender"]
+__all__ = ["PATIENCE", "SILENCE", "Bench", "ContractDriver", "Inbox", "MessagingDriver", "Sender"]
 
 PATIENCE = 10.0
 """Seconds that a delivery is waited for that has to come."""

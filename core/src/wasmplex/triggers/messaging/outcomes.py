@@ -15,9 +15,19 @@ from wasmplex.redaction import KNOWN
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = [
-    "HEADER", "Fate", "Verdict", "before", "dead_letter", "is_of", "judge", "left_out", "resent", "smaller",
+    "HEADER",
+    "Fate",
+    "Verdict",
+    "backoff",
+    "before",
+    "dead_letter",
+    "is_of",
+    "judge",
+    "left_out",
+    "resent",
+    "smaller",
     "without_body",
-]  # fmt: skip
+]
 
 HEADER = "Wasmplex-"
 """What the headers of dead letters begin with; none that a sender has put there is kept."""

@@ -12,7 +12,7 @@ from itertools import count
 from time import perf_counter
 from typing import Final
 
-__all__ = ["Slices"]
+__all__ = ["SLICE", "Slices"]
 
 SLICE: Final = 0.0005
 """Seconds of a turn of the loop after which no message is begun."""
