@@ -71,11 +71,11 @@ def test_who_cannot_take_several_is_handed_one_for_ever() -> None:
     assert portions.size == 1
 
 
-def test_who_takes_long_once_gets_as_many_again() -> None:
-    portions = grown()
-    for seconds in (SLICE * 2, 0, SLICE * 2, SLICE / 2):
-        portions.took(portions.size, seconds)
-    assert portions.size == 32
+def test_no_more_are_handed_over_than_take_a_slice() -> None:
+    portions, each = Portions(1000), SLICE / 100
+    for _ in range(20):
+        portions.took(portions.size, portions.size * each)
+    assert 80 <= portions.size < 100
 
 
 def delivered(size: int, tries: int = 1) -> Any:
@@ -113,7 +113,7 @@ class Quick:
 @pytest.mark.anyio
 async def test_the_wait_for_an_instance_is_not_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(calling, "perf_counter", lambda: now)
+    monkeypatch.setattr(calling, "thread_time", lambda: now)
 
     @asynccontextmanager
     async def borrowing() -> Any:

@@ -56,7 +56,6 @@ class BodySeries(Series):
         return bool(U32[(memory.base + PAUSED) >> 2] == LEFT)
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
-        self._check(args)
         block = self._codec.write(args, at, self._body)
         given = self._body.given
         _GIVEN.pack_into(block, 0, at + self._place, at + len(block), len(given))

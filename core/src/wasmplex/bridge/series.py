@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from wasmplex.bridge.codec import ValueMismatch
 from wasmplex.bridge.exportcodecs import ExportCodec
@@ -73,9 +73,10 @@ class Series:
         """
         at = ARENA + _ENTRY * len(calls)
         entries, blocks = [0] * (4 * len(calls)), []
+        write, count = self._block, self._count
         for number, args in enumerate(calls):
             try:
-                block = self._block(args, at)
+                block = write(args, at) if len(args) == count else self._refused(args)
             except (ValueMismatch, TypeError):
                 if not number:
                     raise
@@ -93,6 +94,8 @@ class Series:
 
         :raises wasmplex.wit.mismatch.ValueMismatch: if its arguments do not fit
         """
+        if len(args) != self._count:
+            self._refused(args)
         return _FIRST + self._block(args, ARENA + _ENTRY)
 
     def only(self, memory: Memory) -> Any:
@@ -112,12 +115,11 @@ class Series:
         """Say whether the guest goes on after the last call."""
         return False
 
-    def _check(self, args: tuple[Any, ...]) -> None:
-        if len(args) != self._count:
-            raise TypeError(f"{self.path} takes {self._count} arguments, not {len(args)}")
+    def _refused(self, args: tuple[Any, ...]) -> NoReturn:
+        raise TypeError(f"{self.path} takes {self._count} arguments, not {len(args)}")
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
-        self._check(args)
+        """Return the block with the arguments of a call, as many as there are parameters."""
         return self._codec.write(args or None, at, None)
 
     def read(self, memory: Memory, known: int, results: list[Any]) -> int:

@@ -80,6 +80,13 @@ def _record(message: Message) -> dict[str, Any]:
     return {"subject": message.subject, "body": message.body, "reply-to": message.reply_to}
 
 
+def _calls(messages: Sequence[Message]) -> list[tuple[dict[str, Any]]]:
+    """Return the arguments of calls with messages: each as the WIT has it."""
+    return [
+        ({"subject": subject, "body": body, "reply-to": reply_to},) for subject, body, reply_to, _ in messages
+    ]
+
+
 class _Bound(BoundInterfaces):
     def __init__(self, workload: WorkloadContext, dialect: Dialect) -> None:
         self._workload = workload.name
@@ -184,9 +191,10 @@ class _HandleEach(_Handle):
             paused()
 
         for message in messages:
-            self._expect(message)
+            if message.reply_to is not None:
+                self._expect(message)
         try:
-            await instance.call_each(self._function, [(_record(m),) for m in messages], results, pause)
+            await instance.call_each(self._function, _calls(messages), results, pause)
             failed = 0
         finally:
             tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from time import perf_counter
+from time import thread_time
 from typing import Final
 
 import anyio
@@ -102,7 +102,7 @@ class Caller:
         while True:
             try:
                 async with self._workload.instance() as instance:
-                    begun = perf_counter()
+                    begun = thread_time()
                     self._full = False
                     self._counts.delivered += 1
                     await self._handle(instance, delivery.message)
@@ -111,7 +111,7 @@ class Caller:
                     return None if exited_well(error) else error
             else:
                 if self._each is not None:
-                    self.portions.took(1, perf_counter() - begun)
+                    self.portions.took(1, thread_time() - begun)
                 return None
 
     async def call_each(self, taken: Taken) -> None:
@@ -143,7 +143,7 @@ class Caller:
             logger.warning("%s: messages wait for an instance: %s", self._what, error)
 
     async def _call_several(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
-        begun = perf_counter()
+        begun = thread_time()
         some = fitting(islice(taken.left, loan.calls_left), self._settings)
         if self._each is None or not self._each.several(instance):
             self.portions.refused()
@@ -152,7 +152,7 @@ class Caller:
                 await self._handle(instance, some[0].message)
             taken.outcomes.append(None)
         elif count := await self._hand_over(self._each, loan, instance, taken, some):
-            self.portions.took(count, perf_counter() - begun)
+            self.portions.took(count, thread_time() - begun)
 
     async def _hand_over(
         self,

@@ -17,6 +17,8 @@ EACH: Final = 4
 
 _MOST_BYTES: Final = 1 << 16
 """Bytes of bodies that are handed over in one go, unless it is a single message."""
+_FILLED: Final = 0.9
+"""How much of a slice they may take, by what those before took."""
 _SHORTEST, _LONGEST = 8, 256
 """Messages that have to be handled quickly after a pause, before several are handed over again."""
 
@@ -24,33 +26,33 @@ _SHORTEST, _LONGEST = 8, 256
 class Portions:
     """Learns from how long messages took how many to hand over next.
 
-    A component that is quick gets ever more, up to what it handles in half a slice. One that waits, or takes
-    long, gets one at a time: no message is to be behind another that somebody else could handle meanwhile.
+    A component that is quick gets ever more, up to what it handles in nearly a slice. One that waits, or
+    takes long, gets one at a time: no message is to be behind another that somebody else could handle.
 
     :param most: how many there may be at most
     :ivar size: how many to hand over next
     """
 
-    __slots__ = ("_most", "_needed", "_patience", "_slow", "size")
+    __slots__ = ("_most", "_needed", "_patience", "size")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._patience = _SHORTEST
         self._needed = 0
-        self._slow = False
-        """Whether those before took long: once may be the machine's fault, which had others to run."""
         self.size = 1
 
     def took(self, count: int, seconds: float) -> None:
-        """Note how long some messages took, which were handled without a pause."""
-        was_slow, self._slow = self._slow, seconds > SLICE
-        if self._slow:
-            if was_slow:
-                self.size = max(min(self.size, count) // 2, 1)
-        elif seconds <= SLICE / 2:
+        """Note how long some messages took, which were handled without a pause.
+
+        :param seconds: of this thread, for while others run on the processor the component does nothing
+        """
+        most = int(count * _FILLED * SLICE / seconds) if seconds else self._most
+        if seconds > SLICE:
+            self.size = max(min(self.size, most), min(self.size, count) // 2, 1)
+        elif most > self.size:
             self._needed -= count
             if self._needed <= 0 and count >= self.size:
-                self.size = min(2 * self.size, self._most)
+                self.size = min(2 * self.size, most, self._most)
                 self._patience = max(self._patience // 2, _SHORTEST)
 
     def paused(self) -> None:
