@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import nats
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from host_plugin_nats import NatsMessagingProvider
+from host_plugin_nats import core as core_module
 from host_plugin_nats import durable as module
 from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.core import _distinct
@@ -367,6 +369,33 @@ async def test_jetstream_that_began_later_than_the_server_is_found(nats_server: 
         jetstream.there, jetstream._looked = False, 0.0  # as found out a while ago
         assert await jetstream.keeping("late.a") == "late"
         await jetstream.ask("STREAM.DELETE.late")
+
+
+async def test_what_is_to_be_delivered_again_has_a_bound(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a handler that cannot handle anything would have the host hold all that comes meanwhile."""
+    monkeypatch.setattr(core_module, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(core_module, "_MOST_LATER_BYTES", 2**20)
+    wanted = Subscription("w", ("again",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        bodies, held = {bytes([number]) * 2**17 for number in range(80)}, 0
+        for body in bodies:
+            await broker.publish("", Message("again", body))
+        with anyio.fail_after(60):
+            while bodies:
+                delivery = await inbox.next()
+                assert delivery is not None
+                if delivery.tries == 1:
+                    await delivery.retry(0.1)
+                else:
+                    await delivery.ack()
+                    bodies.remove(delivery.message.body)
+                held = max(held, len(inbox._later) + len(inbox._ready))
+                await anyio.lowlevel.checkpoint()  # the server sends meanwhile
+        assert held <= 36  # eight of each, and what had been read from the socket
+        assert not inbox._later_size
 
 
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(

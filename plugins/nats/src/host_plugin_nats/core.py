@@ -29,6 +29,8 @@ logger = get_logger("wasmplex.backends.nats")
 
 _MOST, _MOST_BYTES = 512, 4 * 2**20
 """Messages, and their bytes, that may wait here; then nothing is read until half of them are handled."""
+_MOST_LATER, _MOST_LATER_BYTES = 10_000, 64 * 2**20
+"""The same of those that are to be delivered again and whose time has not come."""
 _PATIENCE = 5.0
 """Seconds after which a connection that is not read from is told that this is on purpose."""
 
@@ -84,7 +86,7 @@ class CoreDeliveries(Deliveries):
         self._earlier = [matcher(self._patterns[:n]) if n else None for n in range(len(self._patterns))]
         self._ready: deque[_CoreDelivery] = deque()
         self._later: dict[_CoreDelivery, asyncio.TimerHandle | None] = {}
-        self._size = 0
+        self._size = self._later_size = 0
         self._out = 0
         self._asking: deque[asyncio.Future[None]] = deque()
         self._numbers: list[int] = []
@@ -129,7 +131,7 @@ class CoreDeliveries(Deliveries):
         given = [take() for _ in range(count)]
         self._size -= sum([len(delivery.message.body) for delivery in given])
         self._out += count
-        if self._paused is not None and len(self._ready) <= _MOST // 2 and self._size <= _MOST_BYTES // 2:
+        if self._paused is not None and self._has_room():
             self._resume()
         return given
 
@@ -174,12 +176,17 @@ class CoreDeliveries(Deliveries):
             self._due(repeated)
         else:
             self._later[repeated] = self._loop.call_later(after, self._due, repeated)
+            self._later_size += len(delivery.message.body)
+            much = len(self._later) > _MOST_LATER or self._later_size > _MOST_LATER_BYTES
+            if much and self._paused is None:
+                self._pause()
 
     def _due(self, delivery: _CoreDelivery) -> None:
         if delivery in self._later:
             timer = self._later.pop(delivery)
             if timer is not None:
                 timer.cancel()
+                self._later_size -= len(delivery.message.body)
             self._size += len(delivery.message.body)
             if self._ordered:
                 self._ready.appendleft(delivery)
@@ -213,6 +220,15 @@ class CoreDeliveries(Deliveries):
             self._paused.cancel()
             self._paused = None
             self.link.resume()
+
+    def _has_room(self) -> bool:
+        """Say whether no more is here than half of what may be."""
+        return (
+            len(self._ready) <= _MOST // 2
+            and self._size <= _MOST_BYTES // 2
+            and len(self._later) <= _MOST_LATER // 2
+            and self._later_size <= _MOST_LATER_BYTES // 2
+        )
 
     async def _leave(self) -> None:
         """Unsubscribe, and take what the server has sent before."""
