@@ -29,7 +29,8 @@ from wasmplex.component.shape import InstanceType
 from wasmplex.engine import Engine, EngineSettings
 from wasmplex.interfaces.keyvalue.policy import KeyValueSettings
 from wasmplex.interfaces.keyvalue.wasi import WasiKeyValue
-from wasmplex.plugins.contracts import HostFunctions, ImportRequest, OpenContext, WorkloadContext
+from wasmplex.plugins.backends import OpenContext
+from wasmplex.plugins.contracts import HostFunctions, ImportRequest, WorkloadContext
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from guests import component

@@ -14,13 +14,8 @@ from wasmplex.errors import PluginError, WasmplexError
 from wasmplex.logs import get_logger
 from wasmplex.metering import metered
 from wasmplex.metrics import Figures
-from wasmplex.plugins.contracts import (
-    Backend,
-    BoundInterfaces,
-    HostFunctions,
-    InterfaceProvider,
-    WorkloadContext,
-)
+from wasmplex.plugins.backends import Backend
+from wasmplex.plugins.contracts import BoundInterfaces, HostFunctions, InterfaceProvider, WorkloadContext
 from wasmplex.plugins.secrecy import secrets_of
 from wasmplex.plugins.triggers import TriggerSource
 from wasmplex.policy.deadline import within

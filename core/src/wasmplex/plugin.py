@@ -12,10 +12,8 @@ from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.errors import BackendError, ConfigError, Diagnostic, FailureError, GuestExit
 from wasmplex.escaping import Escaped, escape
 from wasmplex.logs import get_logger
+from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.plugins.contracts import (
-    API_VERSION,
-    Backend,
-    BackendProvider,
     BoundInterfaces,
     Grants,
     GuestInstance,
@@ -24,12 +22,12 @@ from wasmplex.plugins.contracts import (
     ImportPart,
     ImportRequest,
     InterfaceProvider,
-    Limits,
-    OpenContext,
     Workload,
     WorkloadContext,
 )
 from wasmplex.plugins.hooks import hookimpl
+from wasmplex.plugins.identity import API_VERSION
+from wasmplex.plugins.limits import Limits
 from wasmplex.plugins.plain_classes import wit_package
 from wasmplex.plugins.tables import LazyProvider, Tables, methods
 from wasmplex.plugins.triggers import (

@@ -13,8 +13,8 @@ import anyio
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.logs import Remembered, Whose, get_logger
+from wasmplex.plugins.backends import Backend
 from wasmplex.plugins.circuit import Circuit
-from wasmplex.plugins.contracts import Backend
 
 __all__ = ["Asked", "Voice", "ask", "pauses", "watch_over"]
 

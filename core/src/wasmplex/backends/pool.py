@@ -28,8 +28,8 @@ from wasmplex.backends.rereading import Reread, Rereading
 from wasmplex.backends.statistics import Counts, PoolStatistics
 from wasmplex.errors import BackendError, Diagnostic
 from wasmplex.logs import get_logger
+from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.plugins.circuit import Circuit
-from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
 from wasmplex.plugins.secrecy import secrets_of
 from wasmplex.redaction import KNOWN, Redactor
 from wasmplex.settings import Settings

@@ -9,7 +9,7 @@ import anyio
 
 from wasmplex.backends.pool import BackendPool
 from wasmplex.errors import BackendError, Diagnostic, WasmplexError
-from wasmplex.plugins.contracts import Backend, BackendProvider
+from wasmplex.plugins.backends import Backend, BackendProvider
 from wasmplex.plugins.secrecy import secrets_of
 from wasmplex.redaction import Redactor
 from wasmplex.settings import Settings

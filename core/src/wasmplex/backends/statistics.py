@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from wasmplex.plugins.backends import Backend, BackendProvider
 from wasmplex.plugins.circuit import Circuit
-from wasmplex.plugins.contracts import Backend, BackendProvider
 
 __all__ = ["Counted", "Counts", "Event", "PoolStatistics", "ProviderStatistics"]
 

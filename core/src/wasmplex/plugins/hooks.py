@@ -10,7 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
+    from wasmplex.plugins.backends import BackendProvider
+    from wasmplex.plugins.contracts import InterfaceProvider
     from wasmplex.plugins.triggers import ExportAdapter, Trigger
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]

@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 from wasmplex.errors import PluginError, nearest
 from wasmplex.logs import get_logger
-from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
+from wasmplex.plugins.backends import BackendProvider
+from wasmplex.plugins.contracts import InterfaceProvider
 from wasmplex.plugins.discovery import Candidate, Disabled, scan
 from wasmplex.plugins.entry import IN_PROCESS, PluginEntry
 from wasmplex.plugins.identity import Group, PluginIdentity, PluginState, PluginStatus

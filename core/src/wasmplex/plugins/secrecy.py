@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from wasmplex.plugins.contracts import BackendProvider
+from wasmplex.plugins.backends import BackendProvider
 from wasmplex.redaction import secrets_in
 from wasmplex.settings import Settings
 

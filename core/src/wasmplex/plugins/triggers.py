@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from wasmplex.plugins.contracts import Backend, HostFunctions, Workload
+from wasmplex.plugins.backends import Backend
+from wasmplex.plugins.contracts import HostFunctions, Workload
 from wasmplex.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
+from wasmplex.plugins.backends import BackendProvider
+from wasmplex.plugins.contracts import InterfaceProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.triggers import ExportAdapter, Trigger
 from wasmplex.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 from wasmplex.config.model import Table
 from wasmplex.config.references import refers_to_files
 from wasmplex.errors import Diagnostic, PluginError
-from wasmplex.plugins.contracts import BackendProvider
+from wasmplex.plugins.backends import BackendProvider
 from wasmplex.plugins.identity import PluginIdentity
 from wasmplex.routing.plan import BackendRoute
 from wasmplex.routing.settings import SplitSettings, split

@@ -13,7 +13,7 @@ from wasmplex.config.document import quoted
 from wasmplex.config.model import Table
 from wasmplex.config.references import attempt
 from wasmplex.errors import ConfigError, Diagnostic, PluginError, WasmplexError
-from wasmplex.plugins.contracts import BackendProvider
+from wasmplex.plugins.backends import BackendProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry

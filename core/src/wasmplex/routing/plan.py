@@ -10,14 +10,8 @@ from typing import Any, NamedTuple
 
 from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.config.model import Location, WorkloadConfig
-from wasmplex.plugins.contracts import (
-    Backend,
-    BackendProvider,
-    Grants,
-    ImportPart,
-    ImportRequest,
-    InterfaceProvider,
-)
+from wasmplex.plugins.backends import Backend, BackendProvider
+from wasmplex.plugins.contracts import Grants, ImportPart, ImportRequest, InterfaceProvider
 from wasmplex.plugins.identity import PluginIdentity
 from wasmplex.plugins.triggers import ExportAdapter, Trigger, TriggerUse
 from wasmplex.settings import Settings

@@ -12,7 +12,8 @@ from wasmplex.component.shape import Import, InstanceType
 from wasmplex.config.document import assignment, header, quoted
 from wasmplex.config.model import BindingConfig, Table, WorkloadConfig
 from wasmplex.errors import Diagnostic, PluginError, nearest
-from wasmplex.plugins.contracts import BackendProvider, InterfaceProvider
+from wasmplex.plugins.backends import BackendProvider
+from wasmplex.plugins.contracts import InterfaceProvider
 from wasmplex.plugins.identity import Group
 from wasmplex.plugins.installation import installation
 from wasmplex.plugins.registry import Registry

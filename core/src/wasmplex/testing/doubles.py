@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from wasmplex.plugins.contracts import BackendProvider, OpenContext
+from wasmplex.plugins.backends import BackendProvider, OpenContext
 from wasmplex.plugins.hooks import hookimpl
 from wasmplex.settings import Settings
 from wasmplex.testing.proxies import proxy

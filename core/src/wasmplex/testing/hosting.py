@@ -20,7 +20,7 @@ from wasmplex.capabilities.messaging import Message, MessagingBackend
 from wasmplex.config import load
 from wasmplex.errors import UsageError
 from wasmplex.host import Host
-from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
+from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
 from wasmplex.testing.doubles import plugin
 

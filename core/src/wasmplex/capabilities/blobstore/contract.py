@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from wasmplex.capabilities.blobstore.errors import NoSuchContainer, NoSuchObject
-from wasmplex.plugins.contracts import Backend
+from wasmplex.plugins.backends import Backend
 
 __all__ = [
     "FEATURES", "MAX_PAGE", "PIECE", "BlobStoreBackend", "Container", "ContainerInfo", "ObjectId",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from wasmplex.capabilities.keyvalue.errors import InvalidArgument, Unsupported
-from wasmplex.plugins.contracts import Backend
+from wasmplex.plugins.backends import Backend
 
 __all__ = [
     "FEATURES", "S64_MAX", "S64_MIN", "Bucket", "Change", "Entry", "KeyValueBackend", "Page",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from wasmplex.capabilities.messaging.errors import Unsupported
-from wasmplex.plugins.contracts import Backend
+from wasmplex.plugins.backends import Backend
 
 __all__ = ["FEATURES", "Deliveries", "Delivery", "Kept", "Message", "MessagingBackend", "Subscription"]
 

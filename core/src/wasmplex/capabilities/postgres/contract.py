@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wasmplex.capabilities.postgres.values import PgValue, Row
-from wasmplex.plugins.contracts import Backend
+from wasmplex.plugins.backends import Backend
 
 __all__ = ["ROWS_AHEAD", "PostgresBackend", "Rows", "Statement"]
 

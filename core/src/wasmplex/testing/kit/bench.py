@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import anyio
 
-from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
+from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.testing.clock import FakeClock
 from wasmplex.testing.kit.drivers import Driver
 

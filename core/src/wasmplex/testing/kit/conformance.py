@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pytest
 
 from wasmplex.errors import nearest
-from wasmplex.plugins.contracts import BackendProvider
+from wasmplex.plugins.backends import BackendProvider
 from wasmplex.testing.loops import EVENT_LOOPS, EventLoop, everything
 
 if TYPE_CHECKING:

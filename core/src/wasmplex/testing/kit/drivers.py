@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 import pytest
 
-from wasmplex.plugins.contracts import Backend
+from wasmplex.plugins.backends import Backend
 
 __all__ = ["Driver", "Refused", "outcome", "refused"]
 

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from wasmplex.bridge import TransportName
 from wasmplex.config.model import BindingConfig, EngineConfig, HostConfig, Location, Table, WorkloadConfig
 from wasmplex.host import Host
-from wasmplex.plugins.contracts import Backend, BackendProvider, OpenContext
+from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
 from wasmplex.testing.doubles import plugin
 from wasmplex.testing.kit.drivers import Driver, Refused
