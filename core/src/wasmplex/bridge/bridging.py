@@ -175,30 +175,14 @@ class _Building:
 
     def bridged(self, wasm: bytes, assemble: Callable[[str], bytes]) -> Bridged:
         """Return the component with its adapters."""
-        division = self._division
-        others = [f[2] for f in (*division.aside, *division.above)]
-        shared = [r.id for type_ in others for r in mentioned(type_)]
-        below = aside = above = None
-        if division.below or division.makes or self._resources:
-            wanted = Wanted(self._resources, {}, shared, division.makes)
-            below = self._underneath(BELOW, division.below, wanted)
-        if division.aside:
-            wanted = Wanted((), self._custody, (), (), division.makes_aside)
-            aside = self._underneath(ASIDE, division.aside, wanted)
-        if division.above:
-            functions = [Function(number, *named) for number, named in enumerate(division.above)]
-            custody = {
-                r.id: self._custody.get(r.id, Custody.GUEST) for f in functions for r in mentioned(f.type)
-            }
-            adapter = export_adapter(functions, custody, division.makes_above, self._transport)
-            above = Above(adapter, export_codecs(adapter), self._kinds(adapter, below))
-        if aside is not None:
-            aside = Underneath(aside.adapter, aside.codecs, self._kinds(aside.adapter, below))
+        below = self._below()
+        aside, above = self._aside(below), self._above(below)
         linked = [
-            r.id
+            resource.id
             for part in (aside, above)
-            for _, r in (part.adapter.kinds.custodians() if part is not None else ())
-            if part is not None and part.adapter.kinds.custody(r) is Custody.LINKED
+            if part is not None
+            for _, resource in part.adapter.kinds.custodians()
+            if part.adapter.kinds.custody(resource) is Custody.LINKED
         ]
         adapters = Adapters(
             None if below is None else below.adapter,
@@ -209,6 +193,29 @@ class _Building:
         composed = compose(assemble(outer_text(self._shape, adapters, self._transport)), wasm)
         bridged = Bridged(composed, below, aside, above, len(adapters.linked), self._transport)
         return replace(bridged, series=_series(bridged))
+
+    def _below(self) -> Underneath | None:
+        division = self._division
+        if not (division.below or division.makes or self._resources):
+            return None
+        others = [function[2] for function in (*division.aside, *division.above)]
+        shared = [resource.id for type_ in others for resource in mentioned(type_)]
+        return self._underneath(BELOW, division.below, Wanted(self._resources, {}, shared, division.makes))
+
+    def _aside(self, below: Underneath | None) -> Underneath | None:
+        if not self._division.aside:
+            return None
+        wanted = Wanted((), self._custody, (), (), self._division.makes_aside)
+        made = self._underneath(ASIDE, self._division.aside, wanted)
+        return Underneath(made.adapter, made.codecs, self._kinds(made.adapter, below))
+
+    def _above(self, below: Underneath | None) -> Above | None:
+        if not self._division.above:
+            return None
+        functions = [Function(number, *named) for number, named in enumerate(self._division.above)]
+        custody = {r.id: self._custody.get(r.id, Custody.GUEST) for f in functions for r in mentioned(f.type)}
+        adapter = export_adapter(functions, custody, self._division.makes_above, self._transport)
+        return Above(adapter, export_codecs(adapter), self._kinds(adapter, below))
 
     def _underneath(self, role: Role, named: Sequence[Named], wanted: Wanted) -> Underneath:
         functions = []

@@ -186,9 +186,7 @@ async def _call(
 
     from wasmplex.cli.progress import compiling
     from wasmplex.host import Host
-    from wasmplex.values import Err, Ok
-    from wasmplex.wit.types import ResultType
-    from wasmplex.wit.wave import render
+    from wasmplex.values import Err
 
     async with AsyncExitStack() as stack:
         with compiling(1) as progress:
@@ -201,6 +199,15 @@ async def _call(
             return "", error.code
         with anyio.move_on_after(_DRAIN):
             await host.drain()
+    return _shown(name, function, result)
+
+
+def _shown(name: str, function: FuncType, result: Any) -> tuple[str, int]:
+    """Return a result, or the error in its place, as text, and the exit code."""
+    from wasmplex.values import Err, Ok
+    from wasmplex.wit.types import ResultType
+    from wasmplex.wit.wave import render
+
     if function.result is None:
         return "", 0
     if isinstance(function.result, ResultType) and not isinstance(result, Err):

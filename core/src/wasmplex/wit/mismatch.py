@@ -82,20 +82,9 @@ def _find(type_: ValueType, value: Any, path: str) -> _Found:
         case ListType(element, length):
             return _list(element, length, value, path)
         case MapType(key, item):
-            if not isinstance(value, Mapping):
-                return path, f"a mapping is wanted, not {_show(value)}"
-            pairs = ((TupleType((key, item)), pair, f"{path}[{pair[0]!r}]") for pair in value.items())
-            return _first(pairs)
+            return _map(TupleType((key, item)), value, path)
         case TupleType(elements):
-            if (
-                isinstance(value, (str, bytes))
-                or not isinstance(value, Sequence)
-                or len(value) != len(elements)
-            ):
-                return path, f"a tuple of {len(elements)} is wanted, not {_show(value)}"
-            return _first(
-                (t, v, f"{path}[{i}]") for i, (t, v) in enumerate(zip(elements, value, strict=True))
-            )
+            return _tuple(elements, value, path)
         case Record():
             return _record(type_, value, path)
         case Enum(names):
@@ -105,15 +94,32 @@ def _find(type_: ValueType, value: Any, path: str) -> _Found:
         case Option(element):
             return _option(element, value, path)
         case ResultType(ok, err):
-            if not isinstance(value, (Ok, Err)):
-                return path, f"Ok(...) or Err(...) is wanted, not {_show(value)}"
-            side, payload = ("ok", ok) if isinstance(value, Ok) else ("err", err)
-            return _payload(payload, value.value, f"{path}.{side}".lstrip("."))
+            return _result(ok, err, value, path)
         case VariantType():
             return _variant(type_, value, path)
         case Own(resource) | Borrow(resource):
             return _handle(resource, value, path)
     return None
+
+
+def _map(pair: TupleType, value: Any, path: str) -> _Found:
+    if not isinstance(value, Mapping):
+        return path, f"a mapping is wanted, not {_show(value)}"
+    return _first((pair, entry, f"{path}[{entry[0]!r}]") for entry in value.items())
+
+
+def _tuple(elements: Sequence[ValueType], value: Any, path: str) -> _Found:
+    whole = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if not whole or len(value) != len(elements):
+        return path, f"a tuple of {len(elements)} is wanted, not {_show(value)}"
+    return _first((t, v, f"{path}[{i}]") for i, (t, v) in enumerate(zip(elements, value, strict=True)))
+
+
+def _result(ok: ValueType | None, err: ValueType | None, value: Any, path: str) -> _Found:
+    if not isinstance(value, (Ok, Err)):
+        return path, f"Ok(...) or Err(...) is wanted, not {_show(value)}"
+    side, payload = ("ok", ok) if isinstance(value, Ok) else ("err", err)
+    return _payload(payload, value.value, f"{path}.{side}".lstrip("."))
 
 
 def _first(parts: Any) -> _Found:
