@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import grimp
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(f"host_plugin_{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -38,6 +41,22 @@ def test_a_plugin_imports_the_facade_and_nothing_else_of_ours(plugin: str) -> No
     assert {(m, o) for m, o in imported if below(o, "wasmplex") and not below(o, *FACADE)} == set()
     assert {(m, o) for m, o in imported if below(o, *PLUGINS) and not below(o, plugin)} == set()
     assert {(m, o) for m, o in imported if below(o, "wasmtime")} == set()
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_requires_what_it_imports_and_nothing_else(plugin: str) -> None:
+    found = graph(plugin)
+    imported = {
+        other.partition(".")[0]
+        for module in found.find_descendants(plugin) | {plugin}
+        for other in found.find_modules_directly_imported_by(module)
+    }
+    folder = ROOT / "plugins" / plugin.removeprefix("host_plugin_")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    required = {Requirement(text).name.lower() for text in project["dependencies"]}
+    distributions = packages_distributions()
+    others = imported - sys.stdlib_module_names - {plugin}
+    assert required == {distributions.get(name, [name])[0].lower() for name in others}
 
 
 def test_the_host_imports_no_plugin() -> None:
