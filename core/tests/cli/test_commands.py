@@ -62,6 +62,7 @@ def test_the_commands_are_those_that_were_promised(cli: Cli) -> None:
 def test_every_help_text_has_an_example(cli: Cli, name: str) -> None:
     text = ok(cli(*name.split(), "--help"))
     _, _, examples = text.partition("\nExample")
+    assert "...\n" not in text.partition("\nCommands:\n")[2]  # what does not fit is cut off
     assert f"  wasmplex {name.split()[0]}" in examples
 
 

@@ -182,6 +182,12 @@ async def test_a_domain(tmp_path: Path) -> None:
                 pass
 
 
+async def test_more_copies_than_servers(nats_server: NatsServer, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="replicas = 1"):
+        async with opened(tmp_path, url=nats_server.url, bucket="copies", replicas=3):
+            pass
+
+
 async def test_tokens(tmp_path: Path) -> None:
     with NatsServer(token="t0ken") as server:
         async with opened(tmp_path, url=server.url) as backend:
@@ -207,7 +213,7 @@ async def test_no_jetstream(tmp_path: Path) -> None:
         return found
 
     server.command = command  # type: ignore[method-assign]
-    with server, pytest.raises(BackendError, match="JetStream"):
+    with server, pytest.raises(BackendError, match=r"no JetStream[^\n]*\n  try: start it with -js"):
         async with opened(tmp_path, url=server.url):
             pass
 

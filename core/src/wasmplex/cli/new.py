@@ -62,10 +62,10 @@ def command() -> None:
 def plugin_command(
     ctx: click.Context, name: str, capability: str | None, wit: Path | None, into: Path
 ) -> None:
-    """Make a plugin: the folder host-plugin-NAME, installable, with tests that pass.
+    """Make a plugin, with tests that pass.
 
-    NAME is what a configuration will write: backend = "NAME", or the namespace of your WIT package.
-    Nothing is downloaded.
+    It is the folder host-plugin-NAME, which can be installed. NAME is what a configuration will write:
+    backend = "NAME", or the namespace of your WIT package. Nothing is downloaded.
     """
     if wit is not None and capability not in (None, "interface"):
         raise click.UsageError(f"--wit and --capability {capability} exclude each other")

@@ -134,9 +134,10 @@ def _as_dict(status: PluginStatus) -> dict[str, Any]:
 )
 @click.pass_context
 def freeze_command(ctx: click.Context) -> None:
-    """Print what to install to have the same plugins again, as a requirements file. None is imported.
+    """Print what to install to have the same plugins again.
 
-    Plugins that are disabled or broken are printed as well; files that a configuration names are not.
+    It is a requirements file, and no plugin is imported. Plugins that are disabled or broken are printed as
+    well; files that a configuration names are not.
     """
     found = registry(ctx).status(load=False)
     for line in sorted({s.identity.requirement for s in found if s.identity.version and not s.builtin}):
@@ -155,9 +156,9 @@ def freeze_command(ctx: click.Context) -> None:
 @as_json
 @click.pass_context
 def show_command(ctx: click.Context, name: str, traceback: bool, as_json: bool) -> None:
-    """Show everything about one plugin, which is imported to see whether it works.
+    """Show everything about one plugin.
 
-    NAME is its name, its distribution, or a name that it offers.
+    It is imported, to see whether it works. NAME is its name, its distribution, or a name that it offers.
     """
     everything = registry(ctx).status(load=name)
     found = [status for status in everything if name in _names(status)]

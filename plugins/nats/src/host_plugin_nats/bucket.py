@@ -81,8 +81,9 @@ class BucketStream(Stream):
         try:
             return dict((await self.ask(f"STREAM.CREATE.{self.name}", config))["config"])
         except ApiError as error:
+            fix = "replicas = 1, or as many servers in a cluster" if settings.replicas > 1 else ""
             raise BackendError(
-                f"cannot make the JetStream bucket {settings.bucket!r}", why=str(error)
+                f"cannot make the JetStream bucket {settings.bucket!r}", why=str(error), fix=fix
             ) from error
 
     def _lasting(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from wasmplex.plugin import BackendError
 
 __all__ = [
     "FULL",
+    "NOBODY",
     "NO_SERVER",
     "NO_STREAM",
     "NO_TLS",
@@ -27,6 +28,7 @@ NO_STREAM = 10059
 FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
 NO_SERVER = "what answers there is no NATS server, or hangs up at once"
+NOBODY = "JetStream is not ready, or the bucket is gone"
 NO_TLS = "the server has no TLS, and nothing is sent to it in the clear"
 UNREADY = {10003, 10008, 10009, 10074, 10076}
 
@@ -78,6 +80,10 @@ def opening_failed(
     if str(error) == NO_TLS:
         fix = 'give the server a certificate; or url = "nats://...", without tls_ca_file and tls_cert_file'
         return BackendError(what, why=NO_TLS, fix=fix)
+    if str(error) == NOBODY:
+        return BackendError(
+            what, why="the server has no JetStream, or it is not ready", fix="start it with -js"
+        )
     if isinstance(error, (cases.unavailable, cases.timeout)):
         return BackendError(what, why=str(error), fix=f"check that the server runs{needs}")
     return BackendError(what, why=str(error))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import anyio
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
 
-from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError, api_failed
+from host_plugin_nats.failures import NOBODY, WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
@@ -163,7 +163,7 @@ class Stream:
     def checked(self, answer: Arrived) -> Arrived:
         """Return an answer unless it says that nobody is there."""
         if status_of(answer) == "503":
-            raise NobodyThere("JetStream is not ready, or the bucket is gone")
+            raise NobodyThere(NOBODY)
         return answer
 
     # ------------------------------------------------------------ writing
@@ -303,7 +303,7 @@ class Stream:
 
 def _parsed(answer: Arrived) -> Any:
     if status_of(answer) == "503":
-        raise StoreUnavailable("JetStream is not ready, or the bucket is gone")
+        raise StoreUnavailable(NOBODY)
     parsed = json.loads(answer.data or b"{}")
     if error := parsed.get("error"):
         raise ApiError(error)
