@@ -78,3 +78,25 @@ async def test_a_plain_message_is_not_read_by_the_library() -> None:
     assert taken == [Arrived("a", "", b"hi")] * 3
     await parser.parse(b"i\r\nMSG a 1 2\r\nhi\r\n")
     assert (len(taken), len(client.seen)) == (4, 1)
+
+
+async def test_the_library_reads_no_more_than_what_is_not_plain() -> None:
+    client = Client()
+    taken: list[Arrived] = []
+    parser = DirectParser(client)
+    parser.listen(1, taken.extend)
+    plain, head = b"MSG a 1 2\r\nhi\r\n", b"NATS/1.0 404\r\n\r\n"
+    said = b"HMSG a 1 %d %d\r\n%s\r\n" % (len(head), len(head), head)
+    await parser.parse((plain + said + b"PING\r\n") * 2 + plain)
+    assert (len(taken), client.seen) == (3, 2 * [(1, "a", "", b"", head), "ping"])
+
+
+async def test_messages_of_a_subscription_that_was_left_are_not_taken() -> None:
+    client = Client()
+    taken: list[Arrived] = []
+    parser = DirectParser(client)
+    parser.listen(1, taken.extend)
+    assert parser.at_once(b"MSG a 1 2\r\nhi\r\n") == b""
+    parser.forget(1)
+    assert parser.at_once(b"MSG a 1 2\r\nhi\r\n") == b"MSG a 1 2\r\nhi\r\n"
+    assert len(taken) == 1

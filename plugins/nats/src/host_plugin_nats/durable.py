@@ -12,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any
 
 import anyio
@@ -46,6 +47,7 @@ tells of the end of each.
 """
 _COMPLETED = "Batch Completed"
 """What the server says when as much has come as was asked for, where that has a limit of bytes."""
+_HEADERS, _DATA = attrgetter("headers"), attrgetter("data")
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -174,11 +176,10 @@ class DurableDeliveries(Deliveries):
         if self._stopped or self._ordered or self._inbox.ended:
             return ()
         oldest = self._loop.time() - self._fresh / 3
-        waiting = self._waiting
-        fresh: list[Arrived] = []
-        while waiting and len(fresh) < most and waiting[0][0] >= oldest:
-            fresh.append(waiting.popleft()[1])
-        given = [self._delivery(message) for message in fresh]
+        if not self._waiting or self._waiting[0][0] < oldest:
+            return ()
+        take = self._waiting.popleft
+        given = [self._delivery(take()[1]) for _ in range(min(most, len(self._waiting)))]
         self.out.update(given)
         return given
 
@@ -262,16 +263,15 @@ class DurableDeliveries(Deliveries):
 
     def _sort(self, messages: Sequence[Arrived]) -> None:
         """Keep what has come, but see to what the server says itself."""
-        if any(message.headers for message in messages):
+        said: Sequence[Arrived] = ()
+        if any(map(_HEADERS, messages)):
             said = [message for message in messages if status_of(message) is not None]
             messages = [message for message in messages if status_of(message) is None]
-        else:
-            said = []
         now = self._loop.time()
         self._waiting.extend([(now, message) for message in messages])
         self._wanted = max(self._wanted - len(messages), 0)
         self._came += len(messages)
-        self._came_bytes += sum([len(message.data) for message in messages])
+        self._came_bytes += sum(map(len, map(_DATA, messages)))
         for message in said:
             self._hear(message)
 
