@@ -398,6 +398,28 @@ async def test_what_is_to_be_delivered_again_has_a_bound(
         assert not inbox._later_size
 
 
+async def test_a_connection_that_was_away_is_told_of(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also one that the server has ended because the host had not kept up."""
+    wanted = Subscription("w", ("away",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        for why in ("", "; the server ends one for which more waits than its max_pending"):
+            client: Any = inbox.link._client
+            client._transport._io_writer.transport.abort()
+            told = f"messages to away that were sent meanwhile may be lost{why}"
+            with anyio.fail_after(30):
+                while told not in caplog.text:  # noqa: ASYNC110  nothing else says so
+                    await anyio.sleep(0.01)
+            assert caplog.text.count("max_pending") == bool(why)
+            caplog.clear()
+            inbox._pause()
+            inbox._resume()
+        await broker.publish("", Message("away", b"there again"))
+        assert [one.body for one in await heard(inbox, 1)] == [b"there again"]
+
+
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,8 @@ _MOST, _MOST_BYTES = 512, 4 * 2**20
 """Messages, and their bytes, that may wait here; then nothing is read until half of them are handled."""
 _MOST_LATER, _MOST_LATER_BYTES = 10_000, 64 * 2**20
 """The same of those that are to be delivered again and whose time has not come."""
+_AWAY = "nats: the connection was away: messages to %s that were sent meanwhile may be lost%s"
+_BEHIND = "; the server ends one for which more waits than its max_pending, and this host had not kept up"
 _PATIENCE = 5.0
 """Seconds after which a connection that is not read from is told that this is on purpose."""
 
@@ -91,18 +93,24 @@ class CoreDeliveries(Deliveries):
         self._asking: deque[asyncio.Future[None]] = deque()
         self._numbers: list[int] = []
         self._paused: asyncio.TimerHandle | None = None
+        self._behind = False
+        """Whether it was paused since the connection is there."""
         self._stopping: asyncio.Task[None] | None = None
         self._left = False
         self._loop = asyncio.get_running_loop()
 
     async def subscribe(self) -> None:
         """Subscribe on a new connection; when this returns, the server has confirmed it."""
-        link = self.link
+        link, again = self.link, bool(self._numbers)
         self._numbers = [
             await link.listen(pattern, self._group, partial(self._put, number))
             for number, pattern in enumerate(self._patterns)
         ]
         await link.flush()
+        if again:
+            subjects, why = ", ".join(self._patterns), _BEHIND if self._behind else ""
+            logger.warning(_AWAY, subjects, why, extra={"repeats": subjects})
+        self._behind = self._paused is not None
 
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
@@ -212,6 +220,7 @@ class CoreDeliveries(Deliveries):
             self._pause()
 
     def _pause(self) -> None:
+        self._behind = True
         self.link.pause()
         self._paused = self._loop.call_later(_PATIENCE, self._pause)
 
