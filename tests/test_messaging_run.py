@@ -95,7 +95,7 @@ def test_a_message_that_is_not_handled_is_delivered_again(host: Running) -> None
     until("3", lambda: ask(host, "/seen/retry-this"))
     assert ask(host, "/publish/orders.store.new/reject-this") == "ok"
     until("1", lambda: ask(host, "/seen/reject-this"))
-    said = r"to orders\.store\.new is (?:given up|a dead letter in \S+) after (\d) deliveries \((\S+)\)"
+    said = r"to orders\.store\.new is (?:given up|a dead letter in \S+) after (\d) deliver(?:y|ies) \((\S+)\)"
     # A rejected message may be given up before the last try of the other has been told.
     expected = str([("1", "rejected"), ("3", "max-deliver")])
     until(expected, lambda: str(sorted(re.findall(said, host.log()))))
