@@ -145,8 +145,35 @@ async def test_an_instance_whose_host_function_fails_goes_at_once(
     await assert_gone_after(life, function, kind)
 
 
+RAISED: list[weakref.ref[Err[str]]] = []
+
+
+def no() -> Err[str]:
+    error = Err("no")
+    RAISED.append(weakref.ref(error))
+    return error
+
+
 async def declines(_: Any) -> Any:
-    raise Err("no")
+    raise no()
+
+
+def declines_at_once(_: Any) -> Any:
+    raise no()
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+@pytest.mark.parametrize("serve", [declines, declines_at_once])
+@pytest.mark.usefixtures("no_collection")
+async def test_an_error_of_a_host_function_goes_when_the_guest_has_it(serve: Any, asynchronous: bool) -> None:
+    RAISED.clear()
+    async with guest(
+        ResultType(STREAM, Primitive("string")), serve=serve, asynchronous=asynchronous
+    ) as instance:
+        with pytest.raises(Err):
+            await instance.call("out#f0", Ok(chunks(b"abc")))
+        await settled(instance)
+    assert [error() for error in RAISED] == [None]
 
 
 @pytest.mark.parametrize("type_", [Primitive("string"), STREAM], ids=["plain", "moving"])

@@ -120,11 +120,10 @@ class Session(Side):
             args = (self._instance, *args)
         if not served.codec.fallible:
             return self._write(served, served.call(*args), base)
-        value: Ok[Any] | Err[Any]
         try:
             value = Ok(served.call(*args))
-        except Err as error:
-            value = error
+        except Err as error:  # it refers to this frame, by its traceback
+            return self._write(served, error, base)
         return self._write(served, value, base)
 
     async def call_wait(self, number: int, block: bytes) -> bytes | bytearray:
@@ -175,16 +174,18 @@ class Session(Side):
         if served.plain:
             value = self._plain(served, args)
             if not isawaitable(value):
-                return self._write(served, value, base)
+                try:
+                    return self._write(served, value, base)
+                finally:
+                    del value  # an error refers to this frame, by its traceback
             task = spawn(_awaited(served, value))
         else:
             task = spawn(self._run(served, args))
         if task.done():
             try:
-                value = task.result()
+                return self._write(served, task.result(), base)
             finally:
-                del task  # its error would refer to it, by its traceback and this frame
-            return self._write(served, value, base)
+                del task  # its error refers to this frame, by its traceback; so does one that is a result
         self.tasks[record] = CallTask(self, served, record, task, size)
         return _PENDING
 
