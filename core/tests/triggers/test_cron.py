@@ -130,6 +130,24 @@ async def test_runs_that_take_longer(monkeypatch: pytest.MonkeyPatch, overlap: s
     assert seen == most
 
 
+async def test_a_clock_that_was_in_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing is run until it is there again."""
+    clock, runs, enough = Clock(monkeypatch), list[float](), anyio.Event()
+    begun = clock.now
+
+    async def run(_: object) -> None:
+        runs.append(clock.now)
+        if len(runs) == 1:
+            clock.now -= 86_400
+        if len(runs) == 3 or clock.now > begun + 3600:
+            enough.set()
+
+    async with serving(run) as cron:
+        await enough.wait()
+        await cron.drain()
+    assert [at < begun for at in runs[:3]] == [False, True, True]
+
+
 @pytest.mark.parametrize(("missed", "expected"), [("skip", 0), ("run", 1)])
 async def test_a_machine_that_slept(monkeypatch: pytest.MonkeyPatch, missed: str, expected: int) -> None:
     clock, runs, slept = Clock(monkeypatch), list[float](), False

@@ -37,6 +37,9 @@ logger = get_logger("wasmplex.cron")
 
 LONGEST_SLEEP = 10.0
 """Seconds after which the clock is looked at again, for somebody may set it."""
+SET_BACK = 3 * 3600.0
+"""Seconds by which the clock may be set back without a run taking place twice, as Debian's cron has it. Of a
+clock that is set back further the times are reckoned anew: it had been wrong."""
 
 
 class CronSettings(Settings):
@@ -138,11 +141,20 @@ async def _keep(binding: TriggerBinding, runs: Runs) -> None:
     """Begin the runs of one schedule at their times."""
     settings: CronSettings = binding.settings
     with Origin(binding.workload.name):
-        coming = times(settings.schedule, settings.timezone, time.time())
+        now = time.time()
+        coming = times(settings.schedule, settings.timezone, now)
         due = next(coming)
         while True:
-            while (left := due - time.time()) > 0:  # noqa: ASYNC110  it is the clock that is waited for
+            seen = now
+            while (left := due - seen) > 0:
                 await anyio.sleep(min(left, LONGEST_SLEEP))
+                before, seen = seen, time.time()
+                if before - seen > SET_BACK:
+                    logger.warning(
+                        "the clock was set back by %d s: the next run is reckoned anew", before - seen
+                    )
+                    coming = times(settings.schedule, settings.timezone, seen)
+                    due = next(coming)
             late = time.time() - due
             if late > settings.grace and settings.missed == "skip":
                 logger.warning("the run of %s was missed by %d s and is skipped", said(due), late)
