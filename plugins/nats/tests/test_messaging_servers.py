@@ -16,6 +16,7 @@ import nats
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from host_plugin_nats import NatsMessagingProvider
+from host_plugin_nats import client as library
 from host_plugin_nats import core as core_module
 from host_plugin_nats import durable as module
 from host_plugin_nats.broker import NatsBroker
@@ -418,6 +419,27 @@ async def test_a_connection_that_was_away_is_told_of(
             inbox._resume()
         await broker.publish("", Message("away", b"there again"))
         assert [one.body for one in await heard(inbox, 1)] == [b"there again"]
+
+
+async def test_a_connection_that_comes_while_it_is_not_read_from_is_not_read_either(
+    nats_server: NatsServer,
+) -> None:
+    """Else all that comes is held until it is told again that this is on purpose."""
+    wanted = Subscription("w", ("behind",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        inbox._pause()
+        client: Any = inbox.link._client
+        client._transport._io_writer.transport.abort()
+        with anyio.fail_after(30):
+            while inbox.link._client in (None, client) or not inbox.link.is_up:  # noqa: ASYNC110  nothing else says so
+                await anyio.sleep(0.01)
+        await broker.publish("", Message("behind", b"late"))
+        await broker._link.flush()
+        transport: Any = library._transport(inbox.link._client)
+        assert not transport.is_reading()
+        inbox._resume()
+        assert [one.body for one in await heard(inbox, 1)] == [b"late"]
 
 
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(

@@ -111,6 +111,8 @@ class CoreDeliveries(Deliveries):
             subjects, why = ", ".join(self._patterns), _BEHIND if self._behind else ""
             logger.warning(_AWAY, subjects, why, extra={"repeats": subjects})
         self._behind = self._paused is not None
+        if self._behind:  # the one before was not read from, and this one is
+            link.pause()
 
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
