@@ -20,6 +20,7 @@ from wasmplex.capabilities.messaging import (
     Deliveries,
     Kept,
     Message,
+    MessageTooLarge,
     MessagingBackend,
     NoReply,
     NoResponders,
@@ -200,9 +201,15 @@ class MemoryBroker(MessagingBackend):
     # ------------------------------------------------------------ keeping
 
     async def keep(self, namespace: str, message: Message) -> None:
-        """Publish a message and keep it; of too many under one subject the oldest go."""
+        """Publish a message and keep it; of too many under one subject the oldest go.
+
+        :raises MessageTooLarge: if it alone is more than may be kept
+        """
+        letters = Letters(self._settings.max_size)
+        if not letters.ever(message):
+            raise MessageTooLarge("what is kept under a subject has max_size at most")
         await self.publish(namespace, message)
-        kept = self._space(namespace).kept.setdefault(message.subject, Letters(self._settings.max_size))
+        kept = self._space(namespace).kept.setdefault(message.subject, letters)
         if gone := kept.add(Kept(str(next(self._numbers)), message)):
             logger.warning("memory: more is kept than may be, so that %d messages are dropped", gone)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from wasmplex.capabilities.messaging import Kept
+from wasmplex.capabilities.messaging import Kept, Message
 
 __all__ = ["MAX_KEPT", "Letters"]
 
@@ -31,24 +31,26 @@ class Letters:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def ever(self, message: Message) -> bool:
+        """Say whether there would be room for a message if it were the only one."""
+        return _size(message) <= self._most_size
+
     def add(self, letter: Kept) -> int:
-        """Keep one more; return how many have gone for it, which may be itself."""
+        """Keep one more, for which there is `ever` room; return how many have gone for it."""
         self._kept.append(letter)
-        self._size += _size(letter)
+        self._size += _size(letter.message)
         gone = 0
         while len(self._kept) > MAX_KEPT or self._size > self._most_size:
-            self._size -= _size(self._kept.popleft())
+            self._size -= _size(self._kept.popleft().message)
             gone += 1
         return gone
 
     def remove(self, token: str) -> None:
         """Keep one no longer."""
-        left = [letter for letter in self._kept if letter.token != token]
-        self._kept = deque(left)
-        self._size = sum(map(_size, left))
+        self._kept = deque(letter for letter in self._kept if letter.token != token)
+        self._size = sum(_size(letter.message) for letter in self._kept)
 
 
-def _size(letter: Kept) -> int:
-    message = letter.message
+def _size(message: Message) -> int:
     headers = sum(len(name) + len(value) for name, value in (message.headers or {}).items())
     return len(message.body) + headers + _OVERHEAD

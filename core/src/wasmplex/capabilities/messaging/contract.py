@@ -195,6 +195,7 @@ class MessagingBackend(Backend):
     async def keep(self, namespace: str, message: Message) -> None:
         """Publish a message, and keep it until it is removed. Feature ``dead-letters``.
 
+        :raises MessageTooLarge: if it is larger than what can be kept: less of it may be
         :raises wasmplex.errors.ConfigError: if the broker has not the room for it that is configured
         """
         raise Unsupported("dead-letters")
