@@ -32,8 +32,8 @@ access_key_id = {{ env = "S3_KEY" }}, secret_access_key = {{ env = "S3_SECRET" }
 NATS = 'backend = "nats", url = "nats://127.0.0.1:{port}"'
 SIZE = 32 << 20
 READ = 1 << 20
-HELD = 1 << 20
-"""Bytes that may be in the host, on their way from server to client; 0.4 to 0.8 MB are usual."""
+HELD = 3 << 19
+"""Bytes that may be in the host, on their way from server to client; 0.7 to 0.9 MB are usual."""
 
 pytestmark = [
     pytest.mark.anyio,

@@ -12,11 +12,9 @@ from wasmplex.plugin import BackendError, SecretStr
 
 from host_plugin_s3 import S3Settings
 
-__all__ = ["STALLED", "address", "endpoint", "store"]
+__all__ = ["address", "endpoint", "store"]
 
 _EVER = timedelta(days=365)
-STALLED = timedelta(minutes=10)
-"""How long nothing may come of an answer. Deadlines are shorter; this one ends what a thread waits for."""
 _RETRIES = 3
 _CREDENTIALS_LIVE = timedelta(minutes=10)
 
@@ -82,7 +80,6 @@ def _client(settings: S3Settings, base: Path) -> dict[str, Any]:
         "allow_http": endpoint(settings).startswith("http://"),
         "allow_invalid_certificates": not settings.tls_verify,
         "connect_timeout": timedelta(seconds=settings.timeout),
-        "read_timeout": STALLED,
         "timeout": _EVER,  # of a whole transfer; the host's deadlines are about progress
         "user_agent": "wasmplex",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -30,7 +30,6 @@ from wasmplex.capabilities.blobstore import (
 from wasmplex.plugin import OpenContext, get_logger
 
 from host_plugin_s3 import S3Settings
-from host_plugin_s3.chunks import Chunks
 from host_plugin_s3.connecting import address, endpoint, store
 from host_plugin_s3.failures import Failure, NoServer, answer, failed, opening_failed
 from host_plugin_s3.keys import NAME, Keys
@@ -74,7 +73,6 @@ class S3Backend(BlobStoreBackend):
         self.features = features
         self.settings = settings
         self.timeout = settings.timeout
-        self.chunks = Chunks()
         self._left = Left(settings, context.base)
         self._lease: Lease | None = None
         self._aborting: asyncio.Task[None] | None = None
@@ -135,7 +133,6 @@ class S3Backend(BlobStoreBackend):
                 await asyncio.wait([self._aborting])
             if store is not None and self._lease is not None:
                 await self._lease.close(store)
-        self.chunks.close()
         self._left.close()
 
     @property
@@ -275,7 +272,7 @@ class Prefix(Container):
         """See `Container.read_object`."""
         if length == 0 or offset > _FURTHEST:
             await self.object_info(name)
-            return ObjectReader(0, None, self._backend.chunks)
+            return ObjectReader(0, None)
         options: dict[str, Any] = {}
         if length is not None:
             options["range"] = (offset, min(offset + length, _FURTHEST))
@@ -289,11 +286,11 @@ class Prefix(Container):
             if answer(error).status != 416:
                 raise failed(error) from error
             await self.object_info(name)
-            return ObjectReader(0, None, self._backend.chunks)
+            return ObjectReader(0, None)
         start, end = found.range
         # A chunk is longer by what the last read of its connection had; larger ones gain nothing.
-        stream = found.stream(min_chunk_size=PIECE // 2)
-        return ObjectReader(end - start, stream, self._backend.chunks)
+        stream: AsyncIterator[Any] = aiter(found.stream(min_chunk_size=PIECE // 2))
+        return ObjectReader(end - start, stream)
 
     async def write_object(self, name: str) -> ObjectWriter:
         """See `Container.write_object`."""

@@ -12,7 +12,6 @@ from obstore.store import S3Store
 from wasmplex.capabilities.blobstore import PIECE, Other, Reader, StoreUnavailable, Writer
 from wasmplex.plugin import StreamClosed, channel
 
-from host_plugin_s3.chunks import Chunks
 from host_plugin_s3.failures import Failure, failed
 from host_plugin_s3.leases import Lease
 
@@ -21,6 +20,8 @@ __all__ = ["ObjectReader", "ObjectWriter"]
 _UPLOADS = 2
 """Parts of one object that are on their way at once."""
 _ABORTING = 5.0
+_AHEAD = 13 << 15
+"""Bytes that the guest may be busy with when more is asked for; the library reads 408 KiB at once."""
 _NOTHING = memoryview(b"")
 """A rest of no bytes that keeps no chunk: the memory of one is taken for the next."""
 
@@ -28,15 +29,12 @@ _NOTHING = memoryview(b"")
 class ObjectReader(Reader):
     """A part of an object that is being read, with one request.
 
-    Nothing is asked for while the guest has some: the library has up to 408 KiB more by then.
-
     :param stream: the library's
     """
 
-    def __init__(self, length: int, stream: Any, chunks: Chunks) -> None:
+    def __init__(self, length: int, stream: AsyncIterator[Any] | None) -> None:
         self.length = self._left = length
         self._stream = stream
-        self._chunks = chunks
         self._coming: asyncio.Future[Any] | None = None
         """The next chunk, which the library has been asked for."""
         self._rest = _NOTHING
@@ -48,15 +46,21 @@ class ObjectReader(Reader):
             self._coming = None
             self._rest = memoryview(coming.result())
         part = self._taken(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
+        count = len(part)
+        buffer[:count] = part
+        if count and self._left and not self._rest and count <= _AHEAD:
+            self._ask()
+        return count
 
     def next_at_hand(self) -> asyncio.Future[Any] | None:
         """See `Reader.next_at_hand`: the library's next chunk, if it is not there and no failure."""
-        if self._coming is None and self._stream is not None:
-            self._coming = self._chunks.next(self._stream)
-            self._coming.add_done_callback(_look_at)
+        self._ask()
         return None if self._coming is None or self._coming.done() else self._coming
+
+    def _ask(self) -> None:
+        if self._coming is None and self._stream is not None:
+            self._coming = asyncio.ensure_future(anext(self._stream))
+            self._coming.add_done_callback(_look_at)
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
@@ -73,17 +77,14 @@ class ObjectReader(Reader):
     async def _next(self) -> Any:
         if self._stream is None:
             raise StoreUnavailable("the reader is closed")
-        coming = self._coming or self._chunks.next(self._stream)
+        coming: Awaitable[Any] = self._coming or anext(self._stream)
         self._coming = None
         try:
-            chunk = await coming
+            return await coming
         except StopAsyncIteration:
-            chunk = None
+            raise StoreUnavailable("the object was cut short") from None
         except Failure as error:
             raise failed(error) from error
-        if chunk is None:
-            raise StoreUnavailable("the object was cut short")
-        return chunk
 
     async def close(self) -> None:
         """See `Reader.close`."""
@@ -94,7 +95,7 @@ class ObjectReader(Reader):
 
 
 def _has_come(chunk: asyncio.Future[Any]) -> bool:
-    return chunk.done() and not chunk.cancelled() and chunk.exception() is None and chunk.result() is not None
+    return chunk.done() and not chunk.cancelled() and chunk.exception() is None
 
 
 def _look_at(chunk: asyncio.Future[Any]) -> None:
