@@ -265,20 +265,20 @@ async def test_the_environment_where_it_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        {"access_key_id": None},
-        {"credentials": "environment"},
-        {"endpoint": "ftp://x"},
-        {"endpoint": "http://u:p@x"},
-        {"endpoint": "http://x/path"},
-        {"prefix": "a/../b"},
-        {"part_size": 1},
-        {"bucket": "a/b"},
+        ({"access_key_id": None}, "access_key_id is missing"),
+        ({"credentials": "environment"}, "yet keys are given"),
+        ({"endpoint": "ftp://x"}, "must be https://"),
+        ({"endpoint": "http://u:p@x"}, "holds no credentials"),
+        ({"endpoint": "http://x/path"}, "must be https://"),
+        ({"prefix": "a/../b"}, "prefix"),
+        ({"part_size": 1}, "part_size"),
+        ({"bucket": "a/b"}, "bucket"),
     ],
 )
-def test_settings_that_are_wrong(server: S3Server, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="S3Settings"):
+def test_settings_that_are_wrong(server: S3Server, wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         S3Settings(**given_(server, **wrong))
 
 

@@ -69,16 +69,23 @@ class S3Settings(Settings):
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = False
-        if not good or parts.query or parts.username or parts.path.strip("/"):
+        if good and parts.username is not None:
+            raise ValueError(
+                "the endpoint holds no credentials: access_key_id and secret_access_key are for them"
+            )
+        if not good or parts.query or parts.path.strip("/"):
             raise ValueError("the endpoint must be https://host, https://host:port or the same with http")
         return SecretUrl(url.rstrip("/"))
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         given = (self.access_key_id, self.secret_access_key)
-        if self.credentials == "settings" and None in given:
+        names = ("access_key_id", "secret_access_key")
+        missing = [name for name, value in zip(names, given, strict=True) if value is None]
+        if self.credentials == "settings" and missing:
+            verb = "are" if missing[1:] else "is"
             raise ValueError(
-                "access_key_id and secret_access_key are missing; give both, or credentials = "
+                f"{' and '.join(missing)} {verb} missing; give both, or credentials = "
                 '"environment" or "anonymous"'
             )
         if self.credentials != "settings" and given != (None, None):
