@@ -362,6 +362,16 @@ async def test_a_quick_handler_gets_several_messages_in_one_go() -> None:
     assert handler.sizes.count(1) < 8, "who has the first turn takes what the others wait with"
 
 
+async def test_large_messages_are_taken_one_at_a_time() -> None:
+    handler = Each(lambda body: None)
+    async with serving(handler, max_in_flight=8) as bench:
+        for _ in range(40):
+            await bench.send(bytes(1 << 16))
+        await bench.until(lambda c: c.handled == 40)
+    assert bench.shop.served == []
+    assert handler.sizes == 40 * [1]
+
+
 async def test_of_several_only_the_one_that_failed_is_repeated() -> None:
     seen: list[bytes] = []
 

@@ -11,7 +11,7 @@ from wasmplex.capabilities.messaging import Message
 from wasmplex.triggers.messaging import calling
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
-from wasmplex.triggers.messaging.portions import Portions, fitting
+from wasmplex.triggers.messaging.portions import Portions, fitting, goes_alone
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
 
@@ -89,6 +89,7 @@ def delivered(size: int, tries: int = 1) -> Any:
 def test_large_messages_go_alone(sizes: list[int], count: int) -> None:
     deliveries = [delivered(size) for size in sizes]
     assert fitting(deliveries, SETTINGS) == deliveries[:count]
+    assert not deliveries or count == 1 or not goes_alone(deliveries[0])
 
 
 @pytest.mark.parametrize("other", [delivered(1, tries=6), delivered(101)])

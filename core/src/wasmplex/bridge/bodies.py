@@ -25,6 +25,7 @@ from wasmplex.engine.memory import U32
 __all__ = ["BodySeries", "NotWhole", "takes_body"]
 
 _GIVEN: Final = struct.Struct("<3I")
+_PADDING: Final = bytes(16)
 _MOST: Final = 1 << 16
 """Bytes of a body: what the adapter's memory has grown to it keeps."""
 
@@ -57,7 +58,9 @@ class BodySeries(Series):
 
     def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
         block = self._codec.write(args, at, self._body)
-        given = self._body.given
+        if odd := len(block) & 15:
+            block += _PADDING[odd:]  # else a large body would be moved once more, for what comes after it
+        given, self._body.given = self._body.given, b""
         _GIVEN.pack_into(block, 0, at + self._place, at + len(block), len(given))
         block += given
         return block

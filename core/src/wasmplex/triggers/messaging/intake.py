@@ -25,7 +25,7 @@ from wasmplex.triggers.messaging.calling import Caller, Taken
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.outcomes import before
-from wasmplex.triggers.messaging.portions import EACH
+from wasmplex.triggers.messaging.portions import EACH, goes_alone
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.settling import Settler
 from wasmplex.triggers.messaging.slices import Slices
@@ -166,7 +166,8 @@ class Intake:
         :param broken: told if the subscription is
         """
         first = self._next.popleft()
-        if self._caller.portions.size > 1 and (others := self._others(deliveries, broken)):
+        several = self._caller.portions.size > 1 and not goes_alone(first)
+        if several and (others := self._others(deliveries, broken)):
             await self._see_to_all(Taken(deliveries, [first, *others]))
         else:
             await self._see_to_one(first)

@@ -10,7 +10,7 @@ from wasmplex.triggers.messaging.outcomes import before
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.slices import SLICE
 
-__all__ = ["EACH", "Portions", "fitting"]
+__all__ = ["EACH", "Portions", "fitting", "goes_alone"]
 
 EACH: Final = 4
 """Messages that are handed over in one go at most, for each call that may be under way."""
@@ -79,3 +79,8 @@ def fitting(deliveries: Iterable[Delivery], settings: MessagingTriggerSettings) 
             break
         some.append(delivery)
     return some
+
+
+def goes_alone(delivery: Delivery) -> bool:
+    """Say whether a message is so large that no other of its size would fit."""
+    return 2 * len(delivery.message.body) > _MOST_BYTES
