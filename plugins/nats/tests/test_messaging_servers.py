@@ -399,6 +399,26 @@ async def test_what_is_to_be_delivered_again_has_a_bound(
         assert not inbox._later_size
 
 
+async def test_headers_are_bytes_as_well(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has a limit for both together alone."""
+    monkeypatch.setattr(core_module, "_MOST_LATER_BYTES", 2**20)
+    wanted = Subscription("w", ("headed",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        for _ in range(9):
+            await broker.publish("", Message("headed", b"", None, {"Large": "x" * 2**17}))
+        with anyio.fail_after(20):
+            for _ in range(9):
+                delivery = await inbox.next()
+                assert delivery is not None
+                await delivery.retry(60)
+        assert inbox._paused is not None
+        for later in [*inbox._later]:
+            inbox._due(later)
+        await heard(inbox, 9)
+        assert (inbox._size, inbox._later_size) == (0, 0)
+
+
 async def test_a_connection_that_was_away_is_told_of(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:

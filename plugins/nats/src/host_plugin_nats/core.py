@@ -57,11 +57,19 @@ async def core(
 
 
 class _CoreDelivery(Delivery):
-    __slots__ = ("_deliveries",)
+    """A delivery.
+
+    :ivar size: bytes of body and headers
+    """
+
+    __slots__ = ("_deliveries", "size")
 
     def __init__(self, deliveries: CoreDeliveries, message: Message, tries: int, at: float) -> None:
         self.message, self.tries, self.first_seen = message, tries, at  # a frame less for each message
         self._deliveries = deliveries
+        self.size = len(message.body)
+        if message.headers:
+            self.size += sum(len(name) + len(value) for name, value in message.headers.items())
 
     async def ack(self) -> None:
         self._deliveries.settled()
@@ -139,7 +147,7 @@ class CoreDeliveries(Deliveries):
     def _given(self, count: int) -> Sequence[Delivery]:
         take = self._ready.popleft
         given = [take() for _ in range(count)]
-        self._size -= sum([len(delivery.message.body) for delivery in given])
+        self._size -= sum([delivery.size for delivery in given])
         self._out += count
         if self._paused is not None and self._has_room():
             self._resume()
@@ -186,7 +194,7 @@ class CoreDeliveries(Deliveries):
             self._due(repeated)
         else:
             self._later[repeated] = self._loop.call_later(after, self._due, repeated)
-            self._later_size += len(delivery.message.body)
+            self._later_size += delivery.size
             much = len(self._later) > _MOST_LATER or self._later_size > _MOST_LATER_BYTES
             if much and self._paused is None:
                 self._pause()
@@ -196,8 +204,8 @@ class CoreDeliveries(Deliveries):
             timer = self._later.pop(delivery)
             if timer is not None:
                 timer.cancel()
-                self._later_size -= len(delivery.message.body)
-            self._size += len(delivery.message.body)
+                self._later_size -= delivery.size
+            self._size += delivery.size
             if self._ordered:
                 self._ready.appendleft(delivery)
             else:
@@ -212,8 +220,9 @@ class CoreDeliveries(Deliveries):
         if earlier is not None and not self._group:  # else one comes for a single pattern
             messages = [message for message in messages if not earlier.fullmatch(message.subject)]
         now = time.time()
-        self._ready.extend([_CoreDelivery(self, message_of(m, m.reply), 1, now) for m in messages])
-        self._size += sum([len(message.data) for message in messages])
+        made = [_CoreDelivery(self, message_of(m, m.reply), 1, now) for m in messages]
+        self._ready.extend(made)
+        self._size += sum([delivery.size for delivery in made])
         for _ in messages:
             if not self._asking:
                 break
