@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tomllib
@@ -13,9 +14,13 @@ from typing import Any
 import grimp
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(f"host_plugin_{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml"))
+TEMPLATES = sorted(
+    path.parent.relative_to(ROOT) for path in (ROOT / "plugin-template").glob("**/pyproject.toml")
+)
 FACADE = ("wasmplex.plugin", "wasmplex.capabilities", "wasmplex.testing")
 """What a plugin may import of the host."""
 
@@ -52,11 +57,37 @@ def test_a_plugin_requires_what_it_imports_and_nothing_else(plugin: str) -> None
         for other in found.find_modules_directly_imported_by(module)
     }
     folder = ROOT / "plugins" / plugin.removeprefix("host_plugin_")
+    assert required(folder) == offering(imported - {plugin})
+
+
+@pytest.mark.parametrize("project", TEMPLATES, ids=str)
+def test_a_template_requires_what_it_imports_and_nothing_else(project: Path) -> None:
+    folder = ROOT / project
+    imported = {
+        name.partition(".")[0]
+        for file in folder.glob("src/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in imports(node)
+    }
+    assert required(folder) == offering(imported - {"host_plugin_example"})
+
+
+def imports(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [name.name for name in node.names] if isinstance(node, ast.Import) else []
+
+
+def required(folder: Path) -> set[str]:
+    """Return the distributions that a project requires."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    required = {Requirement(text).name.lower() for text in project["dependencies"]}
-    distributions = packages_distributions()
-    others = imported - sys.stdlib_module_names - {plugin}
-    assert required == {distributions.get(name, [name])[0].lower() for name in others}
+    return {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+
+
+def offering(packages: set[str]) -> set[str]:
+    """Return the distributions that packages are of, Python's own aside."""
+    known = packages_distributions()
+    return {canonicalize_name(known.get(name, [name])[0]) for name in packages - sys.stdlib_module_names}
 
 
 def test_the_host_imports_no_plugin() -> None:
