@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasmplex.bridge.codec import HEADER, elements, reader, writer
 from wasmplex.bridge.codec.read import load
+from wasmplex.bridge.codec.several import several_writer
 from wasmplex.bridge.codec.source import Source
 from wasmplex.bridge.kinds import KindTable
 from wasmplex.bridge.layout import MAX_FLAT_PARAMS, flatten
@@ -31,7 +32,7 @@ from wasmplex.wit.types import (
     VariantType,
 )
 
-from .witvalues import typed_values
+from .witvalues import typed_values, values
 
 BASES = st.integers(0, 1 << 20).map(lambda n: n * 16)
 STRING, U32, BYTES = Primitive("string"), Primitive("u32"), ListType(Primitive("u8"))
@@ -73,6 +74,40 @@ def test_runs_of_elements_round_trip(pair: tuple[ValueType, Any], base: int) -> 
     type_, run = pair
     read, write = elements(type_, NO_KINDS)
     assert read((bytes(write(run, base, None)), 0, len(run)), base, None) == run
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    typed_values(4).flatmap(lambda p: st.tuples(st.just(p[0]), st.lists(values(p[0]), max_size=3))),
+    BASES,
+    st.integers(0, 17),
+    st.booleans(),
+)
+def test_the_arguments_of_several_calls_are_what_each_has_alone(
+    pair: tuple[ValueType, list[Any]], base: int, before: int, flat: bool
+) -> None:
+    type_, block, places = TupleType((pair[0],)), bytearray(before), list[int]()
+    calls = [(value,) for value in pair[1]]
+    several_writer(type_, NO_KINDS, flat=flat)(calls, block, base, places)
+    assert len(places) == len(calls)
+    write = writer(type_, NO_KINDS, flat=flat)
+    for place, args in zip(places, calls, strict=True):
+        alone = write(args, place, None)
+        assert place % 16 == 0
+        assert block[place - base :].startswith(alone)
+
+
+@pytest.mark.parametrize("odd", [(-1,), ("5",), (None,)])
+def test_calls_are_written_up_to_the_first_that_does_not_fit(odd: tuple[Any]) -> None:
+    write = several_writer(TupleType((U32,)), NO_KINDS, flat=True)
+    block, places = bytearray(), list[int]()
+    write([(1,), odd, (2,)], block, 0, places)
+    assert (places, bytes(block)) == (
+        [0],
+        bytes(writer(TupleType((U32,)), NO_KINDS, flat=True)((1,), 0, None)),
+    )
+    with pytest.raises(ValueMismatch):
+        write([odd, (1,)], bytearray(), 0, [])
 
 
 def test_a_value_is_read_where_it_lies_in_the_process() -> None:

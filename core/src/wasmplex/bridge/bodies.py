@@ -11,27 +11,28 @@ What such a guest would do with it, it would do beside the next call.
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Final
 
+from wasmplex.bridge.codec.several import Body
 from wasmplex.bridge.exportcodecs import ExportCodec
 from wasmplex.bridge.exports import BODIES
 from wasmplex.bridge.flows import Memory
-from wasmplex.bridge.protocol import HEADER, PAUSED
+from wasmplex.bridge.protocol import PAUSED
 from wasmplex.bridge.series import Series
 from wasmplex.bridge.streamed import LEFT, body_place
 from wasmplex.engine.memory import U32
 
 __all__ = ["BodySeries", "NotWhole", "takes_body"]
 
-_GIVEN: Final = struct.Struct("<3I")
-_PADDING: Final = bytes(16)
 _MOST: Final = 1 << 16
 """Bytes of a body: what the adapter's memory has grown to it keeps."""
 
 
 class NotWhole(TypeError):
     """A stream is no bytes, or many, so that it takes a call of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("a stream that is no bytes, or many")
 
 
 def takes_body(codec: ExportCodec) -> bool:
@@ -42,41 +43,21 @@ def takes_body(codec: ExportCodec) -> bool:
 class BodySeries(Series):
     """How the calls of one function get into the memory of an adapter, each with the bytes of its stream."""
 
-    __slots__ = ("_body", "_place")
+    __slots__ = ()
     entry = BODIES
 
     def __init__(self, codec: ExportCodec) -> None:
-        super().__init__(codec)
         place = body_place(codec.function)
         assert place is not None  # noqa: S101  `takes_body` says so
-        self._place = HEADER + place
-        self._body = _Body()
+        super().__init__(codec, Body(place, _MOST, NotWhole))
 
     def left(self, memory: Memory) -> bool:
         """Say whether the guest has kept the stream of the last call."""
         return bool(U32[(memory.base + PAUSED) >> 2] == LEFT)
 
-    def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
-        block = self._codec.write(args, at, self._body)
-        if odd := len(block) & 15:
-            block += _PADDING[odd:]  # else a large body would be moved once more, for what comes after it
-        given, self._body.given = self._body.given, b""
-        _GIVEN.pack_into(block, 0, at + self._place, at + len(block), len(given))
-        block += given
-        return block
+    def alone(self, args: tuple[Any, ...]) -> bytes | bytearray:
+        """See `Series.alone`.
 
-
-class _Body:
-    """What writes arguments: keeps the bytes of the stream in them."""
-
-    __slots__ = ("given",)
-
-    def __init__(self) -> None:
-        self.given = b""
-
-    def give(self, sort: int, kind: int, value: Any) -> int:
-        """Take the bytes; the adapter puts the handle there."""
-        if not isinstance(value, bytes) or len(value) > _MOST:
-            raise NotWhole("a stream that is no bytes, or many")
-        self.given = value
-        return 0
+        :raises NotWhole: if it cannot be made so
+        """
+        return self.written((args,))[1]

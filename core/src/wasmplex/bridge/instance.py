@@ -215,7 +215,7 @@ class BridgedInstance:
         series: Series,
         memory: Memory,
         count: int,
-        block: bytes,
+        block: bytes | bytearray,
         stop: Callable[[bool], None] | None,
     ) -> None:
         end = ARENA + len(block)

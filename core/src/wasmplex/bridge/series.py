@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, ClassVar, Final, NoReturn
 
-from wasmplex.bridge.codec import ValueMismatch
+from wasmplex.bridge.codec.several import Body
 from wasmplex.bridge.exportcodecs import ExportCodec
 from wasmplex.bridge.exports import SERIES
 from wasmplex.bridge.flows import Memory
@@ -33,7 +34,6 @@ from wasmplex.wit.types import ResultType
 __all__ = ["Series", "begin", "is_serial", "made", "pause"]
 
 _ENTRY: Final = 16
-_PADDING: Final = bytes(16)
 _FIRST: Final = struct.pack("<4I", ARENA + _ENTRY, 0, 0, 0)
 _RESULT: Final = struct.Struct("<II")
 
@@ -46,14 +46,15 @@ def is_serial(codec: ExportCodec) -> bool:
 class Series:
     """How the calls of one function get into the memory of an adapter, and their results out of it."""
 
-    __slots__ = ("_bare", "_codec", "_count", "_fails", "number")
+    __slots__ = ("_bare", "_codec", "_count", "_fails", "_write", "number")
     entry: ClassVar[str] = SERIES
     """What the adapter exports for it."""
 
-    def __init__(self, codec: ExportCodec) -> None:
+    def __init__(self, codec: ExportCodec, body: Body | None = None) -> None:
         result = codec.function.type.result
         self.number = codec.function.number
         self._codec = codec
+        self._write = codec.write_several(body)
         self._count = len(codec.function.type.params)
         self._fails = isinstance(result, ResultType)
         self._bare = isinstance(result, ResultType) and result.ok is None
@@ -64,39 +65,31 @@ class Series:
         """What the function is called."""
         return self._codec.function.path
 
-    def written(self, calls: Sequence[tuple[Any, ...]]) -> tuple[int, bytes]:
+    def written(self, calls: Sequence[tuple[Any, ...]]) -> tuple[int, bytes | bytearray]:
         """Return what is to lie at `ARENA` for some calls, and how many they are.
 
         These are all calls up to the first whose arguments do not fit.
 
         :raises wasmplex.wit.mismatch.ValueMismatch: if those of the very first do not
         """
-        at = ARENA + _ENTRY * len(calls)
-        entries, blocks = [0] * (4 * len(calls)), []
-        write, count = self._block, self._count
-        for number, args in enumerate(calls):
-            try:
-                block = write(args, at) if len(args) == count else self._refused(args)
-            except (ValueMismatch, TypeError):
-                if not number:
-                    raise
-                calls = calls[:number]
-                break
-            if odd := len(block) & 15:
-                block += _PADDING[odd:]
-            entries[4 * number] = at
-            blocks.append(block)
-            at += len(block)
-        return len(calls), b"".join([struct.pack(f"<{len(entries)}I", *entries), *blocks])
+        if {*map(len, calls)} - {self._count}:
+            calls = self._complete(calls)
+        block, places = bytearray(_ENTRY * len(calls)), list[int]()
+        self._write(calls, block, ARENA, places)
+        count = len(places)
+        entries = [0] * (4 * count)
+        entries[::4] = places
+        struct.pack_into(f"<{4 * count}I", block, 0, *entries)
+        return count, block
 
-    def alone(self, args: tuple[Any, ...]) -> bytes:
+    def alone(self, args: tuple[Any, ...]) -> bytes | bytearray:
         """Return what is to lie at `ARENA` for a single call.
 
         :raises wasmplex.wit.mismatch.ValueMismatch: if its arguments do not fit
         """
         if len(args) != self._count:
             self._refused(args)
-        return _FIRST + self._block(args, ARENA + _ENTRY)
+        return _FIRST + self._codec.write(args or None, ARENA + _ENTRY, None)
 
     def only(self, memory: Memory) -> Any:
         """Return what a single call has returned.
@@ -115,12 +108,14 @@ class Series:
         """Say whether the guest goes on after the last call."""
         return False
 
+    def _complete(self, calls: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        """Return the calls up to the first that has not as many arguments as there are parameters."""
+        if len(calls[0]) != self._count:
+            self._refused(calls[0])
+        return [*takewhile(lambda args: len(args) == self._count, calls)]
+
     def _refused(self, args: tuple[Any, ...]) -> NoReturn:
         raise TypeError(f"{self.path} takes {self._count} arguments, not {len(args)}")
-
-    def _block(self, args: tuple[Any, ...], at: int) -> bytearray:
-        """Return the block with the arguments of a call, as many as there are parameters."""
-        return self._codec.write(args or None, at, None)
 
     def read(self, memory: Memory, known: int, results: list[Any]) -> int:
         """Append the results of the calls that were made: what each returned, or the `Err`.

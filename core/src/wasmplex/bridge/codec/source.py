@@ -28,15 +28,23 @@ class Source(Lines):
     :param borrowed: the expression for the object of a borrowed handle, given ``kind`` and ``handle``
     :param handles: the name of what is asked for handles
     :param even: whether strings and bytes have to be written to even addresses
+    :param stream: emits what becomes of an expression that is given as a stream, and returns that for its
+        handle; `handles` are asked if it is left out
     """
 
     def __init__(
-        self, borrowed: str = "h.borrow({kind},{handle})", handles: str = "h", *, even: bool = False
+        self,
+        borrowed: str = "h.borrow({kind},{handle})",
+        handles: str = "h",
+        *,
+        even: bool = False,
+        stream: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__(RUNTIME)
         self.borrowed = borrowed
         self.handles = handles
         self.even = even
+        self.stream = stream
 
     def variable(self) -> str:
         """Return a fresh name."""
@@ -71,7 +79,7 @@ class Source(Lines):
 
     def another(self) -> Source:
         """Return a source with the same constants and none of the lines."""
-        made = Source(self.borrowed, self.handles, even=self.even)
+        made = Source(self.borrowed, self.handles, even=self.even, stream=self.stream)
         made.namespace, made._count = self.namespace, self._count
         return made
 

@@ -20,8 +20,8 @@ from wasmplex.wit.mismatch import mismatch
 from wasmplex.wit.types import ResultType, TupleType, ValueType
 
 __all__ = [
-    "DONE", "HEADER", "REFUSALS", "SLOT", "argument_slots", "arguments", "in_memory", "read_arguments",
-    "whole_call", "write_result",
+    "DONE", "HEADER", "REFUSALS", "SLOT", "argument_slots", "arguments", "fixed_size", "in_memory",
+    "read_arguments", "whole_call", "write_result", "write_value",
 ]  # fmt: skip
 
 DONE = int(First.DONE)
@@ -65,16 +65,26 @@ def arguments(
 
 def write_result(g: Source, type_: ValueType | None, kinds: Kinds, *, flat: bool) -> None:
     """Emit code that writes `v` into a new block `b`."""
+    g.line(f"b=bytearray({fixed_size(type_, flat=flat)});b[0]={DONE}")
+    write_value(g, type_, kinds, str(HEADER), flat=flat)
+
+
+def fixed_size(type_: ValueType | None, *, flat: bool) -> int:
+    """Return how long the header of a block is with the value behind it, without what that points to."""
     if type_ is None:
-        g.line(f"b=bytearray({HEADER});b[0]={DONE}")
+        return HEADER
+    return HEADER + (8 * len(flatten(type_)) if flat else size(type_))
+
+
+def write_value(g: Source, type_: ValueType | None, kinds: Kinds, offset: str, *, flat: bool) -> None:
+    """Emit code that writes `v` at `offset` of `b`."""
+    if type_ is None:
         g.line("if v is not None: raise TypeError")
     elif flat:
-        g.line(f"b=bytearray({HEADER + 8 * len(flatten(type_))});b[0]={DONE}")
         slots = lower(g, type_, "v", kinds)
-        g.pack([(8 * i, SLOT[core], text) for i, (core, text) in enumerate(slots)], "b", str(HEADER))
+        g.pack([(8 * i, SLOT[core], text) for i, (core, text) in enumerate(slots)], "b", offset)
     else:
-        g.line(f"b=bytearray({HEADER + size(type_)});b[0]={DONE}")
-        store(g, type_, "v", str(HEADER), kinds)
+        store(g, type_, "v", offset, kinds)
 
 
 def whole_call(

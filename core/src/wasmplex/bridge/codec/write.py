@@ -6,7 +6,7 @@ will have, a multiple of 16; and `h`, a `Handles`. What is out of line goes to t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from wasmplex.bridge.codec.read import Kinds, Slot, nullable
@@ -15,6 +15,7 @@ from wasmplex.bridge.codec.source import DISCRIMINANTS, NUMBER_CODES, Source
 from wasmplex.bridge.errors import BridgeError
 from wasmplex.bridge.layout import Core, align_to, alignment, cases, discriminant_size, fields, flatten, size
 from wasmplex.bridge.layout import payload_offset as payload_at
+from wasmplex.bridge.protocol import HEADER
 from wasmplex.engine.codec.branching import branch
 from wasmplex.values import Err, Ok, Some
 from wasmplex.wit.types import (
@@ -48,6 +49,8 @@ def handle(g: Source, type_: ValueType, kinds: Kinds, value: str) -> str | None:
             return f"{g.handles}.give(0,{kinds.resource(resource)},{value})"
         case Borrow(resource):
             return f"{g.handles}.lend({kinds.resource(resource)},{value})"
+        case StreamType() if g.stream is not None:
+            return g.stream(value)
         case StreamType():
             return f"{g.handles}.give(1,{kinds.stream(type_)},{value})"
         case FutureType():
@@ -112,17 +115,22 @@ def _align(g: Source, alignment_: int) -> str:
 # ---------------------------------------------------------------- memory layout
 
 
-def store(g: Source, type_: ValueType, value: str, offset: str, kinds: Kinds) -> None:
-    """Emit code that writes a value at `offset` of the block, whose bytes there are zero."""
+def store(
+    g: Source, type_: ValueType, value: str, offset: str, kinds: Kinds, head: Sequence[Slot] = ()
+) -> None:
+    """Emit code that writes a value at `offset` of the block, whose bytes there are zero.
+
+    :param head: what is written from `offset` on, in `HEADER` bytes before the value
+    """
     if g.is_deep and children(type_):
         inner, names = g.another(), f"b,base,{g.handles}"
         with inner.block(f"def write({names},v,o):"):
             store(inner, type_, "v", "o", kinds)
         g.line(f"{g.constant(inner.function('write'))}({names},{value},{offset})")
         return
-    slots: list[Slot] = []
+    slots: list[Slot] = [*head]
     later: list[Later] = []
-    _scatter(g, type_, value, 0, offset, slots, later, kinds)
+    _scatter(g, type_, value, HEADER if head else 0, offset, slots, later, kinds)
     g.pack(slots, "b", offset)
     for action in later:
         action()
