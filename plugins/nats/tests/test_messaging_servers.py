@@ -259,7 +259,7 @@ async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch:
         monkeypatch.setattr(broker._link, "flush", asked)
         await broker.publish("", Message(inbox.subject, b"yes"))
         with anyio.fail_after(20):
-            assert (await inbox.next()).data == b"yes"
+            assert (await inbox.next()).body == b"yes"
         monkeypatch.undo()
 
 
@@ -477,7 +477,7 @@ async def test_large_messages_after_small_ones_do_not_all_come_at_once(
             tasks.start_soon(heard, inbox, 1)
         await broker._link.flush()
         inbox._sort(inbox._inbox.take())
-        assert sum(len(message.data) for _, message in inbox._waiting) <= most
+        assert sum(len(message.body) for _, message in inbox._waiting) <= most
         assert len(await heard(inbox, 39)) == 39
 
 

@@ -57,7 +57,7 @@ async def test_messages_come_whole_and_in_order_however_they_are_cut(
     parser = DirectParser(client)
 
     def take(messages: Sequence[Arrived]) -> None:
-        client.seen.extend((DIRECT, *message) for message in messages)
+        client.seen.extend((DIRECT, m.subject, m.reply_to or "", m.body, m.headers) for m in messages)
 
     parser.listen(DIRECT, take)
     stream, turn = b"".join(data for data, _ in items), 0
@@ -75,7 +75,7 @@ async def test_a_plain_message_is_not_read_by_the_library() -> None:
     parser = DirectParser(client)
     parser.listen(1, taken.extend)
     await parser.parse(b"MSG a 1 2\r\nhi\r\n" * 3 + b"MSG a 1 2\r\nh")
-    assert taken == [Arrived("a", "", b"hi")] * 3
+    assert taken == [Arrived("a", b"hi")] * 3
     await parser.parse(b"i\r\nMSG a 1 2\r\nhi\r\n")
     assert (len(taken), len(client.seen)) == (4, 1)
 

@@ -156,7 +156,7 @@ class NatsBroker(MessagingBackend):
             raise NoReply(f"no answer within {seconds:g} s") from None
         if _nobody(answer):
             raise NoResponders("nobody listens to the subject")
-        return message_of(answer, answer.reply)
+        return message_of(answer, answer.reply_to)
 
     async def _request_through_stream(self, message: Message) -> Arrived:
         """Send a request that a stream keeps: its own acknowledgement is not the answer."""
@@ -240,10 +240,10 @@ def _nobody(answer: Arrived) -> bool:
 
 def _is_stored(answer: Arrived) -> bool:
     """Say whether an answer is a stream's, that it has stored the request."""
-    if answer.headers or not answer.data.startswith(b"{"):
+    if answer.headers or not answer.body.startswith(b"{"):
         return False
     try:
-        found = json.loads(answer.data)
+        found = json.loads(answer.body)
     except ValueError:
         return False
     return isinstance(found, dict) and {"stream", "seq"} <= found.keys()

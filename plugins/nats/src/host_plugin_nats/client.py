@@ -149,7 +149,7 @@ class _Direct:
         self._take = take
 
     def put_nowait(self, message: Msg) -> None:
-        self._take([Arrived(message.subject, message.reply, message.data, message.headers)])
+        self._take([Arrived(message.subject, message.data, message.reply or None, message.headers)])
 
 
 async def listen(client: Client, subject: str, queue: str, take: Take) -> int:

@@ -220,7 +220,7 @@ class CoreDeliveries(Deliveries):
         if earlier is not None and not self._group:  # else one comes for a single pattern
             messages = [message for message in messages if not earlier.fullmatch(message.subject)]
         now = time.time()
-        made = [_CoreDelivery(self, message_of(m, m.reply), 1, now) for m in messages]
+        made = [_CoreDelivery(self, message_of(m, m.reply_to) if m.headers else m, 1, now) for m in messages]
         self._ready.extend(made)
         self._size += sum([delivery.size for delivery in made])
         for _ in messages:

@@ -47,7 +47,7 @@ tells of the end of each.
 """
 _COMPLETED = "Batch Completed"
 """What the server says when as much has come as was asked for, where that has a limit of bytes."""
-_HEADERS, _DATA = attrgetter("headers"), attrgetter("data")
+_HEADERS, _BODY = attrgetter("headers"), attrgetter("body")
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -206,7 +206,7 @@ class DurableDeliveries(Deliveries):
     def _left(self) -> list[str]:
         """Return where to tell what becomes of the messages that wait here, which are taken out."""
         self._waiting.extend((0.0, message) for message in self._inbox.take() if status_of(message) is None)
-        replies = [message.reply for _, message in self._waiting]
+        replies = [message.reply_to or "" for _, message in self._waiting]
         self._waiting.clear()
         return replies
 
@@ -271,7 +271,7 @@ class DurableDeliveries(Deliveries):
         self._waiting.extend([(now, message) for message in messages])
         self._wanted = max(self._wanted - len(messages), 0)
         self._came += len(messages)
-        self._came_bytes += sum(map(len, map(_DATA, messages)))
+        self._came_bytes += sum(map(len, map(_BODY, messages)))
         for message in said:
             self._hear(message)
 
@@ -297,14 +297,14 @@ class DurableDeliveries(Deliveries):
         return delivery
 
     def _delivery(self, message: Arrived) -> _DurableDelivery:
-        reply = message.reply
+        reply = message.reply_to or ""
         tries = 1
         if not reply.startswith(self._first):
             tokens = reply.split(".")
             place = _tries_at(tokens)
             tries = int(tokens[place])
             self._first = ".".join([*tokens[:place], "1", ""])
-        return _DurableDelivery(self, message_of(message, ""), tries, reply)
+        return _DurableDelivery(self, message_of(message, None), tries, reply)
 
 
 def _tries_at(tokens: Sequence[str]) -> int:

@@ -25,21 +25,21 @@ def status_of(message: Arrived) -> str | None:
     with a subject for its outcome, or with its sequence.
     """
     headers = message.headers
-    if not headers or "Status" not in headers or message.data or message.reply:
+    if not headers or "Status" not in headers or message.body or message.reply_to:
         return None
     return None if "Nats-Sequence" in headers else headers["Status"]
 
 
-def message_of(message: Arrived, reply: str) -> Message:
+def message_of(message: Arrived, reply: str | None) -> Message:
     """Return a message of the server's.
 
     :param reply: where an answer is expected, as the server says
     """
-    subject, _, data, headers = message
+    subject, body, _, headers = message
     if headers:
         asked = headers.get(REPLY_TO)  # of whoever has sent it, who may write there what is no subject
         reply = asked if asked and is_subject(asked) else reply
-    return tuple.__new__(Message, (subject, data, reply or None, headers))  # a frame less for each message
+    return tuple.__new__(Message, (subject, body, reply, headers))  # a frame less for each message
 
 
 def for_server(message: Message) -> Message:

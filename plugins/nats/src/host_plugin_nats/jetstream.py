@@ -330,7 +330,7 @@ def parsed(answer: Arrived) -> Any:
     """
     if status_of(answer) == "503":
         raise BrokerUnavailable("JetStream is not ready")
-    found = json.loads(answer.data or b"{}")
+    found = json.loads(answer.body or b"{}")
     if error := found.get("error"):
         raise ApiError(error)
     return found

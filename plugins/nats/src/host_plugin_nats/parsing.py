@@ -8,10 +8,11 @@ that and no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from nats.protocol.parser import AWAITING_CONTROL_LINE, CRLF_SIZE, Parser
+from wasmplex.capabilities.messaging import Message
 
 __all__ = ["Arrived", "DirectParser", "Take", "text_of"]
 
@@ -19,21 +20,14 @@ _KNOWN_MOST, _KNOWN_SIZE = 512, 256
 """First lines of messages that are remembered, and their bytes: most messages begin as one before has."""
 
 
-class Arrived(NamedTuple):
-    """A message as it came.
+Arrived: TypeAlias = Message
+"""A message as it came: ``reply_to`` and ``headers`` are what the server says.
 
-    :ivar reply: where an answer is expected; empty for none
-    """
-
-    subject: str
-    reply: str
-    data: bytes
-    headers: Mapping[str, str] | None = None
-
-
+It says with ``reply_to`` where to tell what becomes of a message that JetStream delivers.
+"""
 Take: TypeAlias = Callable[[Sequence[Arrived]], None]
 """Takes messages of one subscription, which came one after the other."""
-_Head: TypeAlias = tuple[Take, str, str, int]
+_Head: TypeAlias = tuple[Take, str, str | None, int]
 """Who takes a message, its subject, the subject for an answer, its length."""
 
 
@@ -113,7 +107,7 @@ class DirectParser(Parser):
                 if taker is not None:
                     taker(taken)
                 taker, taken = take, []
-            taken.append(make(Arrived, (subject, reply, data[start:end], None)))
+            taken.append(make(Arrived, (subject, data[start:end], reply, None)))
             at = end + CRLF_SIZE
         if taker is not None:
             taker(taken)
@@ -131,9 +125,9 @@ class DirectParser(Parser):
             return None
         reply = words[3] if len(words) == 5 else b""
         try:
-            head = take, words[1].decode(), reply.decode(), int(words[-1])
+            head = take, words[1].decode(), reply.decode() or None, int(words[-1])
         except UnicodeDecodeError:
-            return take, text_of(words[1]), text_of(reply), int(words[-1])
+            return take, text_of(words[1]), text_of(reply) or None, int(words[-1])
         if not reply and len(line) <= _KNOWN_SIZE:
             if len(self._known) >= _KNOWN_MOST:
                 self._known.clear()

@@ -262,7 +262,9 @@ class Stream:
             if status_of(message) is not None:
                 self.checked(message)
                 return batch, False
-            batch.append(_message(message.subject, _sequence(message.reply), message.data, message.headers))
+            batch.append(
+                _message(message.subject, _sequence(message.reply_to or ""), message.body, message.headers)
+            )
         return batch, True
 
     @asynccontextmanager
@@ -304,7 +306,7 @@ class Stream:
 def _parsed(answer: Arrived) -> Any:
     if status_of(answer) == "503":
         raise StoreUnavailable(NOBODY)
-    parsed = json.loads(answer.data or b"{}")
+    parsed = json.loads(answer.body or b"{}")
     if error := parsed.get("error"):
         raise ApiError(error)
     return parsed
@@ -327,7 +329,7 @@ def _direct_message(answer: Arrived) -> Message | None:
         return None
     if status is not None:
         raise Other(f"JetStream answers {status}")
-    return _message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), answer.data, headers)
+    return _message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), answer.body, headers)
 
 
 def _message(subject: str, sequence: int, value: bytes, headers: Mapping[str, str] | None) -> Message:

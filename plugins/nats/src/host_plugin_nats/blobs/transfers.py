@@ -123,9 +123,9 @@ class ObjectReader(Reader):
             raise StoreUnavailable("the object was replaced or deleted meanwhile")
         if self._wanted:
             await self._pull(self._inbox)
-        skip = min(self._skip, len(message.data))
+        skip = min(self._skip, len(message.body))
         self._skip -= skip
-        self._rest = memoryview(message.data)[skip:]
+        self._rest = memoryview(message.body)[skip:]
 
     def _check(self, digest: bytes) -> None:
         if _written(digest).rstrip("=") != self._meta.digest.rstrip("="):
