@@ -327,7 +327,8 @@ async def test_who_stops_reading_stops_the_transfer(server: S3Server, prefix: st
             await asyncio.sleep(0.3)
             taken = proxy.answered - before - in_sockets(proxy.port)
         await reader.close()
-        assert read <= taken <= read + (1 << 20)
+        # Two reads of the library, which are of up to 408 KiB, and seldom of twice as much.
+        assert read <= taken <= read + (3 << 19)
 
 
 async def _rest(reader: Reader) -> None:

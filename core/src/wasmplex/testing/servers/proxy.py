@@ -137,9 +137,9 @@ class TcpProxy:
                     await asyncio.sleep(len(data) / self.rate)
                 await self._open.wait()
                 writer.write(data)
-                await writer.drain()
                 if writer.get_extra_info("sockname")[1] == self.port:
-                    self._answered += len(data)
+                    self._answered += len(data)  # at once: who does not read has a part of it in its socket
+                await writer.drain()
             await self._open.wait()
             if writer.can_write_eof():
                 writer.write_eof()
