@@ -222,15 +222,20 @@ async def test_why_no_session_begins(postgres_server: PostgresServer) -> None:
 
 
 async def test_a_server_that_says_nothing() -> None:
+    left: list[asyncio.Task[None] | None] = []
+
     async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left.append(asyncio.current_task())
         await reader.read()
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(wait, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(BackendError, match="no answer from the server"):
             async with opened(f"postgresql://u@127.0.0.1:{port}/d", tls="disable", timeout=0.2):
                 pass
+        await asyncio.gather(*filter(None, left))
 
 
 async def test_without_prepared_statements(postgres_server: PostgresServer) -> None:

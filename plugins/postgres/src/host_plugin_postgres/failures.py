@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 
@@ -95,6 +96,8 @@ def opening_failed(error: BaseException, where: str) -> BackendError:
         return _refused(sqlstate(error), what, text)
     if isinstance(error, TimeoutError):
         text = "no answer from the server"
+    elif isinstance(error, OSError) and (error.errno or 0) > 0:  # those of looking a name up are below
+        text = os.strerror(error.errno or 0)  # asyncio has a text of its own in its place
     elif isinstance(error, asyncpg.InternalClientError | asyncpg.ProtocolError) or "unexpected" in text:
         fix = "check host and port: what answers there does not speak PostgreSQL's protocol"
         return BackendError(what, why=text or type(error).__name__, fix=fix)
