@@ -6,17 +6,19 @@ from wasmplex.bridge.protocol import ARENA, HEAP_END
 
 __all__ = ["call_memory", "stream_memory"]
 
-_MEMORY = f"""
-  (core module $Memory
-    (memory (export "memory") {ARENA // 65536 + 2} MAXIMUM)
-    (global $top (export "top") (mut i32) (i32.const {ARENA}))
-    (func $reserve (export "reserve") (param $end i32)
+_RESERVE = """    (func $reserve (export "reserve") (param $end i32)
       (local $have i32)
       (local.set $have (i32.shl (memory.size) (i32.const 16)))
       (if (i32.gt_u (local.get $end) (local.get $have)) (then
         (if (i32.eq (i32.const -1) (memory.grow (i32.shr_u
               (i32.add (i32.sub (local.get $end) (local.get $have)) (i32.const 65535)) (i32.const 16))))
-          (then unreachable)))))
+          (then unreachable)))))"""
+"""Makes a memory large enough for what ends at an address."""
+_MEMORY = f"""
+  (core module $Memory
+    (memory (export "memory") {ARENA // 65536 + 2} MAXIMUM)
+    (global $top (export "top") (mut i32) (i32.const {ARENA}))
+{_RESERVE}
     ;; The last allocation grows and shrinks in place: the host relies on knowing where its block will lie.
     (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32)
         (result i32)
@@ -60,13 +62,7 @@ def stream_memory(name: str, heap: int, maximum: int, packing: str = "") -> str:
     (memory (export "memory") 1 {maximum})
     (global $target (export "target") (mut i32) (i32.const 0))
     (global $heap (export "heap") (mut i32) (i32.const {heap}))
-    (func $reserve (export "reserve") (param $end i32)
-      (local $have i32)
-      (local.set $have (i32.shl (memory.size) (i32.const 16)))
-      (if (i32.gt_u (local.get $end) (local.get $have)) (then
-        (if (i32.eq (i32.const -1) (memory.grow (i32.shr_u
-              (i32.add (i32.sub (local.get $end) (local.get $have)) (i32.const 65535)) (i32.const 16))))
-          (then unreachable)))))
+{_RESERVE}
     ;; While the host fills a chunk, the one allocation that is made is put at the chunk.
     (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32)
         (result i32)
