@@ -1,9 +1,9 @@
 """A subscription of core NATS: the server sends each message once, to whoever is there.
 
 What is not handled is delivered again by this host. Where messages come faster than they are handled, nothing
-is read from the socket for a while: the server keeps them as long as it can, which is 64 MiB for a
-connection unless it is configured otherwise, and slows publishers down before that. So each subscription has
-a connection of its own.
+is read from the socket for a while: the server keeps them then, as long as it may. It ends a connection to
+which it could write nothing for its `write_deadline`, 10 s unless it is configured otherwise, or for which
+more waits than its `max_pending`, 64 MiB. So each subscription has a connection of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST, _MOST_BYTES = 512, 4 * 2**20
 _MOST_LATER, _MOST_LATER_BYTES = 10_000, 64 * 2**20
 """The same of those that are to be delivered again and whose time has not come."""
 _AWAY = "nats: the connection was away: messages to %s that were sent meanwhile may be lost%s"
-_BEHIND = "; the server ends one for which more waits than its max_pending, and this host had not kept up"
+_BEHIND = "; this host did not keep up, and its server waits no longer than write_deadline and max_pending"
 _PATIENCE = 5.0
 """Seconds after which a connection that is not read from is told that this is on purpose."""
 
