@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -218,28 +219,73 @@ async def test_no_jetstream(tmp_path: Path) -> None:
             pass
 
 
-async def test_tls(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
     command = [
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
     ]  # fmt: skip
     try:
-        await anyio.run_process(command, cwd=tmp_path)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
-    files = f'cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem"'
-    with NatsServer(config=f"tls {{ {files} }}") as server:
+    return folder
+
+
+def tls_server(certificates: Path, config: str = "") -> NatsServer:
+    files = f'cert_file: "{certificates}/cert.pem", key_file: "{certificates}/key.pem"'
+    return NatsServer(config=f"tls {{ {files} }}\n{config}")
+
+
+async def test_tls(certificates: Path) -> None:
+    with tls_server(certificates) as server:
         url = f"tls://{server.address}"
-        async with opened(tmp_path, url=url, tls_ca_file="cert.pem") as backend:
+        async with opened(certificates, url=url, tls_ca_file="cert.pem") as backend:
             await works(backend)
-        async with opened(tmp_path, url=url, tls_verify=False) as backend:
+        async with opened(certificates, url=url, tls_verify=False) as backend:
             await works(backend)
         with pytest.raises(BackendError, match="certificate"):
-            async with opened(tmp_path, url=url):
+            async with opened(certificates, url=url):
                 pass
     with NatsServer() as server, pytest.raises(BackendError, match="no TLS"):
-        async with opened(tmp_path, url=server.url, tls_ca_file="cert.pem"):
+        async with opened(certificates, url=server.url, tls_ca_file="cert.pem"):
             pass
+
+
+async def test_a_server_that_allows_tls_and_does_not_require_it(certificates: Path) -> None:
+    seen: list[bytes] = []
+    relays: list[asyncio.Task[None] | None] = []
+
+    async def relay(near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
+        far, to_far = await asyncio.open_connection("127.0.0.1", server.port)
+
+        async def up() -> None:
+            while data := await near.read(65536):
+                seen.append(data)
+                to_far.write(data)
+            to_far.close()
+
+        async def down() -> None:
+            while data := await far.read(65536):
+                to_near.write(data)
+            to_near.close()
+
+        relays.append(asyncio.current_task())
+        await asyncio.gather(up(), down())
+
+    with tls_server(certificates, "allow_non_tls: true") as server:
+        async with await asyncio.start_server(relay, "127.0.0.1", 0) as front:
+            port = front.sockets[0].getsockname()[1]
+            async with opened(certificates, url=f"tls://127.0.0.1:{port}", tls_ca_file="cert.pem") as backend:
+                await works(backend)
+            assert seen[0].startswith(b"\x16\x03")  # a handshake of TLS, and nothing before it
+            assert b"CONNECT" not in b"".join(seen)
+            seen.clear()
+            async with opened(certificates, url=f"nats://127.0.0.1:{port}") as backend:
+                await works(backend)
+            assert seen[0].startswith(b"CONNECT")
+            await asyncio.gather(*filter(None, relays), return_exceptions=True)
 
 
 async def test_nothing_is_sent_in_the_clear_to_a_server_without_tls(tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ class _Tolerant(Client):
         self._encrypted = encrypted
         await super().connect(**options)
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Take what a server says of itself; the library begins TLS with one that requires it."""
+        if self._encrypted and info.get("tls_available"):
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
     def _connect_command(self) -> bytes:
         """Return the first that we send, with the credentials; the handshake, if any, is behind us."""
         if self._encrypted and not self._is_encrypted():
