@@ -25,6 +25,7 @@ from host_plugin_nats.link import Link
 from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
     Deliveries,
+    Delivery,
     Message,
     MessageTooLarge,
     MessagingError,
@@ -247,6 +248,38 @@ async def test_who_stops_keeps_only_what_is_being_handled(nats_server: NatsServe
             assert held.message.subject not in others
             await held.ack()
             assert await first.next() is None
+
+
+async def test_what_takes_long_is_not_taken_ahead(nats_server: NatsServer) -> None:
+    """The server counts as delivered what waits in a host, and nobody else can handle it."""
+    wanted = Subscription("w", ("ahead.>",), queue_group="ahead", durable="ahead", max_in_flight=4)
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, module.DurableDeliveries)
+        for number in range(100):
+            await broker.publish("", Message(f"ahead.{number}", b""))
+
+        async def delivered() -> int:
+            info = await broker._jetstream.ask("CONSUMER.INFO.wasmplex-ahead.ahead")
+            return int(info["num_ack_pending"])
+
+        async def taken() -> Delivery:
+            with anyio.fail_after(20):
+                delivery = await inbox.next()
+            assert delivery is not None
+            return delivery
+
+        held = [await taken() for _ in range(4)]
+        assert await delivered() == 4
+        while inbox._takes > 0.05:
+            await held.pop().ack()
+            held.append(await taken())
+        await held.pop().ack()
+        held.append(await taken())
+        assert await delivered() > 4, "quick ones are"
+        while await delivered() > 4:
+            inbox._takes = 1.0  # as if they had taken so long
+            await held.pop(0).ack()
+            held.append(await taken())
 
 
 async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:

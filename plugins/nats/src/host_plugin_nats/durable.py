@@ -1,8 +1,9 @@
 """A durable subscription: messages that JetStream keeps until they have an outcome.
 
-Messages are pulled: those that are being handled, and some that wait here, so that nobody waits for the
-server: at least as many as may be handled at once, and more where these take no time. What waits here too
-long belongs to the server again, and goes to somebody else.
+Messages are pulled: those that are being handled and, where that takes no time, some that wait here, so that
+nobody waits for the server. Where it takes long, none waits: the server counts what waits here as delivered,
+whether or not anybody was called with it, and others could handle it. What waits here too long belongs to the
+server again, and goes to somebody else.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ tells of the end of each.
 _COMPLETED = "Batch Completed"
 """What the server says when as much has come as was asked for, where that has a limit of bytes."""
 _HEADERS, _BODY = attrgetter("headers"), attrgetter("body")
+_SLOW = 0.2
+"""Seconds that messages take if none of them is to wait here."""
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -79,11 +82,14 @@ class _DurableDelivery(Delivery):
     a domain and an account's hash before the stream in newer servers.
     """
 
-    __slots__ = ("_deliveries", "reply_subject")
+    __slots__ = ("_deliveries", "given", "reply_subject")
     watched = True
 
-    def __init__(self, deliveries: DurableDeliveries, message: Message, tries: int, reply: str) -> None:
+    def __init__(
+        self, deliveries: DurableDeliveries, message: Message, tries: int, reply: str, given: float
+    ) -> None:
         self.message, self.tries = message, tries  # a frame less for each message
+        self.given = given
         self._deliveries = deliveries
         self.reply_subject = reply
 
@@ -106,7 +112,7 @@ class _DurableDelivery(Delivery):
         await self._deliveries.tell(self.reply_subject, b"+WPI")
 
     async def _settle(self, outcome: bytes) -> None:
-        self._deliveries.out.discard(self)
+        self._deliveries.settle(self)
         await self._deliveries.tell(self.reply_subject, outcome)
 
 
@@ -122,11 +128,15 @@ class DurableDeliveries(Deliveries):
         self._link = link
         self._next_subject = next_subject
         self._inbox = inbox
-        self._least = 2 * max(subscription.max_in_flight, 1)
+        self._calls = max(subscription.max_in_flight, 1)
+        self._least = 2 * self._calls
         self._most = self._least if subscription.ordered else max(self._least, _MOST_AHEAD)
-        self._ahead = self._least
+        self._ahead = self._least if subscription.ordered else 0
+        """How many may wait here, or be on the way; 0 for as many as can be handled at once."""
         self._came = self._came_bytes = 0
         """What has come since messages were asked for."""
+        self._takes = 1.0
+        """Seconds from a delivery to its outcome, of late; long until that is known."""
         self._fresh = subscription.ack_wait
         self._ordered = subscription.ordered
         self._waiting: deque[tuple[float, Arrived]] = deque()
@@ -139,6 +149,11 @@ class DurableDeliveries(Deliveries):
         self._loop = asyncio.get_running_loop()
         self._asked = 0.0
         self._returning: asyncio.Task[None] | None = None
+
+    def settle(self, delivery: _DurableDelivery) -> None:
+        """Note that a delivery has its outcome, or several that were given with it."""
+        self.out.discard(delivery)
+        self._takes += (self._loop.time() - delivery.given - self._takes) / 4
 
     async def tell(self, subject: str, what: bytes) -> None:
         """Tell the server what became of a message, or is becoming of it."""
@@ -175,11 +190,11 @@ class DurableDeliveries(Deliveries):
         """See `Deliveries.ready`: what has been here for long is left to `next`."""
         if self._stopped or self._ordered or self._inbox.ended:
             return ()
-        oldest = self._loop.time() - self._fresh / 3
-        if not self._waiting or self._waiting[0][0] < oldest:
+        now = self._loop.time()
+        if not self._waiting or self._waiting[0][0] < now - self._fresh / 3:
             return ()
         take = self._waiting.popleft
-        given = [self._delivery(take()[1]) for _ in range(min(most, len(self._waiting)))]
+        given = [self._delivery(take()[1], now) for _ in range(min(most, len(self._waiting)))]
         self.out.update(given)
         return given
 
@@ -187,6 +202,8 @@ class DurableDeliveries(Deliveries):
         """See `Deliveries.ack`: all of it goes in one write."""
         ours = [delivery for delivery in deliveries if isinstance(delivery, _DurableDelivery)]
         self.out.difference_update(ours)
+        if ours:
+            self.settle(ours[0])
         self._link.tell([delivery.reply_subject for delivery in ours], b"+ACK")
 
     async def close(self) -> None:
@@ -231,11 +248,11 @@ class DurableDeliveries(Deliveries):
         now = self._loop.time()
         if self._wanted and now - self._asked > _EXPIRES:
             self._wanted = 0  # whatever was to say so is lost
-        if self._wanted >= self._ahead // 2:
+        if self._wanted >= max(self._room() // 2, 1):
             return
         self._ahead = self._suited(now - self._asked)
         self._came = self._came_bytes = 0
-        count = max(self._ahead - self._wanted - len(self._waiting), 1)
+        count = max(self._room() - self._wanted - len(self._waiting), 1)
         self._wanted += count
         self._asked = now
         most = max(_MOST_BYTES, 2 * self._link.max_payload)  # else the largest message would never come
@@ -246,12 +263,18 @@ class DurableDeliveries(Deliveries):
             self._wanted -= count
             raise
 
+    def _room(self) -> int:
+        """Return how many messages may wait here, or be on the way. Who asks can handle one."""
+        return self._ahead or max(self._calls - len(self.out), 1)
+
     def _suited(self, since: float) -> int:
-        """Return how many messages to have here, or on the way, so many seconds after the request before."""
+        """Return what `_ahead` is to be, so many seconds after the request before."""
+        if self._takes > _SLOW and not self._ordered:
+            return 0
         if since < _SOON:
             fitting = _MOST_BYTES * self._came // self._came_bytes if self._came_bytes else self._most
-            return min(2 * self._ahead, max(min(fitting, self._most), self._least))
-        return max(self._ahead // 2, self._least) if since > _LATE else self._ahead
+            return min(max(2 * self._ahead, self._least), max(min(fitting, self._most), self._least))
+        return max(self._ahead // 2 if since > _LATE else self._ahead, self._least)
 
     async def _next_message(self) -> Arrived | None:
         """Return the next message; None when stopped, or after a while."""
@@ -287,16 +310,17 @@ class DurableDeliveries(Deliveries):
             raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
 
     async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:
-        age = self._loop.time() - at
+        now = self._loop.time()
+        age = now - at
         if age > self._fresh * 0.9:
             return None  # the server delivers it to somebody else
-        delivery = self._delivery(message)
+        delivery = self._delivery(message, now)
         if age > self._fresh / 3:
             await delivery.in_progress()
         self.out.add(delivery)
         return delivery
 
-    def _delivery(self, message: Arrived) -> _DurableDelivery:
+    def _delivery(self, message: Arrived, now: float) -> _DurableDelivery:
         reply = message.reply_to or ""
         tries = 1
         if not reply.startswith(self._first):
@@ -304,7 +328,7 @@ class DurableDeliveries(Deliveries):
             place = _tries_at(tokens)
             tries = int(tokens[place])
             self._first = ".".join([*tokens[:place], "1", ""])
-        return _DurableDelivery(self, message_of(message, None), tries, reply)
+        return _DurableDelivery(self, message_of(message, None), tries, reply, now)
 
 
 def _tries_at(tokens: Sequence[str]) -> int:
