@@ -16,9 +16,9 @@ import nats
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from host_plugin_nats import NatsMessagingProvider
-from host_plugin_nats import client as library
 from host_plugin_nats import core as core_module
 from host_plugin_nats import durable as module
+from host_plugin_nats import link as link_module
 from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.core import _distinct
 from host_plugin_nats.link import Link
@@ -468,13 +468,31 @@ async def test_a_connection_that_was_away_is_told_of(
                     await anyio.sleep(0.01)
             assert caplog.text.count("write_deadline") == bool(why)
             caplog.clear()
-            inbox._pause()
-            inbox._resume()
+            inbox.link.backlog.overflowed = True
         await broker.publish("", Message("away", b"there again"))
         assert [one.body for one in await heard(inbox, 1)] == [b"there again"]
 
 
-async def test_a_connection_that_comes_while_it_is_not_read_from_is_not_read_either(
+async def lost(inbox: core_module.CoreDeliveries) -> None:
+    """Lose the connection, and wait for the next."""
+    client: Any = inbox.link._client
+    client._transport._io_writer.transport.abort()
+    with anyio.fail_after(30):
+        while inbox.link._client in (None, client) or not inbox.link.is_up:  # noqa: ASYNC110  nothing else says so
+            await anyio.sleep(0.01)
+
+
+async def backlog_of(inbox: core_module.CoreDeliveries, count: int) -> None:
+    """Wait until so many messages lie in the backlog, whole."""
+    with anyio.fail_after(30):
+        while True:
+            there = b"".join(chunk for _, chunk in inbox.link.backlog._chunks)
+            if there.count(b"MSG ") >= count and there.endswith(b"\r\n"):
+                return
+            await anyio.sleep(0.01)
+
+
+async def test_a_connection_that_comes_while_nothing_is_taken_is_not_taken_from_either(
     nats_server: NatsServer,
 ) -> None:
     """Else all that comes is held until it is told again that this is on purpose."""
@@ -482,17 +500,96 @@ async def test_a_connection_that_comes_while_it_is_not_read_from_is_not_read_eit
     async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
         assert isinstance(inbox, core_module.CoreDeliveries)
         inbox._pause()
-        client: Any = inbox.link._client
-        client._transport._io_writer.transport.abort()
-        with anyio.fail_after(30):
-            while inbox.link._client in (None, client) or not inbox.link.is_up:  # noqa: ASYNC110  nothing else says so
-                await anyio.sleep(0.01)
+        await lost(inbox)
         await broker.publish("", Message("behind", b"late"))
-        await broker._link.flush()
-        transport: Any = library._transport(inbox.link._client)
-        assert not transport.is_reading()
+        await backlog_of(inbox, 1)
+        assert not inbox._ready
         inbox._resume()
         assert [one.body for one in await heard(inbox, 1)] == [b"late"]
+
+
+async def test_what_came_by_a_connection_that_is_lost_is_taken_all_the_same(
+    nats_server: NatsServer,
+) -> None:
+    """Messages with headers and without, before those that come by the next connection."""
+    wanted = Subscription("w", ("kept", "kept.b"))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        inbox._pause()
+        sent = []
+        for turn in range(3):
+            for number in range(20):
+                body, headers = b"%d %d" % (turn, number), {"A": "b"} if number % 3 == 0 else None
+                sent.append((body, headers))
+                await broker.publish("", Message("kept.b" if number % 2 else "kept", body, None, headers))
+            await broker._link.flush()
+            await backlog_of(inbox, len(sent))
+            await lost(inbox)
+        inbox._resume()
+        await broker.publish("", Message("kept", b"end"))
+        found = await heard(inbox, 61)
+        assert [(one.body, one.headers) for one in found] == [*sent, (b"end", None)]
+        assert inbox.link.backlog.size == 0
+
+
+async def test_a_subscription_is_left_when_all_that_came_is_taken(nats_server: NatsServer) -> None:
+    wanted = Subscription("w", ("left",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        inbox._pause()
+        for number in range(100):
+            await broker.publish("", Message("left", b"%d" % number))
+        await broker._link.flush()
+        await backlog_of(inbox, 100)
+        await lost(inbox)
+        for number in range(100, 200):
+            await broker.publish("", Message("left", b"%d" % number))
+        await broker._link.flush()
+        inbox.stop()
+        await anyio.sleep(0.1)
+        assert not inbox._left
+        inbox._resume()
+        assert [one.body for one in await heard(inbox, 200)] == [b"%d" % number for number in range(200)]
+        with anyio.fail_after(30):
+            assert await inbox.next() is None
+
+
+async def test_a_host_that_is_full_is_sent_more_for_as_long_as_it_has_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Sockets hold some MB, and the server ends a connection that it cannot write to."""
+    body, count = b"x" * 1000, 12_000
+    with NatsServer(sync=None, config="write_deadline: 1s") as server:
+        wanted = Subscription("w", ("full",))
+        async with opened(server.url) as broker, broker.subscribe("", wanted) as inbox:
+            assert isinstance(inbox, core_module.CoreDeliveries)
+            for number in range(count):
+                await broker._link.publish("full", b"%d " % number + body)
+            await broker._link.flush()
+            await anyio.sleep(3)  # more than the deadline
+            held = inbox.link.backlog.size + inbox._size
+            assert held < 10 * 2**20
+            found = await heard(inbox, count)
+            assert [int(one.body.split()[0]) for one in found] == list(range(count))
+    assert "away" not in caplog.text
+
+
+async def test_what_does_not_come_any_more_is_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the backlog and the sockets are full; a ping shows that a socket has ended."""
+    monkeypatch.setattr(link_module, "_PING_INTERVAL", 0.5)
+    with NatsServer(sync=None, config="write_deadline: 1s\nmax_pending: 4MB") as server:
+        wanted = Subscription("w", ("full",))
+        async with opened(server.url) as broker, broker.subscribe("", wanted) as inbox:
+            assert isinstance(inbox, core_module.CoreDeliveries)
+            with anyio.fail_after(60):
+                while "this host did not keep up" not in caplog.text:
+                    for _ in range(100):
+                        await broker._link.publish("full", bytes(10_000))
+                    await broker._link.flush()
+            assert inbox.link.backlog.size + inbox._size < 14 * 2**20  # 8 of one, 4 of the other, and a chunk
+        assert "messages were lost, and those in" in caplog.text
 
 
 async def test_large_messages_after_small_ones_do_not_all_come_at_once(

@@ -1,4 +1,4 @@
-"""What the client library keeps to itself and we cannot do without. The only module that looks inside."""
+"""What the client library keeps to itself and we cannot do without. With `intake` it alone looks inside."""
 
 # ruff: noqa: SLF001
 
@@ -12,12 +12,15 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from host_plugin_nats.backlog import Backlog
 from host_plugin_nats.failures import NO_TLS
+from host_plugin_nats.intake import Intake
 from host_plugin_nats.parsing import Arrived, DirectParser, Take, text_of
 
 __all__ = [
     "NoTls",
     "bury",
+    "expect_no_pong",
     "flush",
     "forget",
     "hasten",
@@ -26,8 +29,6 @@ __all__ = [
     "listen",
     "made",
     "on_end",
-    "pause",
-    "resume",
     "server_version",
     "write",
     "write_all",
@@ -47,6 +48,7 @@ class _Tolerant(Client):
     And one that encrypts when it is told to: the library's own does if the server asks for it.
     """
 
+    intake: Intake | None = None
     _encrypted = False
 
     async def connect(self, *, encrypted: bool = False, **options: Any) -> None:  # type: ignore[override]
@@ -128,21 +130,12 @@ def made() -> Client:
     return client
 
 
-def hasten(client: Client) -> None:
-    """Have messages taken where they come in, not when a task gets to read them.
-
-    Those before which something has not been read wait for that task.
-    """
+def hasten(client: Client, backlog: Backlog) -> None:
+    """Have messages taken where they come in, or kept in the backlog while that is paused."""
     reader, parser = getattr(client._transport, "_io_reader", None), client._ps
-    if not isinstance(reader, asyncio.StreamReader) or not isinstance(parser, DirectParser):
-        return  # a web socket, say
-    feed, waiting = reader.feed_data, reader._buffer  # type: ignore[attr-defined]
-
-    def feed_data(data: bytes) -> None:
-        if rest := data if waiting else parser.at_once(data):
-            feed(rest)
-
-    reader.feed_data = feed_data  # type: ignore[method-assign, assignment]
+    if isinstance(reader, asyncio.StreamReader) and isinstance(client, _Tolerant):  # else a web socket, say
+        assert isinstance(parser, DirectParser)  # noqa: S101
+        client.intake = Intake(client, parser, reader, backlog)
 
 
 class _Direct:
@@ -264,30 +257,9 @@ def forget(client: Client, numbers: Iterable[int]) -> None:
             client._ps.forget(number)
 
 
-def pause(client: Client) -> None:
-    """Read nothing from the socket; and expect no answer to a ping meanwhile."""
+def expect_no_pong(client: Client) -> None:
+    """Expect no answer to the pings that are out: it lies in the backlog, or in the socket."""
     client._pings_outstanding = 0
-    if (transport := _transport(client)) is not None:
-        transport.pause_reading()
-        # What asyncio's reader has paused it resumes once it has been read from: it is to forget that.
-        reader: Any = client._transport
-        reader._io_reader._paused = False
-
-
-def resume(client: Client) -> None:
-    """Read again."""
-    client._pings_outstanding = 0
-    if (transport := _transport(client)) is not None:
-        transport.resume_reading()
-
-
-def _transport(client: Client) -> Any:
-    """Return the socket's transport; None for one that cannot be paused, a web socket's say."""
-    writer = getattr(client._transport, "_io_writer", None)
-    transport: Any = getattr(writer, "transport", None)
-    # uvloop's is no asyncio.Transport
-    usable = hasattr(transport, "pause_reading") and not transport.is_closing()
-    return transport if usable else None
 
 
 def bury(client: Client) -> None:
@@ -297,7 +269,9 @@ def bury(client: Client) -> None:
         if task is not None and not task.done():
             task.cancel()
     client._subs.clear()
-    if isinstance(client._ps, DirectParser):
+    if isinstance(client, _Tolerant) and client.intake is not None:
+        client.intake.end()
+    elif isinstance(client._ps, DirectParser):
         client._ps.forget_all()
     if client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]

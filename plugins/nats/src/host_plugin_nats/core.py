@@ -1,9 +1,9 @@
 """A subscription of core NATS: the server sends each message once, to whoever is there.
 
-What is not handled is delivered again by this host. Where messages come faster than they are handled, nothing
-is read from the socket for a while: the server keeps them then, as long as it may. It ends a connection to
-which it could write nothing for its `write_deadline`, 10 s unless it is configured otherwise, or for which
-more waits than its `max_pending`, 64 MiB. So each subscription has a connection of its own.
+What is not handled is delivered again by this host. Where messages come faster than they are handled, they
+lie unparsed in the backlog of the connection, then in its socket, and then in the server. That ends a
+connection to which it could write nothing for its `write_deadline`, 10 s unless it is configured otherwise,
+or for which more waits than its `max_pending`, 64 MiB. So each subscription has a connection of its own.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["core"]
 logger = get_logger("wasmplex.backends.nats")
 
 _MOST, _MOST_BYTES = 512, 4 * 2**20
-"""Messages, and their bytes, that may wait here; then nothing is read until half of them are handled."""
+"""Messages, and their bytes, that may wait here; then nothing is parsed until half of them are handled."""
 _MOST_LATER, _MOST_LATER_BYTES = 10_000, 64 * 2**20
 """The same of those that are to be delivered again and whose time has not come."""
 _AWAY = "nats: the connection was away: messages to %s that were sent meanwhile may be lost%s"
 _BEHIND = "; this host did not keep up, and its server waits no longer than write_deadline and max_pending"
 _PATIENCE = 5.0
-"""Seconds after which a connection that is not read from is told that this is on purpose."""
+"""Seconds after which a connection whose answers nobody reads is told that this is on purpose."""
 
 
 @asynccontextmanager
@@ -101,8 +101,6 @@ class CoreDeliveries(Deliveries):
         self._asking: deque[asyncio.Future[None]] = deque()
         self._numbers: list[int] = []
         self._paused: asyncio.TimerHandle | None = None
-        self._behind = False
-        """Whether it was paused since the connection is there."""
         self._stopping: asyncio.Task[None] | None = None
         self._left = False
         self._loop = asyncio.get_running_loop()
@@ -116,11 +114,9 @@ class CoreDeliveries(Deliveries):
         ]
         await link.flush()
         if again:
-            subjects, why = ", ".join(self._patterns), _BEHIND if self._behind else ""
+            subjects, why = ", ".join(self._patterns), _BEHIND if link.backlog.overflowed else ""
             logger.warning(_AWAY, subjects, why, extra={"repeats": subjects})
-        self._behind = self._paused is not None
-        if self._behind:  # the one before was not read from, and this one is
-            link.pause()
+            link.backlog.overflowed = False
 
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
@@ -172,8 +168,10 @@ class CoreDeliveries(Deliveries):
             if timer is not None:
                 timer.cancel()
         lost = len(self._ready) + len(self._later) + self._out
-        if lost:
-            logger.warning("nats: %d messages were lost: %s", lost, ", ".join(self._patterns))
+        unread = self.link.backlog.unread
+        if lost or unread:
+            more = f", and those in {unread} bytes that were not parsed" if unread else ""
+            logger.warning("nats: %d messages were lost%s: %s", lost, more, ", ".join(self._patterns))
 
     # ------------------------------------------------------------ outcomes
 
@@ -231,7 +229,6 @@ class CoreDeliveries(Deliveries):
             self._pause()
 
     def _pause(self) -> None:
-        self._behind = True
         self.link.pause()
         self._paused = self._loop.call_later(_PATIENCE, self._pause)
 

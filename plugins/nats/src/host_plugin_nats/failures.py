@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from nats import errors
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import BackendError
+
+from host_plugin_nats.connecting import CREDENTIALS
 
 __all__ = [
     "FULL",
@@ -19,7 +22,9 @@ __all__ = [
     "WRONG_SEQUENCE",
     "ApiError",
     "api_failed",
+    "connecting_failed",
     "opening_failed",
+    "refused",
 ]
 
 WRONG_SEQUENCE = {10071, 10164}
@@ -57,6 +62,34 @@ def api_failed(error: ApiError, cases: ErrorCases = CASES) -> CapabilityError:
     if error.code in UNREADY or error.code == NO_STREAM:
         return cases.unavailable("JetStream is not ready")
     return cases.other(f"JetStream reports error {error.code}")
+
+
+def connecting_failed(
+    reasons: Sequence[Exception], cases: ErrorCases, options: Collection[str]
+) -> CapabilityError:
+    """Return what whoever uses the connection is told.
+
+    :param reasons: what the client library raised, and what it told of before
+    :param cases: the errors of the capability that it is for
+    :param options: which options the client library has
+    """
+    text = " ".join(str(reason) for reason in reasons).lower()
+    if "expecting info" in text or "info message" in text:  # as the library makes it
+        return cases.unavailable(NO_SERVER)
+    if "authorization" in text or any(isinstance(reason, errors.AuthorizationError) for reason in reasons):
+        return refused(cases, options)
+    causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
+    cause = causes[-1] if causes else reasons[0]
+    if isinstance(cause, OSError) and cause.strerror:
+        return cases.unavailable(cause.strerror)
+    return cases.unavailable(str(cause) or type(cause).__name__)
+
+
+def refused(cases: ErrorCases, options: Collection[str]) -> CapabilityError:
+    """Return the error for a server that lets nobody in like this; it says no more to who shows none."""
+    if CREDENTIALS.isdisjoint(options):
+        return cases.denied("the server wants credentials, and none are configured")
+    return cases.denied("the server refuses the credentials")
 
 
 def opening_failed(

@@ -22,8 +22,8 @@ from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats import client as library
-from host_plugin_nats.connecting import CREDENTIALS
-from host_plugin_nats.failures import NO_SERVER
+from host_plugin_nats.backlog import Backlog
+from host_plugin_nats.failures import NO_SERVER, connecting_failed, refused
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
 
@@ -33,9 +33,8 @@ logger = get_logger("wasmplex.backends.nats")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
-_CLOSING = 0.5
+_CLOSING = _ANSWERING = 0.5
 _LONGEST_FLUSH = 5  # those who flush bring deadlines of their own
-_ANSWERING = 0.5
 
 Headers = Mapping[str, str]
 
@@ -43,6 +42,7 @@ Headers = Mapping[str, str]
 class Link:
     """A connection that comes back.
 
+    :ivar backlog: what came and is not taken yet
     :ivar numbers: numbers for whatever has to have one that nothing else of this connection has
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
@@ -67,6 +67,7 @@ class Link:
         self._tokens = count(1)
         self.numbers = count(1)
         self._prefix = ""
+        self.backlog = Backlog()
         self._up = asyncio.Event()
         self._denied = False
         self._closed = False
@@ -127,6 +128,7 @@ class Link:
                 with anyio.move_on_after(_CLOSING):
                     await client.close()
             self._lost(client, "it is closed")
+            await self.backlog.close()
             await anyio.lowlevel.checkpoint()  # what was cancelled ends
 
     async def wait_up(self) -> None:
@@ -216,18 +218,31 @@ class Link:
                 for number in numbers:
                     await library.leave(client, number)
                 if flush:
-                    await library.flush(client, _LONGEST_FLUSH)
+                    await self._flush_taken(client)
                 library.forget(client, numbers)
+        if flush:
+            await self.backlog.drained()
+
+    async def _flush_taken(self, client: Client) -> None:
+        """Flush, and wait until what came before is taken; as long as it takes while there is a backlog."""
+        while True:
+            try:
+                return await library.flush(client, _LONGEST_FLUSH)
+            except errors.FlushTimeoutError:
+                if not self.backlog.size:
+                    raise
 
     def pause(self) -> None:
-        """Read nothing from the server: it keeps what it has to send, as long as it can."""
+        """Take nothing that comes: it is kept here, and then by the server, as long as they can."""
+        self.backlog.pause()
         if self._client is not None:
-            library.pause(self._client)
+            library.expect_no_pong(self._client)
 
     def resume(self) -> None:
-        """Read again."""
+        """Take what comes again."""
         if self._client is not None:
-            library.resume(self._client)
+            library.expect_no_pong(self._client)
+        self.backlog.resume()
 
     @asynccontextmanager
     async def inbox(self, *, flush: bool = False) -> AsyncIterator[Inbox]:
@@ -249,7 +264,7 @@ class Link:
     def _usable(self) -> Client:
         if self._client is None or not self._client.is_connected:
             if self._denied:
-                raise self._refused()
+                raise refused(self._cases, self._options)
             raise self._cases.unavailable("the connection is lost" if not self._closed else "it is closed")
         return self._client
 
@@ -306,13 +321,13 @@ class Link:
             error_cb=note,
             **self._options,
         )
-        library.hasten(client)
         subscription = client.new_inbox()
         self._prefix = f"{subscription}."
         await library.listen(client, f"{subscription}.*", "", self._answered)
         self._client, self._denied = client, False
         library.on_end(client, lambda: self._lost(client, "the connection is lost"))
         await self._prepare()
+        library.hasten(client, self.backlog)
 
     async def _abandon(self, client: Client) -> None:
         self._client = None
@@ -322,24 +337,9 @@ class Link:
         library.bury(client)
 
     def _refusal(self, reasons: list[Exception]) -> CapabilityError:
-        text = " ".join(str(reason) for reason in reasons).lower()
-        if "expecting info" in text or "info message" in text:  # as the library makes it
-            return self._cases.unavailable(NO_SERVER)
-        denied = any(isinstance(reason, errors.AuthorizationError) for reason in reasons)
-        if denied or "authorization" in text:
-            self._denied = True
-            return self._refused()
-        causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
-        cause = causes[-1] if causes else reasons[0]
-        if isinstance(cause, OSError) and cause.strerror:
-            return self._cases.unavailable(cause.strerror)
-        return self._cases.unavailable(str(cause) or type(cause).__name__)
-
-    def _refused(self) -> CapabilityError:
-        """Return the error for a server that lets nobody in like this; it says no more to who shows none."""
-        if CREDENTIALS.isdisjoint(self._options):
-            return self._cases.denied("the server wants credentials, and none are configured")
-        return self._cases.denied("the server refuses the credentials")
+        error = connecting_failed(reasons, self._cases, self._options)
+        self._denied = self._denied or isinstance(error, self._cases.denied)
+        return error
 
     def _lost(self, client: Client | None, why: str) -> None:
         if client is not self._client:

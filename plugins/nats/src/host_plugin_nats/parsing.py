@@ -37,17 +37,24 @@ def text_of(subject: bytes) -> str:
 
 
 class DirectParser(Parser):
-    """The library's parser, which some messages never get to."""
+    """The library's parser, which some messages never get to.
+
+    :ivar is_parsing: whether it is in the middle of something
+    """
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self._takers: dict[bytes, Take] = {}
         self._known: dict[bytes, _Head] = {}
-        self._parsing = False
+        self.is_parsing = False
 
     def listen(self, number: int, take: Take) -> None:
         """Have the messages of a subscription taken at once."""
         self._takers[b"%d" % number] = take
+
+    def taker(self, number: int) -> Take | None:
+        """Return who takes the messages of a subscription at once."""
+        return self._takers.get(b"%d" % number)
 
     def forget(self, number: int) -> None:
         """Undo `listen`."""
@@ -61,17 +68,17 @@ class DirectParser(Parser):
 
     def at_once(self, data: bytes) -> bytes:
         """Hand on the messages that what comes begins with, if nothing before it is left; return the rest."""
-        if self._parsing or self.buf or self.state != AWAITING_CONTROL_LINE:
+        if self.is_parsing or self.buf or self.state != AWAITING_CONTROL_LINE:
             return data
         return data[self._take(data, 0) :]
 
     async def parse(self, data: bytes = b"") -> None:
         """Take in what has been read."""
-        self._parsing = True
+        self.is_parsing = True
         try:
             await self._parse(data)
         finally:
-            self._parsing = False
+            self.is_parsing = False
 
     async def _parse(self, data: bytes) -> None:
         if self.state != AWAITING_CONTROL_LINE:
