@@ -44,6 +44,8 @@ from wasmplex.plugins.triggers import (
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation, stream
 from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
 from wasmplex.streams import ByteSource, IncomingStream, StreamAborted, StreamClosed, StreamWriter, channel
+from wasmplex.tls import client_tls
+from wasmplex.unreachable import why_unreachable
 from wasmplex.values import Err, Ok, Some, Variant
 
 __all__ = [
@@ -56,5 +58,6 @@ __all__ = [
     "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
     "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Threads", "Through",
     "Trigger", "TriggerBinding", "TriggerSource", "TriggerUse", "Variant", "Workload", "WorkloadContext",
-    "channel", "escape", "get_logger", "hookimpl", "methods", "operation", "stream", "wit_package",
+    "channel", "client_tls", "escape", "get_logger", "hookimpl", "methods", "operation", "stream",
+    "why_unreachable", "wit_package",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import anyio
@@ -108,11 +109,12 @@ async def test_a_piece_of_a_transfer_has_the_deadline_of_a_stream() -> None:
     ("fault", "text"),
     [
         (Gone("by now"), "gone: by now"),
-        (ConnectionResetError(104, "reset"), "gone: reset"),
+        (ConnectionResetError(104, "x ('10.0.0.7', 1)"), f"gone: {os.strerror(104)}"),
+        (OSError(113, "Connect call failed ('10.0.0.7', 1)"), f"gone: {os.strerror(113)}"),
         (PermissionError(13, "no"), "denied: no"),
         (OSError(28, "full"), "full: full"),
     ],
-    ids=["typed", "connection", "permission", "disk"],
+    ids=["typed", "connection", "asyncio's own", "permission", "disk"],
 )
 async def test_what_breaks_a_stream_is_told_in_the_dialect(fault: Exception, text: str) -> None:
     pieces = Numbers(guard(), fault=fault).count()

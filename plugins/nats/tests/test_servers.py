@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from wasmplex.capabilities.keyvalue import AccessDenied, Change, QuotaExceeded, 
 from wasmplex.plugin import BackendError, OpenContext
 from wasmplex.testing import FakeClock
 from wasmplex.testing.servers import NatsServer
+from wasmplex.testing.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -202,6 +204,19 @@ async def test_tokens(tmp_path: Path) -> None:
         assert "wr0ng" not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
+    """In the same words on each event loop: asyncio has others, with the address in them."""
+    hosts = {"127.0.0.1": os.strerror(errno.ECONNREFUSED), "no-such-host.invalid": "not known"}
+    for host, why in hosts.items():
+        with pytest.raises(BackendError) as caught:
+            async with opened(tmp_path, url=f"{scheme}://{host}:{free_port()}"):
+                pass
+        (told,) = caught.value.diagnostics
+        assert why in told.why
+        assert host not in told.why
+
+
 async def test_no_jetstream(tmp_path: Path) -> None:
     server = NatsServer()
     server.is_ready = lambda: server.log().find("Server is ready") >= 0  # type: ignore[method-assign]
@@ -251,6 +266,19 @@ async def test_tls(certificates: Path) -> None:
     with NatsServer() as server, pytest.raises(BackendError, match="no TLS"):
         async with opened(certificates, url=server.url, tls_ca_file="cert.pem"):
             pass
+
+
+async def test_a_file_of_tls_that_cannot_be_used(tmp_path: Path, certificates: Path) -> None:
+    cert, key = certificates / "cert.pem", certificates / "key.pem"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"tls_ca_file": "none.pem"}, "tls_ca_file"),
+        ({"tls_cert_file": cert, "tls_key_file": "none.key"}, "tls_key_file"),
+        ({"tls_cert_file": key, "tls_key_file": key}, "tls_cert_file"),
+    ]
+    for files, which in cases:
+        with pytest.raises(BackendError, match=f"{which} of the NATS connection cannot be used"):
+            async with opened(tmp_path, **files):
+                pass
 
 
 async def test_a_server_that_allows_tls_and_does_not_require_it(certificates: Path) -> None:

@@ -114,7 +114,7 @@ async def test_tls_modes(tls_server: PostgresServer, certificates: Path) -> None
         ("127.0.0.1", {"tls": "verify-full", "ca_file": "good.pem"}, "TLS: IP address mismatch"),
         ("localhost", {"tls": "verify-full", "ca_file": "other.pem"}, "TLS: self-signed certificate"),
         ("localhost", {"tls": "verify-full"}, "TLS: self-signed certificate"),
-        ("localhost", {"tls": "verify-full", "ca_file": "missing.pem"}, "No such file"),
+        ("localhost", {"tls": "verify-full", "ca_file": "missing.pem"}, "no such file"),
     ],
 )
 async def test_certificates_that_are_not_trusted(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import subprocess
@@ -194,6 +196,43 @@ async def test_tls(redis_server: RedisServer, tmp_path: Path, certificates: Path
         with pytest.raises(BackendError, match="certificate"):
             async with opened(tmp_path, url=url):
                 pass
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
+async def test_a_file_of_tls_that_cannot_be_used(tmp_path: Path, certificates: Path, scheme: str) -> None:
+    cert, key = certificates / "cert.pem", certificates / "key.pem"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"tls_ca_file": "none.pem"}, "tls_ca_file"),
+        ({"tls_cert_file": cert, "tls_key_file": "none.key"}, "tls_key_file"),
+        ({"tls_cert_file": key, "tls_key_file": key}, "tls_cert_file"),
+    ]
+    for files, which in cases:
+        with pytest.raises(BackendError, match=f"{which} of the Redis store cannot be used"):
+            async with opened(tmp_path, url=f"{scheme}://127.0.0.1:{free_port()}", **files):
+                pass
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
+async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
+    """In the same words on each event loop: asyncio has others, with the address in them."""
+    hosts = {"127.0.0.1": os.strerror(errno.ECONNREFUSED), "no-such-host.invalid": "not known"}
+    for host, why in hosts.items():
+        with pytest.raises(BackendError) as caught:
+            async with opened(tmp_path, url=f"{scheme}://{host}:{free_port()}"):
+                pass
+        (told,) = caught.value.diagnostics
+        assert why in told.why
+        assert host not in told.why
+
+
+async def test_a_sentinel_that_is_down_is_left_for_the_next(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with RedisServer() as primary, Sentinel(primary) as sentinel:
+        with pytest.raises(BackendError, match="no Sentinel there answers"):
+            async with opened(tmp_path, url=f"redis+sentinel://{nobody}/main"):
+                pass
+        async with opened(tmp_path, url=f"redis+sentinel://{nobody},{sentinel.address}/main") as backend:
+            await works(backend)
 
 
 async def test_a_socket_and_a_database(tmp_path: Path) -> None:

@@ -144,3 +144,13 @@ async def test_a_certificate_that_nobody_can_verify(certificate: ssl.SSLContext,
         for trusting in ({"tls_ca_file": "cert.pem"}, {"tls_verify": False}):
             store = await S3Provider().open(settings(server, "https", **trusting), OpenContext(base=tmp_path))
             await store.close()
+
+
+@pytest.mark.parametrize("text", [None, b"no certificate"])
+async def test_certificates_that_cannot_be_used(tmp_path: Path, text: bytes | None) -> None:
+    if text is not None:
+        (tmp_path / "ca.pem").write_bytes(text)
+    table = {"endpoint": "https://127.0.0.1:1", "credentials": "anonymous", "tls_ca_file": "ca.pem"}
+    settings = S3Settings.model_validate({"bucket": "shop", **table})
+    with pytest.raises(BackendError, match="tls_ca_file of the S3 bucket cannot be used"):
+        await S3Provider().open(settings, OpenContext(tmp_path, "s3"))

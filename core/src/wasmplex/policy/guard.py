@@ -22,6 +22,7 @@ from wasmplex.logs import get_logger, origin
 from wasmplex.plugins.circuit import Circuit
 from wasmplex.policy.deadline import within
 from wasmplex.settings import Duration, Settings
+from wasmplex.unreachable import why_unreachable
 
 __all__ = ["Dialect", "Guard", "Guarded", "PolicySettings", "Scope", "operation", "steps", "stream", "typed"]
 
@@ -148,8 +149,8 @@ def typed(cases: ErrorCases, name: str, error: Exception, plugin: str, label: st
             return error
         case TimeoutError():
             return cases.timeout("no answer before the deadline")
-        case ConnectionError():
-            return cases.unavailable(error.strerror or type(error).__name__)
+        case ConnectionError() | OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
+            return cases.unavailable(why_unreachable(error) or type(error).__name__)
         case MemoryError():
             return cases.exceeded("out of memory")
         case PermissionError():
@@ -165,7 +166,10 @@ def typed(cases: ErrorCases, name: str, error: Exception, plugin: str, label: st
 
 def _why(name: str, known: CapabilityError, cause: BaseException | None) -> str:
     """Return what is said of an error to the operator, who may know more than the guest."""
-    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause  # without its number
+    system = cause.strerror if isinstance(cause, OSError) else None  # without its number
+    if cause is not None and system and known.unavailable:
+        system = why_unreachable(cause)  # without an address
+    said = system or cause
     text = " ".join(str(said).split())[:_SHOWN] if said is not None else ""
     return f"{name}: {known}{f' ({text})' if text and text != str(known) else ''}"
 

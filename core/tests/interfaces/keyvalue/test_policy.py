@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ async def bucket(backend: KeyValueBackend) -> GuardedBucket:
     return await guarded(backend).open("b")
 
 
+REFUSED = os.strerror(errno.ECONNREFUSED)
 SECRET = "postgres://admin:hunter2@db/x and /etc/secret"
 
 
@@ -67,7 +69,7 @@ SECRET = "postgres://admin:hunter2@db/x and /etc/secret"
     ("raised", "case", "text"),
     [
         (TimeoutError(SECRET), "timeout", "no answer before the deadline"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "refused", SECRET), "store-unavailable", "refused"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x", SECRET), "store-unavailable", REFUSED),
         (ConnectionResetError(SECRET), "store-unavailable", "ConnectionResetError"),
         (PermissionError(errno.EACCES, "denied", SECRET), "access-denied", "denied"),
         (OSError(errno.ENOSPC, "no space", SECRET), "quota-exceeded", "no space"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from wasmplex.plugin import BackendError
+from wasmplex.plugin import BackendError, client_tls
 
 from host_plugin_nats import NatsConnection
 
@@ -72,17 +72,8 @@ def _credentials(settings: NatsConnection, parts: SplitResult) -> dict[str, str]
 
 
 def _tls(settings: NatsConnection, base: Path) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cafile=base / settings.tls_ca_file if settings.tls_ca_file else None
-        )
-        if settings.tls_cert_file:
-            key = base / settings.tls_key_file if settings.tls_key_file else None
-            context.load_cert_chain(base / settings.tls_cert_file, key)
-    except (OSError, ssl.SSLError) as error:
-        why = error.strerror or type(error).__name__
-        fix = "check tls_ca_file, tls_cert_file and tls_key_file"
-        raise BackendError("the TLS files of the NATS connection cannot be used", why=why, fix=fix) from error
+    files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+    context = client_tls("the NATS connection", *(file and base / file for file in files))
     if not settings.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

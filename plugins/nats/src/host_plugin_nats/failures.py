@@ -8,7 +8,7 @@ from typing import Any
 from nats import errors
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
-from wasmplex.plugin import BackendError
+from wasmplex.plugin import BackendError, why_unreachable
 
 from host_plugin_nats.connecting import CREDENTIALS
 
@@ -80,9 +80,7 @@ def connecting_failed(
         return refused(cases, options)
     causes = [reason for reason in reasons if not isinstance(reason, errors.NoServersError)]
     cause = causes[-1] if causes else reasons[0]
-    if isinstance(cause, OSError) and cause.strerror:
-        return cases.unavailable(cause.strerror)
-    return cases.unavailable(str(cause) or type(cause).__name__)
+    return cases.unavailable(why_unreachable(cause) or str(cause) or type(cause).__name__)
 
 
 def refused(cases: ErrorCases, options: Collection[str]) -> CapabilityError:

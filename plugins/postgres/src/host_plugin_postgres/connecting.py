@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import asyncpg
-from wasmplex.plugin import BackendError, OpenContext, Threads
+from wasmplex.plugin import BackendError, OpenContext, Threads, client_tls
 
 from host_plugin_postgres import PostgresSettings
 from host_plugin_postgres.backend import Postgres
@@ -102,14 +102,8 @@ class Dialer:
             return base / named if named else None
 
         authorities = file(settings.ca_file, "sslrootcert")
-        try:
-            context = ssl.create_default_context(cafile=authorities)
-            if certificate := file(settings.cert_file, "sslcert"):
-                context.load_cert_chain(certificate, file(settings.key_file, "sslkey"))
-        except (OSError, ssl.SSLError) as error:
-            why = error.strerror or type(error).__name__
-            fix = "check ca_file, cert_file and key_file"
-            raise BackendError(_TLS_FILES, why=why, fix=fix) from error
+        certificate, private = file(settings.cert_file, "sslcert"), file(settings.key_file, "sslkey")
+        context = client_tls("the Postgres database", authorities, certificate, private, prefix="")
         # As libpq: with a certificate to trust, "require" checks it too.
         verify = mode in ("verify-ca", "verify-full") or (mode == "require" and authorities is not None)
         context.check_hostname = mode == "verify-full"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 
@@ -17,7 +16,7 @@ from wasmplex.capabilities.postgres import (
     QueryFailed,
     Timeout,
 )
-from wasmplex.plugin import BackendError
+from wasmplex.plugin import BackendError, why_unreachable
 
 __all__ = ["DRIVER_ERRORS", "described", "opening_failed", "operation_failed", "sqlstate"]
 
@@ -86,18 +85,17 @@ def opening_failed(error: BaseException, where: str) -> BackendError:
     """Return what the operator is told."""
     what = f"cannot open the Postgres database at {where}"
     if isinstance(error, ssl.SSLError):
-        why = getattr(error, "verify_message", "") or error.reason or "TLS failed"
-        return BackendError(what, why=f"TLS: {why}", fix="check tls, ca_file, and the server's certificate")
+        return BackendError(
+            what, why=why_unreachable(error), fix="check tls, ca_file, and the server's certificate"
+        )
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         fix = "name other hosts, or another target_session_attrs"
         return BackendError(what, why=str(operation_failed(error)), fix=fix)
     text = _NUMBER.sub("", " ".join(str(error).split()))
     if sqlstate(error):
         return _refused(sqlstate(error), what, text)
-    if isinstance(error, TimeoutError):
-        text = "no answer from the server"
-    elif isinstance(error, OSError) and (error.errno or 0) > 0:  # those of looking a name up are below
-        text = os.strerror(error.errno or 0)  # asyncio has a text of its own in its place
+    if why := why_unreachable(error):
+        text = why
     elif isinstance(error, asyncpg.InternalClientError | asyncpg.ProtocolError) or "unexpected" in text:
         fix = "check host and port: what answers there does not speak PostgreSQL's protocol"
         return BackendError(what, why=text or type(error).__name__, fix=fix)

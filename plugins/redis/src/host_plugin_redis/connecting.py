@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from wasmplex.plugin import BackendError, OpenContext
+from wasmplex.plugin import BackendError, OpenContext, client_tls
 
 from host_plugin_redis import RedisSettings
 from host_plugin_redis.failures import DRIVER_ERRORS, opening_failed
@@ -85,8 +85,13 @@ def _fixed(target: Target) -> Dial:
 
 def _by_sentinel(settings: RedisSettings, target: Target) -> Dial:
     async def dial() -> Address:
-        limits = {"socket_connect_timeout": settings.timeout, "socket_timeout": settings.timeout}
-        sentinels = Sentinel(target.hosts, **limits)  # type: ignore[no-untyped-call]
+        limits: dict[str, Any] = {
+            "socket_connect_timeout": settings.timeout,
+            "socket_timeout": settings.timeout,
+        }
+        # One that is down is left for the next: the library would wait, and try it three times more.
+        limits["retry"] = Retry(NoBackoff(), 0)
+        sentinels = Sentinel(target.hosts, sentinel_kwargs=limits)  # type: ignore[no-untyped-call]
         try:
             host, port = await sentinels.discover_master(target.service)
         finally:
@@ -99,16 +104,8 @@ def _by_sentinel(settings: RedisSettings, target: Target) -> Dial:
 
 
 def _tls(settings: RedisSettings, base: Path) -> ssl.SSLContext:
-    authorities = base / settings.tls_ca_file if settings.tls_ca_file else None
-    try:
-        context = ssl.create_default_context(cafile=authorities)
-        if settings.tls_cert_file:
-            key = base / settings.tls_key_file if settings.tls_key_file else None
-            context.load_cert_chain(base / settings.tls_cert_file, key)
-    except (OSError, ssl.SSLError) as error:
-        why = error.strerror or type(error).__name__
-        fix = "check tls_ca_file, tls_cert_file and tls_key_file"
-        raise BackendError("the TLS files of the Redis store cannot be used", why=why, fix=fix) from error
+    files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+    context = client_tls("the Redis store", *(file and base / file for file in files))
     if not settings.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -140,6 +137,9 @@ def _cluster(settings: RedisSettings, target: Target, context: OpenContext) -> R
     }
     tls: dict[str, Any] = {name: str(base / file) for name, file in files.items() if file is not None}
     if target.tls:
+        _tls(
+            settings, base
+        )  # says what is wrong with the files: the library does when it connects, in its words
         tls["ssl_cert_reqs"] = "required" if settings.tls_verify else "none"
         tls["ssl_check_hostname"] = settings.tls_verify
     return RedisCluster(

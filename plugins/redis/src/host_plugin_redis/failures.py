@@ -13,7 +13,7 @@ from wasmplex.capabilities.keyvalue import (
     StoreUnavailable,
     Timeout,
 )
-from wasmplex.plugin import BackendError
+from wasmplex.plugin import BackendError, why_unreachable
 
 from host_plugin_redis.scripts import OUT_OF_RANGE
 from host_plugin_redis.urls import Target
@@ -86,8 +86,8 @@ def opening_failed(error: Exception, target: Target) -> BackendError:
         return BackendError(where, why=why, fix=fix)
     if isinstance(refused, (StoreUnavailable, Timeout)):
         # The driver names address and cause, never credentials; the pool masks what settings keep secret.
-        system = error.strerror if isinstance(error, OSError) else None  # without the number of the error
-        return BackendError(where, why=system or str(error) or str(refused), fix=_try(error, target))
+        why = why_unreachable(error) or str(error) or str(refused)
+        return BackendError(where, why=why, fix=_try(error, target))
     if target.kind == "sentinel" and "unknown command" in str(error):
         fix = "redis:// instead of redis+sentinel://, for a server of its own"
         return BackendError(where, why="what answers there is no Sentinel", fix=fix)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from obstore.store import S3Store
-from wasmplex.plugin import BackendError, SecretStr
+from wasmplex.plugin import SecretStr, client_tls
 
 from host_plugin_s3 import S3Settings
 
@@ -84,12 +84,9 @@ def _client(settings: S3Settings, base: Path) -> dict[str, Any]:
         "user_agent": "wasmplex",
     }
     if settings.tls_ca_file is not None:
-        try:
-            options["root_certificate"] = (base / settings.tls_ca_file).read_bytes()
-        except OSError as error:
-            raise BackendError(
-                f"cannot read the certificates {base / settings.tls_ca_file}", why=error.strerror or ""
-            ) from error
+        file = base / settings.tls_ca_file
+        client_tls("the S3 bucket", file)  # says what is wrong with it, in better words than the library
+        options["root_certificate"] = file.read_bytes()
     return options
 
 

@@ -6,7 +6,7 @@ import errno
 import socket
 import ssl
 
-from wasmplex.plugin import Variant
+from wasmplex.plugin import Variant, why_unreachable
 
 from host_plugin_wasi.http.errors import HttpError, dns_error, internal
 
@@ -51,7 +51,7 @@ def failure(error: Exception) -> HttpError:
         return HttpError(Variant("connection-terminated"), str(error) or "the server closed the connection")
     if isinstance(error, OSError):
         case = _ERRNO.get(error.errno or 0, "destination-unavailable")
-        return HttpError(Variant(case), error.strerror or "")
+        return HttpError(Variant(case), why_unreachable(error))
     return HttpError(internal(type(error).__name__), str(error))
 
 
