@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from build import COMPONENT, HERE
@@ -24,6 +24,8 @@ PROGRAMS = Path(sys.executable).parent
 MB = 1_000_000
 PIECE = 1 << 20
 WIDTH = 32
+PATIENCE = 60
+"""Seconds that the host is waited for, while it stores or removes what there is of an upload."""
 NAME = "/summer.raw"
 CONFIGS = {"python": "host.toml", "c": "host-c.toml"}
 
@@ -60,17 +62,17 @@ def main(megabytes: int, language: str) -> None:
         show(status, headers)
         expect(status == 304)
         say("Begin to upload another one in its place, and break off half-way.")
-        break_off(port, pieces(seed, size // 2), size)
+        with broken_off(port, pieces(seed, size // 2), size):
+            expect(comes_true(lambda: len(objects()) == 2))  # or it might begin to store after we have looked
         status, headers, _ = ask(port, "HEAD")
         show(status, headers)
         expect(headers["etag"] == f'"{sha256.hexdigest()}"')
-        deadline = time.monotonic() + 30
-        while len(objects()) > 1 and time.monotonic() < deadline:  # the host may still be at removing it
-            time.sleep(0.1)
+        comes_true(lambda: len(objects()) == 1)  # the host may still be at removing it
         say("The old one is still there. What there is in the directory:")
-        for path in objects():
-            print(f"    {path.stat().st_size:>11,} bytes  {path.relative_to(OUT)}")
-        expect([path.stat().st_size for path in objects()] == [size])
+        found_there = objects()
+        for path, length in found_there.items():
+            print(f"    {length:>11,} bytes  {path.relative_to(OUT)}")
+        expect(list(found_there.values()) == [size])
         if before and (after := memory(process)):
             say(f"Memory of the host: {before // MB} MB before, {after // MB} MB at most since.")
 
@@ -120,9 +122,22 @@ def memory(process: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-def objects() -> list[Path]:
-    """Return the files of the store, without those that mark its containers."""
-    return [path for path in sorted(ORIGINALS.rglob("*")) if path.is_file() and path.stat().st_size]
+def objects() -> dict[Path, int]:
+    """Return the files of the store and how long they are, without those that mark its containers."""
+    found = {}
+    for path in sorted(ORIGINALS.rglob("*")):
+        with suppress(FileNotFoundError):  # the host may remove it meanwhile
+            if path.is_file() and (length := path.stat().st_size):
+                found[path] = length
+    return found
+
+
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Wait for something that the host is about to do; return whether it has done it in time."""
+    deadline = time.monotonic() + PATIENCE
+    while not (done := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return done
 
 
 # ---------------------------------------------------------------- requests
@@ -152,15 +167,19 @@ def ask(
     return response.status, {name.lower(): text for name, text in response.getheaders()}, sha256.hexdigest()
 
 
-def break_off(port: int, body: Iterator[bytes], size: int) -> None:
-    """Promise so many bytes, send fewer, and go away."""
+@contextmanager
+def broken_off(port: int, body: Iterator[bytes], size: int) -> Iterator[None]:
+    """Promise so many bytes and send fewer; at the end go away."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    connection.putrequest("PUT", NAME)
-    connection.putheader("content-length", str(size))
-    connection.endheaders()
-    for piece in body:
-        connection.send(piece)
-    connection.close()
+    try:
+        connection.putrequest("PUT", NAME)
+        connection.putheader("content-length", str(size))
+        connection.endheaders()
+        for piece in body:
+            connection.send(piece)
+        yield
+    finally:
+        connection.close()
 
 
 def shown(body: Iterator[bytes], size: int) -> Iterator[bytes]:
