@@ -99,6 +99,7 @@ class Backlog:
     async def close(self) -> None:
         """Drop everything."""
         self._chunks.clear()
+        self.size = 0
         self._empty.set()
         if (task := self._draining) is not None:
             task.cancel()
