@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
-from wasmplex.capabilities.messaging import Message, MessageTooLarge
+from wasmplex.capabilities.messaging import Message, MessageTooLarge, QuotaExceeded, Subscription
 from wasmplex.testing import MessagingConformance
 
 
@@ -19,6 +19,7 @@ class TestMemory(MessagingConformance):
     [
         (b"x" * 200_000, None, 5),
         (b"", {"Trace": "x" * 200_000}, 5),
+        (b"", {"Trace": "é" * 100_000}, 5),
         (b"", None, 1000),
     ],
 )
@@ -47,4 +48,16 @@ async def test_a_dead_letter_that_is_too_large_takes_nobody_elses_place() -> Non
     with pytest.raises(MessageTooLarge, match="max_size"):
         await broker.keep("n", Message("dead", b"x" * 2**20))
     assert [letter.message.body async for letter in broker.kept("n", "dead")] == [b"before"]
+    await broker.close()
+
+
+@pytest.mark.anyio
+async def test_what_waits_has_a_bound_headers_and_all() -> None:
+    settings = MemoryMessagingProvider.settings(max_size=2**20, full_wait=0)
+    broker = MemoryBroker(settings, MemoryMessagingProvider.features)
+    async with broker.subscribe("n", Subscription("a workload", ["a"])):
+        for _ in range(5):
+            await broker.publish("n", Message("a", b"", None, {"Trace": "é" * 100_000}))
+        with pytest.raises(QuotaExceeded):
+            await broker.publish("n", Message("a", b"", None, {"Trace": "é" * 100_000}))
     await broker.close()

@@ -301,6 +301,10 @@ async def test_a_message_over_what_the_server_takes(nats_server: NatsServer) -> 
         with pytest.raises(MessageTooLarge, match="1048576"):
             await broker.publish("", Message("a", b"x" * (2**20 + 1)))
         await broker.publish("", Message("a", b"x" * 2**20))
+        with pytest.raises(MessageTooLarge, match="1048576"):  # as many letters would fit
+            await broker.publish("", Message("a", b"", None, {"Trace": "é" * 600_000}))
+        with pytest.raises(MessageTooLarge, match="1048576"):
+            await broker.request("", Message("a", b"", None, {"Trace": "é" * 600_000}), 5)
 
 
 async def test_a_request_to_a_subject_that_a_stream_keeps(nats_server: NatsServer) -> None:

@@ -84,8 +84,8 @@ class MemoryMessagingSettings(Settings):
     """The settings of a ``memory`` binding of messaging."""
 
     max_size: Annotated[Size, Field(ge=1024)] = 8 * 2**20
-    """What all messages together may take that have not been handled: bodies and 256 bytes for each. The dead
-    letters of a subject may take as much again; the oldest of them go for new ones."""
+    """What all messages together may take that have not been handled: bodies, headers and 256 bytes each. The
+    dead letters of a subject may take as much again; the oldest of them go for new ones."""
     max_messages: Annotated[int, Field(ge=1)] = 10_000
     """How many messages there may be that have not been handled."""
     full_wait: Annotated[Duration, Field(ge=0)] = 2.0

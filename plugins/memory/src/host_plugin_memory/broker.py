@@ -31,8 +31,9 @@ from wasmplex.capabilities.messaging.subjects import matcher
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_memory import MemoryMessagingSettings
-from host_plugin_memory.groups import OVERHEAD, Group, MemoryDeliveries, Room
+from host_plugin_memory.groups import Group, MemoryDeliveries, Room
 from host_plugin_memory.letters import Letters
+from host_plugin_memory.sizes import size_of
 
 __all__ = ["MemoryBroker"]
 
@@ -102,7 +103,7 @@ class MemoryBroker(MessagingBackend):
             if message.subject.startswith(INBOX):
                 raise NoResponders("nobody waits for this answer")
             return
-        size = len(message.body) + OVERHEAD
+        size = size_of(message)
         if not self._room.take(size, len(groups)):
             await self._wait_for_room(size, len(groups))
             if (now_wanting := space.route(message.subject)) != groups:
@@ -205,12 +206,14 @@ class MemoryBroker(MessagingBackend):
 
         :raises MessageTooLarge: if it alone is more than may be kept
         """
-        letters = Letters(self._settings.max_size)
-        if not letters.ever(message):
+        most = self._settings.max_size
+        if size_of(message) > most:
             raise MessageTooLarge("what is kept under a subject has max_size at most")
         await self.publish(namespace, message)
-        kept = self._space(namespace).kept.setdefault(message.subject, letters)
-        if gone := kept.add(Kept(str(next(self._numbers)), message)):
+        kept = self._space(namespace).kept
+        if (letters := kept.get(message.subject)) is None:
+            letters = kept[message.subject] = Letters(most)
+        if gone := letters.add(Kept(str(next(self._numbers)), message)):
             logger.warning("memory: more is kept than may be, so that %d messages are dropped", gone)
 
     async def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:

@@ -15,10 +15,7 @@ from wasmplex.capabilities.messaging import BrokerUnavailable, Deliveries, Deliv
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["OVERHEAD", "Group", "MemoryDeliveries", "Room"]
-
-OVERHEAD = 256
-"""Bytes that a waiting message takes besides its body; measured with CPython 3.11 and rounded up."""
+__all__ = ["Group", "MemoryDeliveries", "Room"]
 
 
 class Room:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from wasmplex.capabilities.messaging import Kept, Message
+from wasmplex.capabilities.messaging import Kept
+
+from host_plugin_memory.sizes import size_of
 
 __all__ = ["MAX_KEPT", "Letters"]
 
 MAX_KEPT = 1000
 """Messages that are kept under one subject."""
-_OVERHEAD = 256
 
 
 class Letters:
     """So many messages and bytes; the oldest go for new ones.
 
-    :param most_size: bytes that they may have together, with 256 for each
+    :param most_size: bytes that they may take together, see `size_of`
     """
 
     def __init__(self, most_size: int) -> None:
@@ -31,26 +32,17 @@ class Letters:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def ever(self, message: Message) -> bool:
-        """Say whether there would be room for a message if it were the only one."""
-        return _size(message) <= self._most_size
-
     def add(self, letter: Kept) -> int:
-        """Keep one more, for which there is `ever` room; return how many have gone for it."""
+        """Keep one more, which is no larger than all may be; return how many have gone for it."""
         self._kept.append(letter)
-        self._size += _size(letter.message)
+        self._size += size_of(letter.message)
         gone = 0
         while len(self._kept) > MAX_KEPT or self._size > self._most_size:
-            self._size -= _size(self._kept.popleft().message)
+            self._size -= size_of(self._kept.popleft().message)
             gone += 1
         return gone
 
     def remove(self, token: str) -> None:
         """Keep one no longer."""
         self._kept = deque(letter for letter in self._kept if letter.token != token)
-        self._size = sum(_size(letter.message) for letter in self._kept)
-
-
-def _size(message: Message) -> int:
-    headers = sum(len(name) + len(value) for name, value in (message.headers or {}).items())
-    return len(message.body) + headers + _OVERHEAD
+        self._size = sum(size_of(letter.message) for letter in self._kept)

@@ -30,7 +30,7 @@ from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import ApiError, opening_failed
-from host_plugin_nats.headers import REPLY_TO, for_server, message_of, status_of
+from host_plugin_nats.headers import REPLY_TO, for_server, message_of, size_of, status_of
 from host_plugin_nats.jetstream import JetStream, failed, parsed
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -171,8 +171,7 @@ class NatsBroker(MessagingBackend):
     def _check_size(self, message: Message) -> None:
         size = len(message.body)
         if message.headers or message.reply_to:
-            size += 64 + len(message.reply_to or "")
-            size += sum(len(name) + len(value) + 4 for name, value in (message.headers or {}).items())
+            size += 64 + len((message.reply_to or "").encode()) + size_of(message.headers or {})
         if (most := self._link.max_payload) and size > most:
             raise MessageTooLarge(f"the server takes messages of at most {most} bytes")
 

@@ -19,7 +19,7 @@ from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, Subsc
 from wasmplex.capabilities.messaging.subjects import covers, matcher
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.headers import message_of
+from host_plugin_nats.headers import message_of, size_of
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
@@ -69,7 +69,7 @@ class _CoreDelivery(Delivery):
         self._deliveries = deliveries
         self.size = len(message.body)
         if message.headers:
-            self.size += sum(len(name) + len(value) for name, value in message.headers.items())
+            self.size += size_of(message.headers)
 
     async def ack(self) -> None:
         self._deliveries.settled()

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from wasmplex.capabilities.messaging import Message
 from wasmplex.capabilities.messaging.subjects import is_subject
 
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["REPLY_TO", "for_server", "message_of", "status_of"]
+__all__ = ["REPLY_TO", "for_server", "message_of", "size_of", "status_of"]
 
 REPLY_TO = "Wasmplex-Reply-To"
 """Where an answer is expected, for messages that a stream keeps: it does not keep their reply subject."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """Names that the client library sends; it takes more than these from others."""
+
+
+def size_of(headers: Mapping[str, str]) -> int:
+    """Return the bytes that headers take on their way, but for what is before and after all of them."""
+    return len(
+        "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode(errors="surrogatepass")
+    )
 
 
 def status_of(message: Arrived) -> str | None:

@@ -14,7 +14,7 @@ import anyio
 from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
 
 from host_plugin_nats.failures import NOBODY, WRONG_SEQUENCE, ApiError, api_failed
-from host_plugin_nats.headers import status_of
+from host_plugin_nats.headers import size_of, status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -191,7 +191,7 @@ class Stream:
     def _fit(self, value: bytes, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
         if headers is None:
             return None
-        size = 14 + sum(len(name) + len(text) + 4 for name, text in headers.items())
+        size = 14 + size_of(headers)
         if len(value) + size > self._link.max_payload:  # the server would close the connection
             raise self._link.too_long()
         return headers
