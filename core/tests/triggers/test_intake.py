@@ -14,6 +14,7 @@ from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
 from wasmplex.capabilities.messaging import (
     Deliveries,
+    Delivery,
     Message,
     MessageTooLarge,
     Subscription,
@@ -112,7 +113,8 @@ class _Breaking(Deliveries):
     async def next(self) -> Any:
         if self.breaks:
             raise self.breaks.pop(0)
-        return await self.inner.next()
+        delivery = await self.inner.next()
+        return _Often(delivery) if delivery and delivery.message.body.startswith(b"often") else delivery
 
     def ready(self, most: int) -> Any:
         if self.unready:
@@ -121,6 +123,20 @@ class _Breaking(Deliveries):
 
     def stop(self) -> None:
         self.inner.stop()
+
+
+class _Often(Delivery):
+    """A delivery of a message that has been delivered nine times, to whomever."""
+
+    identity = "7"
+
+    def __init__(self, inner: Delivery) -> None:
+        super().__init__(inner.message, 9 + inner.tries, inner.first_seen)
+        self.ack, self.retry, self.reject = inner.ack, inner.retry, inner.reject  # type: ignore[method-assign]
+
+    async def ack(self) -> None: ...
+    async def retry(self, after: float) -> None: ...
+    async def reject(self) -> None: ...
 
 
 class Each:
@@ -536,3 +552,53 @@ async def test_of_several_outcomes_those_after_one_that_cannot_be_told_are_told(
         assert len(group) == 1
         group.close()
     assert max(handler.sizes) > 1
+
+
+async def test_what_was_delivered_too_often_is_handed_over_once_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody may have been called with it: what waits in a host that ends counts as delivered."""
+    seen: list[bytes] = []
+    async with serving(seen.append, dead_letter="dead") as bench:
+        await bench.send(b"often")
+        await bench.until(lambda c: c.handled == 1)
+        assert "has had no outcome in 9 deliveries: the component is called a last time" in caplog.text
+        await bench.until(lambda c: not bench.broker._spaces["n"].kept)
+    assert seen == [b"often"]
+
+
+async def test_with_what_a_last_call_was_begun_nobody_is_called_again() -> None:
+    seen: list[bytes] = []
+    async with serving(seen.append, dead_letter="dead") as bench:
+        await bench.broker.keep("n", Message("wasmplex.dead.shop.begun.7", b""))
+        await bench.send(b"often")
+        await bench.until(lambda c: c.dead == 1)
+        await bench.until(lambda c: [*bench.broker._spaces["n"].kept] == ["dead"])
+    assert seen == []
+
+
+async def test_who_is_not_called_for_want_of_an_instance_has_a_last_call_left() -> None:
+    seen: list[bytes] = []
+    async with serving(seen.append, dead_letter="dead") as bench:
+        bench.shop.refusals = 3
+        await bench.send(b"often")
+        await bench.until(lambda c: c.handled == 1)
+    assert seen == [b"often"]
+
+
+async def test_a_last_call_that_cannot_be_noted_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    keep = Broker.keep
+
+    async def refuse(self: Broker, namespace: str, message: Message) -> None:
+        if message.subject != "dead":
+            raise MessageTooLarge("there is no room")
+        await keep(self, namespace, message)
+
+    monkeypatch.setattr(Broker, "keep", refuse)
+    async with serving(seen.append, dead_letter="dead") as bench:
+        await bench.send(b"often")
+        await bench.until(lambda c: c.dead == 1)
+        (letter,) = await bench.broker.letters()
+    assert seen == []
+    assert "cannot be noted: " in (letter.headers or {})["Wasmplex-Error"]

@@ -99,6 +99,13 @@ class _DurableDelivery(Delivery):
         tokens = self.reply_subject.split(".")
         return int(tokens[_tries_at(tokens) + 3]) / 10**9
 
+    @property
+    def identity(self) -> str:
+        """The consumer's name, the number of the message in the stream, and when it was stored."""
+        tokens = self.reply_subject.split(".")
+        at = _tries_at(tokens)
+        return f"{tokens[at - 1]}-{tokens[at + 1]}-{tokens[at + 3]}"
+
     async def ack(self) -> None:
         await self._settle(b"+ACK")
 

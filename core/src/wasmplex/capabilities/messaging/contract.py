@@ -91,6 +91,14 @@ class Delivery(ABC):
     __slots__ = ("first_seen", "message", "tries")
     watched = False
 
+    @property
+    def identity(self) -> str | None:
+        """What its broker calls the message, the same in each delivery and of no other of the workload.
+
+        A token of a subject; None if it has no name for it.
+        """
+        return None
+
     def __init__(self, message: Message, tries: int, first_seen: float) -> None:
         self.message = message
         self.tries = tries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from time import thread_time
 from typing import Final
@@ -29,6 +29,9 @@ FULL_PAUSE = 0.02
 _PATIENT: Final = 1.0
 """Seconds that calls have to have, for several to share them: the last may begin a tick later than the first,
 which is 10 ms."""
+
+
+Begin = Callable[[Delivery], Awaitable[None]]
 
 
 class Taken:
@@ -97,13 +100,18 @@ class Caller:
         """Wait no longer for instances."""
         self._stopped = True
 
-    async def call(self, delivery: Delivery) -> Outcome:
-        """Call the component with a message; wait for an instance as long as it takes."""
+    async def call(self, delivery: Delivery, begin: Begin | None = None) -> Outcome:
+        """Call the component with a message; wait for an instance as long as it takes.
+
+        :param begin: called first, once nothing is to be waited for
+        """
         while True:
             try:
                 async with self._workload.instance() as instance:
                     begun = thread_time()
                     self._full = False
+                    if begin is not None:
+                        await begin(delivery)
                     self._counts.delivered += 1
                     await self._handle(instance, delivery.message)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this message that failed

@@ -23,8 +23,9 @@ from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
 from wasmplex.triggers.messaging.calling import Caller, Taken
 from wasmplex.triggers.messaging.counts import Counts
+from wasmplex.triggers.messaging.lastcalls import LastCalls
 from wasmplex.triggers.messaging.origins import Origins
-from wasmplex.triggers.messaging.outcomes import before
+from wasmplex.triggers.messaging.outcomes import TOO_OFTEN, Verdict, before
 from wasmplex.triggers.messaging.portions import EACH, goes_alone
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 from wasmplex.triggers.messaging.settling import Settler
@@ -69,6 +70,7 @@ class Intake:
         self._next: deque[Delivery] = deque()
         """Those of them that wait for their turn. Whoever has it first takes them all, in one go."""
         self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
+        self._last_calls = LastCalls(source.backend, source.namespace, name, what)
         words = Words(what, cannot_subscribe(settings), "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))
         self._subscribed = Resumed(binding, CASES, subscribe, self._take, words, logger)
@@ -201,7 +203,7 @@ class Intake:
         try:
             with self._origins.of((delivery,)):
                 if (verdict := before(delivery, self._settings)) is not None:
-                    await self._settler.refused(delivery, verdict)
+                    await self._deliver_at_last(delivery, verdict)
                 elif (error := await self._caller.call(delivery)) is None:
                     await self._settler.handled(delivery)
                 else:
@@ -209,6 +211,19 @@ class Intake:
         finally:
             del self._out[delivery]
             self._origins.forget((delivery,))
+
+    async def _deliver_at_last(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Put a message to the dead letters, unless there is to be a last call with it."""
+        last = self._last_calls
+        if verdict.reason != TOO_OFTEN or not await last.is_due(delivery):
+            if await self._settler.refused(delivery, verdict) and verdict.reason == TOO_OFTEN:
+                await last.end(delivery)
+            return
+        if (error := await self._caller.call(delivery, last.begin)) is None:
+            await self._settler.handled(delivery)
+        else:
+            await self._settler.failed(delivery, error)
+        await last.end(delivery)
 
     def _others(self, deliveries: Deliveries, broken: list[Exception]) -> list[Delivery]:
         """Take messages to be handed over together with another: not while many others have to wait."""

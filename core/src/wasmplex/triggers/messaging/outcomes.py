@@ -16,6 +16,7 @@ from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = [
     "HEADER",
+    "TOO_OFTEN",
     "Fate",
     "Verdict",
     "backoff",
@@ -35,6 +36,8 @@ _LEFT_OUT = f"{HEADER}Body-Left-Out"
 """How many bytes the body had of a message that was too large to be kept."""
 _HEADERS_LEFT_OUT = f"{HEADER}Headers-Left-Out"
 """How many headers the sender had given a message that was too large to be kept with them."""
+TOO_OFTEN = "max-deliver"
+"""Why a message is a dead letter that was delivered as often as it may be."""
 
 _SHOWN = 500
 """Characters of an error's text that a dead letter has."""
@@ -64,14 +67,14 @@ _DONE = Verdict(Fate.DONE)
 
 
 def before(delivery: Delivery, settings: MessagingTriggerSettings) -> Verdict | None:
-    """Judge a message that the component is not to be called with; None if it is.
+    """Judge a message that the component is not to be called with, but for a last call; None if it is.
 
     A message that was delivered too often without any outcome may be what ends the host.
     """
-    if delivery.tries > settings.max_deliver:
-        return Verdict(Fate.DEAD, reason="max-deliver")
     if len(delivery.message.body) > settings.max_body:
         return Verdict(Fate.DEAD, reason="message-too-large")
+    if delivery.tries > settings.max_deliver:
+        return Verdict(Fate.DEAD, reason=TOO_OFTEN)
     return None
 
 
@@ -82,7 +85,7 @@ def judge(error: Exception | None, tries: int, settings: MessagingTriggerSetting
     if isinstance(error, HandlerRejected):
         return Verdict(Fate.DEAD, reason="rejected")
     if tries >= settings.max_deliver:
-        return Verdict(Fate.DEAD, reason="max-deliver")
+        return Verdict(Fate.DEAD, reason=TOO_OFTEN)
     return Verdict(Fate.AGAIN, backoff(tries, settings))
 
 

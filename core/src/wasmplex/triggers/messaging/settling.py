@@ -95,20 +95,24 @@ class Settler:
         else:
             await self.refused(delivery, verdict, error)
 
-    async def refused(self, delivery: Delivery, verdict: Verdict, error: Exception | None = None) -> None:
-        """Put a message to the dead letters; give it up where there are none, or it is too large for them."""
-        await self._tell(self._bury(delivery, verdict, error))
+    async def refused(self, delivery: Delivery, verdict: Verdict, error: Exception | None = None) -> bool:
+        """Put a message to the dead letters; give it up where there are none, or it is too large for them.
+
+        :returns: whether that was possible: else it stays with the broker
+        """
+        return await self._tell(self._bury(delivery, verdict, error)) is True
 
     def _note(self, delivery: Delivery, outcome: str) -> None:
         """Have a delivery counted where figures are kept."""
         if self._report is not None:
             self._report(outcome, perf_counter() - self._begun[delivery])
 
-    async def _tell(self, telling: Awaitable[None], count: int = 1) -> None:
+    async def _tell(self, telling: Awaitable[bool | None], count: int = 1) -> bool | None:
         try:
-            await telling
+            return await telling
         except Exception as error:  # noqa: BLE001  whatever it is, other messages are to be handled
             self._note_untold(error, count)
+            return None
 
     def _note_untold(self, error: Exception, count: int) -> None:
         self._counts.unsettled += count
@@ -128,10 +132,10 @@ class Settler:
         )  # fmt: skip
         await delivery.retry(verdict.after)
 
-    async def _bury(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> None:
+    async def _bury(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> bool:
         if (subject := self._dead_letters) is None:
             await self._give_up(delivery, verdict, error, "given up")
-            return
+            return True
         letter = dead_letter(delivery, subject, self._workload, verdict.reason, error)
         try:
             kept = await self._keep(letter)
@@ -140,15 +144,16 @@ class Settler:
             said = in_one_line(known)
             logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
             await delivery.retry(backoff(delivery.tries, self._settings))
-            return
+            return False
         if kept is None:
             await self._give_up(delivery, verdict, error, "given up, too large for a dead letter,")
-            return
+            return True
         self._counts.dead += 1
         self._note(delivery, "dead")
         without = f" without {part}, for it is too large," if (part := left_out(kept)) else ""
         self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
         await delivery.reject()
+        return True
 
     async def _give_up(
         self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str

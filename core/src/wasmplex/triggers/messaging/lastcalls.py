@@ -1,0 +1,80 @@
+"""The last call with a message that was delivered too often without any outcome.
+
+It may be what ends the host. Or it waited in hosts that ended, and nobody was called with it: a broker counts
+deliveries, not calls. So the component is called with it once more. That is noted with the broker before:
+hosts that come after this one look there.
+"""
+
+from __future__ import annotations
+
+from wasmplex.capabilities.messaging import Delivery, Message, MessagingBackend, Other
+from wasmplex.logs import get_logger
+from wasmplex.triggers.causes import in_one_line
+from wasmplex.triggers.messaging.settings import DEAD_LETTERS
+
+__all__ = ["LastCalls"]
+
+logger = get_logger("wasmplex.messaging")
+
+
+class LastCalls:
+    """Notes with a broker with which messages of a workload a last call was begun.
+
+    :param what: whose messages these are, for the log
+    """
+
+    def __init__(self, backend: MessagingBackend, namespace: str, workload: str, what: str) -> None:
+        self._backend = backend
+        self._namespace = namespace
+        self._place = f"{DEAD_LETTERS}{workload}.begun."
+        self._what = what
+
+    async def is_due(self, delivery: Delivery) -> bool:
+        """Say whether there is to be a last call: no other was begun, as far as the broker knows.
+
+        Not where it cannot know: where it has no name for messages, or keeps none.
+        """
+        if not self._possible(delivery):
+            return False
+        try:
+            return not await self._notes(delivery)
+        except Exception as error:  # noqa: BLE001  a dead letter can be sent again
+            said = in_one_line(error)
+            logger.warning("%s: no last call, for nobody knows whether it was: %s", self._what, said)
+            return False
+
+    async def begin(self, delivery: Delivery) -> None:
+        """Note that the call begins.
+
+        :raises wasmplex.capabilities.messaging.Other: if that is not possible: then it must not
+        """
+        logger.warning(
+            "%s: a message to %s has had no outcome in %d deliveries: the component is called a last time",
+            self._what, delivery.message.subject, delivery.tries - 1, extra={"repeats": "last call"},
+        )  # fmt: skip
+        note = f"a last call with a message to {delivery.message.subject} was begun".encode()
+        try:
+            await self._backend.keep(self._namespace, Message(self._subject(delivery), note))
+        except Exception as error:
+            said = f"that it is called a last time cannot be noted: {in_one_line(error)}"
+            raise Other(said) from error
+
+    async def end(self, delivery: Delivery) -> None:
+        """Remove the note, if there is one, for the message has its outcome. One that stays harms nobody."""
+        if not self._possible(delivery):
+            return
+        try:
+            for token in await self._notes(delivery):
+                await self._backend.remove(self._namespace, self._subject(delivery), token)
+        except Exception as error:  # noqa: BLE001  see above
+            logger.debug("%s: the note of a last call stays: %s", self._what, in_one_line(error))
+
+    def _possible(self, delivery: Delivery) -> bool:
+        return delivery.identity is not None and "dead-letters" in self._backend.features
+
+    async def _notes(self, delivery: Delivery) -> list[str]:
+        kept = self._backend.kept(self._namespace, self._subject(delivery))
+        return [note.token async for note in kept]
+
+    def _subject(self, delivery: Delivery) -> str:
+        return f"{self._place}{delivery.identity}"
