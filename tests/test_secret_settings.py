@@ -183,3 +183,24 @@ def test_nothing_says_what_is_in_a_secret_setting(
     leaks = [text for text in said if not is_clean(text)]
     assert not leaks, json.dumps(leaks)[:2000]
     assert any(word in text for text in said for word in (backend[1], *written))
+
+
+@pytest.mark.parametrize(
+    ("backend", "url", "said"),
+    [
+        (POSTGRES, "postgre://postgres@h/d", "the URL must start with postgresql:// or postgres://"),
+        (POSTGRES, "postgresql://localhost@h:x/d", "a port is not a number from 1 to 65535"),
+        (REDIS, "reds://redis@h", "the URL must start with redis://, rediss://, "),
+        (NATS, "nat://nats@h", 'the URL must be like "nats://127.0.0.1:4222"'),
+    ],
+)
+def test_a_user_whose_name_is_a_word_of_ours(
+    backend: Backend, url: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guest, interface = IMPORTS[backend[0]]
+    (tmp_path / "host.toml").write_text(
+        f'[workload.app]\ncomponent = "{guests.path(guest)}"\n'
+        f'[workload.app.default."{interface.partition("/")[0]}"]\nbackend = "{backend[1]}"\nurl = "{url}"\n'
+    )
+    run(["check", str(tmp_path)])
+    assert f"because: {said}" in capsys.readouterr().err

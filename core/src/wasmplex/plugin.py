@@ -42,7 +42,7 @@ from wasmplex.plugins.triggers import (
     TriggerUse,
 )
 from wasmplex.policy import Dialect, Guard, PolicySettings, Scope, operation, stream
-from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size
+from wasmplex.settings import Duration, OwnWords, SecretStr, SecretUrl, Settings, Size
 from wasmplex.streams import ByteSource, IncomingStream, StreamAborted, StreamClosed, StreamWriter, channel
 from wasmplex.tls import client_tls
 from wasmplex.unreachable import why_unreachable
@@ -54,7 +54,7 @@ __all__ = [
     "Diagnostic", "Dialect", "Duration", "Err", "Escaped", "Export", "ExportAdapter",
     "FailureError", "Grants", "Guard", "GuestExit", "GuestInstance", "HostFunction",
     "HostFunctions", "Import", "ImportPart", "ImportRequest", "IncomingStream", "InstanceType",
-    "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend",
+    "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend", "OwnWords",
     "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
     "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Threads", "Through",
     "Trigger", "TriggerBinding", "TriggerSource", "TriggerUse", "Variant", "Workload", "WorkloadContext",

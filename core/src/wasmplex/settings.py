@@ -19,7 +19,7 @@ from wasmplex.logs import get_logger
 from wasmplex.redaction import masked_url, without_credentials
 
 __all__ = [
-    "MAX_COUNT", "Address", "Count", "Duration", "SecretStr", "SecretUrl", "Settings", "Size",
+    "MAX_COUNT", "Address", "Count", "Duration", "OwnWords", "SecretStr", "SecretUrl", "Settings", "Size",
     "parse_address", "parse_count", "parse_duration", "parse_size", "positive",
 ]  # fmt: skip
 
@@ -31,6 +31,14 @@ _MAX_DURATION = 3650 * 86400.0  # what timers of event loops and databases can h
 MAX_COUNT = 1_000_000_000
 """The most that something counted may be."""
 _MAX_SIZE = 2**62  # what signed 64-bit lengths can hold, with room to add two of them
+
+
+class OwnWords(ValueError):
+    """Raised by a validator whose text is its own and quotes nothing of the value.
+
+    It is shown as it is. Of other errors the secrets of the table are taken out, and the name of a user in a
+    URL may be a word of the text: ``the URL must start with ***ql://``.
+    """
 
 
 class Address(NamedTuple):

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, Field, field_validator, model_validator
 from wasmplex.config import HostConfig, Table, resolve, validate
-from wasmplex.settings import Duration, SecretStr, SecretUrl, Settings, Size, parse_duration, parse_size
+from wasmplex.settings import (
+    Duration,
+    OwnWords,
+    SecretStr,
+    SecretUrl,
+    Settings,
+    Size,
+    parse_duration,
+    parse_size,
+)
 
 Validated = Callable[..., str]
 
@@ -123,6 +132,27 @@ def test_a_secret_written_in_the_file_is_never_shown(validated: Validated) -> No
     )
     assert "4711" not in validated(URL + "pin = 4711\n")
     assert "4711" not in validated("url = { my_token = 4711 }\n")
+
+
+class Database(Settings):
+    url: SecretUrl
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: SecretUrl) -> SecretUrl:
+        raise OwnWords("the URL must start with postgresql://")
+
+
+def test_words_that_quote_nothing_are_shown_whole() -> None:
+    """Even where a secret is one of them: what stands in its place would say that it is."""
+    table = {"url": "postgre://postgres@h"}
+    _, (problem,) = validate(Table(table), Database, table)
+    assert problem.why == "the URL must start with postgresql://"
+
+
+def test_problems_of_a_table_come_in_the_order_of_lines(validated: Validated) -> None:
+    found = validated("pool_size = 'x'\nsize = 1\ntls = { retries = 'x' }\nurl = 'http://h'\nratio = 'x'\n")
+    assert [line.split(":")[2].split()[0] for line in found.splitlines() if "  at: " in line] == [*"23456"]
 
 
 def test_a_validator_that_crashes_is_reported(validated: Validated) -> None:

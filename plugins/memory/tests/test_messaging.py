@@ -55,7 +55,7 @@ async def test_a_dead_letter_that_is_too_large_takes_nobody_elses_place() -> Non
 async def test_what_waits_has_a_bound_headers_and_all() -> None:
     settings = MemoryMessagingProvider.settings(max_size=2**20, full_wait=0)
     broker = MemoryBroker(settings, MemoryMessagingProvider.features)
-    async with broker.subscribe("n", Subscription("a workload", ["a"])):
+    async with broker.subscribe("n", Subscription("a workload", ("a",))):
         for _ in range(5):
             await broker.publish("n", Message("a", b"", None, {"Trace": "é" * 100_000}))
         with pytest.raises(QuotaExceeded):

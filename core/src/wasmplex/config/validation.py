@@ -19,7 +19,7 @@ from wasmplex.config.secrecy import Secrecy, hidden, secrecy
 from wasmplex.errors import Diagnostic, nearest
 from wasmplex.escaping import escape
 from wasmplex.redaction import Redactor
-from wasmplex.settings import Settings
+from wasmplex.settings import OwnWords, Settings
 
 __all__ = ["is_missing", "likely", "meant", "validate"]
 
@@ -103,7 +103,7 @@ class _Report:
     def diagnostics(self, errors: list[ErrorDetails]) -> list[Diagnostic]:
         """Return one diagnostic a place; the branches of a union are reported together."""
         found: dict[tuple[str, str], Diagnostic] = {}
-        for error in errors:
+        for error in sorted(errors, key=self._line_of):
             if error["input"] is UNRESOLVED:
                 continue
             new = self._diagnostic(error)
@@ -117,6 +117,9 @@ class _Report:
             if error["type"] == "extra_forbidden"
         }
         return [d for d in found.values() if not any(is_missing(d, key, place) for place, key in misspelt)]
+
+    def _line_of(self, error: ErrorDetails) -> int:
+        return self._table.where(*error["loc"]).line
 
     def _meant(self, path: KeyPath) -> str:
         """Return the key that an unknown one stands for, empty if it is like none."""
@@ -158,7 +161,7 @@ class _Report:
         path = self._existing(error["loc"])
         written = _at(self._table.values, path)
         why = reason(error, fields_at(self._model, path))
-        if error["type"] not in _FIXED:
+        if error["type"] not in _FIXED and not isinstance(error.get("ctx", {}).get("error"), OwnWords):
             why = self._redactor.text(why)
         fix = self._fix(error, path, written)
         return Diagnostic(self._sentence(path, written), self._where(path), escape(why), fix)

@@ -12,6 +12,7 @@ from wasmplex.plugin import (
     BackendProvider,
     Duration,
     OpenContext,
+    OwnWords,
     SecretStr,
     SecretUrl,
     Settings,
@@ -66,7 +67,7 @@ class NatsConnection(Settings):
             except ValueError:
                 good = False
             if not good:
-                raise ValueError(
+                raise OwnWords(
                     'the URL must be like "nats://127.0.0.1:4222", "tls://..." or several with commas'
                 )
         return url

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, SecretUrl, Settings, hookimpl
+from wasmplex.plugin import (
+    BackendProvider,
+    Duration,
+    OpenContext,
+    OwnWords,
+    SecretStr,
+    SecretUrl,
+    Settings,
+    hookimpl,
+)
 
 from host_plugin_postgres.urls import parse
 
@@ -70,9 +79,9 @@ class PostgresSettings(Settings):
     @model_validator(mode="after")
     def _check_place(self) -> Self:
         if self.url is None and self.host is None:
-            raise ValueError('names no server: url = "postgresql://host/database", or host and database')
+            raise OwnWords('names no server: url = "postgresql://host/database", or host and database')
         if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file is the key of cert_file, which is missing")
+            raise OwnWords("key_file is the key of cert_file, which is missing")
         return self
 
 

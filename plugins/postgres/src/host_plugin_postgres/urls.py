@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from wasmplex.plugin import OwnWords
+
 __all__ = ["PORT", "Target", "parse", "places"]
 
 PORT = 5432
@@ -40,7 +42,7 @@ def parse(url: str) -> Target:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql"):
-        raise ValueError("the URL must start with postgresql:// or postgres://")
+        raise OwnWords("the URL must start with postgresql:// or postgres://")
     userinfo, _, netloc = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     options = dict(_options(parts.query))
@@ -67,7 +69,7 @@ def _options(query: str) -> Iterator[tuple[str, str]]:
             raise ValueError(f"the URL has an unknown key{_shown(key) if near else ''}{hint}")
         choices = {"sslmode": _TLS, "target_session_attrs": _ATTRS}.get(key)
         if choices and value not in choices:
-            raise ValueError(f"{key} in the URL is none of {', '.join(choices)}")
+            raise OwnWords(f"{key} in the URL is none of {', '.join(choices)}")
         yield key, "prefer" if value == "allow" else value
 
 
@@ -84,7 +86,7 @@ def places(text: str, port: str | int | None = None) -> Iterator[tuple[str, int]
     names = text.split(",")
     ports = str(port).split(",") if port is not None else [str(PORT)]
     if len(ports) not in (1, len(names)):
-        raise ValueError("there is not one port for each host")
+        raise OwnWords("there is not one port for each host")
     for at, name in enumerate(names):
         yield _place(unquote(name), ports[at % len(ports)])
 
@@ -100,11 +102,11 @@ def _place(name: str, port: str) -> tuple[str, int]:
     else:
         host, _, own = name.partition(":")
     if not host:
-        raise ValueError("a host is missing: postgresql://host:5432/database")
+        raise OwnWords("a host is missing: postgresql://host:5432/database")
     return host, _port(own or port)
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ValueError("a port is not a number from 1 to 65535")
+        raise OwnWords("a port is not a number from 1 to 65535")
     return int(text)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from wasmplex.plugin import OwnWords
+
 __all__ = ["Target", "parse"]
 
 SCHEMES = (
@@ -58,7 +60,7 @@ def parse(url: str) -> Target:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise ValueError(f'the URL must start with {known}; write it like "redis://127.0.0.1:6379"')
+        raise OwnWords(f'the URL must start with {known}; write it like "redis://127.0.0.1:6379"')
     if parts.scheme == "unix":
         return _socket(parts)
     userinfo, _, netloc = parts.netloc.rpartition("@")
@@ -67,9 +69,9 @@ def parse(url: str) -> Target:
     service, _, db = path.partition("/") if kind == "sentinel" else ("", "", path)
     hosts = tuple(_host(text, _PORTS[kind]) for text in netloc.split(","))
     if kind == "single" and len(hosts) > 1:
-        raise ValueError("redis:// names one server; use redis+cluster:// or redis+sentinel:// for several")
+        raise OwnWords("redis:// names one server; use redis+cluster:// or redis+sentinel:// for several")
     if kind == "cluster" and db not in ("", "0"):
-        raise ValueError("a cluster has no numbered databases; remove what follows the host")
+        raise OwnWords("a cluster has no numbered databases; remove what follows the host")
     return Target(
         kind,
         hosts,
@@ -83,13 +85,13 @@ def parse(url: str) -> Target:
 
 def _socket(parts: SplitResult) -> Target:
     if not parts.path:
-        raise ValueError("the URL names no socket: unix:///path/to/socket")
+        raise OwnWords("the URL names no socket: unix:///path/to/socket")
     return Target("single", socket=unquote(parts.path), db=_db(parse_qs(parts.query).get("db", ["0"])[0]))
 
 
 def _db(text: str) -> int:
     if text and not (text.isascii() and text.isdigit()):
-        raise ValueError("the database at the end of the URL is not a number: redis://host:6379/0")
+        raise OwnWords("the database at the end of the URL is not a number: redis://host:6379/0")
     return int(text or 0)
 
 
@@ -98,7 +100,7 @@ def _host(text: str, default: int) -> tuple[str, int]:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("a host or port in the URL is malformed: host:port, or [ip6]:port") from None
+        raise OwnWords("a host or port in the URL is malformed: host:port, or [ip6]:port") from None
     if not host:
-        raise ValueError("a host is missing in the URL: redis://host:6379/0")
+        raise OwnWords("a host is missing in the URL: redis://host:6379/0")
     return host, default if port is None else port

@@ -12,6 +12,7 @@ from wasmplex.plugin import (
     BackendProvider,
     Duration,
     OpenContext,
+    OwnWords,
     SecretStr,
     SecretUrl,
     Settings,
@@ -70,11 +71,11 @@ class S3Settings(Settings):
         except ValueError:
             good = False
         if good and parts.username is not None:
-            raise ValueError(
+            raise OwnWords(
                 "the endpoint holds no credentials: access_key_id and secret_access_key are for them"
             )
         if not good or parts.query or parts.path.strip("/"):
-            raise ValueError("the endpoint must be https://host, https://host:port or the same with http")
+            raise OwnWords("the endpoint must be https://host, https://host:port or the same with http")
         return SecretUrl(url.rstrip("/"))
 
     @model_validator(mode="after")
@@ -84,12 +85,12 @@ class S3Settings(Settings):
         missing = [name for name, value in zip(names, given, strict=True) if value is None]
         if self.credentials == "settings" and missing:
             verb = "are" if missing[1:] else "is"
-            raise ValueError(
+            raise OwnWords(
                 f"{' and '.join(missing)} {verb} missing; give both, or credentials = "
                 '"environment" or "anonymous"'
             )
         if self.credentials != "settings" and given != (None, None):
-            raise ValueError(f'credentials = "{self.credentials}", and yet keys are given')
+            raise OwnWords(f'credentials = "{self.credentials}", and yet keys are given')
         return self
 
 
