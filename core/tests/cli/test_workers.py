@@ -284,6 +284,8 @@ def test_a_backend_in_the_memory_of_the_process_has_to_be_meant(home: Path, proc
     assert "backend 'memory' of import cache" in ended.err
     assert "host.toml:6 (workload.kv.import.cache)" in ended.err
     assert "try: per_worker = true" in ended.err
+    checked = process("check", "--workers", "2")
+    assert (checked.code, checked.err) == (2, ended.err)
     (home / "host.toml").write_text(KV.replace('"memory"', '"memory"\nper_worker = true'))
     with crew() as host:
         assert host.get()
@@ -298,6 +300,9 @@ def test_nothing_that_could_be_shared(hello: Path, process: Cli) -> None:
     ended = process("run", "--workers", "2")
     assert ended.code == 2
     assert "nothing is served that workers could share: trigger beat" in ended.err
+    checked = process("check", "--workers", "2")
+    assert (checked.code, checked.err) == (2, ended.err)
+    assert process("check").code == 0
 
 
 @pytest.mark.parametrize("text", ["", "2", "[1, 999, {}]", "[1, 0]"])

@@ -15,7 +15,7 @@ from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, proposals, registry, wasm_proposal
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_folded, echo_json, echo_table
-from wasmplex.errors import BackendError
+from wasmplex.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly, PlannedWorkload
@@ -31,11 +31,14 @@ __all__ = ["command"]
     examples=[
         "wasmplex check",
         "wasmplex check host.toml --connect",
+        "wasmplex check host.toml --workers 4",
         "wasmplex check host.toml --json | jq '.workloads[].imports'",
     ],
 )
 @config_argument()
 @click.option("--connect", is_flag=True, help="Also open the backends and ask them, compile and link.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", default=1,
+              help="Also say what `run --workers N` would refuse.")  # fmt: skip
 @wasm_proposal
 @as_json
 @click.pass_context
@@ -43,6 +46,7 @@ def command(
     ctx: click.Context,
     host: Path,
     connect: bool,
+    workers: int,
     wasm_proposals: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -53,19 +57,23 @@ def command(
     With --connect, everything is done that `run` does short of serving, and what was compiled is kept for it.
     """
     config = load_host(host, registry(ctx), partial=True)
-    assembly = in_event_loop(_check, ctx, config, proposals(wasm_proposals), connect)
+    assembly = in_event_loop(_check, ctx, config, proposals(wasm_proposals), connect, workers)
     if as_json:
         echo_json(_as_dict(assembly))
     else:
         _echo(assembly)
 
 
-async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool) -> Assembly:
+async def _check(
+    ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool, workers: int
+) -> Assembly:
     from wasmplex.assembly import assemble
     from wasmplex.cli.progress import compiling
     from wasmplex.host import Host
 
     assembly = await assemble(config, registry(ctx), os.environ, wasm_proposals=chosen)
+    if workers > 1:
+        _share(assembly, workers)
     if connect:
         with compiling(len(assembly.workloads)) as progress:
             async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress) as host:
@@ -76,6 +84,17 @@ async def _check(ctx: click.Context, config: HostConfig, chosen: tuple[str, ...]
         if refused:
             raise ExceptionGroup("triggers cannot be served", refused)
     return assembly
+
+
+def _share(assembly: Assembly, workers: int) -> None:
+    """Raise what is wrong with a configuration for several processes."""
+    from wasmplex.cli.processes import nothing_shared, separate_backends, shares_nothing
+
+    problems = [*separate_backends(assembly, workers)]
+    if shares_nothing(assembly):
+        problems.append(nothing_shared(assembly))
+    if problems:
+        raise UsageError(problems)
 
 
 # ------------------------------------------------------------ printing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,9 @@ from wasmplex.cli.admin import Admin
 from wasmplex.cli.listening import ADMIN, Addresses, Taken
 from wasmplex.cli.logs import say
 from wasmplex.cli.orders import Orders
+from wasmplex.cli.processes import nothing_shared, separate_backends
 from wasmplex.cli.reloading import refused
-from wasmplex.errors import Diagnostic, UsageError
+from wasmplex.errors import UsageError
 from wasmplex.metrics import Family, labelled, merged, of_build, of_process
 
 if TYPE_CHECKING:
@@ -102,17 +103,11 @@ async def _read(
     :raises UsageError: if it is wrong, or nothing is listened on, or that cannot be
     """
     assembly, _ = await setup.read(first=first)
-    if separate := [*_separate_backends(assembly, setup.workers)]:
+    if separate := [*separate_backends(assembly, setup.workers)]:
         raise UsageError(separate)
     taken = await addresses.take(assembly)
     if not _sockets(taken):
-        triggers = {route.name for planned in assembly.workloads for route in planned.plan.triggers}
-        raise UsageError(
-            f"nothing is served that workers could share: trigger {', '.join(sorted(triggers))}",
-            where=str(assembly.config.path),
-            why="one worker alone would run it",
-            fix="wasmplex run without --workers",
-        )
+        raise UsageError([nothing_shared(assembly)])
     return assembly, taken
 
 
@@ -121,26 +116,6 @@ def _serves(assembly: Assembly, workers: Workers) -> str:
     return (
         f"{assembly.config.name} serves {names} with {workers.size} workers: {', '.join(workers.addresses)}"
     )
-
-
-def _separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:
-    """Say which bindings would have data of their own in each worker, and have not been allowed to."""
-    for planned in assembly.components:
-        for route in planned.plan.backends:
-            allowed = route.provider.per_worker
-            if not route.provider.in_process or (allowed and getattr(route.settings, allowed)):
-                continue
-            imports = [f"import {r.import_.name}" for r in planned.plan.routes if route in r.backends]
-            users = imports + [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
-            fix = "use a backend that processes share, or run one worker"
-            if allowed:
-                fix = f"{allowed} = true if each may have its own, as a cache may; else {fix}"
-            yield Diagnostic(
-                f"backend {route.provider.name!r} of {', '.join(users)} is in the memory of one process",
-                where=str(route.where),
-                why=f"each of {workers} workers would read what it alone has written",
-                fix=fix,
-            )
 
 
 def _sockets(taken: Mapping[str, Taken]) -> dict[str, Sequence[socket.socket]]:
