@@ -12,18 +12,20 @@ import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
 from wasmplex.capabilities.messaging import Delivery, Message
+from wasmplex.cli import paging
 from wasmplex.escaping import escape
 from wasmplex.triggers.messaging.outcomes import dead_letter, without_body
 
 Cli = Callable[..., Any]
 
 GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
+KEPT = 'namespace = "n", dead_letter = "dead", durable = true'
 HOST = f"""
 [workload.shop]
 component = "{GUESTS}/handler.wasm"
 default."wasmcloud:keyvalue" = {{ backend = "memory" }}
 import.audit = {{ backend = "memory" }}
-trigger.messaging = {{ backend = "memory", namespace = "n", subjects = ["orders"], dead_letter = "dead" }}
+trigger.messaging = {{ backend = "memory", subjects = ["orders"], {KEPT} }}
 """
 
 
@@ -87,7 +89,7 @@ def test_letters_of_tables_that_share_a_place_are_told_once_and_go_to_no_other_s
     cli: Cli, broker: Broker, home: Path
 ) -> None:
     """Whoever may publish to where they are kept may have made them."""
-    more = ', { backend = "memory", namespace = "n", subjects = ["*.b"], dead_letter = "dead" }]'
+    more = f', {{ backend = "memory", subjects = ["*.b"], {KEPT} }}]'.replace("true", '"b"')
     text = HOST.strip().replace("trigger.messaging = {", "trigger.messaging = [{") + more
     (home / "host.toml").write_text(text)
     for subject, reply_to, workload in (
@@ -115,3 +117,53 @@ def test_nothing_of_a_message_begins_a_line_or_reaches_a_terminal(
     assert "a\\x1b[2J\\nb" in said or args
     if args == ["--json"]:
         assert json.loads(ended.out)[-1]["error"] == hostile
+
+
+def test_what_nobody_would_keep_is_sent_by_force_alone(cli: Cli, broker: Broker, home: Path) -> None:
+    (home / "host.toml").write_text(HOST.replace(", durable = true", ""))
+    ended = cli("messages", "dead", "host.toml", "shop", "--redeliver")
+    assert ended.code == 1
+    assert "2 of 2 dead letters in dead cannot be sent again" in ended.err
+    assert "without durable nobody keeps a message to orders" in ended.err
+    assert "--force" in ended.err
+    assert (broker.sent, ended.out) == ([], "")
+    ended = cli("messages", "dead", "host.toml", "shop", "--redeliver", "--force")
+    assert "1 of 2 dead letters in dead cannot be sent again" in ended.err
+    assert [message.body for message in broker.sent] == [b"small"]
+    ended = cli("messages", "dead", "host.toml", "shop", "--force")
+    assert ended.code == 2
+    assert "--redeliver --force" in ended.err
+
+
+def test_of_tables_that_share_a_place_all_have_to_be_durable(cli: Cli, broker: Broker, home: Path) -> None:
+    more = ', { backend = "memory", namespace = "n", subjects = ["orders"], dead_letter = "dead" }]'
+    (home / "host.toml").write_text(
+        HOST.strip().replace("trigger.messaging = {", "trigger.messaging = [{") + more
+    )
+    ended = cli("messages", "dead", "host.toml", "shop", "--redeliver")
+    assert "2 of 2 dead letters in dead cannot be sent again" in ended.err
+    assert broker.sent == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_many_letters_are_shown_by_the_page(
+    cli: Cli, broker: Broker, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    async def letters() -> None:
+        broker._space("n").kept.clear()
+        for number in range(count):
+            await broker.keep("n", Message("dead", b"%d" % number, None, {"Wasmplex-Subject": "orders"}))
+
+    cli("messages", "dead", "host.toml", "shop")  # else the broker gets letters when it is opened first
+    anyio.run(letters)
+    monkeypatch.setattr(paging, "_PAGE", 2)
+    bodies = [str(number) for number in range(count)]
+    text = cli("messages", "dead", "host.toml", "shop", "--json").out
+    assert [row["body"] for row in json.loads(text)] == bodies
+    assert text == json.dumps(json.loads(text), indent=2) + "\n"
+    said = cli("messages", "dead", "host.toml", "shop", "--redeliver").out.splitlines()
+    if count:
+        assert [line.split()[-1] for line in said if line.startswith("orders")] == bodies
+        assert said[-1] == f"{count} sent again"
+    else:
+        assert said == ["shop has no dead letters"]

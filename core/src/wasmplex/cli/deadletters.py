@@ -13,7 +13,7 @@ from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.options import as_json, config_argument, registry
 from wasmplex.cli.output import echo
-from wasmplex.cli.table import echo_json, echo_table
+from wasmplex.cli.paging import PagedRows
 from wasmplex.errors import FailureError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -45,37 +45,47 @@ def command() -> None:
 @config_argument(required=True)
 @click.argument("workload")
 @click.option("--redeliver", is_flag=True, help="Send them back to the subjects that they came from.")
+@click.option("--force", is_flag=True, help="Send back also those that are lost unless a host takes them.")
 @as_json
 @click.pass_context
-def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, as_json: bool) -> None:
+def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: bool, as_json: bool) -> None:
     """List the dead letters of a workload, the oldest first.
 
     They are where trigger.messaging of the workload has them put: in a stream of its broker. With --redeliver
-    each is sent again and removed once the broker has taken it; the workload is called with it anew.
+    each is sent again and removed once the broker has taken it; the workload is called with it anew. Without
+    durable a broker has messages for those who listen just then: they are sent with --force alone.
     """
+    if force and not redeliver:
+        raise UsageError("--force says what --redeliver may do", fix="--redeliver --force")
     config = load_host(host, registry(ctx), tell=False)
-    rows = in_event_loop(_dead, config, registry(ctx), workload, redeliver)
-    if as_json:
-        echo_json(rows)
-    elif rows:
-        header = ("seen", "subject", "reason", "tries", "error", "body")
-        echo_table(header, [[str(row[name] or "")[:_WIDEST] for name in header] for row in rows])
-        if redeliver:
-            echo(f"{len(rows)} sent again")
-    else:
+    rows = PagedRows(("seen", "subject", "reason", "tries", "error", "body"), _WIDEST, as_json)
+    ended = False
+    try:
+        in_event_loop(_dead, config, registry(ctx), workload, _Order(redeliver, force), rows)
+        ended = True
+    finally:
+        if ended or rows.count:
+            rows.finish()
+    if not rows.count and not as_json:
         echo(f"{workload} has no dead letters")
+    elif redeliver and not as_json:
+        echo(f"{rows.count} sent again")
 
 
-async def _dead(
-    config: HostConfig, plugins: Registry, workload: str, redeliver: bool
-) -> list[dict[str, Any]]:
+class _Order(NamedTuple):
+    """What is to be done with the letters: see the options."""
+
+    redeliver: bool
+    force: bool
+
+
+async def _dead(config: HostConfig, plugins: Registry, workload: str, order: _Order, rows: PagedRows) -> None:
     from wasmplex.assembly import assemble
     from wasmplex.backends import BackendPool
     from wasmplex.capabilities.messaging import MessagingBackend, MessagingError
 
     assembly = await assemble(config, plugins, os.environ)
     planned = _planned(assembly, workload)
-    found: list[dict[str, Any]] = []
     async with BackendPool(config.base) as pool:
         for kept in _letters(planned):
             backend = _backend(kept.route)
@@ -85,33 +95,49 @@ async def _dead(
                 if not isinstance(broker, MessagingBackend):
                     continue
                 try:
-                    found += await _of_one(broker, workload, kept, redeliver)
+                    await _of_one(broker, workload, kept, order, rows)
                 except MessagingError as error:
                     what = f"the dead letters in {kept.subject} cannot be had"
                     raise FailureError(what, where=str(kept.route.where), why=str(error)) from error
-    return found
 
 
 async def _of_one(
-    broker: MessagingBackend, workload: str, kept: _Letters, redeliver: bool
-) -> list[dict[str, Any]]:
-    from wasmplex.triggers.messaging.outcomes import is_of, resent
+    broker: MessagingBackend, workload: str, kept: _Letters, order: _Order, rows: PagedRows
+) -> None:
+    """List the letters of one place, each as it comes; send each again if that is asked for."""
+    from wasmplex.triggers.messaging.outcomes import is_of
 
     namespace, subject = kept.route.origin[1], kept.subject
-    letters = [one async for one in broker.kept(namespace, subject) if is_of(one.message, workload)]
-    stay: list[str] = []
-    for letter in letters if redeliver else ():
-        try:
-            message = resent(letter.message, kept.patterns)
-        except ValueError as error:
-            stay.append(str(error))
+    count, stay = 0, 0
+    told: _Stays | None = None
+    async for letter in broker.kept(namespace, subject):
+        if not is_of(letter.message, workload):
             continue
-        await broker.publish(namespace, message)
-        await broker.remove(namespace, subject, letter.token)
-    if stay:
-        what = f"{len(stay)} of {len(letters)} dead letters in {subject} cannot be sent again"
-        raise FailureError(what, why=stay[0])
-    return [_row(letter, subject) for letter in letters]
+        count += 1
+        if order.redeliver:
+            try:
+                message = kept.resent(letter.message, order.force)
+            except _Stays as error:
+                stay += 1
+                told = error if told is None or (error.fix and not told.fix) else told
+                continue
+            await broker.publish(namespace, message)
+            await broker.remove(namespace, subject, letter.token)
+        rows.add(_row(letter, subject))
+    if told is not None:
+        what = f"{stay} of {count} dead letters in {subject} cannot be sent again"
+        raise FailureError(what, why=str(told), fix=told.fix)
+
+
+class _Stays(Exception):
+    """Raised for a letter that is not sent again.
+
+    :ivar fix: what to do to have it sent
+    """
+
+    def __init__(self, why: str, fix: str = "") -> None:
+        super().__init__(why)
+        self.fix = fix
 
 
 def _row(letter: Kept, subject: str) -> dict[str, Any]:
@@ -148,11 +174,31 @@ class _Letters(NamedTuple):
 
     :ivar route: the first of the tables
     :ivar patterns: the subjects of all of them
+    :ivar fleeting: the subjects of those that are not durable
     """
 
     route: TriggerRoute
     subject: str
     patterns: tuple[str, ...]
+    fleeting: tuple[str, ...]
+
+    def resent(self, letter: Message, force: bool) -> Message:
+        """Return the message that a letter was.
+
+        :param force: also if nobody keeps it when it is sent
+        :raises _Stays: if it is not to be sent
+        """
+        from wasmplex.capabilities.messaging.subjects import matcher
+        from wasmplex.triggers.messaging.outcomes import resent
+
+        try:
+            message = resent(letter, self.patterns)
+        except ValueError as error:
+            raise _Stays(str(error)) from None
+        if not force and self.fleeting and matcher(self.fleeting).fullmatch(message.subject):
+            why = f"without durable nobody keeps a message to {message.subject}: it is lost if no host runs"
+            raise _Stays(why, "--redeliver --force, while a host runs that takes it")
+        return message
 
 
 def _letters(planned: PlannedWorkload) -> list[_Letters]:
@@ -179,13 +225,16 @@ def _places(workload: str, routes: Sequence[TriggerRoute]) -> list[_Letters]:
         use = route.use(workload)
         if (subject := use.settings.dead_letters(workload)) is None:
             continue
+        fleeting = () if use.settings.durable else use.settings.subjects
         for number, other in enumerate(found):
             theirs = other.route.use(workload)
             if (other.subject, theirs.backend, theirs.namespace) == (subject, use.backend, use.namespace):
-                found[number] = other._replace(patterns=other.patterns + use.settings.subjects)
+                found[number] = other._replace(
+                    patterns=other.patterns + use.settings.subjects, fleeting=other.fleeting + fleeting
+                )
                 break
         else:
-            found.append(_Letters(route, subject, use.settings.subjects))
+            found.append(_Letters(route, subject, use.settings.subjects, fleeting))
     return found
 
 

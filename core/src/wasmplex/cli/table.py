@@ -14,7 +14,7 @@ import click
 from wasmplex.cli.output import columns, echo_safe, encodable
 from wasmplex.escaping import as_json, escape
 
-__all__ = ["echo_folded", "echo_json", "echo_pairs", "echo_table"]
+__all__ = ["echo_folded", "echo_json", "echo_pairs", "echo_table", "json_text"]
 
 _NARROWEST = 20
 """Characters that the last column needs for its cells to be folded in it."""
@@ -95,7 +95,12 @@ def _echo(line: str, indent: int, room: int | None) -> None:
 
 def echo_json(value: object) -> None:
     """Print JSON to standard output, in ASCII if its encoding cannot have all of it."""
+    echo_safe(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return JSON that is safe to print, in ASCII if standard output cannot have all of it."""
     import json
 
     text = as_json(json.dumps(value, indent=2, ensure_ascii=False))
-    echo_safe(text if encodable(text) else json.dumps(value, indent=2))
+    return text if encodable(text) else json.dumps(value, indent=2)

@@ -295,9 +295,13 @@ class JetStream:
     # ------------------------------------------------------------ what is kept
 
     async def messages(self, stream: str, subject: str) -> AsyncIterator[tuple[int, Message]]:
-        """Return what a stream keeps under a subject, the oldest first."""
+        """Return what a stream keeps under a subject now, the oldest first; not what comes meanwhile."""
+        try:
+            last = int((await self.ask(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
+        except ApiError as error:
+            raise failed(error) from error
         sequence = 0
-        while True:
+        while sequence < last:
             wanted = {"seq": sequence + 1, "next_by_subj": subject}
             try:
                 found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted))["message"]
@@ -305,7 +309,8 @@ class JetStream:
                 if error.code in _NO_MESSAGE:
                     return
                 raise failed(error) from error
-            sequence = int(found["seq"])
+            if (sequence := int(found["seq"])) > last:
+                return
             headers = _headers(b64decode(found.get("hdrs", "")))
             body = b64decode(found.get("data", ""))
             yield sequence, Message(found["subject"], body, None, headers or None)

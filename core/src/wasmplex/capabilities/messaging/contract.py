@@ -209,7 +209,10 @@ class MessagingBackend(Backend):
         raise Unsupported("dead-letters")
 
     def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:
-        """Return what is kept under a subject, the oldest first. Feature ``dead-letters``."""
+        """Return what is kept under a subject now, the oldest first, one after the other. ``dead-letters``.
+
+        Not what is kept from then on; what has been returned may be removed before the next is asked for.
+        """
         raise Unsupported("dead-letters")
 
     async def remove(self, namespace: str, subject: str, token: str) -> None:

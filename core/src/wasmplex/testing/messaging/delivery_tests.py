@@ -250,6 +250,11 @@ class DurableTests(Conformance):
         await bench.backend.remove(place, subject, kept[1].token)
         await bench.backend.remove(place, subject, kept[1].token)
         assert [letter.message.body for letter in await self._kept(bench)] == [b"0", b"2"]
+        async for letter in bench.backend.kept(place, subject):  # ends, though there is always another
+            await bench.backend.keep(place, letter.message)
+            await bench.backend.remove(place, subject, letter.token)
+        kept = await self._kept(bench)
+        assert [letter.message.body for letter in kept] == [b"0", b"2"]
         for letter in kept:
             await bench.backend.remove(place, subject, letter.token)
         assert await self._kept(bench) == []
