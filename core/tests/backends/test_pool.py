@@ -292,10 +292,10 @@ async def test_a_backend_that_opens_in_spite_of_its_deadline_is_closed(tmp_path:
 
 
 async def test_the_deadline_for_opening_does_not_end_an_open_backend(tmp_path: Path) -> None:
-    async with BackendPool(tmp_path, open_timeout=0.02) as pool:
+    async with BackendPool(tmp_path, open_timeout=0.5) as pool:
         provider = Stores()
         async with pool.lease(provider, SETTINGS):
-            await anyio.sleep(0.06)
+            await anyio.sleep(0.6)
             assert len(provider.live) == 1
 
 
@@ -450,14 +450,16 @@ async def test_cancelled_at_odd_moments_it_leaves_nothing_and_takes_nothing_away
         await anyio.sleep(0.004 * (number // 6))  # six at a time, so that it is closed now and then
         await visiting(pool, provider, 0.0005 * (number % 23))
 
-    async with anyio.create_task_group() as tasks:
-        for number in range(200):
-            tasks.start_soon(visit, number)
-    assert provider.live == []
     total = pool.statistics().total
-    assert (total.open, total.bindings) == (0, 0)
-    assert total.opened == total.closed
-    assert total.opened > 1
+    with anyio.fail_after(30):
+        while total.opened < 2:  # held up for long, they all come at once, and it is opened once
+            async with anyio.create_task_group() as tasks:
+                for number in range(200):
+                    tasks.start_soon(visit, number)
+            assert provider.live == []
+            total = pool.statistics().total
+            assert (total.open, total.bindings) == (0, 0)
+            assert total.opened == total.closed
 
 
 async def test_an_error_of_the_caller_comes_out_as_it_is(tmp_path: Path) -> None:
@@ -642,9 +644,10 @@ async def test_a_server_that_answers_and_does_nothing_is_told_of(
         circuit = backend.circuit
         assert circuit is not None
         with anyio.fail_after(5):
-            for number in range(1, 4):
+            for _ in range(3):
+                asked = backend.probes  # more than once for each, where the next look comes first
                 circuit.suspect("set: MISCONF")
-                await until(lambda: backend.probes == number)  # noqa: B023
+                await until(lambda: backend.probes > asked)  # noqa: B023
                 await until(lambda: not circuit.is_suspected)
     assert said(caplog)[0] == "backend store: set: MISCONF"
     assert not [line for line in said(caplog)[1:] if "more like it" not in line]
