@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent
 PLUGINS = [f"host_plugin_{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")]
@@ -29,6 +30,10 @@ MAY_BLOCK = {
     # The thread deletes a few instances, which takes it milliseconds; nothing is served any more.
     ("wasmplex/engine/worker.py", "close"): "threading.Lock.acquire",
 }
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("wasmplex", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wasmplex")
 
 
 @pytest.fixture(scope="session", autouse=True)
