@@ -22,6 +22,7 @@ from .worlds import (
     TEXT,
     Kv,
     Opened,
+    Redis,
     config,
     labelled,
     opening,
@@ -502,6 +503,18 @@ def test_a_feature_the_default_backend_lacks(tmp_path: Path) -> None:
         shape(unlabelled(), Import(ATOMICS, taking(resource(50)))),
         "backend 'redis' does not support increment",
         "declares ttl",
+    )
+
+
+def test_a_feature_that_a_plugin_has_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f'[workload.shop.default."{KV}"]\nbackend = "redis"\nurl = "redis://localhost"'
+    monkeypatch.setattr(Redis, "features", frozenset({"incremnt", "ttl"}))
+    one(
+        tmp_path,
+        text,
+        shape(unlabelled(), Import(ATOMICS, taking(resource(50)))),
+        "does not support increment",
+        "declares incremnt, ttl; is 'incremnt' meant to be 'increment'?",
     )
 
 

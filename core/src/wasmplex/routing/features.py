@@ -79,7 +79,7 @@ def _lacks(route: Route, target: Route, needed: frozenset[str], backend: Backend
             f"backend {backend.selector!r} does not support {', '.join(lacking)}, "
             f"which the import {route.import_.name} needs",
             str(backend.where),
-            f"{backend.plugin} declares {', '.join(sorted(backend.provider.features)) or 'no features'}",
+            backend.declared(needed),
             fix,
         )
     ]

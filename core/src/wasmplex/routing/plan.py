@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,10 @@ from wasmplex.settings import Settings
 from wasmplex.wit.names import InterfaceId
 
 __all__ = ["BackendRoute", "Plan", "Route", "RouteKind", "RoutePart", "RouteRow", "TriggerRoute"]
+
+
+_ALIKE = 0.6
+"""How alike two names are of which one is taken for the other, misspelt; as `difflib` measures it."""
 
 
 class RouteKind(StrEnum):
@@ -53,6 +58,15 @@ class BackendRoute:
     where: Location
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
     reread: Callable[[], Settings | None] | None = field(default=None, repr=False, compare=False)
+
+    def declared(self, needed: frozenset[str]) -> str:
+        """Return which features its provider declares, and which of them is most likely misspelt."""
+        features = self.provider.features
+        told = f"{self.plugin} declares {', '.join(sorted(features)) or 'no features'}"
+        for lacking in sorted(needed - features):
+            if alike := get_close_matches(lacking, sorted(features - needed), n=1, cutoff=_ALIKE):
+                told += f"; is {alike[0]!r} meant to be {lacking!r}?"
+        return told
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _lacking(features: frozenset[str], trigger: TriggerRoute, backend: BackendRo
             f"backend {backend.selector!r} does not support {', '.join(lacking)}, "
             f"which trigger.{trigger.name} needs",
             str(trigger.where),
-            f"{backend.plugin} declares {', '.join(sorted(backend.provider.features)) or 'no features'}",
+            backend.declared(features),
             f"choose a backend that supports it, or remove trigger.{trigger.name}",
         )
     ]

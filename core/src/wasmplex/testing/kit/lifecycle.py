@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_origin
 import pytest
 
 from wasmplex.config.fields import parts_of
-from wasmplex.errors import UsageError
+from wasmplex.errors import UsageError, nearest
 from wasmplex.redaction import is_secret_type, secrets_in
 from wasmplex.testing.kit.bench import Bench
 from wasmplex.testing.kit.conformance import Conformance
@@ -76,7 +76,8 @@ class LifecycleTests(Conformance):
     async def test_what_is_declared(self, bench: Bench[Any]) -> None:
         """A backend declares its features and the degree of its durability; both in known words."""
         assert self.provider.capability == self.capability
-        assert self.provider.features <= self.known_features
+        unknown = sorted(self.provider.features - self.known_features)
+        assert not unknown, f"there is no feature {unknown[0]!r}; {nearest(unknown[0], self.known_features)}"
         assert bench.features <= self.provider.features
         assert self.provider.durability
 
