@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from wasmplex.errors import BackendError
+from wasmplex.testing.servers import ServerMissing
+from wasmplex.testing.servers.certificates import self_signed
 from wasmplex.tls import client_tls
 
 
@@ -17,16 +19,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two certificates and their keys; the second key has a password as well."""
     folder = tmp_path_factory.mktemp("tls")
     for name in ("a", "b"):
-        command = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem",
-        ]  # fmt: skip
-        lock = ["openssl", "pkey", "-in", f"{name}.key", "-aes256", "-passout", "pass:x"]
         try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
-            subprocess.run([*lock, "-out", f"{name}.locked"], cwd=folder, check=True, capture_output=True)
-        except FileNotFoundError:
-            pytest.skip("openssl is not installed")
+            self_signed(folder, f"{name}.pem", f"{name}.key")
+        except ServerMissing as error:
+            pytest.skip(str(error))
+        lock = ["openssl", "pkey", "-in", f"{name}.key", "-aes256", "-passout", "pass:x"]
+        subprocess.run([*lock, "-out", f"{name}.locked"], cwd=folder, check=True, capture_output=True)
     both = (folder / "a.pem").read_bytes() + (folder / "a.key").read_bytes()
     (folder / "both.pem").write_bytes(both)
     (folder / "empty").touch()

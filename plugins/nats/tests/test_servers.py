@@ -6,7 +6,6 @@ import asyncio
 import base64
 import errno
 import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,8 @@ from nats.js.api import KeyValueConfig
 from wasmplex.capabilities.keyvalue import AccessDenied, Change, QuotaExceeded, StoreUnavailable, Swapped
 from wasmplex.plugin import BackendError, OpenContext
 from wasmplex.testing import FakeClock
-from wasmplex.testing.servers import NatsServer
+from wasmplex.testing.servers import NatsServer, ServerMissing
+from wasmplex.testing.servers.certificates import self_signed
 from wasmplex.testing.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
@@ -237,14 +237,10 @@ async def test_no_jetstream(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
-    ]  # fmt: skip
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+        self_signed(folder)
+    except ServerMissing as error:
+        pytest.skip(str(error))
     return folder
 
 

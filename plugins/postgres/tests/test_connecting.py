@@ -15,21 +15,10 @@ from host_plugin_postgres import PostgresProvider, PostgresSettings
 from host_plugin_postgres.urls import parse
 from wasmplex.plugin import BackendError, OpenContext, SecretStr, SecretUrl
 from wasmplex.testing.servers import PostgresServer, ServerMissing
+from wasmplex.testing.servers.certificates import self_signed
 from wasmplex.testing.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
-
-
-def certificate(folder: Path, name: str, days: int, host: str = "localhost") -> None:
-    command = [
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-        "-days", str(days), "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}",
-        "-keyout", f"{name}.key", "-out", f"{name}.pem",
-    ]  # fmt: skip
-    try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
 
 
 AUTHORITY = """
@@ -64,8 +53,11 @@ def expired_certificate(folder: Path, name: str, key: str) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    certificate(folder, "good", 2)
-    certificate(folder, "other", 2)
+    try:
+        self_signed(folder, "good.pem", "good.key", names="DNS:localhost")
+        self_signed(folder, "other.pem", "other.key", names="DNS:localhost")
+    except ServerMissing as error:
+        pytest.skip(str(error))
     expired_certificate(folder, "expired", "good")
     return folder
 

@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
@@ -24,8 +23,9 @@ from wasmplex.capabilities.keyvalue import InvalidArgument, Other, Stale, Swappe
 from wasmplex.plugin import BackendError, OpenContext
 from wasmplex.testing import KeyValueConformance
 from wasmplex.testing.keyvalue import ContractDriver
-from wasmplex.testing.servers import RedisServer, Server
+from wasmplex.testing.servers import RedisServer, Server, ServerMissing
 from wasmplex.testing.servers.binaries import find
+from wasmplex.testing.servers.certificates import self_signed
 from wasmplex.testing.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
@@ -148,14 +148,10 @@ async def test_sentinel_says_where_the_primary_is(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
-    ]  # fmt: skip
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+        self_signed(folder)
+    except ServerMissing as error:
+        pytest.skip(str(error))
     return folder
 
 

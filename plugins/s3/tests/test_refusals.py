@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ import pytest
 from host_plugin_s3 import S3Provider, S3Settings
 from wasmplex.capabilities.blobstore import AccessDenied, BlobStoreError, Other
 from wasmplex.plugin import BackendError, OpenContext
+from wasmplex.testing.servers import ServerMissing
+from wasmplex.testing.servers.certificates import self_signed
 
 pytestmark = pytest.mark.anyio
 
@@ -121,16 +122,10 @@ async def test_a_guest_gets_a_typed_error_when_it_comes_later(
 @pytest.fixture
 def certificate(tmp_path: Path) -> ssl.SSLContext:
     """Write a certificate that signs itself."""
-    command = [
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-        "-addext", "basicConstraints=critical,CA:FALSE",
-        "-keyout", "key.pem", "-out", "cert.pem",
-    ]  # fmt: skip
     try:
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=30)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+        self_signed(tmp_path, names="DNS:localhost", authority=False)
+    except ServerMissing as error:
+        pytest.skip(str(error))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     return tls

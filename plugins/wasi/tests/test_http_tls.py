@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +20,8 @@ from origins import OK, Origin, Serve, answering, listening
 from outgoing import client, fetch, request
 from pydantic import ValidationError
 from wasmplex.plugin import Variant
+from wasmplex.testing.servers import ServerMissing
+from wasmplex.testing.servers.certificates import self_signed
 
 pytestmark = pytest.mark.anyio
 
@@ -29,15 +29,11 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a certificate for localhost and 127.0.0.1, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        "-keyout", "key.pem", "-out", "cert.pem",
-    ]  # fmt: skip
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+    try:
+        self_signed(folder)
+    except ServerMissing as error:
+        pytest.skip(str(error))
     return folder / "cert.pem", folder / "key.pem"
 
 
