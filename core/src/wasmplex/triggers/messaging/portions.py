@@ -53,7 +53,8 @@ class Portions:
             self._needed -= count
             if self._needed <= 0 and count >= self.size:
                 self.size = min(2 * self.size, most, self._most)
-                self._patience = max(self._patience // 2, _SHORTEST)
+                if count > 1:  # one message says nothing: it may have waited
+                    self._patience = max(self._patience // 2, _SHORTEST)
 
     def paused(self) -> None:
         """Note that the component has waited, or was interrupted."""
