@@ -32,6 +32,11 @@ def test_there_is_one_version(folder: Path) -> None:
     assert f"## [{wasmplex.__version__}]" in text or "[Unreleased]" in text
 
 
+def test_no_line_of_the_changelog_is_wider_than_a_screen() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 120] == []
+
+
 @each
 def test_the_licence_is_in_it(folder: Path) -> None:
     described = project(folder)
