@@ -264,6 +264,11 @@ async def test_tls(certificates: Path) -> None:
             pass
 
 
+def test_a_key_without_its_certificate() -> None:
+    with pytest.raises(ValueError, match="tls_key_file is the key of tls_cert_file"):
+        PROVIDER.settings(tls_key_file=Path("key.pem"))
+
+
 async def test_a_file_of_tls_that_cannot_be_used(tmp_path: Path, certificates: Path) -> None:
     cert, key = certificates / "cert.pem", certificates / "key.pem"
     cases: list[tuple[dict[str, Any], str]] = [

@@ -208,6 +208,38 @@ async def test_a_file_of_tls_that_cannot_be_used(tmp_path: Path, certificates: P
                 pass
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"url": "rediss://h", "tls_key_file": "k"}, "tls_key_file is the key of tls_cert_file"),
+        ({"url": "redis://h", "tls_ca_file": "c"}, "rediss:// is redis:// with TLS"),
+        ({"url": "redis+cluster://h", "tls_cert_file": "c"}, "rediss:// is redis:// with TLS"),
+    ],
+)
+def test_files_of_tls_without_tls(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        PROVIDER.settings(**settings)
+
+
+@pytest.mark.parametrize("url", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/main"])
+async def test_what_is_no_redis_server(tmp_path: Path, url: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(BackendError) as caught:
+            async with opened(tmp_path, url=url.format(address)):
+                pass
+    (told,) = caught.value.diagnostics
+    assert (told.why, told.fix) == (
+        "what answers there does not speak the protocol of Redis",
+        "check the host and the port in url",
+    )
+
+
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
 async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
     """In the same words on each event loop: asyncio has others, with the address in them."""

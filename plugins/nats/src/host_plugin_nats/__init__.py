@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from wasmplex.plugin import (
     BackendProvider,
     Duration,
@@ -71,6 +71,12 @@ class NatsConnection(Settings):
                     'the URL must be like "nats://127.0.0.1:4222", "tls://..." or several with commas'
                 )
         return url
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if self.tls_key_file is not None and self.tls_cert_file is None:
+            raise OwnWords("tls_key_file is the key of tls_cert_file, which is missing")
+        return self
 
 
 class NatsSettings(NatsConnection):

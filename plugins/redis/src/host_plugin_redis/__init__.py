@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
-from wasmplex.plugin import BackendProvider, Duration, OpenContext, SecretStr, SecretUrl, Settings, hookimpl
+from pydantic import Field, field_validator, model_validator
+from wasmplex.plugin import (
+    BackendProvider,
+    Duration,
+    OpenContext,
+    OwnWords,
+    SecretStr,
+    SecretUrl,
+    Settings,
+    hookimpl,
+)
 
 from host_plugin_redis.urls import parse
 
@@ -46,6 +55,14 @@ class RedisSettings(Settings):
     def _check_url(cls, url: SecretUrl) -> SecretUrl:
         parse(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if self.tls_key_file is not None and self.tls_cert_file is None:
+            raise OwnWords("tls_key_file is the key of tls_cert_file, which is missing")
+        if (self.tls_ca_file or self.tls_cert_file) and not parse(self.url.get_secret_value()).tls:
+            raise OwnWords("a file of TLS is named, and the URL has none: rediss:// is redis:// with TLS")
+        return self
 
 
 class RedisProvider(BackendProvider[RedisSettings]):

@@ -18,10 +18,12 @@ from wasmplex.plugin import BackendError, why_unreachable
 from host_plugin_redis.scripts import OUT_OF_RANGE
 from host_plugin_redis.urls import Target
 
-__all__ = ["DRIVER_ERRORS", "opening_failed", "operation_failed"]
+__all__ = ["DRIVER_ERRORS", "NO_REDIS", "opening_failed", "operation_failed"]
 
 DRIVER_ERRORS = (redis.RedisError, redis.RedisClusterException, OSError)
 """What the driver raises."""
+
+NO_REDIS = "what answers there does not speak the protocol of Redis"
 
 _DENIED = (redis.AuthenticationError, redis.AuthorizationError, redis.NoPermissionError)
 _AWAY = (
@@ -84,6 +86,8 @@ def opening_failed(error: Exception, target: Target) -> BackendError:
         why = f"no Sentinel there answers and has a primary {target.service!r}"
         fix = "check the addresses of the Sentinels, that they want no password, and the name behind them"
         return BackendError(where, why=why, fix=fix)
+    if NO_REDIS in str(error) or "Protocol error" in str(error):  # the first is ours, the second the driver's
+        return BackendError(where, why=NO_REDIS, fix="check the host and the port in url")
     if isinstance(refused, (StoreUnavailable, Timeout)):
         # The driver names address and cause, never credentials; the pool masks what settings keep secret.
         why = why_unreachable(error) or str(error) or str(refused)

@@ -11,6 +11,7 @@ import hiredis
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
+from host_plugin_redis.failures import NO_REDIS
 from host_plugin_redis.reading import Reading
 
 __all__ = ["MOST", "UNWANTED", "Wire"]
@@ -51,6 +52,7 @@ class Wire(asyncio.Protocol):
         self._wanted = 0  # answers that somebody waits for
         self._heard = self._loop.time()
         self._pushed: asyncio.Queue[Any] | None = None
+        self._why = "the connection is lost"
 
     def __len__(self) -> int:
         """Return how many answers are to come."""
@@ -157,7 +159,8 @@ class Wire(asyncio.Protocol):
                     answer.set_result(reply)
             if self._transport is not None:
                 self._reading.came(len(data), self._transport)
-        except (hiredis.ProtocolError, IndexError):  # not Redis, or an answer that nobody asked for
+        except (hiredis.ProtocolError, IndexError):  # or an answer that nobody asked for
+            self._why = NO_REDIS
             self.abort()
 
     def pause_writing(self) -> None:
@@ -180,4 +183,4 @@ class Wire(asyncio.Protocol):
             self._pushed.put_nowait(None)
         for answer, _ in waiting:
             if not answer.done():
-                answer.set_exception(Lost("the connection is lost"))
+                answer.set_exception(Lost(self._why))
