@@ -204,9 +204,27 @@ async def test_tokens(tmp_path: Path) -> None:
         assert "wr0ng" not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["nats", "tls"])
+OF_THE_LIBRARY = pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float' is deprecated")
+
+
+@OF_THE_LIBRARY
+async def test_what_is_no_nats_server_behind_a_web_socket(tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BackendError, match="no NATS server"):
+            async with opened(tmp_path, url=f"ws://127.0.0.1:{port}"):
+                pass
+
+
+@OF_THE_LIBRARY
+@pytest.mark.parametrize("scheme", ["nats", "tls", "ws"])
 async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
-    """In the same words on each event loop: asyncio has others, with the address in them."""
+    """In the same words on each event loop: asyncio and aiohttp have others, with the address in them."""
     hosts = {"127.0.0.1": os.strerror(errno.ECONNREFUSED), "no-such-host.invalid": "not known"}
     for host, why in hosts.items():
         with pytest.raises(BackendError) as caught:

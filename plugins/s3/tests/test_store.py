@@ -270,6 +270,7 @@ async def test_the_environment_where_it_is_asked_for(
         ({"access_key_id": None}, "access_key_id is missing"),
         ({"credentials": "environment"}, "yet keys are given"),
         ({"endpoint": "ftp://x"}, "must be https://"),
+        ({"endpoint": "http://x", "tls_ca_file": "ca.pem"}, "the endpoint has no TLS"),
         ({"endpoint": "http://u:p@x"}, "holds no credentials"),
         ({"endpoint": "http://x/path"}, "must be https://"),
         ({"prefix": "a/../b"}, "prefix"),

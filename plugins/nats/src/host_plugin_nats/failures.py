@@ -33,6 +33,7 @@ NO_STREAM = 10059
 FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
 NO_SERVER = "what answers there is no NATS server, or hangs up at once"
+_NOT_NATS = ("expecting info", "info message", "invalid response status")
 NOBODY = "JetStream is not ready, or the bucket is gone"
 NO_TLS = "the server has no TLS, and nothing is sent to it in the clear"
 UNREADY = {10003, 10008, 10009, 10074, 10076}
@@ -74,7 +75,7 @@ def connecting_failed(
     :param options: which options the client library has
     """
     text = " ".join(str(reason) for reason in reasons).lower()
-    if "expecting info" in text or "info message" in text:  # as the library makes it
+    if any(words in text for words in _NOT_NATS):  # as the libraries make it
         return cases.unavailable(NO_SERVER)
     if "authorization" in text or any(isinstance(reason, errors.AuthorizationError) for reason in reasons):
         return refused(cases, options)

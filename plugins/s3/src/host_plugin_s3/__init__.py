@@ -79,6 +79,13 @@ class S3Settings(Settings):
         return SecretUrl(url.rstrip("/"))
 
     @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        url = self.endpoint.get_secret_value() if self.endpoint else ""
+        if self.tls_ca_file is not None and url.startswith("http://"):
+            raise OwnWords("tls_ca_file is named, and the endpoint has no TLS: https://")
+        return self
+
+    @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         given = (self.access_key_id, self.secret_access_key)
         names = ("access_key_id", "secret_access_key")
