@@ -561,6 +561,20 @@ def test_a_wrong_key_is_shown_with_its_line(tmp_path: Path, line: str, words: tu
     one(tmp_path, text, shape(labelled("cache")), "host.toml:6", *words)
 
 
+@pytest.mark.parametrize("written", ["3", '""'])
+def test_a_wrong_namespace_is_one_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Whether the interface has the key as well, or the binding alone."""
+
+    class Named(Kv.settings):
+        namespace: str | None = None
+
+    monkeypatch.setattr(Kv, "settings", Named)
+    text = f'[workload.shop.import.cache]\nbackend = "redis"\nurl = "redis://h"\nnamespace = {written}'
+    one(tmp_path, text, shape(labelled("cache")), "host.toml:6", "is not valid")
+
+
 def test_a_reference_that_leads_nowhere(tmp_path: Path) -> None:
     text = '[workload.shop.import.cache]\nbackend = "redis"\nurl = { env = "REDIS_URL" }'
     one(

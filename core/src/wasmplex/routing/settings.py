@@ -59,14 +59,14 @@ def split(
     ours = names_at(interface, ())
     theirs = names_at(backend, ()) if backend is not None else set()
     problems += _unknown(table, resolved.keys() - ours - theirs - common, ours | theirs | common)
-    if backend is not None:
-        problems += _check_namespace(table, resolved)
     first, found = _part(table, resolved, interface, ours)
     problems += found
     second: Settings | None = Settings()
     if backend is not None:
         second, found = _part(table, resolved, backend, theirs)
         problems += [problem for problem in found if problem not in problems]
+        if str(table.where(_NAMESPACE)) not in {problem.where for problem in problems}:
+            problems += _check_namespace(table, resolved)
     misspelt = {meant(key, ours | theirs) for key in resolved.keys() - ours - theirs - common}
     place = str(table.location)
     problems = [d for d in problems if not any(is_missing(d, key, place) for key in misspelt)]
