@@ -80,6 +80,12 @@ def test_a_name_with_two_addresses(
     assert why_unreachable(error) == REFUSED
 
 
+def test_two_addresses_that_fail_in_two_ways() -> None:
+    """As asyncio and uvloop put them into one."""
+    error = OSError("Multiple exceptions: [Errno 101] x ('::1', 1, 0, 0), [Errno 111] x ('127.0.0.1', 1)")
+    assert why_unreachable(error) == f"{os.strerror(101)}, {os.strerror(111)}"
+
+
 def test_what_tells_nothing_and_what_only_time_tells() -> None:
     assert why_unreachable(TimeoutError()) == "no answer from the server"
     assert why_unreachable(TimeoutError(errno.ETIMEDOUT, "x")) == os.strerror(errno.ETIMEDOUT)
