@@ -8,8 +8,9 @@ import os
 import time
 from asyncio import all_tasks
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -20,6 +21,8 @@ from wasmplex.interfaces.keyvalue.policy import GuardedBucket
 from wasmplex.testing.servers import TcpProxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
+
+T = TypeVar("T")
 
 FULL = os.environ.get("WASMPLEX_FAULTS") == "full"
 CLIENTS, SECONDS, ROUNDS = (50, 20.0, 5) if FULL else (20, 2.0, 1)
@@ -44,6 +47,15 @@ async def case_of(operation: Any) -> str:
     except Refused as error:
         return error.case
     return "ok"
+
+
+async def in_time(operation: Callable[[], Awaitable[T]]) -> T:
+    """Do it until it is done before its deadline, which may be shorter than a busy machine takes."""
+    with anyio.fail_after(20):
+        while True:
+            with suppress(Refused):
+                return await operation()
+            await anyio.sleep(0.01)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -192,7 +204,7 @@ async def test_late_answers_are_not_taken_for_those_of_others(
         settings = subject.settings(server, proxy.port)
         async with subject.bucket(tmp_path, settings, deadline=0.3) as bucket:
             keys = [f"key {number}" for number in range(40)]
-            await bucket.set_many([(key, key.encode()) for key in keys])
+            await in_time(lambda: bucket.set_many([(key, key.encode()) for key in keys]))
             wrong, cases = [], set()
 
             async def read(key: str) -> None:
@@ -212,8 +224,8 @@ async def test_late_answers_are_not_taken_for_those_of_others(
                         tasks.start_soon(read, key)
             assert wrong == []
             assert cases <= {"timeout", "store-unavailable"}
-            await works_again(bucket)
-            assert [await bucket.get(key) for key in keys] == [key.encode() for key in keys]
+            for key in keys:
+                assert await in_time(lambda: bucket.get(key)) == key.encode()  # noqa: B023
 
 
 # ---------------------------------------------------------------- the network is bad
