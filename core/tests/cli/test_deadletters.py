@@ -167,3 +167,14 @@ def test_many_letters_are_shown_by_the_page(
         assert said[-1] == f"{count} sent again"
     else:
         assert said == ["shop has no dead letters"]
+
+
+def test_what_is_sent_to_a_durable_subscription_is_kept_though_no_host_has_made_it(
+    cli: Cli, broker: Broker, home: Path
+) -> None:
+    cli("messages", "dead", "host.toml", "shop")
+    assert not broker._spaces["n"].groups, "nothing is made to list them"
+    cli("messages", "dead", "host.toml", "shop", "--redeliver")
+    (made,) = broker._spaces["n"].groups.values()
+    assert made[1].durable
+    assert broker._room.most_messages - broker._room.messages == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wasmplex.assembly import Assembly, PlannedWorkload
-    from wasmplex.capabilities.messaging import Kept, Message, MessagingBackend
+    from wasmplex.capabilities.messaging import Kept, Message, MessagingBackend, Subscription
     from wasmplex.config import HostConfig
     from wasmplex.plugins.registry import Registry
     from wasmplex.routing import BackendRoute, TriggerRoute
@@ -110,20 +111,23 @@ async def _of_one(
     namespace, subject = kept.route.origin[1], kept.subject
     count, stay = 0, 0
     told: _Stays | None = None
-    async for letter in broker.kept(namespace, subject):
-        if not is_of(letter.message, workload):
-            continue
-        count += 1
-        if order.redeliver:
-            try:
-                message = kept.resent(letter.message, order.force)
-            except _Stays as error:
-                stay += 1
-                told = error if told is None or (error.fix and not told.fix) else told
+    async with AsyncExitStack() as subscribed:
+        async for letter in broker.kept(namespace, subject):
+            if not is_of(letter.message, workload):
                 continue
-            await broker.publish(namespace, message)
-            await broker.remove(namespace, subject, letter.token)
-        rows.add(_row(letter, subject))
+            count += 1
+            if order.redeliver:
+                try:
+                    message = kept.resent(letter.message, order.force)
+                except _Stays as error:
+                    stay += 1
+                    told = error if told is None or (error.fix and not told.fix) else told
+                    continue
+                if count - stay == 1:
+                    await kept.subscribe(broker, subscribed)
+                await broker.publish(namespace, message)
+                await broker.remove(namespace, subject, letter.token)
+            rows.add(_row(letter, subject))
     if told is not None:
         what = f"{stay} of {count} dead letters in {subject} cannot be sent again"
         raise FailureError(what, why=str(told), fix=told.fix)
@@ -175,12 +179,19 @@ class _Letters(NamedTuple):
     :ivar route: the first of the tables
     :ivar patterns: the subjects of all of them
     :ivar fleeting: the subjects of those that are not durable
+    :ivar durable: the subscriptions of those that are
     """
 
     route: TriggerRoute
     subject: str
     patterns: tuple[str, ...]
     fleeting: tuple[str, ...]
+    durable: tuple[Subscription, ...]
+
+    async def subscribe(self, broker: MessagingBackend, stack: AsyncExitStack) -> None:
+        """Have the broker keep for the durable ones what is sent: they may not be there any more, or yet."""
+        for subscription in self.durable:
+            await stack.enter_async_context(broker.subscribe(self.route.origin[1], subscription))
 
     def resent(self, letter: Message, force: bool) -> Message:
         """Return the message that a letter was.
@@ -226,15 +237,18 @@ def _places(workload: str, routes: Sequence[TriggerRoute]) -> list[_Letters]:
         if (subject := use.settings.dead_letters(workload)) is None:
             continue
         fleeting = () if use.settings.durable else use.settings.subjects
+        durable = (use.settings.subscription(workload),) if use.settings.durable else ()
         for number, other in enumerate(found):
             theirs = other.route.use(workload)
             if (other.subject, theirs.backend, theirs.namespace) == (subject, use.backend, use.namespace):
                 found[number] = other._replace(
-                    patterns=other.patterns + use.settings.subjects, fleeting=other.fleeting + fleeting
+                    patterns=other.patterns + use.settings.subjects,
+                    fleeting=other.fleeting + fleeting,
+                    durable=other.durable + durable,
                 )
                 break
         else:
-            found.append(_Letters(route, subject, use.settings.subjects, fleeting))
+            found.append(_Letters(route, subject, use.settings.subjects, fleeting, durable))
     return found
 
 
