@@ -190,6 +190,23 @@ async def test_each_message_is_taken_once_and_in_order(steps: list[tuple[int, st
     assert (backlog.size, backlog.waits) == (0, False)
 
 
+async def test_a_short_message_that_is_cut_waits_for_nobody_but_its_rest() -> None:
+    taken: list[Arrived] = []
+    library = Library(taken.extend, Backlog())
+    whole = sent(1, 0) + sent(2, 0)
+    for cut in range(1, len(whole)):
+        library.comes(whole[:cut])
+        library.comes(whole[cut:])
+        assert [m.body.split()[0] for m in taken] == [b"1", b"2"] * cut
+    library.comes(b"MSG s 1 9000\r\n" + bytes(5000))  # joining many pieces of one would take long
+    library.comes(bytes(4000) + b"\r\n" + b"PI")
+    await anyio.wait_all_tasks_blocked()
+    library.comes(b"NG\r\n" + whole)
+    await anyio.wait_all_tasks_blocked()
+    assert [len(m.body) for m in taken[-3:]] == [9000, *(len(m.body) for m in taken[:2])]
+    await library.end()
+
+
 @pytest.mark.parametrize("ended", [False, True])
 async def test_what_is_no_message_ends_the_connection(ended: bool) -> None:
     taken: list[Arrived] = []

@@ -21,7 +21,9 @@ from host_plugin_nats import durable as module
 from host_plugin_nats import link as link_module
 from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.core import _distinct
+from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
+from host_plugin_nats.parsing import Arrived
 from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
     Deliveries,
@@ -280,6 +282,31 @@ async def test_what_takes_long_is_not_taken_ahead(nats_server: NatsServer) -> No
             inbox._takes = 1.0  # as if they had taken so long
             await held.pop(0).ack()
             held.append(await taken())
+
+
+@pytest.mark.parametrize(
+    ("waiting", "coming", "asked"), [(120, 100, 0), (60, 100, 96), (120, 0, 136), (0, 127, 129), (0, 128, 0)]
+)
+async def test_few_messages_are_asked_for_only_where_none_are_on_the_way(
+    waiting: int, coming: int, asked: int
+) -> None:
+    """The server has work with each request, and tells of its end."""
+
+    class Asked:
+        max_payload, count = 0, 0
+
+        async def publish(self, subject: str, payload: bytes, reply: str) -> None:
+            self.count = json.loads(payload)["batch"]
+
+    link, inbox = Asked(), Inbox("inbox")
+    subscription = durable("few", "few")
+    deliveries = module.DurableDeliveries(link, "next", inbox, subscription)  # type: ignore[arg-type]
+    deliveries._ahead, deliveries._asked = 256, deliveries._loop.time() - 0.1
+    deliveries._takes = 0.0
+    deliveries._sort([Arrived("few", b"")] * waiting)
+    deliveries._wanted = coming
+    await deliveries._ask()
+    assert link.count == asked
 
 
 async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:

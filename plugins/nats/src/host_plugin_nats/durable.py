@@ -13,8 +13,9 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from operator import attrgetter
-from typing import Any
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Final, cast
 
 import anyio
 from wasmplex.capabilities.messaging import (
@@ -48,7 +49,8 @@ tells of the end of each.
 """
 _COMPLETED = "Batch Completed"
 """What the server says when as much has come as was asked for, where that has a limit of bytes."""
-_HEADERS, _BODY = attrgetter("headers"), attrgetter("body")
+_BODY: Final = itemgetter(Arrived._fields.index("body"))
+_HEADERS: Final = itemgetter(Arrived._fields.index("headers"))
 _SLOW = 0.2
 """Seconds that messages take if none of them is to wait here."""
 _SOON, _LATE = 0.05, 0.5
@@ -200,14 +202,13 @@ class DurableDeliveries(Deliveries):
         now = self._loop.time()
         if not self._waiting or self._waiting[0][0] < now - self._fresh / 3:
             return ()
-        take = self._waiting.popleft
-        given = [self._delivery(take()[1], now) for _ in range(min(most, len(self._waiting)))]
+        given = self._first_waiting(min(most, len(self._waiting)), now)
         self.out.update(given)
         return given
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See `Deliveries.ack`: all of it goes in one write."""
-        ours = [delivery for delivery in deliveries if isinstance(delivery, _DurableDelivery)]
+        ours = cast("Sequence[_DurableDelivery]", deliveries)
         self.out.difference_update(ours)
         if ours:
             self.settle(ours[0])
@@ -255,8 +256,11 @@ class DurableDeliveries(Deliveries):
         now = self._loop.time()
         if self._wanted and now - self._asked > _EXPIRES:
             self._wanted = 0  # whatever was to say so is lost
-        if self._wanted >= max(self._room() // 2, 1):
+        room = self._room()
+        if self._wanted >= max(room // 2, 1):
             return
+        if self._wanted and self._wanted + len(self._waiting) > room - room // 4:
+            return  # nobody has to wait, and the server has work with each request, and tells of its end
         self._ahead = self._suited(now - self._asked)
         self._came = self._came_bytes = 0
         count = max(self._room() - self._wanted - len(self._waiting), 1)
@@ -298,7 +302,7 @@ class DurableDeliveries(Deliveries):
             said = [message for message in messages if status_of(message) is not None]
             messages = [message for message in messages if status_of(message) is None]
         now = self._loop.time()
-        self._waiting.extend([(now, message) for message in messages])
+        self._waiting.extend(zip(repeat(now), messages, strict=False))
         self._wanted = max(self._wanted - len(messages), 0)
         self._came += len(messages)
         self._came_bytes += sum(map(len, map(_BODY, messages)))
@@ -326,6 +330,23 @@ class DurableDeliveries(Deliveries):
             await delivery.in_progress()
         self.out.add(delivery)
         return delivery
+
+    def _first_waiting(self, count: int, now: float) -> list[_DurableDelivery]:
+        """Return deliveries of the messages that have waited longest."""
+        given: list[_DurableDelivery] = []
+        take, add, make, begin = self._waiting.popleft, given.append, tuple.__new__, object.__new__
+        for _ in range(count):
+            _, message = take()
+            subject, body, reply, headers = message
+            if headers or reply is None or not reply.startswith(self._first):
+                add(self._delivery(message, now))
+                continue
+            delivery = begin(_DurableDelivery)  # as `_delivery` does it, without a frame for each
+            delivery.message = make(Message, (subject, body, None, None))
+            delivery.tries, delivery.given = 1, now
+            delivery._deliveries, delivery.reply_subject = self, reply  # noqa: SLF001
+            add(delivery)
+        return given
 
     def _delivery(self, message: Arrived, now: float) -> _DurableDelivery:
         reply = message.reply_to or ""

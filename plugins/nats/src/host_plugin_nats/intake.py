@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from nats.aio.client import Client
 
@@ -14,12 +14,15 @@ from host_plugin_nats.parsing import Arrived, DirectParser, text_of
 
 __all__ = ["Intake"]
 
+_SHORT: Final = 4096
+"""Bytes of the beginning of a message with which the rest is joined when it comes."""
+
 
 class Intake:
     """Has messages taken where they come in, not when a task of the library's gets to read them.
 
-    What has not come whole the library reads, and what comes before it has done so waits for that. What is
-    not to be parsed yet goes into the backlog.
+    What is no message of ours the library reads, or has not come whole and is long, and what comes before it
+    has done so waits for that. What is not to be parsed yet goes into the backlog.
     """
 
     def __init__(
@@ -31,16 +34,25 @@ class Intake:
         self._backlog = backlog
         self._feed = reader.feed_data
         self._unread: bytearray = reader._buffer  # type: ignore[attr-defined]
+        self._cut = b""
+        """The beginning of a message whose rest comes next."""
         self._parsing = self._ended = self._broken = False
         reader.feed_data = self._take  # type: ignore[method-assign, assignment]
 
     def _take(self, data: bytes) -> None:
         if self._broken:
             return
+        if self._cut:
+            data, self._cut = self._cut + data, b""
         if self._backlog.waits:
             self._backlog.add(self, data)
-        elif rest := data if self._unread else self._parser.at_once(data):
-            self._feed(rest)
+        elif self._unread:
+            self._feed(data)
+        elif rest := self._parser.at_once(data):
+            if len(rest) < _SHORT and self._parser.is_cut(rest):
+                self._cut = rest
+            else:
+                self._feed(rest)
 
     async def parse(self, chunk: bytes) -> None:
         """See `Source.parse`."""

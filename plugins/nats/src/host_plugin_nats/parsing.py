@@ -72,6 +72,14 @@ class DirectParser(Parser):
             return data
         return data[self._take(data, 0) :]
 
+    def is_cut(self, data: bytes) -> bool:
+        """Say whether what `at_once` has left is the beginning of a message that it would hand on."""
+        if self.is_parsing or self.buf or self.state != AWAITING_CONTROL_LINE:
+            return False
+        if (stop := data.find(b"\r")) < 0:
+            return b"MSG ".startswith(data[:4])
+        return self._head(data[:stop]) is not None
+
     async def parse(self, data: bytes = b"") -> None:
         """Take in what has been read."""
         self.is_parsing = True
@@ -100,12 +108,23 @@ class DirectParser(Parser):
         size = len(data)
         taker: Take | None = None
         taken: list[Arrived] = []
+        subject, alike, skip = "", b"", 0
+        reply: str | None
         while (stop := find(b"\r", at)) > 0:
-            line = data[at:stop]
-            head = known.get(line) or self._head(line)
-            if head is None:
-                break
-            take, subject, reply, length = head
+            if skip and data.startswith(alike, at):
+                answer, _, count = data[at + skip : stop].partition(b" ")
+                if not (count.isdigit() and answer.isascii()):
+                    skip = 0
+                    continue
+                reply, length = answer.decode(), int(count)
+            else:
+                line, before = data[at:stop], subject
+                head = known.get(line) or self._head(line)
+                if head is None:
+                    break
+                take, subject, reply, length = head
+                alike = b"" if reply is None or subject != before else _beginning(line)
+                skip = len(alike)
             start = stop + CRLF_SIZE
             end = start + length
             if end + CRLF_SIZE > size:
@@ -140,6 +159,11 @@ class DirectParser(Parser):
                 self._known.clear()
             self._known[line] = head
         return head
+
+
+def _beginning(line: bytes) -> bytes:
+    """Return a first line up to the subject for an answer: that is another one with each of JetStream."""
+    return line[: line.rindex(b" ", 0, line.rindex(b" ")) + 1]
 
 
 def _end(data: bytes, at: int) -> int:
