@@ -124,7 +124,6 @@ _CODE = """
           (local.set $code (i32.load offset=4 (i32.const @POLLED@)))
           (if (i32.eq (local.get $event) (i32.const 1)) (then
             (br_if $wait (i32.ne (local.get $code) (i32.const 2)))
-            (call $join (local.get $task) (i32.const 0))
             (call $sub_drop (local.get $task))
             (local.set $task (i32.const 0))
             (br $wait)))

@@ -183,8 +183,8 @@ class _HandleEach(_Handle):
 
         def tell() -> None:
             nonlocal told
-            outcomes.extend(None if result is None else self._failure(result) for result in results[told:])
-            told = len(results)
+            fresh, told = results[told:], len(results)
+            outcomes.extend(map(self._failure, fresh) if any(fresh) else fresh)
 
         def pause() -> None:
             tell()
@@ -201,7 +201,9 @@ class _HandleEach(_Handle):
             for message in messages[len(results) + failed :]:  # the component has not seen them
                 self._forget(message)
 
-    def _failure(self, error: Err[Any]) -> Exception:
+    def _failure(self, error: Err[Any] | None) -> Outcome:
+        if error is None:
+            return None
         made = self._judge(error.value)
         made.__cause__ = error
         return made

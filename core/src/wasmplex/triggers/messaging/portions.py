@@ -73,11 +73,14 @@ def fitting(deliveries: Iterable[Delivery], settings: MessagingTriggerSettings) 
     The first in any case, and none from the first on that it is not to be called with at all.
     """
     some: list[Delivery] = []
-    total = 0
+    total, largest = 0, settings.max_body
     for delivery in deliveries:
-        total += len(delivery.message.body)
-        if some and (total > _MOST_BYTES or before(delivery, settings) is not None):
-            break
+        size = len(delivery.message.body)
+        total += size
+        if some:
+            doubtful = size > largest or delivery.tries > 1  # no others are judged: most are neither
+            if total > _MOST_BYTES or (doubtful and before(delivery, settings) is not None):
+                break
         some.append(delivery)
     return some
 
