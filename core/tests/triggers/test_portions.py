@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -131,4 +132,38 @@ async def test_the_wait_for_an_instance_is_not_the_handlers(monkeypatch: pytest.
     )
     delivery: Any = SimpleNamespace(message=None)
     assert await caller.call(delivery) is None
+    assert caller.portions.size == 2
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_its_turn_while_others_have_theirs_is_not_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else messages that are once handled side by side would be for ever."""
+    now = 0.0
+    monkeypatch.setattr(calling, "thread_time", lambda: now)
+
+    class TakesTurns(Quick):
+        async def __call__(self, instance: Any, message: Any) -> None:
+            nonlocal now
+            await asyncio.sleep(0)
+            now += SLICE / 10
+
+    @asynccontextmanager
+    async def borrowing() -> Any:
+        yield None
+
+    workload: Any = SimpleNamespace(timeout=10.0, instance=borrowing)
+    caller = calling.Caller(
+        workload, TakesTurns(), SETTINGS, Counts(), Origins("shop"), lambda taken: None, "shop"
+    )
+    caller.portions.took(1, 2 * SLICE)
+    assert caller.portions.size == 1
+    delivery: Any = SimpleNamespace(message=None)
+
+    async def work() -> None:
+        for _ in range(20):
+            assert await caller.call(delivery) is None
+
+    await asyncio.gather(*[work() for _ in range(20)])
     assert caller.portions.size == 2

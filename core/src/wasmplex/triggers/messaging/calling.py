@@ -95,6 +95,8 @@ class Caller:
         self._what = what
         self._stopped = False
         self._full = False
+        self._returned = 0
+        """Messages that were handled without a pause."""
 
     def stop(self) -> None:
         """Wait no longer for instances."""
@@ -108,7 +110,7 @@ class Caller:
         while True:
             try:
                 async with self._workload.instance() as instance:
-                    begun = thread_time()
+                    begun = thread_time(), self._returned
                     self._full = False
                     if begin is not None:
                         await begin(delivery)
@@ -119,7 +121,7 @@ class Caller:
                     return None if exited_well(error) else error
             else:
                 if self._each is not None:
-                    self.portions.took(1, thread_time() - begun)
+                    self._took(1, *begun)
                 return None
 
     async def call_each(self, taken: Taken) -> None:
@@ -137,6 +139,18 @@ class Caller:
             else:
                 return
 
+    def _took(self, count: int, since: float, returned: int) -> None:
+        """Note how long some messages took. A call waits for its turn while others have theirs.
+
+        Those that were handled meanwhile have their share of the time: else many quick ones, each in an
+        instance of its own, would look slow for ever, and be handed over one by one for that.
+
+        :param since: what `thread_time` was when they were begun
+        :param returned: how many messages had been handled then
+        """
+        self._returned += count
+        self.portions.took(count, (thread_time() - since) * count / (self._returned - returned))
+
     async def _is_full(self, error: Exception) -> bool:
         """Wait a while, if a call has failed for want of an instance; say whether to try again."""
         if self._stopped or not isinstance(error, LimitExceeded) or error.called:
@@ -151,7 +165,7 @@ class Caller:
             logger.warning("%s: messages wait for an instance: %s", self._what, error)
 
     async def _call_several(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
-        begun = thread_time()
+        begun = thread_time(), self._returned
         some = fitting(islice(taken.left, loan.calls_left), self._settings)
         if self._each is None or not self._each.several(instance):
             self.portions.refused()
@@ -160,7 +174,7 @@ class Caller:
                 await self._handle(instance, some[0].message)
             taken.outcomes.append(None)
         elif count := await self._hand_over(self._each, loan, instance, taken, some):
-            self.portions.took(count, thread_time() - begun)
+            self._took(count, *begun)
 
     async def _hand_over(
         self,
