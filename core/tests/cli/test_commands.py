@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,37 @@ def test_every_help_text_has_an_example(cli: Cli, name: str) -> None:
 
 def test_version(cli: Cli) -> None:
     assert ok(cli("--version")).startswith("wasmplex 0.")
+
+
+# ------------------------------------------------------------ import
+
+
+SPIN = """\
+spin_manifest_version = 2
+application.name = "shop"
+[[trigger.http]]
+route = "/..."
+component = "w"
+[component.w]
+source = "kv.wasm"
+environment = { A = "a\\tb\\u001b[2J\\u0600\\U000E0041" }
+"""
+WASMCLOUD = """\
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: WorkloadDeployment
+metadata: { name: shop }
+spec: { template: { spec: { components: [{ name: w, image: kv.wasm }] } } }
+"""
+
+
+@pytest.mark.parametrize(("name", "manifest"), [("spin.toml", SPIN), ("w.yaml", WASMCLOUD)])
+def test_import_prints_the_file_that_it_would_write(cli: Cli, home: Path, name: str, manifest: str) -> None:
+    (home / name).write_text(manifest)
+    printed, wrote = cli("import", name), cli("import", name, "-o", "made.toml")
+    assert (printed.code, wrote.code) == (0, 0), printed.err
+    assert len(printed.out.splitlines()) > 3
+    assert tomllib.loads(printed.out) == tomllib.loads((home / "made.toml").read_text())
+    assert printed.out.replace("\n", "").isprintable()
 
 
 # ------------------------------------------------------------ check

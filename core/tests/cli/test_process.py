@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from wasmplex.cli.root import root
 
 Cli = Callable[..., Any]
 
@@ -52,6 +54,23 @@ def test_the_package_is_the_command(home: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "nothing.toml" in done.stderr
+
+
+def nested_commands() -> list[str]:
+    context = click.Context(root)
+    groups = {name: root.get_command(context, name) for name in root.list_commands(context)}
+    return [
+        f"{name} {inner}" for name, group in groups.items() if isinstance(group, click.Group)
+        for inner in group.commands
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", nested_commands())
+def test_help_that_is_asked_for_is_output(process: Cli, name: str) -> None:
+    """In a process of its own: there the group has claimed standard output for good."""
+    ended = process(*name.split(), "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"Usage: wasmplex {name} ")
 
 
 def test_inspect_imports_no_engine_and_no_plugin(home: Path) -> None:

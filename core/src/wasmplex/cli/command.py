@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from wasmplex.cli.failure import Failure, report
-from wasmplex.cli.output import OutputError, claimed
+from wasmplex.cli.output import OutputError, claimed, echo_safe
 from wasmplex.errors import UsageError, nearest
 
 __all__ = ["Command", "Group"]
@@ -30,6 +30,13 @@ class _Own(click.Command):
         if self.callback is not None and self.prints:
             self.callback = _alone(self.callback)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option ``--help``, which prints where commands print: the group has claimed that."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an error says which command they were for."""
         try:
@@ -46,6 +53,12 @@ class _Own(click.Command):
                 for example in self.examples:
                     for line in example.splitlines():
                         formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        echo_safe(ctx.get_help())
+        ctx.exit()
 
 
 def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:

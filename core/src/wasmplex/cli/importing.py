@@ -12,7 +12,7 @@ import click
 from wasmplex.cli.command import Command
 from wasmplex.cli.files import write_file
 from wasmplex.cli.logs import say
-from wasmplex.cli.output import echo
+from wasmplex.cli.output import echo, echo_lines
 from wasmplex.errors import ComponentError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(manifest: Path, output: Path | None, runtime_config: Path | None) ->
     for note in found.notes:
         say(f"note: {note}")
     if output is None:
-        echo(found.text().removesuffix("\n"))
+        echo_lines(found.text())
         return
     write_file(output, found.text().encode())
     echo(f"made {output}. Next:")
