@@ -8,9 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
+from host_plugin_nats import backlog as backlog_module
 from host_plugin_nats.backlog import Backlog
-from host_plugin_nats.intake import Intake
 from host_plugin_nats.parsing import Arrived, DirectParser
+from host_plugin_nats.receiver import Receiver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ async def test_nothing_is_parsed_while_it_is_paused() -> None:
     await backlog.drained()
 
 
-async def test_a_socket_is_not_read_from_while_there_is_no_room() -> None:
+async def test_a_socket_is_not_read_from_while_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     backlog, old, new = Backlog(1000), Source(lambda: backlog.pause()), Source()
     backlog.pause()
     backlog.add(old, bytes(600))
@@ -68,6 +69,9 @@ async def test_a_socket_is_not_read_from_while_there_is_no_room() -> None:
     backlog.resume()
     await anyio.wait_all_tasks_blocked()
     assert (new.held, backlog.unread) == (False, 622)
+    assert backlog.overflowed, "not long ago"
+    monkeypatch.setattr(backlog_module, "_LATELY", 0.0)
+    assert not backlog.overflowed
 
 
 async def test_what_lies_there_of_a_connection_can_be_dropped() -> None:
@@ -81,6 +85,11 @@ async def test_what_lies_there_of_a_connection_can_be_dropped() -> None:
     backlog.resume()
     await backlog.drained()
     assert (one.parsed, other.parsed) == ([], [b"before", b"x"])
+    backlog.pause()
+    backlog.add(one, b"x")
+    backlog.discard(one)
+    with anyio.fail_after(10):
+        await backlog.drained()
 
 
 async def test_it_is_closed_in_the_middle() -> None:
@@ -93,8 +102,8 @@ async def test_it_is_closed_in_the_middle() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(backlog.drained)
         await backlog.close()
-    assert source.parsed == []
-    assert not backlog.waits or backlog.unread == 0
+    backlog.resume()
+    assert (source.parsed, backlog.size, backlog.waits) == ([], 0, False)
 
 
 class Library:
@@ -107,7 +116,7 @@ class Library:
         self.parser = DirectParser(self)
         self.parser.listen(1, take)
         self._take = take
-        self.intake = Intake(self, self.parser, self._reader, backlog)  # type: ignore[arg-type]
+        self.receiver = Receiver(self, self.parser, self._reader, backlog)  # type: ignore[arg-type]
         self.error: Exception | None = None
         self.task = asyncio.get_running_loop().create_task(self._read())
 
@@ -124,7 +133,7 @@ class Library:
     async def end(self) -> None:
         self._reader.feed_eof()
         await self.task
-        self.intake.end()
+        self.receiver.end()
 
     async def _process_msg(self, number: int, subject: bytes, reply: bytes, data: bytes, head: Any) -> None:
         await asyncio.sleep(0)

@@ -263,7 +263,7 @@ async def test_a_writer_does_not_go_on_over_another_connection(container: Object
     await writer.write(b"1" * CHUNK)
     await writer._acknowledged()
     link = container._backend.link
-    client: Any = link._client
+    client: Any = link.connection.client
     await client.close()
     async with asyncio.timeout(10):
         await link.wait_up()

@@ -16,6 +16,7 @@ import nats
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from host_plugin_nats import NatsMessagingProvider
+from host_plugin_nats import connection as connection_module
 from host_plugin_nats import core as core_module
 from host_plugin_nats import durable as module
 from host_plugin_nats import link as link_module
@@ -193,7 +194,7 @@ async def test_bytes_that_are_no_text_end_no_connection(nats_server: NatsServer,
         opened(nats_server.url, timeout=6) as sender,
         broker.subscribe("", wanting(kind, "bytes")) as inbox,
     ):
-        transport: Any = sender._link._client._transport  # type: ignore[union-attr]
+        transport: Any = sender._link.connection.client._transport  # type: ignore[union-attr]
         transport.write(b"PUB %s.bytes.\xff 1\r\n1\r\n" % kind.encode())
         transport.write(b"HPUB %s.bytes.b 15 16\r\nNATS/1.0 \xff\xff\r\n\r\n2\r\n" % kind.encode())
         await sender._link.flush()
@@ -486,30 +487,34 @@ async def test_headers_are_bytes_as_well(nats_server: NatsServer, monkeypatch: p
 async def test_a_connection_that_was_away_is_told_of(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also one that the server has ended because the host had not kept up."""
     wanted = Subscription("w", ("away",))
     async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
         assert isinstance(inbox, core_module.CoreDeliveries)
-        for why in ("", "; this host did not keep up"):
-            client: Any = inbox.link._client
-            client._transport._io_writer.transport.abort()
-            told = f"messages to away that were sent meanwhile may be lost{why}"
-            with anyio.fail_after(30):
-                while told not in caplog.text:  # noqa: ASYNC110  nothing else says so
-                    await anyio.sleep(0.01)
-            assert caplog.text.count("write_deadline") == bool(why)
-            caplog.clear()
-            inbox.link.backlog.overflowed = True
+        inbox._pause()
+        await lost(inbox)
+        inbox._resume()
+        assert "messages to away that were sent meanwhile may be lost" in caplog.text
+        assert "write_deadline" not in caplog.text, "that the host was full has nothing to do with it"
         await broker.publish("", Message("away", b"there again"))
         assert [one.body for one in await heard(inbox, 1)] == [b"there again"]
 
 
 async def lost(inbox: core_module.CoreDeliveries) -> None:
     """Lose the connection, and wait for the next."""
-    client: Any = inbox.link._client
+    client: Any = inbox.link.connection.client
     client._transport._io_writer.transport.abort()
     with anyio.fail_after(30):
-        while inbox.link._client in (None, client) or not inbox.link.is_up:  # noqa: ASYNC110  nothing else says so
+        while inbox.link.connection.client in (None, client) or not inbox.link.is_up:  # noqa: ASYNC110  nothing else says so
+            await anyio.sleep(0.01)
+
+
+async def lost_and_back(broker: NatsBroker, inbox: core_module.CoreDeliveries, subject: str) -> None:
+    """Lose the connection, and wait until messages come by the next one, unparsed."""
+    await lost(inbox)
+    before = inbox.link.backlog.unread
+    with anyio.fail_after(30):
+        while inbox.link.backlog.unread == before or b"probe" not in inbox.link.backlog._chunks[-1][1]:
+            await broker.publish("", Message(subject, b"probe"))
             await anyio.sleep(0.01)
 
 
@@ -518,7 +523,7 @@ async def backlog_of(inbox: core_module.CoreDeliveries, count: int) -> None:
     with anyio.fail_after(30):
         while True:
             there = b"".join(chunk for _, chunk in inbox.link.backlog._chunks)
-            if there.count(b"MSG ") >= count and there.endswith(b"\r\n"):
+            if there.count(b"MSG ") - there.count(b"probe\r\n") >= count and there.endswith(b"\r\n"):
                 return
             await anyio.sleep(0.01)
 
@@ -531,12 +536,10 @@ async def test_a_connection_that_comes_while_nothing_is_taken_is_not_taken_from_
     async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
         assert isinstance(inbox, core_module.CoreDeliveries)
         inbox._pause()
-        await lost(inbox)
-        await broker.publish("", Message("behind", b"late"))
-        await backlog_of(inbox, 1)
+        await lost_and_back(broker, inbox, "behind")
         assert not inbox._ready
         inbox._resume()
-        assert [one.body for one in await heard(inbox, 1)] == [b"late"]
+        assert [one.body for one in await heard(inbox, 1)] == [b"probe"]
 
 
 async def test_what_came_by_a_connection_that_is_lost_is_taken_all_the_same(
@@ -555,10 +558,12 @@ async def test_what_came_by_a_connection_that_is_lost_is_taken_all_the_same(
                 await broker.publish("", Message("kept.b" if number % 2 else "kept", body, None, headers))
             await broker._link.flush()
             await backlog_of(inbox, len(sent))
-            await lost(inbox)
+            await lost_and_back(broker, inbox, "kept")
         inbox._resume()
         await broker.publish("", Message("kept", b"end"))
-        found = await heard(inbox, 61)
+        found: list[Message] = []
+        while not found or found[-1].body != b"end":
+            found += [one for one in await heard(inbox, 1) if one.body != b"probe"]
         assert [(one.body, one.headers) for one in found] == [*sent, (b"end", None)]
         assert inbox.link.backlog.size == 0
 
@@ -572,7 +577,7 @@ async def test_a_subscription_is_left_when_all_that_came_is_taken(nats_server: N
             await broker.publish("", Message("left", b"%d" % number))
         await broker._link.flush()
         await backlog_of(inbox, 100)
-        await lost(inbox)
+        await lost_and_back(broker, inbox, "left")
         for number in range(100, 200):
             await broker.publish("", Message("left", b"%d" % number))
         await broker._link.flush()
@@ -580,9 +585,80 @@ async def test_a_subscription_is_left_when_all_that_came_is_taken(nats_server: N
         await anyio.sleep(0.1)
         assert not inbox._left
         inbox._resume()
-        assert [one.body for one in await heard(inbox, 200)] == [b"%d" % number for number in range(200)]
+        found: list[bytes] = []
+        with anyio.fail_after(30):
+            while (delivery := await inbox.next()) is not None:
+                await delivery.ack()
+                found.append(delivery.message.body)
+        assert [body for body in found if body != b"probe"] == [b"%d" % number for number in range(200)]
+
+
+async def test_what_comes_by_the_next_connection_is_behind_what_came_before(nats_server: NatsServer) -> None:
+    """Also what comes while that is made ready."""
+    wanted = Subscription("w", ("ordered",), ordered=True)
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        inbox._pause()
+        for number in range(5):
+            await broker.publish("", Message("ordered", b"old %d" % number))
+        await broker._link.flush()
+        await backlog_of(inbox, 5)
+
+        async def flood() -> None:
+            while True:
+                await broker._link.publish("ordered", b"new")
+                await broker._link.flush()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(flood)
+            await lost(inbox)
+            await backlog_of(inbox, 10)
+            tasks.cancel_scope.cancel()
+        assert not inbox._ready
+        inbox._resume()
+        found = [one.body for one in await heard(inbox, 10)]
+        assert found == [b"old %d" % number for number in range(5)] + 5 * [b"new"]
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_who_stops_does_not_subscribe_again(nats_server: NatsServer, left: bool) -> None:
+    """A host that drains takes nothing from those that stay."""
+    wanted = Subscription("w", ("stopped",), queue_group="w")
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        await broker.publish("", Message("stopped", b"0"))
+        delivery = await inbox.next()
+        assert delivery is not None
+        if not left:
+            inbox._pause()
+        inbox.stop()
+        if left:
+            with anyio.fail_after(30):
+                while not inbox._left:  # noqa: ASYNC110  nothing else says so
+                    await anyio.sleep(0.01)
+        await lost(inbox)
+        async with broker.subscribe("", wanted) as other:
+            for number in range(1, 101):
+                await broker.publish("", Message("stopped", b"%d" % number))
+            assert len(await heard(other, 100)) == 100
+        inbox._resume()
+        await delivery.ack()
         with anyio.fail_after(30):
             assert await inbox.next() is None
+
+
+async def test_a_frozen_server_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though more is to be sent to it than sockets hold."""
+    monkeypatch.setattr(link_module, "_LONGEST_FLUSH", 1)
+    with NatsServer(sync=None) as server:
+        try:
+            with anyio.fail_after(40):
+                async with opened(server.url) as broker, broker.subscribe("", durable("frozen", "frozen")):
+                    server.pause()
+                    for _ in range(24):
+                        await broker._link.publish("other", bytes(1_000_000))
+        finally:
+            server.resume()
 
 
 async def test_a_host_that_is_full_is_sent_more_for_as_long_as_it_has_room(
@@ -609,7 +685,7 @@ async def test_what_does_not_come_any_more_is_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the backlog and the sockets are full; a ping shows that a socket has ended."""
-    monkeypatch.setattr(link_module, "_PING_INTERVAL", 0.5)
+    monkeypatch.setattr(connection_module, "_PING_INTERVAL", 0.5)
     with NatsServer(sync=None, config="write_deadline: 1s\nmax_pending: 4MB") as server:
         wanted = Subscription("w", ("full",))
         async with opened(server.url) as broker, broker.subscribe("", wanted) as inbox:
@@ -619,6 +695,7 @@ async def test_what_does_not_come_any_more_is_said(
                     for _ in range(100):
                         await broker._link.publish("full", bytes(10_000))
                     await broker._link.flush()
+            assert inbox.link.backlog.overflowed
             assert inbox.link.backlog.size + inbox._size < 14 * 2**20  # 8 of one, 4 of the other, and a chunk
         assert "messages were lost, and those in" in caplog.text
 
@@ -692,7 +769,7 @@ async def test_who_is_slow_is_sent_no_more_than_it_can_keep(nats_server: NatsSer
 async def test_a_flush_overtakes_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the server confirms is all that was sent before: that who leaves a group has left, say."""
     async with opened(nats_server.url) as broker:
-        transport: Any = broker._link._client._transport  # type: ignore[union-attr]
+        transport: Any = broker._link.connection.client._transport  # type: ignore[union-attr]
         written: list[bytes] = []
         write, write_lines = transport.write, transport.writelines
 

@@ -10,6 +10,7 @@ It outlives a connection: what had come when that was lost is handled as if it w
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Final, Protocol
 
@@ -17,6 +18,8 @@ __all__ = ["Backlog", "Source"]
 
 _MOST: Final = 8 * 2**20
 """Bytes that may lie here."""
+_LATELY: Final = 30.0
+"""Seconds; as long as a server waits until it ends a connection, and until that is noticed."""
 _OVERHEAD: Final = 100
 """Bytes that a chunk takes besides its own."""
 
@@ -37,13 +40,12 @@ class Source(Protocol):
 class Backlog:
     """Chunks of bytes, in the order in which they came.
 
-    :ivar size: bytes that lie here, with what it takes to keep them
-    :ivar overflowed: whether there was more than there was room for; whoever has told of it takes that back
+    :ivar size: bytes of memory that this takes
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self.size = 0
-        self.overflowed = False
+        self._released: float | None = None
         self._most = most
         self._chunks: deque[tuple[Source, bytes]] = deque()
         self._held: Source | None = None
@@ -58,8 +60,15 @@ class Backlog:
         return self._paused or bool(self._chunks) or self._draining is not None
 
     @property
+    def overflowed(self) -> bool:
+        """Whether a server had to wait not long ago: then that may be why it has ended a connection."""
+        if self._held is not None:
+            return True
+        return self._released is not None and time.monotonic() - self._released < _LATELY
+
+    @property
     def unread(self) -> int:
-        """Bytes that lie here."""
+        """Bytes of what connections have sent that lie here."""
         return sum(len(chunk) for _, chunk in self._chunks)
 
     def holds(self, source: Source) -> bool:
@@ -82,6 +91,8 @@ class Backlog:
         for chunk in [chunk for own, chunk in self._chunks if own is source]:
             self._shrink(chunk)
         self._chunks = deque(entry for entry in self._chunks if entry[0] is not source)
+        if not self._chunks and self._draining is None:
+            self._empty.set()
 
     def pause(self) -> None:
         """Have nothing parsed from now on."""
@@ -115,12 +126,12 @@ class Backlog:
         if self.size > self._most:
             self._held = self._chunks[-1][0]
             self._held.hold()
-            self.overflowed = True
 
     def _shrink(self, chunk: bytes) -> None:
         self.size -= len(chunk) + _OVERHEAD
         if self._held is not None and self.size <= self._most:
             held, self._held = self._held, None
+            self._released = time.monotonic()
             held.release()
 
     async def _drain(self) -> None:

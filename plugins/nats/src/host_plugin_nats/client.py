@@ -1,4 +1,4 @@
-"""What the client library keeps to itself and we cannot do without. With `intake` it alone looks inside."""
+"""What the client library keeps to itself and we cannot do without. With `receiver` it alone looks inside."""
 
 # ruff: noqa: SLF001
 
@@ -14,21 +14,21 @@ from nats.aio.msg import Msg
 
 from host_plugin_nats.backlog import Backlog
 from host_plugin_nats.failures import NO_TLS
-from host_plugin_nats.intake import Intake
 from host_plugin_nats.parsing import Arrived, DirectParser, Take, text_of
+from host_plugin_nats.receiver import Receiver
 
 __all__ = [
     "NoTls",
-    "bury",
+    "end",
     "expect_no_pong",
     "flush",
     "forget",
-    "hasten",
     "is_greeted",
     "leave",
     "listen",
     "made",
     "on_end",
+    "receive",
     "server_version",
     "write",
     "write_all",
@@ -48,7 +48,7 @@ class _Tolerant(Client):
     And one that encrypts when it is told to: the library's own does if the server asks for it.
     """
 
-    intake: Intake | None = None
+    receiver: Receiver | None = None
     _encrypted = False
 
     async def connect(self, *, encrypted: bool = False, **options: Any) -> None:  # type: ignore[override]
@@ -130,12 +130,12 @@ def made() -> Client:
     return client
 
 
-def hasten(client: Client, backlog: Backlog) -> None:
+def receive(client: Client, backlog: Backlog) -> None:
     """Have messages taken where they come in, or kept in the backlog while that is paused."""
     reader, parser = getattr(client._transport, "_io_reader", None), client._ps
     if isinstance(reader, asyncio.StreamReader) and isinstance(client, _Tolerant):  # else a web socket, say
         assert isinstance(parser, DirectParser)  # noqa: S101
-        client.intake = Intake(client, parser, reader, backlog)
+        client.receiver = Receiver(client, parser, reader, backlog)
 
 
 class _Direct:
@@ -186,16 +186,15 @@ async def flush(client: Client, seconds: int) -> None:
     transport = client._transport
     if transport is None or not client.is_connected:
         raise errors.ConnectionClosedError
-    loop = asyncio.get_running_loop()
-    answered = loop.create_future()
+    answered = asyncio.get_running_loop().create_future()
     client._pongs.append(_Pong(answered))  # type: ignore[arg-type]
     transport.writelines([*_taken(client), b"PING\r\n"])
-    late = loop.call_later(seconds, _late, answered)
     try:
-        await transport.drain()  # type: ignore[no-untyped-call]
-        await answered
-    finally:
-        late.cancel()
+        async with asyncio.timeout(seconds):
+            await transport.drain()  # type: ignore[no-untyped-call]
+            await answered
+    except TimeoutError:
+        raise errors.FlushTimeoutError from None
 
 
 def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
@@ -239,11 +238,6 @@ def _taken(client: Client) -> list[bytes]:
     return pending
 
 
-def _late(answered: asyncio.Future[None]) -> None:
-    if not answered.done():
-        answered.set_exception(errors.FlushTimeoutError())
-
-
 async def leave(client: Client, number: int) -> None:
     """Unsubscribe; what is on the way is handled all the same until the caller has flushed."""
     await client._send_unsubscribe(number)
@@ -262,16 +256,19 @@ def expect_no_pong(client: Client) -> None:
     client._pings_outstanding = 0
 
 
-def bury(client: Client) -> None:
+def end(client: Client) -> None:
     """End what is left of a client whose connection has ended."""
     for subscription in list(client._subs.values()):
         task = subscription._wait_for_msgs_task
         if task is not None and not task.done():
             task.cancel()
     client._subs.clear()
-    if isinstance(client, _Tolerant) and client.intake is not None:
-        client.intake.end()
+    if isinstance(client, _Tolerant) and client.receiver is not None:
+        client.receiver.end()
     elif isinstance(client._ps, DirectParser):
         client._ps.forget_all()
-    if client._transport is not None:
+    writer: asyncio.StreamWriter | None = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()  # to be closed it waits for a server that reads nothing
+    elif client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]

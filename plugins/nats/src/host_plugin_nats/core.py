@@ -102,21 +102,27 @@ class CoreDeliveries(Deliveries):
         self._numbers: list[int] = []
         self._paused: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._left = False
+        self._left = self._closed = False
         self._loop = asyncio.get_running_loop()
 
     async def subscribe(self) -> None:
-        """Subscribe on a new connection; when this returns, the server has confirmed it."""
+        """Subscribe on a new connection.
+
+        When this returns for the first time, the server has confirmed it. Later nobody waits for that, and
+        the answer may lie behind what came before.
+        """
+        if self._stopping is not None:
+            return  # others are to have what comes
         link, again = self.link, bool(self._numbers)
         self._numbers = [
             await link.listen(pattern, self._group, partial(self._put, number))
             for number, pattern in enumerate(self._patterns)
         ]
-        await link.flush()
-        if again:
+        if not again:
+            await link.flush()
+        else:
             subjects, why = ", ".join(self._patterns), _BEHIND if link.backlog.overflowed else ""
             logger.warning(_AWAY, subjects, why, extra={"repeats": subjects})
-            link.backlog.overflowed = False
 
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
@@ -160,6 +166,7 @@ class CoreDeliveries(Deliveries):
 
     def close(self) -> None:
         """Want nothing any more; what is lost by that is logged."""
+        self._closed = True
         if self._stopping is not None:
             self._stopping.cancel()
         if self._paused is not None:
@@ -214,6 +221,8 @@ class CoreDeliveries(Deliveries):
 
     def _put(self, number: int, messages: Sequence[Arrived]) -> None:
         """Take messages that came for one of the patterns."""
+        if self._closed:
+            return
         earlier = self._earlier[number]
         if earlier is not None and not self._group:  # else one comes for a single pattern
             messages = [message for message in messages if not earlier.fullmatch(message.subject)]
@@ -229,6 +238,8 @@ class CoreDeliveries(Deliveries):
             self._pause()
 
     def _pause(self) -> None:
+        if self._closed:
+            return
         self.link.pause()
         self._paused = self._loop.call_later(_PATIENCE, self._pause)
 

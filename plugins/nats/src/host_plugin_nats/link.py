@@ -1,48 +1,42 @@
-"""The connection: one at a time, replaced by a new one when it is lost.
+"""What is asked of a server, and what is heard from it, by a connection that comes back.
 
-The client library could reconnect by itself; it would also send later what was published while the server was
-away, go on waiting for answers that were lost, and stay closed after some errors. Here a lost connection
-fails what is under way at once, and what is asked before the next one is there fails at once.
+A lost connection fails what is under way at once; what is asked before the next one is there fails at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from nats import errors
 from nats.aio.client import Client
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
-from wasmplex.plugin import get_logger
 
 from host_plugin_nats import client as library
 from host_plugin_nats.backlog import Backlog
-from host_plugin_nats.failures import NO_SERVER, connecting_failed, refused
+from host_plugin_nats.connection import Connection
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
 
 __all__ = ["Link"]
 
-logger = get_logger("wasmplex.backends.nats")
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
-_PING_INTERVAL = 10  # a peer that is gone without a word is noticed after two of them
-_CLOSING = _ANSWERING = 0.5
-_LONGEST_FLUSH = 5  # those who flush bring deadlines of their own
+_LONGEST_FLUSH: Final = 5
+"""Seconds; those who flush bring deadlines of their own."""
+_ANSWERING: Final = 0.5
+"""Seconds after which somebody listens who does not answer."""
 
 Headers = Mapping[str, str]
 
 
 class Link:
-    """A connection that comes back.
+    """Whoever asks a server, and hears from it.
 
-    :ivar backlog: what came and is not taken yet
+    :ivar connection: by which that goes
     :ivar numbers: numbers for whatever has to have one that nothing else of this connection has
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
@@ -57,31 +51,34 @@ class Link:
         renew: Callable[[], Awaitable[Mapping[str, Any]]],
         cases: ErrorCases = CASES,
     ) -> None:
-        self._options = options
+        self.connection = Connection(options, renew, cases, self)
         self._prepare = prepare
-        self._renew = renew
         self._cases = cases
-        self._client: Client | None = None
         self._answers: dict[str, tuple[str, asyncio.Future[Arrived]]] = {}
         self._inboxes: set[Inbox] = set()
         self._tokens = count(1)
         self.numbers = count(1)
         self._prefix = ""
-        self.backlog = Backlog()
-        self._up = asyncio.Event()
-        self._denied = False
-        self._closed = False
-        self._reconnecting: asyncio.Task[None] | None = None
+        self.open = self.connection.open
+        self.close = self.connection.close
+        self.wait_up = self.connection.wait_up
+        self._usable = self.connection.usable
 
     @property
     def is_up(self) -> bool:
         """Whether there is a connection that is ready for use."""
-        return self._up.is_set()
+        return self.connection.is_up
+
+    @property
+    def backlog(self) -> Backlog:
+        """What came and is not taken yet."""
+        return self.connection.backlog
 
     @property
     def server(self) -> str:
         """The server's version, ``2.11.4``."""
-        return "" if self._client is None else library.server_version(self._client)
+        client = self.connection.client
+        return "" if client is None else library.server_version(client)
 
     @property
     def instance(self) -> str:
@@ -103,37 +100,8 @@ class Link:
     @property
     def max_payload(self) -> int:
         """Bytes of headers and value that the server takes."""
-        return 0 if self._client is None else self._client.max_payload
-
-    async def open(self) -> None:
-        """Connect.
-
-        :raises wasmplex.capabilities.errors.CapabilityError: typed, if that is not possible
-        """
-        try:
-            await self._connect()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        """Close the connection for good."""
-        self._closed = True
-        with anyio.CancelScope(shield=True):
-            if self._reconnecting is not None:
-                self._reconnecting.cancel()
-                await asyncio.wait([self._reconnecting])
-            client = self._client
-            if client is not None:
-                with anyio.move_on_after(_CLOSING):
-                    await client.close()
-            self._lost(client, "it is closed")
-            await self.backlog.close()
-            await anyio.lowlevel.checkpoint()  # what was cancelled ends
-
-    async def wait_up(self) -> None:
-        """Wait until there is a connection."""
-        await self._up.wait()
+        client = self.connection.client
+        return 0 if client is None else client.max_payload
 
     # ------------------------------------------------------------ asking
 
@@ -212,13 +180,15 @@ class Link:
 
         :param flush: whether what the server has sent before is handled when this returns
         """
-        client = self._client
+        client = self.connection.client
         if client is not None and client.is_connected:
-            with suppress(errors.Error, OSError):
-                for number in numbers:
-                    await library.leave(client, number)
-                if flush:
-                    await self._flush_taken(client)
+            try:
+                with suppress(errors.Error, OSError):
+                    for number in numbers:
+                        await library.leave(client, number)
+                    if flush:
+                        await self._flush_taken(client)
+            finally:
                 library.forget(client, numbers)
         if flush:
             await self.backlog.drained()
@@ -235,14 +205,16 @@ class Link:
     def pause(self) -> None:
         """Take nothing that comes: it is kept here, and then by the server, as long as they can."""
         self.backlog.pause()
-        if self._client is not None:
-            library.expect_no_pong(self._client)
+        self._expect_no_pong()
 
     def resume(self) -> None:
         """Take what comes again."""
-        if self._client is not None:
-            library.expect_no_pong(self._client)
+        self._expect_no_pong()
         self.backlog.resume()
+
+    def _expect_no_pong(self) -> None:
+        if (client := self.connection.client) is not None:
+            library.expect_no_pong(client)
 
     @asynccontextmanager
     async def inbox(self, *, flush: bool = False) -> AsyncIterator[Inbox]:
@@ -261,13 +233,6 @@ class Link:
                 await self.leave([inbox.number], flush=flush)
             self._inboxes.discard(inbox)
 
-    def _usable(self) -> Client:
-        if self._client is None or not self._client.is_connected:
-            if self._denied:
-                raise refused(self._cases, self._options)
-            raise self._cases.unavailable("the connection is lost" if not self._closed else "it is closed")
-        return self._client
-
     async def _publish(
         self, client: Client, subject: str, payload: bytes, reply: str, headers: Headers | None
     ) -> None:
@@ -282,97 +247,22 @@ class Link:
         """Return the error for a message over the server's limit."""
         return self._cases.exceeded(f"the server takes messages of at most {self.max_payload} bytes")
 
-    # ------------------------------------------------------------ connecting
+    # ------------------------------------------------------------ the connection's side
 
-    async def _connect(self) -> None:
-        reasons: list[Exception] = []
-
-        async def note(error: Exception) -> None:
-            if self._up.is_set():
-                self._complained(error)
-            else:
-                reasons.append(error)
-
-        client = library.made()
-        try:
-            await self._open(client, note)
-        except (errors.Error, OSError) as error:
-            await self._abandon(client)
-            raise self._refusal([error, *reasons]) from error
-        except Exception as error:
-            await self._abandon(client)
-            if library.is_greeted(client):
-                raise
-            raise self._cases.unavailable(NO_SERVER) from error
-        except BaseException:
-            await self._abandon(client)
-            raise
-        self._up.set()
-
-    async def _open(self, client: Client, note: Callable[[Exception], Awaitable[None]]) -> None:
-        """Connect, and have it ready for use; `note` is told of what the server complains of."""
-        await client.connect(
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            ping_interval=_PING_INTERVAL,
-            max_outstanding_pings=2,
-            pending_size=64 * 2**20,
-            error_cb=note,
-            **self._options,
-        )
+    async def begin(self, client: Client) -> None:
+        """See `User.begin`."""
         subscription = client.new_inbox()
         self._prefix = f"{subscription}."
         await library.listen(client, f"{subscription}.*", "", self._answered)
-        self._client, self._denied = client, False
-        library.on_end(client, lambda: self._lost(client, "the connection is lost"))
         await self._prepare()
-        library.hasten(client, self.backlog)
 
-    async def _abandon(self, client: Client) -> None:
-        self._client = None
-        # Closing what never was a connection, after a failed TLS handshake say, may wait for ever.
-        with anyio.move_on_after(_CLOSING, shield=True):
-            await client.close()
-        library.bury(client)
-
-    def _refusal(self, reasons: list[Exception]) -> CapabilityError:
-        error = connecting_failed(reasons, self._cases, self._options)
-        self._denied = self._denied or isinstance(error, self._cases.denied)
-        return error
-
-    def _lost(self, client: Client | None, why: str) -> None:
-        if client is not self._client:
-            return
-        self._client = None
-        self._up.clear()
-        if client is not None:
-            library.bury(client)
-        error = self._cases.unavailable(why)
+    def ended(self, error: CapabilityError) -> None:
+        """See `User.ended`."""
         answers, self._answers = self._answers, {}
         for _, answer in answers.values():
             _fail(answer, error)
         for inbox in self._inboxes:
             inbox.end(error)
-        if not self._closed and self._reconnecting is None:
-            self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
-
-    async def _reconnect(self) -> None:
-        longest = _FIRST_PAUSE
-        while True:
-            await anyio.sleep(random.uniform(longest / 2, longest))  # noqa: S311  spreads attempts
-            longest = min(2 * longest, _LONGEST_PAUSE)
-            try:
-                if self._denied:
-                    self._options = await self._renew()
-                await self._connect()
-            except CapabilityError as error:
-                logger.debug("nats: still no connection: %s", error)
-            except Exception as error:  # noqa: BLE001  whatever it is, the next attempt may succeed
-                logger.warning("nats: cannot use the new connection: %s", type(error).__name__)
-            else:
-                self._reconnecting = None
-                return
 
     def _answered(self, messages: Sequence[Arrived]) -> None:
         for message in messages:
@@ -380,7 +270,7 @@ class Link:
             if answer is not None and not answer.done():
                 answer.set_result(message)
 
-    def _complained(self, error: Exception) -> None:
+    def complained(self, error: Exception) -> None:
         """Tell those who wait for an answer to what the server does not let us publish."""
         text = str(error).lower()  # as the library makes it
         if "permissions violation" not in text:

@@ -39,7 +39,7 @@ def text_of(subject: bytes) -> str:
 class DirectParser(Parser):
     """The library's parser, which some messages never get to.
 
-    :ivar is_parsing: whether it is in the middle of something
+    :ivar is_parsing: whether it is in the middle of something; for good if it was cut off there
     """
 
     def __init__(self, client: Any) -> None:
@@ -83,10 +83,10 @@ class DirectParser(Parser):
     async def parse(self, data: bytes = b"") -> None:
         """Take in what has been read."""
         self.is_parsing = True
-        try:
-            await self._parse(data)
-        finally:
-            self.is_parsing = False
+        await self._parse(data)
+        self.is_parsing = (
+            False  # not after an error, or cancelled: what comes next is not the beginning of anything
+        )
 
     async def _parse(self, data: bytes) -> None:
         if self.state != AWAITING_CONTROL_LINE:

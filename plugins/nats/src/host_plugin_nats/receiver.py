@@ -12,13 +12,13 @@ from nats.aio.client import Client
 from host_plugin_nats.backlog import Backlog
 from host_plugin_nats.parsing import Arrived, DirectParser, text_of
 
-__all__ = ["Intake"]
+__all__ = ["Receiver"]
 
 _SHORT: Final = 4096
 """Bytes of the beginning of a message with which the rest is joined when it comes."""
 
 
-class Intake:
+class Receiver:
     """Has messages taken where they come in, not when a task of the library's gets to read them.
 
     What is no message of ours the library reads, or has not come whole and is long, and what comes before it
@@ -56,8 +56,9 @@ class Intake:
 
     async def parse(self, chunk: bytes) -> None:
         """See `Source.parse`."""
+        # The library is to read first what it was given before: a turn or two, for it waits for nothing.
         while not self._ended and (self._unread or self._parser.is_parsing):  # noqa: ASYNC110  nothing says so
-            await asyncio.sleep(0)  # the library reads what it was given before
+            await asyncio.sleep(0)
         if self._broken:
             return
         self._parsing = True
@@ -74,6 +75,8 @@ class Intake:
 
     def end(self) -> None:
         """Have what has come taken all the same: the connection has ended."""
+        if self._ended:
+            return
         self._ended = True
         if self._parser.is_parsing and not self._parsing:
             self._break()  # the library was cut off somewhere, and what follows is the beginning of nothing
