@@ -100,7 +100,7 @@ async def cancelled(operation: Operation, turns: int) -> None:
         for _ in range(turns):
             await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
-    await anyio.sleep(0.005)  # what was under way in a thread or on a wire has arrived
+    await anyio.sleep(0.02)  # what was under way in a thread or on a wire has arrived, also on a busy machine
 
 
 async def run_machine(
