@@ -674,9 +674,12 @@ async def test_a_host_that_is_full_is_sent_more_for_as_long_as_it_has_room(
                 await broker._link.publish("full", b"%d " % number + body)
             await broker._link.flush()
             await anyio.sleep(3)  # more than the deadline
-            held = inbox.link.backlog.size + inbox._size
-            assert held < 10 * 2**20
+            client: Any = inbox.link.connection.client
+            transport = client._transport._io_writer.transport
+            assert not transport.is_reading()
+            assert inbox.link.backlog.size + inbox._size < 10 * 2**20
             found = await heard(inbox, count)
+            assert transport.is_reading()
             assert [int(one.body.split()[0]) for one in found] == list(range(count))
     assert "away" not in caplog.text
 
