@@ -29,9 +29,9 @@ from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
-from host_plugin_nats.failures import ApiError, opening_failed
+from host_plugin_nats.failures import opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of, size_of, status_of
-from host_plugin_nats.jetstream import JetStream, failed, parsed
+from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
@@ -132,15 +132,8 @@ class NatsBroker(MessagingBackend):
         headers = message.headers
         if message.reply_to is not None:
             headers = {**(headers or {}), REPLY_TO: message.reply_to}
-        answer = await self._link.request(message.subject, message.body, headers)
-        if _nobody(answer):
+        if not await self._jetstream.store(message, headers):
             raise NoResponders("no stream keeps the subject any more")
-        try:
-            parsed(answer)
-        except ApiError as error:
-            raise failed(error) from error
-        except ValueError:
-            raise BrokerUnavailable("somebody else answers where a stream should") from None
 
     async def request(self, namespace: str, message: Message, seconds: float) -> Message:
         """Send a request and return the first answer."""

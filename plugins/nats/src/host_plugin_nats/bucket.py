@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from wasmplex.capabilities.keyvalue import KeyValueError, StoreUnavailable
+from wasmplex.capabilities.keyvalue import AccessDenied, StoreUnavailable
 from wasmplex.plugin import BackendError
 
 from host_plugin_nats import NatsSettings
@@ -53,7 +53,7 @@ class BucketStream(Stream):
             return dict(config)
         try:  # a bucket made by somebody else, or by an older server
             answer = await self.ask(f"STREAM.UPDATE.{self.name}", {**config, **wanted})
-        except (ApiError, KeyValueError):
+        except (ApiError, AccessDenied):
             return dict(config)
         return dict(answer["config"])
 

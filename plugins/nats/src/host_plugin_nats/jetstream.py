@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
     CASES,
-    BrokerUnavailable,
     Message,
     MessageTooLarge,
     Subscription,
+    Timeout,
 )
 from wasmplex.capabilities.messaging.subjects import covers
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
+from host_plugin_nats.api import Api, answered, headers_of
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
-from host_plugin_nats.parsing import Arrived
 
-__all__ = ["DEAD_STREAM", "OWNER", "JetStream", "failed", "parsed"]
+__all__ = ["DEAD_STREAM", "OWNER", "JetStream", "failed"]
 
 logger = get_logger("wasmplex.backends.nats")
 
@@ -71,32 +71,48 @@ class JetStream:
         """When it was last found out whether it is there."""
         self._link = link
         self._settings = settings
-        self._api = f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
+        self._api = Api(link, settings.domain, CASES, "JetStream is not ready", settings.timeout)
         self._keeping: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
 
     @property
     def api(self) -> str:
         """What the subjects of its requests begin with."""
-        return self._api
+        return self._api.prefix
 
     async def prepare(self) -> None:
-        """Find out whether it is there: it may begin after the server."""
+        """Find out whether it is there: it may begin after the server.
+
+        :raises wasmplex.capabilities.messaging.MessagingError: if it says neither, or the connection is lost
+        """
         self._looked = time.monotonic()
         for subject in self._keeping:
             self.doubt(subject)
-        try:
-            await self.ask("INFO")
-            self.there = True
-        except (ApiError, BrokerUnavailable):
-            self.there = False
+        answer = await self._api.request("INFO")
+        self.there = False
+        if status_of(answer) != "503":
+            with suppress(ApiError):
+                self._api.parsed(answer)
+                self.there = True
 
     async def ask(self, what: str, body: Any = None) -> Any:
-        """Send a request to the API and return the answer.
+        """Send a request to the API and return the answer; see `Api.ask`."""
+        return await self._api.ask(what, body)
 
-        :raises ApiError: if it is an error
+    async def store(self, message: Message, headers: Mapping[str, str] | None) -> bool:
+        """Publish a message, and return whether a stream has it; if not, none keeps its subject.
+
+        :raises wasmplex.capabilities.messaging.Timeout: if none says so in time
         """
-        payload = b"" if body is None else json.dumps(body).encode()
-        return parsed(await self._link.request(f"{self._api}.{what}", payload))
+        seconds = self._settings.timeout
+        late = Timeout(f"no stream has confirmed the message within {seconds:g} s")
+        answer = await answered(self._link, message.subject, message.body, headers, seconds, late)
+        if status_of(answer) == "503":
+            return False
+        try:
+            self._api.parsed(answer)
+        except ApiError as error:
+            raise failed(error) from error
+        return True
 
     # ------------------------------------------------------------ streams
 
@@ -311,7 +327,7 @@ class JetStream:
                 raise failed(error) from error
             if (sequence := int(found["seq"])) > last:
                 return
-            headers = _headers(b64decode(found.get("hdrs", "")))
+            headers = headers_of(b64decode(found.get("hdrs", "")))
             body = b64decode(found.get("data", ""))
             yield sequence, Message(found["subject"], body, None, headers or None)
 
@@ -327,31 +343,11 @@ class JetStream:
 _START = {"new": "new", "first": "all"}
 
 
-def parsed(answer: Arrived) -> Any:
-    """Return what JetStream answered.
-
-    :raises ApiError: if it is an error
-    :raises BrokerUnavailable: if there is no JetStream
-    """
-    if status_of(answer) == "503":
-        raise BrokerUnavailable("JetStream is not ready")
-    found = json.loads(answer.body or b"{}")
-    if error := found.get("error"):
-        raise ApiError(error)
-    return found
-
-
 def failed(error: ApiError) -> CapabilityError:
     """Return what an error of JetStream means to whoever sends or receives."""
     if error.code in _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
     return api_failed(error, CASES)
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return {name: value.strip() for name, _, value in pairs}
 
 
 def _listed(subjects: Sequence[str]) -> str:

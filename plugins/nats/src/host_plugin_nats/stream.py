@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import anyio
-from wasmplex.capabilities.keyvalue import KeyValueError, Other, StoreUnavailable
+from wasmplex.capabilities.keyvalue import CASES, KeyValueError, Other, StoreUnavailable
 
+from host_plugin_nats.api import Api, headers_of
 from host_plugin_nats.failures import NOBODY, WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.headers import size_of, status_of
 from host_plugin_nats.inbox import Inbox
@@ -62,7 +63,8 @@ class Stream:
         self.name = name
         self.prefix = prefix
         self._link = link
-        self._api = f"$JS.{domain}.API" if domain else "$JS.API"
+        self._asking = Api(link, domain, CASES, NOBODY)
+        self._api = self._asking.prefix
         self._put = f"{self._api}.{self.prefix}" if domain else self.prefix
         self._direct = False
         self._consumers = 0
@@ -81,13 +83,8 @@ class Stream:
     # ------------------------------------------------------------ asking
 
     async def ask(self, what: str, body: Any = None) -> Any:
-        """Send a request to the JetStream API and return the answer.
-
-        :raises ApiError: if it is an error
-        """
-        payload = b"" if body is None else json.dumps(body).encode()
-        answer = await self._link.request(f"{self._api}.{what}", payload)
-        return _parsed(answer)
+        """Send a request to the JetStream API and return the answer; see `Api.ask`."""
+        return await self._asking.ask(what, body)
 
     async def get(self, subject: str) -> Message | None:
         """Return the last message of a subject, None if there is none."""
@@ -104,7 +101,7 @@ class Stream:
                 return None
             raise api_failed(error) from error
         message = answer["message"]
-        headers = _headers(b64decode(message.get("hdrs", "")))
+        headers = headers_of(b64decode(message.get("hdrs", "")))
         return _message(subject, message["seq"], b64decode(message.get("data", "")), headers)
 
     async def get_many(self, subjects: Sequence[str]) -> dict[str, Message]:
@@ -202,7 +199,7 @@ class Stream:
         :raises ApiError: if the expected last sequence is another
         """
         try:
-            return int(_parsed(self.checked(answer))["seq"])
+            return int(self._asking.parsed(self.checked(answer))["seq"])
         except ApiError as error:
             if error.code in WRONG_SEQUENCE:
                 raise
@@ -301,20 +298,6 @@ class Stream:
 
 
 # ---------------------------------------------------------------- decisions
-
-
-def _parsed(answer: Arrived) -> Any:
-    if status_of(answer) == "503":
-        raise StoreUnavailable(NOBODY)
-    parsed = json.loads(answer.body or b"{}")
-    if error := parsed.get("error"):
-        raise ApiError(error)
-    return parsed
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    lines = raw.decode(errors="replace").split("\r\n")[1:]
-    return {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines) if name}
 
 
 def _sequence(reply: str) -> int:
