@@ -12,14 +12,16 @@ import anyio
 import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
+from host_plugin_memory.groups import _Delivery as Delivered
 from wasmplex.capabilities.messaging import (
     Deliveries,
     Delivery,
     Message,
     MessageTooLarge,
+    Other,
     Subscription,
 )
-from wasmplex.capabilities.messaging.handling import HandlerFailed
+from wasmplex.capabilities.messaging.handling import HandlerFailed, HandlerRejected
 from wasmplex.errors import ConfigError, GuestExit, LimitExceeded
 from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import TriggerBinding, TriggerSource
@@ -66,7 +68,7 @@ class Loan:
     async def __aenter__(self) -> Shop:
         if self.shop.refusals:
             self.shop.refusals -= 1
-            raise LimitExceeded("the workload is full")
+            raise LimitExceeded("the workload is full", why="two", fix="wait")
         return self.shop  # it stands in for its instances as well
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -602,3 +604,61 @@ async def test_a_last_call_that_cannot_be_noted_is_not_made(monkeypatch: pytest.
         (letter,) = await bench.broker.letters()
     assert seen == []
     assert "cannot be noted: " in (letter.headers or {})["Wasmplex-Error"]
+
+
+@pytest.mark.parametrize("asked", ["keep", "kept", "ack", "reject"])
+async def test_a_broker_that_never_answers_keeps_nothing_from_being_handled(
+    asked: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it was asked is given up after `ack_wait`, which is said; then its calls are free for others."""
+    unanswered: list[object] = []
+    does = getattr(Delivered, asked, None)
+
+    async def silence(*args: Any) -> None:
+        unanswered.append(args)
+        if does is not None:
+            await does(*args)
+        await anyio.sleep_forever()
+
+    async def silent_notes(*args: Any) -> AsyncIterator[object]:
+        await silence(*args)
+        yield None
+
+    def handle(body: bytes) -> None:
+        if body == b"bad":
+            raise HandlerRejected("no")
+
+    async with serving(handle, dead_letter="dead", max_in_flight=2, ack_wait=1) as bench:
+        with monkeypatch.context() as patched:
+            if asked in ("ack", "reject"):
+                patched.setattr(Delivered, asked, silence)
+            else:
+                patched.setattr(bench.broker, asked, silent_notes if asked == "kept" else silence)
+            for _ in range(2):
+                await bench.send({"kept": b"often", "ack": b"good"}.get(asked, b"bad"))
+            await bench.until(lambda c: len(unanswered) == 2)
+        for _ in range(10):
+            await bench.send(b"good")
+        await bench.until(lambda c: c.handled >= 10)
+    assert "no answer" in caplog.text
+
+
+async def test_what_brokers_and_workloads_say_in_several_lines_is_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ack = Delivered.ack
+
+    async def fail(delivery: Delivered) -> None:
+        await ack(delivery)
+        raise Other("first\nsecond")
+
+    async with serving(lambda body: None) as bench:
+        bench.shop.refusals = 1
+        with monkeypatch.context() as patched:
+            patched.setattr(Delivered, "ack", fail)
+            await bench.send(b"x")
+            await bench.until(lambda c: c.unsettled == 1)
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("wait for an instance: the workload is full" in message for message in messages)
+    assert any("did not reach the broker: " in message and "first second" in message for message in messages)
+    assert not any("\n" in message for message in messages)

@@ -13,7 +13,7 @@ import pytest
 from host_plugin_nats import NatsMessagingProvider, NatsProvider
 from host_plugin_nats.broker import NatsBroker
 from wasmplex.capabilities.messaging import Message, Timeout
-from wasmplex.plugin import BackendError, OpenContext
+from wasmplex.plugin import BackendError, BackendProvider, OpenContext
 from wasmplex.testing.servers import NatsServer
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +124,8 @@ async def test_a_connection_that_cannot_be_made_ready_is_made_again(closes: bool
 @pytest.mark.parametrize("body", [b"[]", b"hello", b"\xff", b"1"])
 async def test_an_answer_that_is_none_of_jetstream(body: bytes) -> None:
     async with speaking(lambda speaker, subject: body) as (url, _):
-        for provider in (NatsProvider(), NatsMessagingProvider()):
+        settings: dict[str, Any] = {"url": url}
+        providers: list[BackendProvider[Any]] = [NatsProvider(), NatsMessagingProvider()]
+        for provider in providers:
             with pytest.raises(BackendError, match="somebody else answers"):
-                await provider.open(provider.settings(url=url), OpenContext(Path()))
+                await provider.open(provider.settings(**settings), OpenContext(Path()))

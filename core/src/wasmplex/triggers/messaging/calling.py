@@ -15,6 +15,7 @@ from wasmplex.capabilities.messaging.handling import Handle, HandleEach, Outcome
 from wasmplex.errors import LimitExceeded, exited_well
 from wasmplex.logs import get_logger
 from wasmplex.plugins.contracts import Borrowing, GuestInstance, Workload
+from wasmplex.triggers.causes import in_one_line
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.origins import Origins
 from wasmplex.triggers.messaging.portions import EACH, Portions, fitting
@@ -162,7 +163,7 @@ class Caller:
     def _tell_full(self, error: Exception) -> None:
         if not self._full:
             self._full = True
-            logger.warning("%s: messages wait for an instance: %s", self._what, error)
+            logger.warning("%s: messages wait for an instance: %s", self._what, in_one_line(error))
 
     async def _call_several(self, loan: Borrowing, instance: GuestInstance, taken: Taken) -> None:
         begun = thread_time(), self._returned

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from wasmplex.capabilities.messaging import Delivery, Message, MessagingBackend, Other
 from wasmplex.logs import get_logger
+from wasmplex.policy.deadline import within
 from wasmplex.triggers.causes import in_one_line
 from wasmplex.triggers.messaging.settings import DEAD_LETTERS
 
@@ -20,13 +21,17 @@ logger = get_logger("wasmplex.messaging")
 class LastCalls:
     """Notes with a broker with which messages of a workload a last call was begun.
 
+    :param seconds: what the broker may take for each thing that it is asked
     :param what: whose messages these are, for the log
     """
 
-    def __init__(self, backend: MessagingBackend, namespace: str, workload: str, what: str) -> None:
+    def __init__(
+        self, backend: MessagingBackend, namespace: str, workload: str, seconds: float, what: str
+    ) -> None:
         self._backend = backend
         self._namespace = namespace
         self._place = f"{DEAD_LETTERS}{workload}.begun."
+        self._seconds = seconds
         self._what = what
 
     async def is_due(self, delivery: Delivery) -> bool:
@@ -37,7 +42,7 @@ class LastCalls:
         if not self._possible(delivery):
             return False
         try:
-            return not await self._notes(delivery)
+            return not await within(self._seconds, self._notes(delivery))
         except Exception as error:  # noqa: BLE001  a dead letter can be sent again
             said = in_one_line(error)
             logger.warning("%s: no last call, for nobody knows whether it was: %s", self._what, said)
@@ -54,7 +59,8 @@ class LastCalls:
         )  # fmt: skip
         note = f"a last call with a message to {delivery.message.subject} was begun".encode()
         try:
-            await self._backend.keep(self._namespace, Message(self._subject(delivery), note))
+            keeping = self._backend.keep(self._namespace, Message(self._subject(delivery), note))
+            await within(self._seconds, keeping)
         except Exception as error:
             said = f"that it is called a last time cannot be noted: {in_one_line(error)}"
             raise Other(said) from error
@@ -64,13 +70,16 @@ class LastCalls:
         if not self._possible(delivery):
             return
         try:
-            for token in await self._notes(delivery):
-                await self._backend.remove(self._namespace, self._subject(delivery), token)
+            await within(self._seconds, self._remove(delivery))
         except Exception as error:  # noqa: BLE001  see above
             logger.debug("%s: the note of a last call stays: %s", self._what, in_one_line(error))
 
     def _possible(self, delivery: Delivery) -> bool:
         return delivery.identity is not None and "dead-letters" in self._backend.features
+
+    async def _remove(self, delivery: Delivery) -> None:
+        for token in await self._notes(delivery):
+            await self._backend.remove(self._namespace, self._subject(delivery), token)
 
     async def _notes(self, delivery: Delivery) -> list[str]:
         kept = self._backend.kept(self._namespace, self._subject(delivery))

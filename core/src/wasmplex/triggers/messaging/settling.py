@@ -1,9 +1,14 @@
-"""Tells the broker what became of messages, counts it, and puts to the dead letters what nobody handles."""
+"""Tells the broker what became of messages, counts it, and puts to the dead letters what nobody handles.
+
+What is asked of the broker may take no longer than `ack_wait`, in which it would do without a host that is
+gone: one that never answers would keep a message for ever, and the call that others wait for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from time import perf_counter
+from typing import Any, TypeVar
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
@@ -18,6 +23,7 @@ from wasmplex.errors import ConfigError, LimitExceeded
 from wasmplex.logs import get_logger
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
+from wasmplex.policy.deadline import within
 from wasmplex.triggers.causes import in_one_line, unforeseen
 from wasmplex.triggers.messaging.counts import Counts
 from wasmplex.triggers.messaging.outcomes import (
@@ -34,6 +40,8 @@ from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 __all__ = ["Settler"]
 
 logger = get_logger("wasmplex.messaging")
+
+T = TypeVar("T")
 
 
 class Settler:
@@ -72,7 +80,7 @@ class Settler:
         self._counts.handled += 1
         self._note(delivery, "ack")
         try:
-            await delivery.ack()
+            await self._in_time(delivery.ack())
         except Exception as error:  # noqa: BLE001  see `_tell`
             self._note_untold(error, 1)
 
@@ -82,12 +90,12 @@ class Settler:
         if self._report is not None:
             for delivery in handled:
                 self._note(delivery, "ack")
-        await self._tell(deliveries.ack(handled), len(handled))
+        await self._tell(self._in_time(deliveries.ack(handled)), len(handled))
 
     async def failed(self, delivery: Delivery, error: Exception) -> None:
         """Have a message delivered again that was not handled, or put it to the dead letters."""
         if isinstance(error, LimitExceeded) and not error.called:  # the workload takes no more calls
-            await self._tell(delivery.retry(0))
+            await self._tell(self._in_time(delivery.retry(0)))
             return
         verdict = judge(error, delivery.tries, self._settings)
         if verdict.fate is Fate.AGAIN:
@@ -117,7 +125,10 @@ class Settler:
     def _note_untold(self, error: Exception, count: int) -> None:
         self._counts.unsettled += count
         said = self._typed("outcome", error)
-        logger.warning("%s: an outcome did not reach the broker: %s", self._what, said)
+        logger.warning("%s: an outcome did not reach the broker: %s", self._what, in_one_line(said))
+
+    def _in_time(self, asking: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        return within(self._settings.ack_wait, asking)
 
     def _typed(self, operation: str, error: Exception) -> CapabilityError:
         return typed(CASES, operation, error, self._plugin)
@@ -130,7 +141,7 @@ class Settler:
             self._what, delivery.tries, delivery.message.subject, verdict.after, in_one_line(error),
             exc_info=unforeseen(error), extra={"repeats": type(error).__name__},
         )  # fmt: skip
-        await delivery.retry(verdict.after)
+        await self._in_time(delivery.retry(verdict.after))
 
     async def _bury(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> bool:
         if (subject := self._dead_letters) is None:
@@ -143,7 +154,7 @@ class Settler:
             known = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
             said = in_one_line(known)
             logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
-            await delivery.retry(backoff(delivery.tries, self._settings))
+            await self._in_time(delivery.retry(backoff(delivery.tries, self._settings)))
             return False
         if kept is None:
             await self._give_up(delivery, verdict, error, "given up, too large for a dead letter,")
@@ -152,7 +163,7 @@ class Settler:
         self._note(delivery, "dead")
         without = f" without {part}, for it is too large," if (part := left_out(kept)) else ""
         self._tell_end(delivery, verdict, error, f"a dead letter in {subject}{without}")
-        await delivery.reject()
+        await self._in_time(delivery.reject())
         return True
 
     async def _give_up(
@@ -161,7 +172,7 @@ class Settler:
         self._counts.lost += 1
         self._note(delivery, "lost")
         self._tell_end(delivery, verdict, error, fate)
-        await delivery.reject()
+        await self._in_time(delivery.reject())
 
     def _tell_end(self, delivery: Delivery, verdict: Verdict, error: Exception | None, fate: str) -> None:
         reason, times = verdict.reason, "delivery" if delivery.tries == 1 else "deliveries"
@@ -178,7 +189,7 @@ class Settler:
         send = self._backend.keep if keeps else self._backend.publish
         for attempt in smaller(letter):
             try:
-                await send(self._namespace, attempt)
+                await self._in_time(send(self._namespace, attempt))
             except MessageTooLarge:
                 continue
             return attempt
