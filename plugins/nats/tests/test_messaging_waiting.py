@@ -11,6 +11,8 @@ from typing import Any
 import anyio
 import pytest
 from host_plugin_nats import NatsMessagingProvider, NatsProvider
+from host_plugin_nats import client as client_module
+from host_plugin_nats import link as link_module
 from host_plugin_nats.broker import NatsBroker
 from wasmplex.capabilities.messaging import Message, Timeout
 from wasmplex.plugin import BackendError, BackendProvider, OpenContext
@@ -28,12 +30,18 @@ class Speaker:
     """A connection of a server that speaks as much of NATS as is needed.
 
     :ivar number: how many there were before it
+    :ivar taken: messages that it has taken to subjects of inboxes
+    :param takes: set once it takes those
     """
 
-    def __init__(self, number: int, writer: asyncio.StreamWriter, answer: Answer) -> None:
+    def __init__(
+        self, number: int, writer: asyncio.StreamWriter, answer: Answer, takes: asyncio.Event
+    ) -> None:
         self.number = number
         self.writer = writer
+        self.taken = 0
         self._answer = answer
+        self._takes = takes
 
     async def speak(self, reader: asyncio.StreamReader) -> None:
         self.writer.write(GREETING)
@@ -42,6 +50,9 @@ class Speaker:
             if words and words[0] == "PING":
                 self.writer.write(b"PONG\r\n")
             elif words and words[0] == "PUB":
+                if words[1].startswith("_INBOX."):
+                    await self._takes.wait()
+                    self.taken += 1
                 await reader.readexactly(int(words[-1]) + 2)
                 if len(words) == 4 and (body := self._answer(self, words[1])) is not None:
                     self.writer.write(b"MSG %s 1 %d\r\n%s\r\n" % (words[2].encode(), len(body), body))
@@ -49,12 +60,16 @@ class Speaker:
 
 
 @asynccontextmanager
-async def speaking(answer: Answer) -> AsyncIterator[tuple[str, list[Speaker]]]:
+async def speaking(
+    answer: Answer, takes: asyncio.Event | None = None
+) -> AsyncIterator[tuple[str, list[Speaker]]]:
     """Yield the URL of a server, and its connections, the first first."""
     speakers: list[Speaker] = []
+    if takes is None:
+        takes = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        speakers.append(Speaker(len(speakers), writer, answer))
+        speakers.append(Speaker(len(speakers), writer, answer, takes))
         await speakers[-1].speak(reader)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -129,3 +144,37 @@ async def test_an_answer_that_is_none_of_jetstream(body: bytes) -> None:
         for provider in providers:
             with pytest.raises(BackendError, match="somebody else answers"):
                 await provider.open(provider.settings(**settings), OpenContext(Path()))
+
+
+async def test_answers_wait_where_the_server_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were held, however many there were."""
+    monkeypatch.setattr(client_module, "_MOST_UNSENT", 2**20)
+    monkeypatch.setattr(link_module, "_LONGEST_FLUSH", 30)
+    takes = asyncio.Event()
+    async with speaking(_with_jetstream, takes) as (url, speakers), AsyncExitStack() as stack:
+        broker = await opened(stack, url)
+        sent = 0
+
+        async def answer() -> None:
+            nonlocal sent
+            for _ in range(40):
+                await broker.publish("", Message("_INBOX.a", bytes(2**19)))
+                sent += 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer)
+            client: Any = broker._link.connection.client
+            transport = client._transport._io_writer.transport
+            await until(lambda: transport.get_write_buffer_size() > 2**20)
+            with anyio.move_on_after(0.2):
+                await until(lambda: sent == 40)
+            assert sent < 40
+            assert transport.get_write_buffer_size() <= 3 * 2**20
+            takes.set()
+        assert sent == 40
+        await broker.probe()
+        assert speakers[0].taken == 40
+
+
+def _with_jetstream(speaker: Speaker, subject: str) -> bytes | None:
+    return b'{"type":"x"}' if subject == "$JS.API.INFO" else b'{"streams":[]}'

@@ -63,9 +63,14 @@ class NatsConnection(Settings):
         for one in url.get_secret_value().split(","):
             try:
                 parts = urlsplit(one.strip())
-                good = parts.scheme in ("nats", "tls", "ws", "wss") and parts.hostname and parts.port != 0
+                good = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
             except ValueError:
                 good = False
+            if not good and one.strip().lower().startswith(("ws:", "wss:")):  # nothing slows them down
+                raise OwnWords(
+                    'web sockets are not supported: the URL must be like "nats://..." or "tls://...", '
+                    "with the server's port for clients, which is 4222 by default"
+                )
             if not good:
                 raise OwnWords(
                     'the URL must be like "nats://127.0.0.1:4222", "tls://..." or several with commas'

@@ -109,12 +109,13 @@ class NatsBroker(MessagingBackend):
     async def publish(self, namespace: str, message: Message) -> None:
         """Return when a stream has stored the message, or the server has read it where none keeps it.
 
-        An answer is sent without waiting for that.
+        An answer is sent without waiting for that, unless much waits to be sent.
         """
         message = for_server(message)
         self._check_size(message)
         if message.subject.startswith(_INBOX) and not message.headers:
-            self._link.answer(message.subject, message.body, message.reply_to or "")
+            if not self._link.answer(message.subject, message.body, message.reply_to or ""):
+                await self._send(message)
             return
         for _ in range(2):  # the stream may be gone that kept it; there may be another
             if await self._jetstream.keeping(message.subject) is None:
@@ -125,6 +126,9 @@ class NatsBroker(MessagingBackend):
             self._jetstream.doubt(message.subject)
         else:
             raise BrokerUnavailable("the stream of the subject does not answer")
+        await self._send(message)
+
+    async def _send(self, message: Message) -> None:
         await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
         await self._link.flush()
 

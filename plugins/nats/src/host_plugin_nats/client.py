@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+_MOST_UNSENT = 8 * 2**20
+"""Bytes that may wait to be sent before somebody waits for that."""
+
+
 class NoTls(errors.Error):
     """Raised for a server that does not encrypt, though it is told to."""
 
@@ -68,16 +72,10 @@ class _Tolerant(Client):
 
     def _connect_command(self) -> bytes:
         """Return the first that we send, with the credentials; the handshake, if any, is behind us."""
-        if self._encrypted and not self._is_encrypted():
+        if self._encrypted and not self._server_info.get("tls_required"):
             raise NoTls
         command: bytes = super()._connect_command()
         return command
-
-    def _is_encrypted(self) -> bool:
-        server = self._current_server
-        if server is None or server.uri.scheme in ("ws", "wss"):
-            return server is not None and server.uri.scheme == "wss"
-        return bool(self._server_info.get("tls_required"))
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -133,7 +131,7 @@ def made() -> Client:
 def receive(client: Client, backlog: Backlog) -> None:
     """Have messages taken where they come in, or kept in the backlog while that is paused."""
     reader, parser = getattr(client._transport, "_io_reader", None), client._ps
-    if isinstance(reader, asyncio.StreamReader) and isinstance(client, _Tolerant):  # else a web socket, say
+    if isinstance(reader, asyncio.StreamReader) and isinstance(client, _Tolerant):
         assert isinstance(parser, DirectParser)  # noqa: S101
         client.receiver = Receiver(client, parser, reader, backlog)
 
@@ -197,8 +195,15 @@ async def flush(client: Client, seconds: int) -> None:
         raise errors.FlushTimeoutError from None
 
 
-def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
-    """Publish a message at once, not when a task gets to it.
+def _is_behind(client: Client) -> bool:
+    """Say whether so much waits to be sent that no more may be added without waiting."""
+    writer = getattr(client._transport, "_io_writer", None)
+    waits: int = 0 if writer is None else writer.transport.get_write_buffer_size()
+    return waits + client._pending_data_size > _MOST_UNSENT
+
+
+def write(client: Client, subject: str, payload: bytes, reply: str) -> bool:
+    """Publish a message at once, not when a task gets to it; return False, and do not, if much waits.
 
     :raises nats.errors.Error: if the connection is lost, or the message is longer than the server takes
     """
@@ -207,23 +212,31 @@ def write(client: Client, subject: str, payload: bytes, reply: str) -> None:
         raise errors.ConnectionClosedError
     if len(payload) > client.max_payload:
         raise errors.MaxPayloadError
+    if _is_behind(client):
+        return False
     command = f"PUB {subject} {reply} {len(payload)}\r\n" if reply else f"PUB {subject} {len(payload)}\r\n"
     transport.writelines([*_taken(client), command.encode(), payload, b"\r\n"])
+    return True
 
 
-def write_all(client: Client, subjects: Sequence[str], payload: bytes) -> None:
+def write_all(client: Client, subjects: Sequence[str], payload: bytes) -> bool:
     """Publish the same to several subjects, in the next turn of the event loop with what else there is.
+
+    Return False, and do not, if much waits to be sent.
 
     :raises nats.errors.Error: if the connection is lost
     """
     if client._transport is None or not client.is_connected:
         raise errors.ConnectionClosedError
+    if _is_behind(client):
+        return False
     end = f" {len(payload)}\r\n{payload.decode('ascii')}\r\n"
     commands = "".join([f"PUB {subject}{end}" for subject in subjects]).encode()
     if not client._pending:
         asyncio.get_running_loop().call_soon(_write_pending, client)
     client._pending.append(commands)
     client._pending_data_size += len(commands)
+    return True
 
 
 def _write_pending(client: Client) -> None:

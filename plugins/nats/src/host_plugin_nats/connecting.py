@@ -51,7 +51,7 @@ def options(settings: NatsConnection, base: Path) -> dict[str, Any]:
             raise BackendError(f"the credentials file {file} does not exist", fix="creds = ...")
         found["user_credentials"] = str(file)
     files = settings.tls_ca_file or settings.tls_cert_file
-    encrypted = bool(files) or any(parts.scheme in ("tls", "wss") for parts in urls)
+    encrypted = bool(files) or any(parts.scheme == "tls" for parts in urls)
     if encrypted or not settings.tls_verify:
         found["tls"] = _tls(settings, base)
     found["encrypted"] = encrypted

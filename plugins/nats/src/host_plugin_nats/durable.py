@@ -212,7 +212,11 @@ class DurableDeliveries(Deliveries):
         self.out.difference_update(ours)
         if ours:
             self.settle(ours[0])
-        self._link.tell([delivery.reply_subject for delivery in ours], b"+ACK")
+        replies = [delivery.reply_subject for delivery in ours]
+        if not self._link.tell(replies, b"+ACK"):
+            for reply in replies:
+                await self.tell(reply, b"+ACK")
+            await self._link.flush()
 
     async def close(self) -> None:
         """Give back what has no outcome, so that somebody else gets it at once."""

@@ -142,19 +142,22 @@ class Link:
         """Publish, and wait for nothing."""
         await self._publish(self._usable(), subject, payload, reply, headers)
 
-    def answer(self, subject: str, payload: bytes, reply: str) -> None:
-        """Publish at once, and wait for nothing."""
+    def answer(self, subject: str, payload: bytes, reply: str) -> bool:
+        """Publish at once, and wait for nothing; return False, and do not, if much waits to be sent."""
         try:
-            library.write(self._usable(), subject, payload, reply)
+            return library.write(self._usable(), subject, payload, reply)
         except errors.MaxPayloadError:
             raise self.too_long() from None
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
-    def tell(self, subjects: Sequence[str], payload: bytes) -> None:
-        """Publish the same to several subjects at once, in one write, and wait for nothing."""
+    def tell(self, subjects: Sequence[str], payload: bytes) -> bool:
+        """Publish the same to several subjects at once, in one write, and wait for nothing.
+
+        Return False, and do not, if much waits to be sent.
+        """
         try:
-            library.write_all(self._usable(), subjects, payload)
+            return library.write_all(self._usable(), subjects, payload)
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 

@@ -1,8 +1,9 @@
 """The messages of one table of the trigger: taken from the broker as the component can handle them.
 
 As many workers as calls may be under way take from one subscription. None takes a message before it has done
-with those before, so a broker is never asked for more than is being handled: a full host does not drop. Where
-the component is quick, a worker takes several that are there, and has it called with them in one go.
+with those before, so a full host does not drop: what it cannot call with yet waits with the broker, or with
+that part of it which is in the host and may read ahead. Where the component is quick, a worker takes several
+that are there, and has it called with them in one go.
 """
 
 from __future__ import annotations
