@@ -9,11 +9,11 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from wasmplex.settings import SecretStr, Settings
 
@@ -106,7 +106,7 @@ def _own_rows(part: type, model: type, defaults: object) -> Iterator[str]:
         text = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
-        type_ = _type(field.annotation)
+        type_ = _type(field.annotation, vars(sys.modules[part.__module__]))
         value = getattr(defaults, field.target.id, None) or found.get_default(call_default_factory=True)
         default = "required" if found.is_required() else _default(value, type_)
         cells = (f"`{found.alias or field.target.id}`", f"`{type_}`", default, text)
@@ -121,22 +121,34 @@ NAMES = {
 }  # fmt: skip
 
 
-def _type(annotation: ast.expr) -> str:
-    """Return what one writes for a value of this type."""
+def _type(annotation: ast.expr, known: Mapping[str, Any]) -> str:
+    """Return what one writes for a value of this type.
+
+    :param known: the names of the module that it stands in
+    """
     match annotation:
-        case ast.BinOp(left=left):  # X | None: an absent key is in no need of being a type
-            return _type(left)
+        case ast.BinOp(left=left, right=ast.Constant(None)):  # an absent key is in no need of being a type
+            return _type(left, known)
+        case ast.BinOp(left=left, right=right):
+            return f"{_type(left, known)} or {_type(right, known)}"
         case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple([bare, *_])):
-            return _type(bare)
+            return _type(bare, known)
         case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple(choices)):
-            return " or ".join(json.dumps(ast.literal_eval(choice)) for choice in choices)
+            return _choices(ast.literal_eval(choice) for choice in choices)
+        case ast.Subscript(value=ast.Name("Literal"), slice=choice):
+            return _choices([ast.literal_eval(choice)])
         case ast.Subscript(value=ast.Name("tuple"), slice=ast.Tuple([item, _])):
-            name = _type(item)
-            return f"list of {name}" if name != "Any" else "list of tables"
+            return "list of tables" if ast.unparse(item) == "Any" else f"list of {_type(item, known)}"
         case ast.Subscript(value=ast.Name("dict")):
             return "table"
     name = ast.unparse(annotation)
-    return NAMES.get(name, name)
+    if name not in NAMES and get_origin(known.get(name)) is Literal:
+        return _choices(get_args(known[name]))
+    return NAMES[name]
+
+
+def _choices(values: Iterable[Any]) -> str:
+    return " or ".join(json.dumps(value) for value in values)
 
 
 UNITS = {"size": (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)), "duration": (("m", 60), ("s", 1))}

@@ -144,6 +144,15 @@ def test_sql_is_that_of_the_store(fence: Fence) -> None:
     assert {*layout(fence.text)} <= {*layout(";".join(statements.LAYOUT))}
 
 
+def test_what_is_on_no_index_is_not_only_said_to_be_installed_from_one() -> None:
+    """As long as README.md says that it is on none: a page that names a distribution to pip says so too."""
+    if "on no index" not in (ROOT / "README.md").read_text():
+        return
+    named = re.compile(r"pip install(?: \S+)* '?(?:wasmplex|host-plugin-)")
+    texts = {page: page.read_text() for page in PAGES if page.name != "CHANGELOG.md"}
+    assert [page for page, text in texts.items() if named.search(text) and "on no index" not in text] == []
+
+
 def test_there_is_something_to_test() -> None:
     assert {page.name for page in PAGES} >= {"README.md", "ARCHITECTURE.md", "guests.md"}
     for language in LANGUAGES:

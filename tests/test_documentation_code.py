@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -53,10 +54,18 @@ def test_every_key_of_the_configuration_is_described() -> None:
     assert [row[0] for row in rows if not row[-1].strip(" |")] == []
 
 
+def test_types_are_what_one_writes() -> None:
+    """None is the name of a class of Python."""
+    rows = re.findall(r"^\| `[^`]+` \| `([^`]+)` \|", (DOCS / "configuration.md").read_text(), re.MULTILINE)
+    assert len(rows) > 70
+    assert [type_ for type_ in rows if re.search("[A-Z]", type_.replace("URL", ""))] == []
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_runs(page: Path, tmp_path: Path) -> None:
-    shutil.copy(guests.path("kv"), tmp_path / "kv.wasm")
+    for guest in ("kv", "handler"):
+        shutil.copy(guests.path(guest), tmp_path / f"{guest}.wasm")
     (tmp_path / "host.toml").write_text(HOST)
     commands = []
     for fence in fences.fences(page, "python"):

@@ -96,7 +96,7 @@ class HostFactory:
     .. code-block:: python
 
         def test_a_slow_cache(wasm_host):
-            shop = wasm_host("shop.wasm", cache=DelayedKeyValue(MemoryProvider(), 2), store="memory")
+            shop = wasm_host("shop.wasm", cache=Delayed(MemoryProvider(), 2), store="memory")
             assert shop.call("price", "book") == 12
     """
 

@@ -48,7 +48,9 @@ class MessagingTriggerSettings(Settings):
     max_backoff: Annotated[Duration, Field(gt=0)] = 60.0
     """The longest that it takes."""
     dead_letter: str | Literal[False] | None = None
-    """The subject of dead letters; `wasmplex.dead.<workload>` for a durable one if absent, else none."""
+    """The subject of dead letters; `wasmplex.dead.<workload>` for a durable one if absent, else none.
+
+    With `false` there are none."""
     max_body: Annotated[Size, Field(ge=1)] = 16 * 2**20
     """The largest body in bytes; a larger message is a dead letter."""
 
