@@ -14,6 +14,7 @@ from host_plugin_nats.parsing import Arrived, DirectParser
 from host_plugin_nats.receiver import Receiver
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nats.errors import ProtocolError
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +125,7 @@ class Library:
         try:
             while data := await self._reader.read(64):
                 await self.parser.parse(data)
-        except ValueError as error:
+        except ProtocolError as error:
             self.error = error
 
     def comes(self, data: bytes) -> None:
@@ -234,6 +235,7 @@ async def test_what_is_no_message_ends_the_connection(ended: bool) -> None:
     assert backlog.size == 0
     if not ended:
         await library.task
-        assert str(library.error) == "'what'"
+        assert library.error is not None
+        assert str(library.error.__cause__) == "'what'"
         library.comes(sent(3, 0))
     assert len(taken) == 1

@@ -684,6 +684,26 @@ async def test_a_host_that_is_full_is_sent_more_for_as_long_as_it_has_room(
     assert "away" not in caplog.text
 
 
+async def test_a_host_that_is_full_is_no_dead_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a server that pings often gets no answer to that for long."""
+    monkeypatch.setattr(core_module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(connection_module, "_PING_INTERVAL", 60)
+    with NatsServer(sync=None, config='ping_interval: "1s"\nping_max: 1') as server:
+        async with (
+            opened(server.url) as broker,
+            broker.subscribe("", Subscription("w", ("full",))) as inbox,
+        ):
+            assert isinstance(inbox, core_module.CoreDeliveries)
+            inbox._pause()
+            await broker.publish("", Message("full", b"1"))
+            await anyio.sleep(4)
+            inbox._resume()
+            assert [one.body for one in await heard(inbox, 1)] == [b"1"]
+    assert "away" not in caplog.text
+
+
 async def test_what_does_not_come_any_more_is_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from host_plugin_nats.parsing import Arrived, DirectParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nats.errors import ProtocolError
 
 pytestmark = pytest.mark.anyio
 
@@ -136,3 +137,39 @@ async def test_messages_of_a_subscription_that_was_left_are_not_taken() -> None:
     parser.forget(1)
     assert parser.at_once(b"MSG a 1 2\r\nhi\r\n") == b"MSG a 1 2\r\nhi\r\n"
     assert len(taken) == 1
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"x" * 5000 + b"\r\n",
+        b"x" * 2**21,
+        b"MSG a 1 " + b"9" * 5000 + b"\r\nabc",
+        b"INFO {\r\n",
+        b"INFO \xff\r\n",
+        b"-ERR\r\n",
+        b"NOTHING\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [3000, 2**22])
+async def test_what_no_server_sends_is_an_error_and_no_other(
+    garbage: bytes, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library waits for more of what is long, and prints a traceback for what it did not expect."""
+    client = Client()
+    taken: list[Arrived] = []
+    parser = DirectParser(client)
+    parser.listen(1, taken.extend)
+    plain = b"MSG a 1 2\r\nhi\r\n"
+    assert parser.at_once(plain + garbage) == garbage
+    stream = garbage + plain
+
+    async def read() -> None:
+        for at in range(0, len(stream), size):
+            await parser.parse(stream[at : at + size])
+
+    with pytest.raises(ProtocolError):
+        await read()
+    assert len(taken) == 1
+    assert parser.is_parsing, "whatever follows is the beginning of nothing"
+    assert all(record.exc_info is None for record in caplog.records if record.levelname != "DEBUG")

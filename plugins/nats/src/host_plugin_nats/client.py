@@ -20,7 +20,6 @@ from host_plugin_nats.receiver import Receiver
 __all__ = [
     "NoTls",
     "end",
-    "expect_no_pong",
     "flush",
     "forget",
     "is_greeted",
@@ -30,6 +29,7 @@ __all__ = [
     "on_end",
     "receive",
     "server_version",
+    "stay_alive",
     "write",
     "write_all",
 ]
@@ -109,11 +109,17 @@ def on_end(client: Client, ended: Callable[[], None]) -> None:
     The library's own callback is not called if closing the connection fails, as it does after a reset.
     """
 
-    def done(task: asyncio.Task[Any]) -> None:
+    def seen(task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # asyncio prints the exceptions that nobody has looked at
+
+    def done(task: asyncio.Task[Any]) -> None:
+        seen(task)
         ended()
 
+    for other in (client._flusher_task, client._ping_interval_task):
+        if other is not None:
+            other.add_done_callback(seen)
     task: asyncio.Task[Any] | None = client._reading_task
     if task is None or task.done():
         ended()
@@ -264,9 +270,14 @@ def forget(client: Client, numbers: Iterable[int]) -> None:
             client._ps.forget(number)
 
 
-def expect_no_pong(client: Client) -> None:
-    """Expect no answer to the pings that are out: it lies in the backlog, or in the socket."""
+def stay_alive(client: Client) -> None:
+    """Have neither side take the other for gone while what comes is not parsed.
+
+    The server's pings lie in the backlog or in the socket, and so do its answers to ours.
+    """
     client._pings_outstanding = 0
+    if client._transport is not None and client.is_connected:
+        client._transport.write(b"PONG\r\n")
 
 
 def end(client: Client) -> None:

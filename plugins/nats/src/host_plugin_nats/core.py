@@ -33,8 +33,8 @@ _MOST_LATER, _MOST_LATER_BYTES = 10_000, 64 * 2**20
 """The same of those that are to be delivered again and whose time has not come."""
 _AWAY = "nats: the connection was away: messages to %s that were sent meanwhile may be lost%s"
 _BEHIND = "; this host did not keep up, and its server waits no longer than write_deadline and max_pending"
-_PATIENCE = 5.0
-"""Seconds after which a connection whose answers nobody reads is told that this is on purpose."""
+_PATIENCE = 2.0
+"""Seconds after which both sides of a connection that nobody takes from are told anew that it is alive."""
 
 
 @asynccontextmanager

@@ -206,18 +206,21 @@ class Link:
                     raise
 
     def pause(self) -> None:
-        """Take nothing that comes: it is kept here, and then by the server, as long as they can."""
+        """Take nothing that comes: it is kept here, and then by the server, as long as they can.
+
+        To be said again every few seconds, or each side takes the other for gone.
+        """
         self.backlog.pause()
-        self._expect_no_pong()
+        self._stay_alive()
 
     def resume(self) -> None:
         """Take what comes again."""
-        self._expect_no_pong()
+        self._stay_alive()
         self.backlog.resume()
 
-    def _expect_no_pong(self) -> None:
+    def _stay_alive(self) -> None:
         if (client := self.connection.client) is not None:
-            library.expect_no_pong(client)
+            library.stay_alive(client)
 
     @asynccontextmanager
     async def inbox(self, *, flush: bool = False) -> AsyncIterator[Inbox]:

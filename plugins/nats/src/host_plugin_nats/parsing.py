@@ -11,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, CRLF_SIZE, Parser
 from wasmplex.capabilities.messaging import Message
+from wasmplex.plugin import get_logger
 
 __all__ = ["Arrived", "DirectParser", "Take", "text_of"]
 
+logger = get_logger("wasmplex.backends.nats")
+
+_LONGEST_LINE = 2**20
+"""Bytes of a line, for one that tells of the servers of a large cluster."""
+_MOST_DIGITS = 10
 _KNOWN_MOST, _KNOWN_SIZE = 512, 256
 """First lines of messages that are remembered, and their bytes: most messages begin as one before has."""
 
@@ -81,12 +88,20 @@ class DirectParser(Parser):
         return self._head(data[:stop]) is not None
 
     async def parse(self, data: bytes = b"") -> None:
-        """Take in what has been read."""
-        self.is_parsing = True
-        await self._parse(data)
-        self.is_parsing = (
-            False  # not after an error, or cancelled: what comes next is not the beginning of anything
-        )
+        """Take in what has been read.
+
+        :raises nats.errors.ProtocolError: for what no NATS server sends
+        """
+        self.is_parsing = True  # for good, if it is cut off: what comes next is the beginning of nothing
+        try:
+            await self._parse(data)
+        except (ProtocolError, OSError):
+            raise
+        except Exception as error:
+            logger.warning("nats: what the server sends cannot be read: %s", type(error).__name__)
+            logger.debug("nats: that was", exc_info=True)
+            raise ProtocolError from error
+        self.is_parsing = False
 
     async def _parse(self, data: bytes) -> None:
         if self.state != AWAITING_CONTROL_LINE:
@@ -100,6 +115,8 @@ class DirectParser(Parser):
         while (at := self._take(data, at)) < size:
             end = _end(data, at)
             await super().parse(data[at:end])
+            if self.state == AWAITING_CONTROL_LINE and (b"\r\n" in self.buf or len(self.buf) > _LONGEST_LINE):
+                raise ProtocolError  # the library would wait for more of what it makes nothing of
             at = end
 
     def _take(self, data: bytes, at: int) -> int:
@@ -113,7 +130,7 @@ class DirectParser(Parser):
         while (stop := find(b"\r", at)) > 0:
             if skip and data.startswith(alike, at):
                 answer, _, count = data[at + skip : stop].partition(b" ")
-                if not (count.isdigit() and answer.isascii()):
+                if not (_is_length(count) and answer.isascii()):
                     skip = 0
                     continue
                 reply, length = answer.decode(), int(count)
@@ -145,7 +162,7 @@ class DirectParser(Parser):
         None if it is none, or not to be taken here.
         """
         words = line.split(b" ")
-        if words[0] != b"MSG" or not 4 <= len(words) <= 5 or not words[-1].isdigit():
+        if words[0] != b"MSG" or not 4 <= len(words) <= 5 or not _is_length(words[-1]):
             return None
         if (take := self._takers.get(words[2])) is None:
             return None
@@ -166,11 +183,16 @@ def _beginning(line: bytes) -> bytes:
     return line[: line.rindex(b" ", 0, line.rindex(b" ")) + 1]
 
 
+def _is_length(text: bytes) -> bool:
+    """Say whether this may be the length of a message: Python reads no number of any length."""
+    return text.isdigit() and len(text) <= _MOST_DIGITS
+
+
 def _end(data: bytes, at: int) -> int:
     """Return where ends what begins at a place of a chunk, or the chunk if that is sooner."""
     if (stop := data.find(b"\r\n", at)) < 0:
         return len(data)
     words = data[at:stop].split()
     length = words[-1] if words and words[0] in (b"MSG", b"HMSG") else b""
-    rest = int(length) + CRLF_SIZE if length.isdigit() else 0
+    rest = int(length) + CRLF_SIZE if _is_length(length) else 0
     return min(stop + CRLF_SIZE + rest, len(data))

@@ -67,9 +67,7 @@ class Receiver:
         except Exception as error:  # noqa: BLE001  the library, too, ends the connection then
             self._break()
             if not self._ended:
-                self._reader.set_exception(
-                    error
-                )  # as if it had come from the socket: the library looks there
+                self._reader.set_exception(error)  # the library takes it for one of the socket
         finally:
             self._parsing = False
 
