@@ -138,7 +138,8 @@ def test_a_port_in_use(cli: Cli, home: Path) -> None:
 def test_nothing_to_run(cli: Cli, home: Path) -> None:
     assert "no workload has a trigger" in refused(cli("run"))
     (home / "host.toml").write_text("")
-    assert "there is no workload to run" in refused(cli("run"))
+    for command in ("run", "check", "doctor"):
+        assert "there is no workload to run" in refused(cli(command))
     (home / "host.toml").unlink()
     assert "no configuration in the directory" in refused(cli("run"))
 

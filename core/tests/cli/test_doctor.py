@@ -131,6 +131,35 @@ def test_check_connect_says_what_would_keep_triggers_from_serving(cli: Cli, home
     assert "error: no room for orders.>\n  at: host.toml:9 (workload.m.trigger.messaging)" in ended.err
 
 
+def test_doctor_asks_what_check_connect_asks(cli: Cli, home: Path) -> None:
+    """That backends answer is not enough where a broker has no room for a subscription."""
+    (home / "host.toml").write_text(
+        f'plugins = ["closed.py"]\n[workload.w]\ncomponent = "{GUESTS}/handler.wasm"\n'
+        '[workload.w.import.audit]\nbackend = "memory"\n'
+        '[workload.w.default."wasmcloud:keyvalue"]\nbackend = "memory"\n'
+        '[workload.w.trigger.messaging]\nbackend = "closed"\nsubjects = ["a"]\n'
+    )
+    (home / "closed.py").write_text(CLOSED)
+    checked, examined = cli("check", "--connect"), cli("doctor")
+    assert (checked.code, examined.code) == (2, 2), checked.err
+    assert "no room for a" in checked.err
+    assert "no room for a" in examined.err
+    assert "all is well" not in examined.out
+
+
+def test_all_backends_that_do_not_answer_are_said_at_once(cli: Cli, home: Path) -> None:
+    text = (home / "host.toml").read_text().replace("store.db", "no/such/directory/a.db")
+    second = text.partition("[workload.kv.import.store]")[2].replace("a.db", "b.db")
+    text = text.replace('backend = "memory"\n', second)
+    (home / "host.toml").write_text(text)
+    for command in (("check", "--connect"), ("doctor",)):
+        ended = cli(*command)
+        assert ended.code == 1
+        assert ended.err.count("error: ") == 2, ended.err
+        assert "import.cache" in ended.err
+        assert "import.store" in ended.err
+
+
 def test_a_broken_plugin_is_shown_with_its_cause(cli: Cli, home: Path) -> None:
     use_silent(home, "import no_such_library")
     ended = cli("doctor")

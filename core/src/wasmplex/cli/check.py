@@ -68,20 +68,18 @@ async def _check(
     ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool, workers: int
 ) -> Assembly:
     from wasmplex.assembly import assemble
-    from wasmplex.cli.progress import compiling
-    from wasmplex.host import Host
+    from wasmplex.cli.connecting import ask_backends, examine, require_workloads
 
-    assembly = await assemble(config, registry(ctx), os.environ, wasm_proposals=chosen)
+    require_workloads(config)
+    plugins = registry(ctx)
+    assembly = await assemble(config, plugins, os.environ, wasm_proposals=chosen)
     if workers > 1:
         _share(assembly, workers)
     if connect:
-        with compiling(len(assembly.workloads)) as progress:
-            async with Host(config, registry=registry(ctx), wasm_proposals=chosen, progress=progress) as host:
-                problems = [probed.problem for probed in await host.probe() if probed.problem is not None]
-                refused = [] if problems else await host.examine()
-        if problems:
-            raise BackendError(problems)
-        if refused:
+        asked = await ask_backends(assembly)
+        if problems := [one.probed.problem for one in asked if one.probed.problem is not None]:
+            raise BackendError(list(dict.fromkeys(problems)))
+        if refused := await examine(assembly, plugins):
             raise ExceptionGroup("triggers cannot be served", refused)
     return assembly
 

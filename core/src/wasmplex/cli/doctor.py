@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,19 +15,18 @@ import click
 
 from wasmplex import __version__
 from wasmplex.cli.command import Command
+from wasmplex.cli.connecting import Asked, ask_backends, examine, require_workloads
 from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.failure import as_dict, print_diagnostics
 from wasmplex.cli.hostfile import load_host
-from wasmplex.cli.options import as_json, registry
+from wasmplex.cli.options import as_json, proposals, registry
 from wasmplex.cli.output import echo
 from wasmplex.cli.table import echo_json, echo_pairs, echo_table
-from wasmplex.errors import Diagnostic, WasmplexError
+from wasmplex.errors import Diagnostic, UsageError, WasmplexError
 from wasmplex.plugins.identity import API_VERSION, PluginState
 from wasmplex.plugins.installation import installation
 
 if TYPE_CHECKING:
-    from wasmplex.assembly import Assembly
-    from wasmplex.backends.probing import Probed
     from wasmplex.config import HostConfig
     from wasmplex.plugins.identity import PluginStatus
     from wasmplex.plugins.registry import Registry
@@ -49,32 +49,33 @@ def command(ctx: click.Context, host: Path | None, as_json: bool) -> int:
     """Examine versions, plugins and, with a configuration, every binding's backend.
 
     CONFIG is a configuration file or its directory; without it, the host.toml of the current directory if
-    there is one. All plugins are imported, all backends are opened and asked. Exit code 2: something is wrong
-    with a plugin or the configuration; 1: a backend does not answer.
+    there is one. All plugins are imported, all backends are opened and asked, and if they answer everything
+    is done that `run` does short of serving. Exit code 2: something is wrong with a plugin or the
+    configuration; 1: a backend does not answer, or does not have what is asked of it.
     """
     plugins = registry(ctx)
     broken: list[Diagnostic] = []
     silent: list[Diagnostic] = []
-    probes: list[tuple[str, str, Probed]] = []
-    strategies: dict[str, _Run] = {}
+    found = _Found()
     beside = os.path.isfile("host.toml")  # noqa: PTH113  False where it may not even be looked for
     path = host or (Path() if beside else None)
     if path is not None:
         try:
-            strategies, probes = in_event_loop(
-                _examine, load_host(path, plugins, tell=False, partial=True), plugins
-            )
+            config = load_host(path, plugins, tell=False, partial=True)
+            in_event_loop(_examine, config, plugins, found)
         except WasmplexError as error:
-            broken += error.diagnostics
+            found.refused.append(error)
+    for refused in found.refused:
+        (broken if isinstance(refused, UsageError) else silent).extend(refused.diagnostics)
     statuses = plugins.status(load=True)
     broken += [_of_plugin(status) for status in statuses if status.state in _BAD]
     broken += _of_requirements(statuses)
-    silent += [probed.problem for _, _, probed in probes if probed.problem is not None]
+    silent += found.silent
     broken = list(dict.fromkeys(broken))
     if as_json:
-        echo_json(_as_dict(statuses, strategies, probes, [*broken, *silent]))
+        echo_json(_as_dict(statuses, found, [*broken, *silent]))
     else:
-        _echo(statuses, strategies, probes, [*broken, *silent])
+        _echo(statuses, found, [*broken, *silent])
     return 2 if broken else 1 if silent else 0
 
 
@@ -85,47 +86,42 @@ class _Run(NamedTuple):
     usual: bool
 
 
-async def _examine(
-    config: HostConfig, plugins: Registry
-) -> tuple[dict[str, _Run], list[tuple[str, str, Probed]]]:
-    """Open and ask the backend of every binding; return them with their workloads and imports.
+@dataclass
+class _Found:
+    """What is known of a configuration.
 
-    Before them, how each workload is run.
+    :ivar strategies: how each workload is run
+    :ivar asked: how each backend answered
+    :ivar refused: what would keep a trigger from serving
+    """
 
+    strategies: dict[str, _Run] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    refused: list[WasmplexError] = field(default_factory=list)
+
+    @property
+    def silent(self) -> list[Diagnostic]:
+        """What is wrong with backends."""
+        return [one.probed.problem for one in self.asked if one.probed.problem is not None]
+
+
+async def _examine(config: HostConfig, plugins: Registry, found: _Found) -> None:
+    """Do what `run` does short of serving; where a backend does not answer, nothing after that.
+
+    :param found: gets what is found out
     :raises WasmplexError: with everything that is wrong with the configuration
     """
     from wasmplex.assembly import assemble
     from wasmplex.strategy import choose, strategy
 
-    assembly = await assemble(config, plugins, os.environ)
-    strategies = {}
+    require_workloads(config)
+    assembly = await assemble(config, plugins, os.environ, wasm_proposals=proposals(()))
     for planned in assembly.workloads:
-        found, usual = strategy(planned, assembly), choose({}, reuse=planned.config.instances.reuse)
-        strategies[planned.config.name] = _Run(found.describe(), found == usual)
-    return strategies, await _probe(assembly)
-
-
-async def _probe(assembly: Assembly) -> list[tuple[str, str, Probed]]:
-    import anyio
-
-    from wasmplex.backends import BackendPool
-    from wasmplex.backends.probing import probe
-
-    found: dict[int, tuple[str, str, Probed]] = {}
-    async with BackendPool(assembly.config.base) as pool, anyio.create_task_group() as tasks:
-
-        async def ask(number: int, workload: str, name: str, route: Any) -> None:
-            origin, where = str(route.plugin), str(route.where)
-            probed = await probe(
-                pool, route.provider, route.settings, plugin=origin, where=where, hidden=route.hidden
-            )
-            found[number] = (workload, name, probed)
-
-        for planned in assembly.components:
-            for route in planned.plan.backends:
-                names = [r.import_.name for r in planned.plan.routes if route in r.backends]
-                tasks.start_soon(ask, id(route), planned.config.name, ", ".join(names), route)
-    return sorted(found.values(), key=lambda row: row[:2])
+        how, usual = strategy(planned, assembly), choose({}, reuse=planned.config.instances.reuse)
+        found.strategies[planned.config.name] = _Run(how.describe(), how == usual)
+    found.asked = await ask_backends(assembly)
+    if not found.silent:
+        found.refused = await examine(assembly, plugins)
 
 
 def _of_plugin(status: PluginStatus) -> Diagnostic:
@@ -174,12 +170,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _echo(
-    statuses: list[PluginStatus],
-    strategies: dict[str, _Run],
-    probes: list[tuple[str, str, Probed]],
-    problems: list[Diagnostic],
-) -> None:
+def _echo(statuses: list[PluginStatus], found: _Found, problems: list[Diagnostic]) -> None:
     echo_pairs([(name, text) for name, text in _versions().items() if text])
     echo()
     echo_table(
@@ -190,10 +181,10 @@ def _echo(
             if not s.builtin
         ],
     )
-    if odd := [(name, run.text) for name, run in strategies.items() if not run.usual]:
+    if odd := [(name, run.text) for name, run in found.strategies.items() if not run.usual]:
         echo()
         echo_table(("workload", "is run with"), odd)
-    if probes:
+    if found.asked:
         echo()
         echo_table(
             ("workload", "import", "backend", "plugin", "answer", "took"),
@@ -206,7 +197,7 @@ def _echo(
                     "no" if probed.problem else "ok",
                     _milliseconds(probed.seconds),
                 )
-                for workload, name, probed in probes
+                for workload, name, probed in found.asked
             ],
         )
     echo()
@@ -218,12 +209,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.0f} ms"
 
 
-def _as_dict(
-    statuses: list[PluginStatus],
-    strategies: dict[str, _Run],
-    probes: list[tuple[str, str, Probed]],
-    problems: list[Diagnostic],
-) -> dict[str, Any]:
+def _as_dict(statuses: list[PluginStatus], found: _Found, problems: list[Diagnostic]) -> dict[str, Any]:
     return {
         "ok": not problems,
         "versions": _versions(),
@@ -239,7 +225,7 @@ def _as_dict(
             for s in statuses
             if not s.builtin
         ],
-        "strategies": {name: run.text for name, run in strategies.items()},
+        "strategies": {name: run.text for name, run in found.strategies.items()},
         "backends": [
             {
                 "workload": workload,
@@ -250,7 +236,7 @@ def _as_dict(
                 "ok": probed.problem is None,
                 "seconds": probed.seconds,
             }
-            for workload, name, probed in probes
+            for workload, name, probed in found.asked
         ],
         "problems": list(map(as_dict, problems)),
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from wasmplex.cli.connecting import require_workloads
 from wasmplex.cli.uncalled import workloads_uncalled
 from wasmplex.errors import UsageError
 
@@ -65,8 +66,7 @@ class Setup:
         config = await self._loaded()
         if first:
             self.set_up_log(config)
-        if not config.workloads and not config.problems:
-            raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
+        require_workloads(config)
         if self.changes is not None:
             self.changes.look_at(config)
         registry = self.registry()
