@@ -374,6 +374,7 @@ async def test_a_command_is_run(tmp_path: Path, caplog: pytest.LogCaptureFixture
     [
         ("", "schedule"),
         ('schedule = "* * *"', "it takes five fields"),
+        (f'schedule = "{"9" * 5000} * * * *"', "a field has at most 1000 characters"),
         ('schedule = "@daily"', 'write "0 0 * * *"'),
         ('schedule = "61 * * * *"', "bad minute"),
         ('schedule = "0 0 31 2 *"', "'0 0 31 2 *'"),

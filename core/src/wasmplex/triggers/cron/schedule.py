@@ -16,6 +16,8 @@ _NICKNAMES = {
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
 """What crontabs may say instead of five fields."""
+_LONGEST = 1000
+"""Characters of a field: Python reads no number of any length."""
 
 
 def check_schedule(schedule: str) -> str:
@@ -23,6 +25,8 @@ def check_schedule(schedule: str) -> str:
 
     :raises ValueError: if it is none
     """
+    if any(len(field) > _LONGEST for field in schedule.split()):
+        raise ValueError(f"a field has at most {_LONGEST} characters")
     try:
         next(CronSim(schedule, datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))))
     except CronSimError as error:
