@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -73,16 +74,67 @@ def broker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Broker:
 def test_what_was_kept_without_its_body_stays_and_the_others_are_sent(cli: Cli, broker: Broker) -> None:
     listed = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
     assert [(row["body"], row["tries"], row["reason"]) for row in listed] == [
-        ("", "5", "max-deliver"),
-        ("small", "5", "max-deliver"),
+        (None, 5, "max-deliver"),
+        ("small", 5, "max-deliver"),
     ]
     ended = cli("messages", "dead", "host.toml", "shop", "--redeliver")
     assert ended.code == 1
     assert "1 of 2 dead letters in dead cannot be sent again" in ended.err
     assert "its body of 5 bytes was too large to be kept" in ended.err
-    assert broker.sent == [Message("orders", b"small", "inbox.1", None)]
+    first_seen = {"Wasmplex-First-Seen": "1970-01-01T00:00:00.000Z"}
+    assert broker.sent == [Message("orders", b"small", "inbox.1", first_seen)]
     left = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
-    assert [row["body"] for row in left] == [""]
+    assert [row["body"] for row in left] == [None]
+
+
+def listed(cli: Cli, broker: Broker, body: bytes, error: str = "") -> tuple[dict[str, Any], str]:
+    """Return what is told of a letter that is kept: as JSON, and in the table."""
+    cli("messages", "dead", "host.toml", "shop")  # else the broker gets letters when it is opened first
+    sent = Message("orders", body, None, {"Trace": "1"})
+    letter = dead_letter(Given(sent, 3, 1.5), "dead", "shop", "rejected", Exception(error))
+    anyio.run(broker.keep, "n", letter)
+    found: list[dict[str, Any]] = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)
+    return found[-1], cli("messages", "dead", "host.toml", "shop").out.splitlines()[-1]
+
+
+def test_programs_are_told_all_of_a_letter(cli: Cli, broker: Broker) -> None:
+    body, error = "ä" * 1000, "f\u00fcr sp\u00e4ter " * 9
+    record, _ = listed(cli, broker, body.encode(), error)
+    headers = record.pop("headers")
+    assert isinstance(record.pop("id"), str)
+    assert record == {
+        "workload": "shop", "seen": "1970-01-01T00:00:01.500Z", "subject": "orders", "reason": "rejected",
+        "tries": 3, "error": error.strip(), "size": 2000, "encoding": "utf-8", "body": body,
+    }  # fmt: skip
+    assert (headers["Trace"], headers["Wasmplex-Tries"]) == ("1", "3")
+    left_out = json.loads(cli("messages", "dead", "host.toml", "shop", "--json").out)[0]
+    assert (left_out["size"], left_out["encoding"], left_out["body"]) == (5, None, None)
+
+
+def test_bytes_that_are_no_text_are_told_from_a_text_that_shows_them(cli: Cli, broker: Broker) -> None:
+    record, line = listed(cli, broker, b"\xff\x00")
+    assert (record["encoding"], base64.b64decode(record["body"])) == ("base64", b"\xff\x00")
+    assert "2 bytes: ff 00" in line
+    record, line = listed(cli, broker, b"\\xff")
+    assert (record["encoding"], record["body"]) == ("utf-8", "\\xff")
+    assert line.endswith("  \\xff")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [("ä" * 40, "ä" * 40), ("ä" * 41, "ä" * 39 + "…"), ("ab" + "€" * 50, "ab" + "€" * 37 + "…")],
+)
+def test_the_table_says_where_it_has_cut(cli: Cli, broker: Broker, body: str, shown: str) -> None:
+    _, line = listed(cli, broker, body.encode(), "e" * 61)
+    assert line.split()[-2:] == ["e" * 59 + "…", shown]
+
+
+def test_large_letters_are_printed_one_by_one(
+    cli: Cli, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "_PAGE_SIZE", 4)
+    record, _ = listed(cli, broker, b"x" * 100)
+    assert record["body"] == "x" * 100
 
 
 def test_letters_of_tables_that_share_a_place_are_told_once_and_go_to_no_other_subject(

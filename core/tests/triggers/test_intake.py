@@ -345,7 +345,7 @@ async def test_of_a_letter_that_is_too_large_is_kept_what_can_be(caplog: pytest.
     assert "too large for a dead letter" in caplog.text
     with pytest.raises(ValueError, match="its body of 590 bytes"):
         resent(letters[0], ["orders"])
-    assert resent(letters[1], ["orders"]) == Message("orders", b"y")
+    assert resent(letters[1], ["orders"])[:3] == ("orders", b"y", None)
 
 
 def _left_out(letter: Message) -> tuple[str | None, str | None]:
@@ -362,7 +362,43 @@ def test_no_header_of_a_sender_passes_for_one_of_the_host() -> None:
 
     letter = dead_letter(Given(), "dead", "shop", "rejected", None)  # type: ignore[arg-type]
     assert not {"Wasmplex-Reply-To", "wasmplex-error"} & (letter.headers or {}).keys()
-    assert resent(letter, ["*"]) == Message("orders", b"x", None, {"Trace": "1"})
+    again = resent(letter, ["*"])
+    first_seen = {"Wasmplex-First-Seen": "1970-01-01T00:00:00.000Z"}
+    assert again == Message("orders", b"x", None, {"Trace": "1", **first_seen})
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("1970-01-01T00:00:01.500Z", "1970-01-01T00:00:01.500Z"),
+        ("1970-01-01T02:00:01+02:00", "1970-01-01T00:00:01.000Z"),
+        ("1970-01-01T00:00:03.000Z", "1970-01-01T00:00:02.000Z"),
+        ("1970-01-01", "1970-01-01T00:00:02.000Z"),
+        ("-1", "1970-01-01T00:00:02.000Z"),
+    ],
+)
+def test_a_letter_that_was_sent_again_was_first_seen_before_that(said: str, told: str) -> None:
+    """Whoever may send can write a header; no message was seen after its delivery."""
+
+    class Given:
+        message = Message("orders", b"x", None, {"Wasmplex-First-Seen": said})
+        tries, first_seen = 1, 2.0
+
+    letter = dead_letter(Given(), "dead", "shop", "rejected", None)  # type: ignore[arg-type]
+    assert (letter.headers or {})["Wasmplex-First-Seen"] == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("für später 📦", "für später 📦"), ("a\nb\x1b", "a b\\x1b"), ("ü" * 501, "ü" * 499 + "…")],
+)
+def test_the_error_of_a_letter_is_in_the_words_of_the_handler(said: str, told: str) -> None:
+    class Given:
+        message, tries, first_seen = Message("orders", b"x"), 1, 2.0
+
+    error = HandlerFailed(said)
+    letter = dead_letter(Given(), "dead", "shop", "rejected", error)  # type: ignore[arg-type]
+    assert (letter.headers or {})["Wasmplex-Error"] == told
 
 
 # ---------------------------------------------------------------- several in one go

@@ -12,13 +12,14 @@ import click
 from wasmplex.cli.command import Command, Group
 from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.hostfile import load_host
+from wasmplex.cli.letters import record_of, row_of
 from wasmplex.cli.options import as_json, config_argument, registry
 from wasmplex.cli.output import echo
 from wasmplex.cli.paging import PagedRows
 from wasmplex.errors import FailureError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wasmplex.assembly import Assembly, PlannedWorkload
     from wasmplex.capabilities.messaging import Kept, Message, MessagingBackend, Subscription
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _TRIGGER = "messaging"
-_SHOWN, _WIDEST = 40, 60
-"""Bytes of a body that are shown, and characters of a column."""
+_WIDEST = 60
+"""Characters of a column."""
 
 
 @click.group("messages", cls=Group, examples=["wasmplex messages dead host.toml shop"])
@@ -50,19 +51,23 @@ def command() -> None:
 @as_json
 @click.pass_context
 def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: bool, as_json: bool) -> None:
-    """List the dead letters of a workload, the oldest first.
+    """List the dead letters of a workload, in the order in which they were given up.
 
     They are where trigger.messaging of the workload has them put: in a stream of its broker. With --redeliver
     each is sent again and removed once the broker has taken it; the workload is called with it anew. Without
     durable a broker has messages for those who listen just then: they are sent with --force alone.
+
+    A table has what fits of an error and a body; --json has all of them, the body in base64 where "encoding"
+    says so, and null where the letter was kept without it. SEEN is when the broker had the message first.
     """
     if force and not redeliver:
         raise UsageError("--force says what --redeliver may do", fix="--redeliver --force")
     config = load_host(host, registry(ctx), tell=False)
     rows = PagedRows(("seen", "subject", "reason", "tries", "error", "body"), _WIDEST, as_json)
+    row = record_of if as_json else row_of
     ended = False
     try:
-        in_event_loop(_dead, config, registry(ctx), workload, _Order(redeliver, force), rows)
+        in_event_loop(_dead, config, registry(ctx), workload, _Order(redeliver, force, row), rows)
         ended = True
     finally:
         if ended or rows.count:
@@ -74,10 +79,14 @@ def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: 
 
 
 class _Order(NamedTuple):
-    """What is to be done with the letters: see the options."""
+    """What is to be done with the letters: see the options.
+
+    :ivar row: what is told of a letter, given the subject that it is kept under
+    """
 
     redeliver: bool
     force: bool
+    row: Callable[[Kept, str], dict[str, Any]]
 
 
 async def _dead(config: HostConfig, plugins: Registry, workload: str, order: _Order, rows: PagedRows) -> None:
@@ -127,7 +136,7 @@ async def _of_one(
                     await kept.subscribe(broker, subscribed)
                 await broker.publish(namespace, message)
                 await broker.remove(namespace, subject, letter.token)
-            rows.add(_row(letter, subject))
+            rows.add(order.row(letter, subject), len(letter.message.body))
     if told is not None:
         what = f"{stay} of {count} dead letters in {subject} cannot be sent again"
         raise FailureError(what, why=str(told), fix=told.fix)
@@ -142,24 +151,6 @@ class _Stays(Exception):
     def __init__(self, why: str, fix: str = "") -> None:
         super().__init__(why)
         self.fix = fix
-
-
-def _row(letter: Kept, subject: str) -> dict[str, Any]:
-    from wasmplex.triggers.messaging.outcomes import HEADER
-
-    message: Message = letter.message
-    headers = message.headers or {}
-    said = {
-        name: headers.get(HEADER + name) for name in ("First-Seen", "Subject", "Reason", "Tries", "Error")
-    }
-    return {
-        "seen": said["First-Seen"],
-        "subject": said["Subject"] or subject,
-        "reason": said["Reason"],
-        "tries": said["Tries"],
-        "error": said["Error"],
-        "body": message.body[:_SHOWN].decode("utf-8", "backslashreplace"),
-    }
 
 
 # ---------------------------------------------------------------- what the configuration says

@@ -242,11 +242,12 @@ class DurableTests(Conformance):
         """Dead letters: kept with their headers, the oldest first, until they are removed."""
         place, subject = bench.namespace, bench.subject("dead")
         for number in range(3):
-            headers = {"Wasmplex-Reason": "rejected", "Wasmplex-Tries": str(number)}
+            headers = {"Wasmplex-Error": "für später", "Wasmplex-Tries": str(number)}
             await bench.backend.keep(place, Message(subject, b"%d" % number, None, headers))
         kept = await self._kept(bench)
         assert [letter.message.body for letter in kept] == [b"0", b"1", b"2"]
-        assert (kept[1].message.headers or {})["Wasmplex-Tries"] == "1"
+        headers = dict(kept[1].message.headers or {})
+        assert (headers["Wasmplex-Error"], headers["Wasmplex-Tries"]) == ("für später", "1")
         await bench.backend.remove(place, subject, kept[1].token)
         await bench.backend.remove(place, subject, kept[1].token)
         assert [letter.message.body for letter in await self._kept(bench)] == [b"0", b"2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import NamedTuple
@@ -26,12 +27,14 @@ __all__ = [
     "judge",
     "left_out",
     "resent",
+    "size_left_out",
     "smaller",
     "without_body",
 ]
 
 HEADER = "Wasmplex-"
 """What the headers of dead letters begin with; none that a sender has put there is kept."""
+_FIRST_SEEN = f"{HEADER}First-Seen"
 _LEFT_OUT = f"{HEADER}Body-Left-Out"
 """How many bytes the body had of a message that was too large to be kept."""
 _HEADERS_LEFT_OUT = f"{HEADER}Headers-Left-Out"
@@ -100,18 +103,28 @@ def dead_letter(
 ) -> Message:
     """Return the message as it goes to the dead letters, with headers that say what happened to it."""
     message = delivery.message
-    first_seen = datetime.fromtimestamp(delivery.first_seen, UTC).isoformat(timespec="milliseconds")
     said = {
         "Workload": workload,
         "Reason": reason,
         "Subject": message.subject,
         "Tries": str(delivery.tries),
-        "First-Seen": first_seen.replace("+00:00", "Z"),
+        "First-Seen": _first_seen(delivery),
         "Error": _one_line(error),
         "Reply-To": message.reply_to or "",
     }
     headers = {f"{HEADER}{name}": value for name, value in said.items() if value}
     return Message(subject, message.body, None, {**_senders(message.headers), **headers})
+
+
+def _first_seen(delivery: Delivery) -> str:
+    """Return when the broker had a message first, also if that was before it was sent again.
+
+    What its headers say is believed if it is a time before this delivery's: whoever sends may write there.
+    """
+    at = datetime.fromtimestamp(delivery.first_seen, UTC)
+    with suppress(ValueError, TypeError):
+        at = min(at, datetime.fromisoformat((delivery.message.headers or {}).get(_FIRST_SEEN, "")))
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def smaller(letter: Message) -> Iterator[Message]:
@@ -144,6 +157,11 @@ def left_out(letter: Message) -> str:
     return " and ".join(what for what, name in parts.items() if name in headers)
 
 
+def size_left_out(letter: Message) -> str | None:
+    """Return how many bytes the body had that a dead letter was kept without; None if it has its body."""
+    return (letter.headers or {}).get(_LEFT_OUT)
+
+
 def without_body(letter: Message) -> Message:
     """Return a dead letter that says of the body no more than how large it was."""
     headers = {**(letter.headers or {}), _LEFT_OUT: str(len(letter.body))}
@@ -156,7 +174,7 @@ def is_of(letter: Message, workload: str) -> bool:
 
 
 def resent(letter: Message, patterns: Sequence[str]) -> Message:
-    """Return the message that a dead letter was.
+    """Return the message that a dead letter was, with a header that says when it was first seen.
 
     Whoever may publish to where it is kept may have made it, so it goes to no subject but those that its
     workload is called with, nor has it an answer go where no message could.
@@ -171,12 +189,13 @@ def resent(letter: Message, patterns: Sequence[str]) -> Message:
     takes = matcher(pattern for pattern in patterns if pattern[0] == "$" or subject[0] != "$")
     if not is_subject(subject) or not takes.fullmatch(subject):
         raise ValueError(f"the workload takes no messages to {subject}")
-    if (size := headers.get(_LEFT_OUT)) is not None:
+    if (size := size_left_out(letter)) is not None:
         raise ValueError(f"its body of {size} bytes was too large to be kept")
     reply_to = headers.get(f"{HEADER}Reply-To")
     if reply_to is not None and not is_subject(reply_to):
         reply_to = None
-    return Message(subject, letter.body, reply_to, _senders(headers) or None)
+    first_seen = {_FIRST_SEEN: headers[_FIRST_SEEN]} if _FIRST_SEEN in headers else {}
+    return Message(subject, letter.body, reply_to, {**_senders(headers), **first_seen} or None)
 
 
 def _senders(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -186,8 +205,9 @@ def _senders(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _one_line(error: BaseException | None) -> str:
-    """Return an error's text, safe for a header: printable, in a line, without secrets."""
+    """Return an error's text, safe for a header: printable, in a line, without secrets; cut with a sign."""
     if error is None:
         return ""
     text = " ".join(str(error).split()) or type(error).__name__
-    return escape(KNOWN.text(text))[:_SHOWN].encode("ascii", "backslashreplace").decode()
+    shown = escape(KNOWN.text(text))
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
