@@ -253,6 +253,8 @@ async def test_order_where_it_is_asked_for(tmp_path: Path) -> None:
         ('through = "nobody", subjects = ["a"]', "nobody"),
         ('subjects = ["a"]', "without a label"),
         ('backend = "memory", subject = ["a"]', "subject"),
+        ('backend = "memory", subjects = ["a"], durable = "true"', "did you mean durable = true?"),
+        ('through = "audit", subjects = ["a"], max_messages = 5', "write it where the backend is named: at "),
     ],
 )
 async def test_what_a_table_must_not_say(tmp_path: Path, trigger: str, said: str) -> None:

@@ -21,7 +21,6 @@ from host_plugin_nats import core as core_module
 from host_plugin_nats import durable as module
 from host_plugin_nats import link as link_module
 from host_plugin_nats.broker import NatsBroker
-from host_plugin_nats.core import _distinct
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -832,6 +831,9 @@ async def test_nobody_listens(nats_server: NatsServer) -> None:
             await broker.request("", Message("nobody.there", b""), 30)
 
 
-def test_patterns_that_others_cover() -> None:
-    assert _distinct(("a.b", "a.*", "a.>", "b")) == ("a.>", "b")
-    assert _distinct(("a.*.c", "a.b.*")) == ("a.*.c", "a.b.*")
+async def test_patterns_that_overlap_cannot_be_of_one_consumer(nats_server: NatsServer) -> None:
+    """The server says so of one that is made; it is found out when a configuration is checked."""
+    async with opened(nats_server.url) as broker:
+        both = Subscription("shop", ("over.*.c", "over.b.*"), durable="over")
+        with pytest.raises(ConfigError, match=r"over\.\*\.c and over\.b\.\* overlap"):
+            await broker.examine("", both)

@@ -72,6 +72,7 @@ def _number(text: str | None) -> int | None:
 def _time(text: str | None) -> str | None:
     """Return a time if it is one: whoever may publish to where letters are kept can have made them."""
     try:
-        return text and datetime.fromisoformat(text) and text
+        datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return text

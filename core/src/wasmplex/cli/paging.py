@@ -11,7 +11,7 @@ from wasmplex.cli.table import echo_table, json_text
 __all__ = ["PagedRows"]
 
 _PAGE, _PAGE_SIZE = 200, 2**20
-"""Rows, and their bytes, that are held until they are printed; each page of a table has columns of its own."""
+"""Rows, and their bytes, that are held until they are printed; each page of a table has its own columns."""
 
 
 class PagedRows:

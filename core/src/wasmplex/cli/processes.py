@@ -24,11 +24,12 @@ def separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:
             users = imports + [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
             fix = "use a backend that processes share, or run one worker"
             if allowed:
-                fix = f"{allowed} = true if each may have its own, as a cache may; else {fix}"
+                fix = f"{allowed} = true if each may have its own; else {fix}"
+            done = "sent" if route.provider.capability == "messaging" else "written"
             yield Diagnostic(
                 f"backend {route.provider.name!r} of {', '.join(users)} is in the memory of one process",
                 where=str(route.where),
-                why=f"each of {workers} workers would read what it alone has written",
+                why=f"each of {workers} workers would have its own, with what it alone has {done}",
                 fix=fix,
             )
 

@@ -10,6 +10,7 @@ from typing import Any
 from wasmplex.component.shape import Shape
 from wasmplex.config import validate
 from wasmplex.config.document import quoted
+from wasmplex.config.fields import names_at
 from wasmplex.config.model import Table
 from wasmplex.config.references import attempt
 from wasmplex.errors import ConfigError, Diagnostic, PluginError, WasmplexError
@@ -85,7 +86,7 @@ class Triggers:
         if trigger.capability is None or _BACKEND not in table.values:
             resolved, problems = attempt(table, self.base, self.environ)
             settings, found = validate(table, trigger.settings, resolved)
-            self.problems += problems + found
+            self.problems += problems + [self._of_a_binding(d, trigger, table) for d in found]
             return (None if problems else settings), None
         selector = table.values[_BACKEND]
         if not isinstance(selector, str):
@@ -101,6 +102,20 @@ class Triggers:
         bound, found = back(rest, trigger.settings, selector, provider, origin, self.base, self.environ)
         self.problems += found
         return (None, None) if bound is None else (bound[0].interface, bound[1])
+
+    def _of_a_binding(self, problem: Diagnostic, trigger: Trigger, table: Table) -> Diagnostic:
+        """Return what is said of an unknown key; that it is one of the backend's, where it is."""
+        for key in table.values.keys() - names_at(trigger.settings, ()):
+            if problem.where != str(table.where(key)):
+                continue
+            for route in self.routes:
+                for backend in route.backends:
+                    provider = backend.provider
+                    if provider.capability == trigger.capability and key in names_at(provider.settings, ()):
+                        fix = f"write it where the backend is named: at {backend.where}"
+                        why = f"it is one of backend {backend.selector!r}, not of the trigger"
+                        return replace(problem, why=why, fix=fix)
+        return problem
 
     # ------------------------------------------------------------ sources
 

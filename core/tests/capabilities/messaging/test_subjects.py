@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wasmplex.capabilities.messaging import SubjectInvalid
-from wasmplex.capabilities.messaging.subjects import check_pattern, check_subject, covers, matcher
+from wasmplex.capabilities.messaging.subjects import (
+    check_pattern,
+    check_subject,
+    covers,
+    distinct,
+    matcher,
+    overlap,
+)
 
 tokens = st.sampled_from(["a", "b", "ab", "*", ">"])
 texts = st.lists(tokens, min_size=1, max_size=4).map(".".join)
@@ -61,3 +68,25 @@ def test_what_covers_a_pattern_matches_all_that_it_matches(one: str, other: str,
 )  # fmt: skip
 def test_covering(one: str, other: str, expected: bool) -> None:
     assert covers(one, other) is expected
+
+
+@given(texts, texts, texts)
+def test_patterns_that_match_one_subject_overlap(one: str, other: str, subject: str) -> None:
+    if any(">" in text.split(".")[:-1] for text in (one, other)) or WILDCARDS & set(subject.split(".")):
+        return
+    if matches(one, subject) and matches(other, subject):
+        assert overlap(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [("a.*", "*.b", True), ("a.>", "*.b.c", True), ("a.*", "a.b.c", False), ("a.b", "a.c", False),
+     ("a", "a.>", False), ("*", ">", True)],
+)  # fmt: skip
+def test_overlapping(one: str, other: str, expected: bool) -> None:
+    assert overlap(one, other) is overlap(other, one) is expected
+
+
+def test_patterns_that_others_cover() -> None:
+    assert distinct(("a.b", "a.*", "a.>", "b")) == ("a.>", "b")
+    assert distinct(("a.*.c", "a.b.*")) == ("a.*.c", "a.b.*")

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, Subscription
-from wasmplex.capabilities.messaging.subjects import covers, matcher
+from wasmplex.capabilities.messaging.subjects import matcher
 from wasmplex.plugin import get_logger
 
 from host_plugin_nats.headers import message_of, size_of
@@ -90,7 +90,7 @@ class CoreDeliveries(Deliveries):
     link: Link
 
     def __init__(self, subscription: Subscription) -> None:
-        self._patterns = _distinct(subscription.subjects)
+        self._patterns = subscription.subjects
         self._group = subscription.queue_group or ""
         self._ordered = subscription.ordered
         self._earlier = [matcher(self._patterns[:n]) if n else None for n in range(len(self._patterns))]
@@ -278,12 +278,3 @@ class CoreDeliveries(Deliveries):
     def _wake_all(self) -> None:
         while self._asking:
             self._wake()
-
-
-def _distinct(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the patterns without those that another one covers."""
-    kept: list[str] = []
-    for pattern in patterns:
-        if not any(covers(own, pattern) for own in kept):
-            kept = [own for own in kept if not covers(pattern, own)] + [pattern]
-    return tuple(kept)

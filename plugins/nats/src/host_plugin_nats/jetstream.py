@@ -19,7 +19,7 @@ from wasmplex.capabilities.messaging import (
     Subscription,
     Timeout,
 )
-from wasmplex.capabilities.messaging.subjects import covers
+from wasmplex.capabilities.messaging.subjects import covers, overlap
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
@@ -166,6 +166,7 @@ class JetStream:
         :raises wasmplex.errors.ConfigError: if several keep its subjects, or one keeps a part of them
         """
         wanted, name = subscription.subjects, self._settings.stream
+        _check_overlap(wanted)
         if name is None:
             names = sorted({name for pattern in wanted for name in await self._overlapping(pattern)})
             if len(names) > 1:
@@ -348,6 +349,17 @@ def failed(error: ApiError) -> CapabilityError:
     if error.code in _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
     return api_failed(error, CASES)
+
+
+def _check_overlap(patterns: Sequence[str]) -> None:
+    """Refuse patterns that JetStream takes in no consumer."""
+    for number, pattern in enumerate(patterns):
+        if other := next((own for own in patterns[:number] if overlap(own, pattern)), None):
+            raise ConfigError(
+                f"the subjects {other} and {pattern} overlap",
+                why="a durable subscription of JetStream has no two patterns that one message matches",
+                fix="name a pattern that covers both, or write a table of trigger.messaging for each",
+            )
 
 
 def _listed(subjects: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from wasmplex.capabilities.messaging.errors import Unsupported
+from wasmplex.capabilities.messaging.subjects import distinct
 from wasmplex.plugins.backends import Backend
 
 __all__ = ["FEATURES", "Deliveries", "Delivery", "Kept", "Message", "MessagingBackend", "Subscription"]
@@ -58,7 +59,8 @@ class Subscription:
     """What somebody wants to be delivered.
 
     :ivar owner: the workload; a durable subscription belongs to it
-    :ivar subjects: patterns; a message that several of them match is delivered once
+    :ivar subjects: patterns, none of which covers another: those are left out; a message that several of them
+        match is delivered once
     :ivar queue_group: those of one group share the messages; None: everybody gets each. Not None only if the
         backend declares ``queue-groups``
     :ivar durable: the name under which it goes on while nobody is there; not None only with ``durable``
@@ -76,6 +78,9 @@ class Subscription:
     max_in_flight: int = 32
     ordered: bool = False
     ack_wait: float = 30.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subjects", distinct(self.subjects))
 
 
 class Delivery(ABC):

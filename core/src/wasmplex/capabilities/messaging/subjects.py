@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from wasmplex.capabilities.messaging.errors import SubjectInvalid
 
-__all__ = ["MAX_SUBJECT", "check_pattern", "check_subject", "covers", "is_subject", "matcher"]
+__all__ = [
+    "MAX_SUBJECT", "check_pattern", "check_subject", "covers", "distinct", "is_subject", "matcher", "overlap",
+]  # fmt: skip
 
 MAX_SUBJECT = 1024
 """Bytes of UTF-8 in a subject."""
@@ -81,5 +83,25 @@ def covers(pattern: str, other: str) -> bool:
         if own == ">":
             return len(theirs) > place
         if place >= len(theirs) or (theirs[place] != own and (own != "*" or theirs[place] == ">")):
+            return False
+    return len(ours) == len(theirs)
+
+
+def distinct(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return the patterns without those that another one covers."""
+    kept: list[str] = []
+    for pattern in patterns:
+        if not any(covers(own, pattern) for own in kept):
+            kept = [own for own in kept if not covers(pattern, own)] + [pattern]
+    return tuple(kept)
+
+
+def overlap(pattern: str, other: str) -> bool:
+    """Say whether there is a subject that both patterns match."""
+    ours, theirs = pattern.split("."), other.split(".")
+    for one, two in zip(ours, theirs, strict=False):
+        if ">" in (one, two):
+            return True
+        if one != two and "*" not in (one, two):
             return False
     return len(ours) == len(theirs)

@@ -188,6 +188,14 @@ class DurableTests(Conformance):
             assert await inbox.rest() == []
 
     @needs("durable")
+    async def test_a_durable_subscription_may_name_a_subject_twice(self, bench: Bench) -> None:
+        """subjects: a pattern that another one covers adds nothing, and is no error."""
+        sender, name = await bench.sender(), bench.name("d")
+        async with bench.subscribed("a.>", "a.b", "a.>", queue_group=name, durable=name) as inbox:
+            await sender.publish(bench.subject("a.b"), b"1")
+            assert await inbox.rest() == [b"1"]
+
+    @needs("durable")
     async def test_what_has_no_outcome_comes_again(self, bench: Bench) -> None:
         """durable: what its host had not settled when it went comes again."""
         sender, name = await bench.sender(), bench.name("d")

@@ -34,7 +34,7 @@ class MessagingTriggerSettings(Settings):
     max_in_flight: Annotated[int, Field(ge=1, le=1000)] = 32
     """How many messages the component may be called with at once in this host."""
     ordered: bool = False
-    """Whether one message is done with before the next is taken; it makes `max_in_flight` 1."""
+    """Whether one message is done with before the next is taken, whatever `max_in_flight` says."""
     durable: bool | Annotated[str, Field(pattern=_NAME)] = False
     """Whether the broker keeps the messages while no host is there, under this name or the workload's."""
     start: Literal["new", "first"] = "new"
@@ -63,6 +63,13 @@ class MessagingTriggerSettings(Settings):
             except SubjectInvalid as error:
                 raise ValueError(f"{pattern!r} is no pattern of subjects: {error}") from None
         return patterns
+
+    @field_validator("durable")
+    @classmethod
+    def _check_durable(cls, durable: bool | str) -> bool | str:
+        if isinstance(durable, str) and durable.lower() in ("true", "false"):
+            raise ValueError(f"in quotation marks it is a name: did you mean durable = {durable.lower()}?")
+        return durable
 
     @field_validator("dead_letter")
     @classmethod
