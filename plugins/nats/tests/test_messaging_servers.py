@@ -309,6 +309,70 @@ async def test_few_messages_are_asked_for_only_where_none_are_on_the_way(
     assert link.count == asked
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["there", "on their way"])
+@pytest.mark.parametrize("tells", [True, False], ids=["end", "go on"])
+async def test_what_waits_when_handlers_become_slow_is_given_back(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, there: bool, tells: bool
+) -> None:
+    """Also what comes only then, for it was asked for before."""
+    monkeypatch.setattr(module, "_LONG", 0.05)
+    name = f"slower-{there}-{tells}"
+    wanted = Subscription("w", (name,), queue_group=name, durable=name, max_in_flight=4)
+    async with (
+        opened(nats_server.url) as broker,
+        opened(nats_server.url) as another,
+        broker.subscribe("", wanted) as inbox,
+        another.subscribe("", wanted) as others,
+    ):
+        assert isinstance(inbox, module.DurableDeliveries)
+
+        async def send(count: int) -> None:
+            for _ in range(count):
+                await broker._link.publish(name, b"")
+            await broker._link.flush()
+
+        async def taken(deliveries: Deliveries) -> Delivery:
+            with anyio.fail_after(30):
+                delivery = await deliveries.next()
+            assert delivery is not None
+            return delivery
+
+        async def delivered() -> int:
+            info = await broker._jetstream.ask(f"CONSUMER.INFO.wasmplex-{name}.{name}")
+            return int(info["num_ack_pending"])
+
+        inbox._takes = 0.0
+        await send(600 if there else 4)
+        while there and len(inbox._waiting) < 40:
+            await (await taken(inbox)).ack()
+        held = [await taken(inbox) for _ in range(4)]
+        if not there:
+            inbox._ahead = 100
+            await inbox._ask()
+            await send(80)
+        while await delivered() < 40:  # noqa: ASYNC110  what is waited for is the server's
+            await anyio.sleep(0.01)
+
+        async def be_slow() -> None:
+            while True:
+                await anyio.sleep(0.3)
+                if tells:
+                    await held.pop(0).ack()
+                    held.append(await taken(inbox))
+                else:
+                    await held[0].in_progress()
+
+        again = 0
+        with anyio.fail_after(25):  # less than the server waits for an outcome
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(be_slow)
+                while again < 36:
+                    delivery = await taken(others)
+                    again += delivery.tries == 2
+                    await delivery.ack()
+                tasks.cancel_scope.cancel()
+
+
 async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(nats_server.url) as broker, broker._link.inbox() as inbox:
 

@@ -2,8 +2,8 @@
 
 Messages are pulled: those that are being handled and, where that takes no time, some that wait here, so that
 nobody waits for the server. Where it takes long, none waits: the server counts what waits here as delivered,
-whether or not anybody was called with it, and others could handle it. What waits here too long belongs to the
-server again, and goes to somebody else.
+whether or not anybody was called with it, and others could handle it. What waits here when that begins is
+given back. What waits here too long belongs to the server again, and goes to somebody else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, cast
@@ -28,6 +28,7 @@ from wasmplex.capabilities.messaging import (
 )
 from wasmplex.plugin import get_logger
 
+from host_plugin_nats.delivery import DurableDelivery, tries_at
 from host_plugin_nats.headers import message_of, status_of
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.jetstream import JetStream
@@ -53,6 +54,8 @@ _BODY: Final = itemgetter(Arrived._fields.index("body"))
 _HEADERS: Final = itemgetter(Arrived._fields.index("headers"))
 _SLOW = 0.2
 """Seconds that messages take if none of them is to wait here."""
+_LONG = 1.0
+"""Seconds that a message has waited here behind slow ones when it is given back, with those behind it."""
 _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
@@ -77,54 +80,6 @@ async def durable(
                 await deliveries.close()
 
 
-class _DurableDelivery(Delivery):
-    """A delivery, and the subject for its outcome, which says the rest of it.
-
-    ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<nanoseconds>.<pending>``, with
-    a domain and an account's hash before the stream in newer servers.
-    """
-
-    __slots__ = ("_deliveries", "given", "reply_subject")
-    watched = True
-
-    def __init__(
-        self, deliveries: DurableDeliveries, message: Message, tries: int, reply: str, given: float
-    ) -> None:
-        self.message, self.tries = message, tries  # a frame less for each message
-        self.given = given
-        self._deliveries = deliveries
-        self.reply_subject = reply
-
-    @property
-    def first_seen(self) -> float:  # type: ignore[override]
-        """When the message was stored, in Unix seconds."""
-        tokens = self.reply_subject.split(".")
-        return int(tokens[_tries_at(tokens) + 3]) / 10**9
-
-    @property
-    def identity(self) -> str:
-        """The consumer's name, the number of the message in the stream, and when it was stored."""
-        tokens = self.reply_subject.split(".")
-        at = _tries_at(tokens)
-        return f"{tokens[at - 1]}-{tokens[at + 1]}-{tokens[at + 3]}"
-
-    async def ack(self) -> None:
-        await self._settle(b"+ACK")
-
-    async def retry(self, after: float) -> None:
-        await self._settle(b'-NAK {"delay": %d}' % max(int(after * 10**9), 1))
-
-    async def reject(self) -> None:
-        await self._settle(b"+TERM")
-
-    async def in_progress(self) -> None:
-        await self._deliveries.tell(self.reply_subject, b"+WPI")
-
-    async def _settle(self, outcome: bytes) -> None:
-        self._deliveries.settle(self)
-        await self._deliveries.tell(self.reply_subject, outcome)
-
-
 class DurableDeliveries(Deliveries):
     """A consumer that is pulled from.
 
@@ -133,7 +88,7 @@ class DurableDeliveries(Deliveries):
     """
 
     def __init__(self, link: Link, next_subject: str, inbox: Inbox, subscription: Subscription) -> None:
-        self.out: set[_DurableDelivery] = set()
+        self.out: set[DurableDelivery] = set()
         self._link = link
         self._next_subject = next_subject
         self._inbox = inbox
@@ -158,11 +113,21 @@ class DurableDeliveries(Deliveries):
         self._loop = asyncio.get_running_loop()
         self._asked = 0.0
         self._returning: asyncio.Task[None] | None = None
+        self._easing: asyncio.Task[None] | None = None
+        self._place = inbox.subject
+        self._eased = 0
 
-    def settle(self, delivery: _DurableDelivery) -> None:
+    def settle(self, delivery: DurableDelivery) -> None:
         """Note that a delivery has its outcome, or several that were given with it."""
         self.out.discard(delivery)
         self._takes += (self._loop.time() - delivery.given - self._takes) / 4
+        if self._takes > _SLOW:
+            self._ease_if_any_waits()
+
+    def goes_on(self, delivery: DurableDelivery) -> None:
+        """Note that a delivery has no outcome yet: nothing else may be heard of it for long."""
+        if self._loop.time() - delivery.given > _SLOW:
+            self._ease_if_any_waits()
 
     async def tell(self, subject: str, what: bytes) -> None:
         """Tell the server what became of a message, or is becoming of it."""
@@ -175,9 +140,42 @@ class DurableDeliveries(Deliveries):
         if self._returning is None:
             self._returning = self._loop.create_task(self._give_back())
 
+    def _ease_if_any_waits(self) -> None:
+        """Begin to give back what waits behind slow ones, if that has waited for long."""
+        long_ago = self._loop.time() - _LONG
+        if self._stopped or self._ordered or self._easing is not None:
+            return
+        with suppress(MessagingError):  # told of again when messages are asked for
+            self._sort(self._inbox.take())
+        if self._waiting and self._waiting[0][0] < long_ago:
+            self._reading.cancel()
+            self._easing = self._loop.create_task(self._ease())
+
+    async def _ease(self) -> None:
+        """Give back all that cannot be handled now; get what is asked for from now on under another subject.
+
+        The server has requests of ours yet, and would send here again what it is given back. It forgets them
+        where nobody listens.
+        """
+        try:
+            await self._link.leave([self._inbox.number])
+            if self._inbox.ended:
+                return
+            self._eased += 1
+            self._inbox.subject = f"{self._place}.{self._eased}"
+            self._inbox.number = await self._link.listen(self._inbox.subject, "", self._inbox.put)
+            self._ahead = self._wanted = 0
+            await self._return(self._left(max(self._calls - len(self.out), 0)))
+        except MessagingError:
+            pass  # the connection is lost, and whoever reads hears of it
+        finally:
+            self._easing = None
+
     async def next(self) -> Delivery | None:
         """See `Deliveries.next`."""
         while not self._stopped:
+            if self._easing is not None:
+                await asyncio.wait([self._easing])
             if self._inbox.ended:  # the server delivers to somebody else what waits here
                 self._waiting.clear()
             if 0 < len(self._waiting) <= self._ahead // 2:
@@ -208,7 +206,7 @@ class DurableDeliveries(Deliveries):
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See `Deliveries.ack`: all of it goes in one write."""
-        ours = cast("Sequence[_DurableDelivery]", deliveries)
+        ours = cast("Sequence[DurableDelivery]", deliveries)
         self.out.difference_update(ours)
         if ours:
             self.settle(ours[0])
@@ -229,15 +227,21 @@ class DurableDeliveries(Deliveries):
 
     async def _give_back(self) -> None:
         """Give back what waits here, once the server sends no more: it would send that again."""
+        if self._easing is not None:
+            await asyncio.wait([self._easing])
         await self._link.leave([self._inbox.number])
         await self._return(self._left())
 
-    def _left(self) -> list[str]:
-        """Return where to tell what becomes of the messages that wait here, which are taken out."""
-        self._waiting.extend((0.0, message) for message in self._inbox.take() if status_of(message) is None)
-        replies = [message.reply_to or "" for _, message in self._waiting]
-        self._waiting.clear()
-        return replies
+    def _left(self, keep: int = 0) -> list[str]:
+        """Return where to tell what becomes of the messages that wait here, which are taken out.
+
+        :param keep: how many of them are not, the first
+        """
+        now = self._loop.time()
+        self._waiting.extend((now, message) for message in self._inbox.take() if status_of(message) is None)
+        waiting = list(self._waiting)
+        self._waiting = deque(waiting[:keep])
+        return [message.reply_to or "" for _, message in waiting[keep:]]
 
     async def _return(self, replies: Sequence[str]) -> None:
         try:
@@ -252,7 +256,10 @@ class DurableDeliveries(Deliveries):
 
     async def _read(self) -> None:
         """Ask for messages if few are on the way, and wait for something to come."""
+        subject = self._inbox.subject
         await self._ask()
+        if self._easing is not None or self._inbox.subject != subject:
+            return  # what was asked for does not come
         if (message := await self._next_message()) is not None:
             self._sort([message, *self._inbox.take()])
 
@@ -324,20 +331,20 @@ class DurableDeliveries(Deliveries):
         if status == "503" or "Deleted" in said:
             raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
 
-    async def _taken(self, at: float, message: Arrived) -> _DurableDelivery | None:
+    async def _taken(self, at: float, message: Arrived) -> DurableDelivery | None:
         now = self._loop.time()
         age = now - at
         if age > self._fresh * 0.9:
             return None  # the server delivers it to somebody else
         delivery = self._delivery(message, now)
+        self.out.add(delivery)  # first: if that cannot be told, it is given back at once
         if age > self._fresh / 3:
             await delivery.in_progress()
-        self.out.add(delivery)
         return delivery
 
-    def _first_waiting(self, count: int, now: float) -> list[_DurableDelivery]:
+    def _first_waiting(self, count: int, now: float) -> list[DurableDelivery]:
         """Return deliveries of the messages that have waited longest."""
-        given: list[_DurableDelivery] = []
+        given: list[DurableDelivery] = []
         take, add, make, begin = self._waiting.popleft, given.append, tuple.__new__, object.__new__
         for _ in range(count):
             _, message = take()
@@ -345,24 +352,19 @@ class DurableDeliveries(Deliveries):
             if headers or reply is None or not reply.startswith(self._first):
                 add(self._delivery(message, now))
                 continue
-            delivery = begin(_DurableDelivery)  # as `_delivery` does it, without a frame for each
+            delivery = begin(DurableDelivery)  # as `_delivery` does it, without a frame for each
             delivery.message = make(Message, (subject, body, None, None))
             delivery.tries, delivery.given = 1, now
             delivery._deliveries, delivery.reply_subject = self, reply  # noqa: SLF001
             add(delivery)
         return given
 
-    def _delivery(self, message: Arrived, now: float) -> _DurableDelivery:
+    def _delivery(self, message: Arrived, now: float) -> DurableDelivery:
         reply = message.reply_to or ""
         tries = 1
         if not reply.startswith(self._first):
             tokens = reply.split(".")
-            place = _tries_at(tokens)
+            place = tries_at(tokens)
             tries = int(tokens[place])
             self._first = ".".join([*tokens[:place], "1", ""])
-        return _DurableDelivery(self, message_of(message, None), tries, reply, now)
-
-
-def _tries_at(tokens: Sequence[str]) -> int:
-    """Return where the subject for an outcome has the number of the delivery, see `_DurableDelivery`."""
-    return 4 if len(tokens) == 9 else 6
+        return DurableDelivery(self, message_of(message, None), tries, reply, now)
