@@ -56,7 +56,7 @@ models that read it; a key that is not listed is an error.
 Durations are written `"250ms"`, `"10s"`, `"5m"`, `"1h"`, `"1d"`, or as a number: of seconds. Sizes are
 written `"64KiB"`, `"256MiB"`, `"1GiB"`, with `kB`, `MB`, `GB` for powers of 1000, or as a number: of bytes.
 A space may stand before the unit; capital and small letters are not the same. Any value may be
-`{ env = "NAME" }` or `{ file = "path" }`; such values are never printed.
+`{ env = "NAME" }` or `{ file = "path" }`; such values are never printed, but for the servers of a URL.
 """
 
 

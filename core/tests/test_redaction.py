@@ -20,7 +20,7 @@ from wasmplex.errors import Diagnostic
 from wasmplex.escaping import escape
 from wasmplex.logs import TextFormatter, get_logger
 from wasmplex.plugin import Grants
-from wasmplex.redaction import KNOWN, Known, Redactor, masked_url, secrets_in, url_secrets
+from wasmplex.redaction import KNOWN, Known, Redactor, is_harmless_url, masked_url, secrets_in, url_secrets
 from wasmplex.settings import SecretStr, SecretUrl, Settings
 
 # ---------------------------------------------------------------- URLs
@@ -151,6 +151,51 @@ def test_what_no_message_about_a_table_may_hold() -> None:
     written = {"url": "redis://u:p@h", "text": EnvRef("T"), "pin": 5, "limit": 7, "named": {"a": EnvRef("N")}}
     resolved = {"url": "redis://u:p@h", "text": "of T", "pin": 5, "limit": 7, "named": {"a": "of N"}}
     assert hidden(Table(written), resolved, Everything) == {"u:p", "p", "of T", "5", "of N"}
+
+
+HARMLESS = ("nats://127.0.0.1:4222", "nats://h1:4222,tls://h2", "redis://[::1]:6379/0", "unix:///run/r.sock")
+
+
+@pytest.mark.parametrize("reference", [EnvRef("URL"), FileRef(Path("url"))])
+@pytest.mark.parametrize("url", HARMLESS)
+def test_what_of_a_url_is_shown_is_shown_wherever_it_came_from(url: str, reference: object) -> None:
+    def found(key: str, **how: bool) -> frozenset[str]:
+        return hidden(Table({key: reference}), {key: url}, Everything, **how)
+
+    assert found("url", accepted=True) == set()
+    assert found("url") == {url}, "it may be whatever stands in a wrong file"
+    for key in ("text", "password", "unknown"):
+        assert found(key, accepted=True) == {url}, "it is no setting for URLs"
+
+
+WORD = st.text(min_size=1, max_size=12).map(lambda text: f"Zq{text}xK")
+
+
+@given(
+    WORD,
+    st.sampled_from([
+        "{}", "{}\n", " nats://h:1\n{}", "nats://h:1\n{}", "nats://h/\n{}", "nats://h/ {}", "nats://{}@h",
+        "nats://u:{}@h", "nats://h:{}", "nats://:{}", "nats://h?{}", "nats://h/p?key={}", "nats://h#{}",
+        "nats://a@h,nats://{}@h", "nats://h/{}@h", "nats://h/?a=1&b={}", "nats:{}", "//{}@h", "://{}",
+    ]),
+)  # fmt: skip
+def test_what_is_no_harmless_url_is_hidden_as_a_whole(secret: str, pattern: str) -> None:
+    url = pattern.format(secret)
+    found = hidden(Table({"url": EnvRef("URL")}), {"url": url}, Everything, accepted=True)
+    assert url in found
+    text = Redactor(found).text(f"cannot reach {url}: refused")
+    assert "Zq" not in text
+    assert "xK" not in text
+
+
+@given(st.text())
+def test_nothing_but_what_is_shown_of_a_url_is_harmless(text: str) -> None:
+    assert not is_harmless_url(text) or (masked_url(text) == text and url_secrets(text) == set())
+
+
+@given(st.from_regex(r"[a-z]{1,6}://[a-zA-Z0-9.:,/@?#%\[\]_ \n-]{0,20}", fullmatch=True))
+def test_nor_of_what_is_like_a_url(text: str) -> None:
+    assert not is_harmless_url(text) or (masked_url(text) == text and url_secrets(text) == set())
 
 
 # ---------------------------------------------------------------- what others say

@@ -23,8 +23,8 @@ from wasmplex.errors import Diagnostic
 from wasmplex.escaping import escape
 
 __all__ = [
-    "KNOWN", "MASK", "Known", "Redactor", "is_secret_type", "is_url_type", "masked_url", "secrets_in",
-    "url_secrets", "without_credentials",
+    "KNOWN", "MASK", "Known", "Redactor", "is_harmless_url", "is_secret_type", "is_url_type", "masked_url",
+    "secrets_in", "url_secrets", "without_credentials",
 ]  # fmt: skip
 
 MASK: Final = "***"
@@ -38,6 +38,10 @@ _PLACE: Final = re.compile(
     rf"(?:{_HOST}(?:,(?:[A-Za-z][A-Za-z0-9+.-]*://)?{_HOST})*)?(?:/[^?#]*)?(?P<more>[?#].*)?", re.DOTALL
 )
 """What may follow the credentials of a URL: servers, a path, and what is masked again."""
+_HARMLESS: Final = re.compile(
+    rf"[A-Za-z][A-Za-z0-9+.-]*://(?:{_HOST}(?:,(?:[A-Za-z][A-Za-z0-9+.-]*://)?{_HOST})*)?(?:/[!-~]*)?"
+)
+"""A URL, or several with commas between, of visible characters: servers, and a path behind them."""
 _NEXT: Final = re.compile(r",(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _USERINFO: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*@")
 _AMBIGUOUS: Final = frozenset("/?#")
@@ -98,6 +102,11 @@ def url_secrets(url: str) -> frozenset[str]:
         # What a scheme begins with (redis://redis:redis@...) is shown with it, and in every message besides.
         found.update(part for part in _secret_parts(match["rest"]) if not _begins(scheme, part))
     return frozenset(found - {""})
+
+
+def is_harmless_url(text: str) -> bool:
+    """Return whether a text is beyond doubt a URL that has scheme, servers and path, and nothing else."""
+    return _HARMLESS.fullmatch(text) is not None and not {*"@?#"} & {*text}
 
 
 def _begins(scheme: str, part: str) -> bool:

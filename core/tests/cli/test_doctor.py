@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,24 @@ def test_all_backends_that_do_not_answer_are_said_at_once(cli: Cli, home: Path) 
         assert ended.err.count("error: ") == 2, ended.err
         assert "import.cache" in ended.err
         assert "import.store" in ended.err
+
+
+@pytest.mark.parametrize("secret", ["", "me:hunter2@", "hunter2@"])
+def test_the_server_of_a_url_from_the_environment_is_named(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # nobody listens there
+        server = f"127.0.0.1:{sock.getsockname()[1]}"
+        monkeypatch.setenv("STORE_URL", f"nats://{secret}{server}")
+        text = (home / "host.toml").read_text()
+        url = 'backend = "nats"\nurl = { env = "STORE_URL" }'
+        (home / "host.toml").write_text(text.replace('backend = "memory"', url))
+        for command in (("check", "--connect"), ("doctor",)):
+            ended = cli(*command)
+            assert ended.code == 1
+            assert f"cannot open the NATS store at nats://{server}\n" in ended.err
+            assert "hunter2" not in ended.out + ended.err
 
 
 def test_a_broken_plugin_is_shown_with_its_cause(cli: Cli, home: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from wasmplex.config.document import quoted
 from wasmplex.config.fields import fields_at, parts_of
 from wasmplex.config.model import EnvRef, FileRef, KeyPath, Table
-from wasmplex.redaction import MASK, is_secret_type, is_url_type, masked_url, url_secrets
+from wasmplex.redaction import MASK, is_harmless_url, is_secret_type, is_url_type, masked_url, url_secrets
 
 __all__ = ["Secrecy", "hidden", "redact", "secrecy"]
 
@@ -80,15 +80,23 @@ def redact(table: Table, *models: type[BaseModel], plain: Collection[str] = ()) 
     return {key: shown(value, (key,)) for key, value in table.values.items()}
 
 
-def hidden(table: Table, resolved: Mapping[str, Any], *models: type[BaseModel]) -> frozenset[str]:
+def hidden(
+    table: Table, resolved: Mapping[str, Any], *models: type[BaseModel], accepted: bool = False
+) -> frozenset[str]:
     """Return every text of a table that no message may hold: what references gave, and what is secret.
 
     :param resolved: its values, as `wasmplex.config.resolve` returns them
+    :param accepted: whether the models have taken the values. Then a URL is one, and what is shown of it is
+        shown though a reference gave it; before, it may be whatever stands in a wrong file
     """
-    return frozenset(text for text in _hidden(table.values, resolved, (), models) if text)
+    found = _hidden(table.values, resolved, (), models)
+    return frozenset(text for text, url in found if text and not (accepted and url and is_harmless_url(text)))
 
 
-def _hidden(written: Any, value: Any, path: KeyPath, models: Collection[type[BaseModel]]) -> Iterator[str]:
+def _hidden(
+    written: Any, value: Any, path: KeyPath, models: Collection[type[BaseModel]]
+) -> Iterator[tuple[str, bool]]:
+    """Yield texts, and whether they are what a reference to a URL gave."""
     match written:
         case Mapping():
             for key, item in written.items():
@@ -101,8 +109,8 @@ def _hidden(written: Any, value: Any, path: KeyPath, models: Collection[type[Bas
                 return
             found = max((s for model in models if (s := secrecy(model, path))), key=_strength, default=None)
             if found is Secrecy.URL:
-                yield from url_secrets(str(value))
+                yield from ((text, False) for text in url_secrets(str(value)))
             elif found is Secrecy.ALL:
-                yield str(value)
+                yield str(value), False
             if isinstance(written, (EnvRef, FileRef)):
-                yield str(value)
+                yield str(value), found is Secrecy.URL

@@ -74,7 +74,7 @@ def split(
         return None, problems
     namespace = resolved.get(_NAMESPACE) if backend is not None else None
     models = [interface] if backend is None else [interface, backend]
-    return SplitSettings(first, second, namespace, hidden(table, resolved, *models)), []
+    return SplitSettings(first, second, namespace, hidden(table, resolved, *models, accepted=True)), []
 
 
 def _part(
