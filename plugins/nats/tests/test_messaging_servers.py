@@ -373,6 +373,32 @@ async def test_what_waits_when_handlers_become_slow_is_given_back(
                 tasks.cancel_scope.cancel()
 
 
+async def test_a_message_of_which_nothing_can_be_told_is_given_back(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: object) -> None:
+        raise BrokerUnavailable("the connection is lost")
+
+    async with opened(nats_server.url) as broker:
+        wanted = durable("untold", "untold")
+        async with broker.subscribe("", wanted) as inbox:
+            assert isinstance(inbox, module.DurableDeliveries)
+            await broker.publish("", Message("untold", b"x"))
+            with anyio.fail_after(20):
+                while not inbox._waiting:
+                    await inbox._read()
+            at, message = inbox._waiting.popleft()
+            monkeypatch.setattr(inbox, "tell", fail)
+            with pytest.raises(BrokerUnavailable):
+                await inbox._taken(at - wanted.ack_wait / 2, message)
+            monkeypatch.undo()
+        with anyio.fail_after(20):  # less than the server waits for an outcome
+            async with broker.subscribe("", wanted) as inbox:
+                delivery = await inbox.next()
+                assert delivery is not None
+                await delivery.ack()
+
+
 async def test_an_answer_waits_for_nothing(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(nats_server.url) as broker, broker._link.inbox() as inbox:
 
