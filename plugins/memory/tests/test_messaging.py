@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.lowlevel
 import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
-from wasmplex.capabilities.messaging import Message, MessageTooLarge, QuotaExceeded, Subscription
+from wasmplex.capabilities.messaging import (
+    Deliveries,
+    Message,
+    MessageTooLarge,
+    QuotaExceeded,
+    Subscription,
+)
 from wasmplex.testing import MessagingConformance
 
 
@@ -60,4 +68,37 @@ async def test_what_waits_has_a_bound_headers_and_all() -> None:
             await broker.publish("n", Message("a", b"", None, {"Trace": "é" * 100_000}))
         with pytest.raises(QuotaExceeded):
             await broker.publish("n", Message("a", b"", None, {"Trace": "é" * 100_000}))
+    await broker.close()
+
+
+@pytest.mark.anyio
+async def test_messages_go_to_the_members_of_a_group_in_turn() -> None:
+    """Each of them asks for as many as it may handle: the one that was there first had all."""
+    broker = MemoryBroker(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
+    wanted = Subscription("a workload", ("a",), queue_group="g")
+    got: list[list[bytes]] = [[], []]
+
+    async def take(deliveries: Deliveries, bodies: list[bytes]) -> None:
+        while (delivery := await deliveries.next()) is not None:
+            taken = [delivery, *deliveries.ready(100)]
+            await anyio.lowlevel.checkpoint()  # handling takes a moment
+            for one in taken:
+                bodies.append(one.message.body)
+                await one.ack()
+
+    async with (
+        broker.subscribe("n", wanted) as one,
+        broker.subscribe("n", wanted) as two,
+        anyio.create_task_group() as tasks,
+    ):
+        for deliveries, bodies in ((one, got[0]), (two, got[1])):
+            for _ in range(32):
+                tasks.start_soon(take, deliveries, bodies)
+        await anyio.wait_all_tasks_blocked()
+        for number in range(10):
+            await broker.publish("n", Message("a", b"%d" % number))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert sorted(got[0] + got[1]) == [b"%d" % number for number in range(10)]
+    assert min(len(got[0]), len(got[1])) >= 3
     await broker.close()

@@ -31,7 +31,7 @@ from wasmplex.capabilities.messaging.subjects import matcher
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_memory import MemoryMessagingSettings
-from host_plugin_memory.groups import Group, MemoryDeliveries, Room
+from host_plugin_memory.groups import Group, Key, MemoryDeliveries, Room, Shared
 from host_plugin_memory.letters import Letters
 from host_plugin_memory.sizes import size_of
 
@@ -48,17 +48,22 @@ INBOX = "_INBOX."
 class _Space:
     """A namespace: what is subscribed in it, who waits for an answer, what is kept."""
 
-    groups: dict[Hashable, tuple[Pattern[str], Group]] = field(default_factory=dict)
-    routes: OrderedDict[str, tuple[Group, ...]] = field(default_factory=OrderedDict)
+    groups: dict[Key, tuple[Pattern[str], Group]] = field(default_factory=dict)
+    routes: OrderedDict[str, tuple[Group | Shared, ...]] = field(default_factory=OrderedDict)
     answers: dict[str, asyncio.Future[Message]] = field(default_factory=dict)
     kept: dict[str, Letters] = field(default_factory=dict)
 
-    def route(self, subject: str) -> tuple[Group, ...]:
-        """Return the groups that get the messages of a subject."""
+    def route(self, subject: str) -> tuple[Group | Shared, ...]:
+        """Return the groups that get the messages of a subject; one queue group gets them once."""
         found = self.routes.get(subject)
         if found is None:
-            matching = (group for pattern, group in self.groups.values() if pattern.fullmatch(subject))
-            found = self.routes[subject] = tuple(matching)
+            named: dict[Hashable, list[Group]] = {}
+            for pattern, group in self.groups.values():
+                if pattern.fullmatch(subject):
+                    named.setdefault(group.key[:2], []).append(group)
+            alike = (tuple(groups) for groups in named.values())
+            found = tuple(Shared(groups) if len(groups) > 1 else groups[0] for groups in alike)
+            self.routes[subject] = found
             if len(self.routes) > MAX_ROUTES:
                 self.routes.popitem(last=False)
         return found
@@ -184,12 +189,12 @@ class MemoryBroker(MessagingBackend):
             space.routes.clear()
         return group
 
-    def _key(self, subscription: Subscription) -> Hashable:
+    def _key(self, subscription: Subscription) -> Key:
         if subscription.durable is not None:
             return "durable", subscription.durable
         if subscription.queue_group is not None:
             return "group", subscription.queue_group, subscription.subjects
-        return "single", next(self._numbers)
+        return "single", str(next(self._numbers))
 
     def _space(self, namespace: str) -> _Space:
         if self._closed:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TypeAlias
 
 from wasmplex.capabilities.messaging import BrokerUnavailable, Deliveries, Delivery, Message, Subscription
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
+__all__ = ["Group", "Key", "MemoryDeliveries", "Room", "Shared"]
 
-__all__ = ["Group", "MemoryDeliveries", "Room"]
+Key: TypeAlias = "tuple[str, str] | tuple[str, str, tuple[str, ...]]"
+"""What tells a group from the others of its namespace: kind, name, and the patterns of a queue group."""
 
 
 class Room:
@@ -95,7 +97,7 @@ class Group:
     :ivar members: those who are subscribed and have not been stopped
     """
 
-    def __init__(self, key: Hashable, subscription: Subscription, room: Room) -> None:
+    def __init__(self, key: Key, subscription: Subscription, room: Room) -> None:
         self.key = key
         self.durable = subscription.durable is not None
         self.owner = subscription.owner
@@ -106,11 +108,17 @@ class Group:
         self._ready: deque[_Held] = deque()
         self._later: dict[_Held, None] = {}
         self._out: dict[_Held, None] = {}
-        self._asking: deque[asyncio.Future[None]] = deque()
+        self._asking: dict[MemoryDeliveries, deque[asyncio.Future[None]]] = {}
+        """Those who wait for a message; the member whose turn it is comes first."""
         self.closed = False
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._later) + len(self._out)
+
+    @property
+    def load(self) -> tuple[bool, bool, float]:
+        """How little a message is wanted: whether nobody is there, nobody is free, and how much waits."""
+        return not self.members, not self._asking, len(self) / (len(self.members) or 1)
 
     # ------------------------------------------------------------ the broker's side
 
@@ -142,7 +150,7 @@ class Group:
             if member.stopped and (self._stays or not len(self)):
                 return None
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._asking.append(turn)
+            self._asking.setdefault(member, deque()).append(turn)
             try:
                 await turn
             except BaseException:
@@ -150,18 +158,18 @@ class Group:
                     self._wake()  # it was woken for a message that it cannot take any more
                 raise
             finally:
-                if turn in self._asking:
-                    self._asking.remove(turn)
+                self._ask_no_more(member, turn)
         if member.stopped and self._stays:
             self._wake()
             return None
         return self._deliver(member)
 
     def ready(self, member: MemoryDeliveries, most: int) -> list[Delivery]:
-        """Return messages that are there already."""
+        """Return messages that are there already: a member's share of them."""
         if self.ordered or (member.stopped and self._stays):
             return []
-        return [self._deliver(member) for _ in range(min(most, len(self._ready)))]
+        share = -(-len(self._ready) // max(len(self.members), 1))
+        return [self._deliver(member) for _ in range(min(most, share))]
 
     def _deliver(self, member: MemoryDeliveries) -> Delivery:
         held = self._ready.popleft()
@@ -185,11 +193,23 @@ class Group:
             self._wake()
 
     def _wake(self) -> None:
+        """Have one look who asks: of the members, one after the other."""
         while self._asking:
-            turn = self._asking.popleft()
+            member, turns = next(iter(self._asking.items()))
+            turn = turns.popleft()
+            del self._asking[member]
+            if turns:
+                self._asking[member] = turns
             if not turn.done():
                 turn.set_result(None)
                 return
+
+    def _ask_no_more(self, member: MemoryDeliveries, turn: asyncio.Future[None]) -> None:
+        turns = self._asking.get(member)
+        if turns is not None and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._asking[member]
 
     # ------------------------------------------------------------ outcomes
 
@@ -234,6 +254,20 @@ class Group:
         if held.timer is not None:
             held.timer.cancel()
         self._room.give(held.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Those of one queue group whose patterns differ: one of them gets a message that several match."""
+
+    groups: tuple[Group, ...]
+
+    def put(self, message: Message, size: int, now: float) -> None:
+        """Add a message to the one that has most need of it."""
+        min(self.groups, key=_load).put(message, size, now)
+
+
+_load = attrgetter("load")
 
 
 class _Delivery(Delivery):

@@ -61,8 +61,8 @@ class Subscription:
     :ivar owner: the workload; a durable subscription belongs to it
     :ivar subjects: patterns, none of which covers another: those are left out; a message that several of them
         match is delivered once
-    :ivar queue_group: those of one group share the messages; None: everybody gets each. Not None only if the
-        backend declares ``queue-groups``
+    :ivar queue_group: those of one group share the messages, whatever the subjects of each; None: everybody
+        gets each. Not None only if the backend declares ``queue-groups``
     :ivar durable: the name under which it goes on while nobody is there; not None only with ``durable``
     :ivar start: with what a durable one begins: the next message, or (``history``) the first that is there
     :ivar max_in_flight: how many deliveries may be without an outcome at once

@@ -43,6 +43,23 @@ class DeliveryTests(Conformance):
             assert sorted(shared) == sorted(sent)
             assert sorted(await three.rest()) == sorted(sent)
 
+    @needs("queue-groups")
+    async def test_those_of_a_group_share_whatever_their_patterns(self, bench: Bench) -> None:
+        """queue_group: one of a group gets a message, also if several match it by different patterns."""
+        sender, group, sent = await bench.sender(), bench.name("g"), [b"%d" % number for number in range(60)]
+        async with (
+            bench.subscribed("a.>", queue_group=group) as one,
+            bench.subscribed("a.b", "c", queue_group=group) as two,
+        ):
+            for body in sent:
+                await sender.publish(bench.subject("a.b"), body)
+            got = [await one.rest(), await two.rest()]
+            assert sorted(got[0] + got[1]) == sorted(sent)
+            assert all(got), "both have their share"
+            await sender.publish(bench.subject("a.c"), b"one's")
+            await sender.publish(bench.subject("c"), b"two's")
+            assert (await one.rest(), await two.rest()) == ([b"one's"], [b"two's"])
+
     async def test_nothing_comes_after_leaving(self, bench: Bench) -> None:
         """Who has left is delivered nothing, and what is sent then is not kept for it."""
         sender = await bench.sender()
