@@ -80,10 +80,31 @@ def test_a_file_is_not_meant_for_its_suffix_alone(cli: Cli, home: Path, args: li
     assert "did you mean" not in refused(cli(*args))
 
 
-def test_a_directory_to_write_into_that_is_not_there(cli: Cli) -> None:
-    assert refused(cli("new", "host", "kv.wasm", "--into", "h")) == (
-        "error: h/host.toml cannot be written\n  because: no such file or directory\n  try: mkdir -p h\n"
+def test_a_directory_to_write_into_that_cannot_be_made(cli: Cli, home: Path) -> None:
+    (home / "file").touch()
+    assert refused(cli("new", "host", "kv.wasm", "--into", "file/h")) == (
+        "error: file/h cannot be made\n  because: not a directory\n"
     )
+
+
+def test_a_directory_to_write_into_is_made(cli: Cli, home: Path) -> None:
+    assert cli("new", "host", "kv.wasm", "--into", "deploy/h").code == 0
+    assert 'component = "../../kv.wasm"' in (home / "deploy/h/host.toml").read_text()
+    assert cli("new", "host", "nothere.wasm", "--into", "other").code == 2
+    assert not (home / "other").exists()
+
+
+def test_what_a_toolchain_exports_for_itself_is_nothing_to_invoke(cli: Cli, home: Path) -> None:
+    import wasmtime
+
+    lifted = (
+        '(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))'
+        ' (func $f (canon lift (core func $i "f"))) (export "init" (func $f)) %s)'
+    )
+    (home / "x.wasm").write_bytes(wasmtime.wat2wasm(lifted % ""))
+    assert "invoke" not in refused(cli("run", "x.wasm"))
+    (home / "x.wasm").write_bytes(wasmtime.wat2wasm(lifted % '(export "other" (func $f))'))
+    assert "wasmplex invoke x.wasm x other" in refused(cli("run", "x.wasm"))
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,14 @@ def test_explain_follows_an_import_to_its_end(cli: Cli, home: Path) -> None:
     assert rows["path"] == "= store.db"
 
 
+def test_explain_tells_the_namespace_once(cli: Cli, home: Path) -> None:
+    text = (home / "host.toml").read_text()
+    (home / "host.toml").write_text(
+        text.replace('backend = "memory"', 'backend = "memory"\nnamespace = "mine"')
+    )
+    assert ok(cli("explain", "host.toml", "cache")).count("namespace") == 1
+
+
 def test_explain_in_json_and_without_secrets(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB", "hunter2.db")
     text = (home / "host.toml").read_text().replace('"store.db"', '{ env = "DB" }')

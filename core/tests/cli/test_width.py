@@ -56,6 +56,18 @@ def test_lines_fit(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch, comma
     }
 
 
+def test_a_trigger_that_has_much_to_say(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (there / "host.toml").write_text(
+        f'[workload.w]\ncomponent = "{GUESTS}/handler.wasm"\n'
+        '[workload.w.import.audit]\nbackend = "memory"\n'
+        '[workload.w.default."wasmcloud:keyvalue"]\nbackend = "memory"\n'
+        '[workload.w.trigger.messaging]\nthrough = "audit"\nsubjects = ["a"]\n'
+    )
+    monkeypatch.setattr("wasmplex.cli.table.columns", lambda: 50)
+    text = cli("check").out
+    assert "trigger messaging calls\n  wasmcloud:messaging/handler@0.3.0, through audit\n" in text
+
+
 def test_a_check_at_60(cli: Cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wasmplex.cli.table.columns", lambda: 60)
     text = cli("check").out.replace(str(there), "/srv")

@@ -194,7 +194,10 @@ async def test_a_body_over_the_limit_is_a_dead_letter(tmp_path: Path) -> None:
     assert [(letter.headers or {})["Wasmplex-Reason"] for letter in letters] == ["message-too-large"]
 
 
-async def test_a_dead_letter_that_cannot_be_kept_leaves_the_message(tmp_path: Path) -> None:
+async def test_a_dead_letter_that_cannot_be_kept_leaves_the_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     broker = MemoryBroker(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
     faulty = Faulty(Given(broker), name="memory")
     faulty.at("keep", QuotaExceeded("full"), times=1)
@@ -203,6 +206,7 @@ async def test_a_dead_letter_that_cannot_be_kept_leaves_the_message(tmp_path: Pa
         await shop.publish(b"reject")
         counts = await shop.until(lambda c: c.dead == 1)
     assert counts.delivered == 2
+    assert " 1 dead letter, 0 lost" in caplog.text
 
 
 async def test_draining_finishes_what_was_taken_and_loses_nothing(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def _echo(assembly: Assembly) -> None:
         _echo_imports(planned)
         for route in planned.plan.triggers:
             source = f", {route.messages}" if route.messages else ""
-            echo(f"trigger {route.name} calls {route.export.name}{source}")
+            echo_folded(f"trigger {route.name} calls {route.export.name}{source}")
         if not planned.plan.triggers:
             echo("no trigger: nothing but `wasmplex invoke` calls it")
         for layer in planned.middleware:

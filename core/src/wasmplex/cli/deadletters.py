@@ -51,7 +51,7 @@ def command() -> None:
 @as_json
 @click.pass_context
 def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: bool, as_json: bool) -> None:
-    """List the dead letters of a workload, in the order in which they were given up.
+    """List the dead letters of a workload as they were given up.
 
     They are where trigger.messaging of the workload has them put: in a stream of its broker. With --redeliver
     each is sent again and removed once the broker has taken it; the workload is called with it anew. Without
@@ -138,7 +138,7 @@ async def _of_one(
                 await broker.remove(namespace, subject, letter.token)
             rows.add(order.row(letter, subject), len(letter.message.body))
     if told is not None:
-        what = f"{stay} of {count} dead letters in {subject} cannot be sent again"
+        what = f"{stay} of {count} dead letter{'' if count == 1 else 's'} in {subject} cannot be sent again"
         raise FailureError(what, why=str(told), fix=told.fix)
 
 

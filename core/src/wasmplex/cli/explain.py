@@ -191,6 +191,8 @@ def _backend_lines(backend: dict[str, Any], namespace: str | None) -> list[tuple
 
 def _echo_settings(settings: dict[str, Any] | None) -> None:
     for name, value in (settings or {}).items():
+        if name == "namespace":  # it has a line of its own, also where it is not configured
+            continue
         echo(f"  {name} = {value if isinstance(value, str) else _text(value)}")
 
 

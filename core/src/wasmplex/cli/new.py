@@ -111,12 +111,20 @@ def host_command(ctx: click.Context, component: Path, into: Path) -> None:
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", fix="choose another --into")
     drafted = draft_for(component, os.path.relpath(component, into), registry(ctx))
+    _make(into)
     write_file(target, drafted.text.encode())
     _say_unserved(drafted, target, registry(ctx))
     echo(f"made {target}{_waiting(drafted)}. Next:")
     shown = shlex.quote(str(target))
     for verb in ("check", *(["run"] if drafted.triggers or drafted.others else ())):
         echo(f"  wasmplex {verb} {shown}")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made", why=(error.strerror or str(error)).lower()) from None
 
 
 def _say_unserved(drafted: Draft, target: Path, registry: Registry) -> None:

@@ -63,12 +63,16 @@ def workloads_uncalled(assembly: Assembly, registry: Registry) -> UsageError:
     )
 
 
+_OF_TOOLCHAINS = frozenset({"init"})
+"""Functions that toolchains export for themselves: componentize-py, componentize-qjs."""
+
+
 def _invocation(config: Path, workload: str, shape: Shape) -> str:
     """Return the command that calls a component once; empty if nothing can be called as it is."""
     from wasmplex.component import InstanceType
 
     for export in shape.exports:
-        if not isinstance(export.type, InstanceType):
+        if not isinstance(export.type, InstanceType) and export.name not in _OF_TOOLCHAINS:
             return f"wasmplex invoke {config} {workload} {export.name}"
     for export in shape.exports:
         for name, function in export.type.functions.items() if isinstance(export.type, InstanceType) else ():

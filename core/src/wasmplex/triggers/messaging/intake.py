@@ -109,8 +109,8 @@ class Intake:
             return
         self._told, c = True, self.counts
         logger.info(
-            "%s: %d handled, %d retried, %d dead letters, %d lost",
-            self._what, c.handled, c.retried, c.dead, c.lost,
+            "%s: %d handled, %d retried, %d dead letter%s, %d lost",
+            self._what, c.handled, c.retried, c.dead, "" if c.dead == 1 else "s", c.lost,
         )  # fmt: skip
 
     async def _take(self, deliveries: Deliveries) -> None:
