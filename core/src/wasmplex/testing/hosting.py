@@ -23,6 +23,7 @@ from wasmplex.host import Host
 from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.settings import Settings
 from wasmplex.testing.doubles import plugin
+from wasmplex.testing.publishing import Published, published
 
 __all__ = ["Binding", "HostFactory", "WasmHost", "host_factory"]
 
@@ -62,15 +63,23 @@ class WasmHost:
         name = workload or next(iter(self.host.workloads))
         return self._portal.call(partial(self.host.call, name, export, *args))
 
-    def publish(self, subject: str, body: bytes, *, workload: str = "") -> None:
+    def publish(
+        self, subject: str, body: bytes, *, seconds: float = 10.0, workload: str = ""
+    ) -> list[Published]:
         """Send a message through the broker that a workload's ``trigger.messaging`` takes messages from.
+
+        Returns when the handlers that take it have been called with it, and what became of it with each:
+        ``"done"``, ``"retry"`` (it is delivered again, which is not waited for), ``"dead letter"``, or
+        ``"given up"`` where there are no dead letters.
 
         :param workload: its name, where there are several
         :raises wasmplex.capabilities.messaging.MessagingError: if the broker does not take it
-        :raises wasmplex.errors.UsageError: if there is no such trigger
+        :raises wasmplex.errors.UsageError: if there is no such trigger, or none takes the subject
+        :raises TimeoutError: if that has taken so many `seconds`
         """
         broker, namespace = self._broker(workload)
-        self._portal.call(broker.publish, namespace, Message(subject, body))
+        message = Message(subject, body)
+        return self._portal.call(published, self.host, broker, namespace, message, seconds)
 
     def request(self, subject: str, body: bytes, *, seconds: float = 10.0, workload: str = "") -> bytes:
         """Send a request in the same way, and return the body of the answer.

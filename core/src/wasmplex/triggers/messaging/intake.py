@@ -71,6 +71,7 @@ class Intake:
         self._next: deque[Delivery] = deque()
         """Those of them that wait for their turn. Whoever has it first takes them all, in one go."""
         self._settler = Settler(binding, self.counts, self._out, settings.dead_letters(name), what)
+        self.observers = self._settler.observers
         self._last_calls = LastCalls(source.backend, source.namespace, name, settings.ack_wait, what)
         words = Words(what, cannot_subscribe(settings), "the subscription broke", "subscribed again")
         subscribe = partial(source.backend.subscribe, source.namespace, settings.subscription(name))

@@ -6,9 +6,9 @@ gone: one that never answers would keep a message for ever, and the call that ot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
@@ -37,9 +37,12 @@ from wasmplex.triggers.messaging.outcomes import (
 )
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
-__all__ = ["Settler"]
+__all__ = ["Observer", "Settler"]
 
 logger = get_logger("wasmplex.messaging")
+
+Observer: TypeAlias = Callable[[Delivery, str], None]
+"""Told how a delivery ended: ``ack``, ``retry``, ``dead`` or ``lost``."""
 
 T = TypeVar("T")
 
@@ -73,6 +76,8 @@ class Settler:
         self._plugin = source.plugin
         self._workload = binding.workload.name
         self._dead_letters = dead_letters
+        self.observers: list[Observer] = []
+        """Called with each outcome, before the broker is told of it."""
         self._what = what
 
     async def handled(self, delivery: Delivery) -> None:
@@ -87,7 +92,7 @@ class Settler:
     async def all_handled(self, deliveries: Deliveries, handled: Sequence[Delivery]) -> None:
         """Say that messages were handled."""
         self._counts.handled += len(handled)
-        if self._report is not None:
+        if self._report is not None or self.observers:
             for delivery in handled:
                 self._note(delivery, "ack")
         await self._tell(self._in_time(deliveries.ack(handled)), len(handled))
@@ -112,6 +117,8 @@ class Settler:
 
     def _note(self, delivery: Delivery, outcome: str) -> None:
         """Have a delivery counted where figures are kept."""
+        for observe in self.observers:
+            observe(delivery, outcome)
         if self._report is not None:
             self._report(outcome, perf_counter() - self._begun[delivery])
 
