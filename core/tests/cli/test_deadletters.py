@@ -230,3 +230,11 @@ def test_what_is_sent_to_a_durable_subscription_is_kept_though_no_host_has_made_
     (made,) = broker._spaces["n"].groups.values()
     assert made[1].durable
     assert broker._room.most_messages - broker._room.messages == 1
+
+
+def test_of_a_broker_that_keeps_nothing_it_is_said_where_the_letters_are(cli: Cli, broker: Broker) -> None:
+    broker.features = broker.features - {"dead-letters"}
+    ended = cli("messages", "dead", "host.toml", "shop")
+    assert ended.code == 1
+    assert "no dead letters are kept in dead" in ended.err
+    assert "a NATS server without JetStream: who listened has had them" in ended.err

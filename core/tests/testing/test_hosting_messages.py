@@ -19,7 +19,7 @@ def test_a_handler_is_called_with_what_a_test_sends(wasm_host: HostFactory) -> N
     sent = Recording(MemoryMessagingProvider())
     shop = wasm_host(GUESTS / "handler.wasm", audit=sent, default=KV, workload={"trigger": TRIGGER})
     assert shop.request("orders.new", b"two books") == b"two books"
-    shop.publish("orders.new", b"one more")
+    assert shop.publish("orders.new", b"one more") == ["done"]
     with pytest.raises(NoResponders):
         shop.request("nobody", b"")
 

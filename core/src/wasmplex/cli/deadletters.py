@@ -118,6 +118,13 @@ async def _of_one(
     from wasmplex.triggers.messaging.outcomes import is_of
 
     namespace, subject = kept.route.origin[1], kept.subject
+    if "dead-letters" not in broker.features:
+        raise FailureError(
+            f"no dead letters are kept in {subject}",
+            where=str(kept.route.where),
+            why="its broker keeps no messages, as a NATS server without JetStream: who listened has had them",
+            fix="have the broker keep them (NATS: start the server with -js), and the next ones are listed",
+        )
     count, stay = 0, 0
     told: _Stays | None = None
     async with AsyncExitStack() as subscribed:
