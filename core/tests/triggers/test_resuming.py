@@ -99,3 +99,14 @@ async def test_what_never_was_open_is_an_error_that_says_where(
 ) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(expected, match="host.toml:3")):
         await Source((error, None)).run()
+
+
+async def test_that_it_cannot_be_opened_is_said_once_and_again_once_it_was_open(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resuming, "FIRST_PAUSE", 0.0)
+    away, other = StoreUnavailable("away"), StoreUnavailable("refused")
+    source = Source((None, away), (away, None), (away, None), (other, None), (None, away), (away, None))
+    await source.run()
+    said = [r.getMessage().split(": ")[-1] for r in caplog.records if "it broke" in r.getMessage()]
+    assert said == ["away", "refused", "away", "the test is over"]

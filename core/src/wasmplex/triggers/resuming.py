@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds between attempts; each pause is twice as long as the one before."""
+SAID_AGAIN = 60.0
+"""Seconds after which the log says again why something cannot be opened, if that is the same as before."""
 
 
 class Pauses:
@@ -88,6 +90,7 @@ class Resumed(Generic[T]):
         self._words = words
         self._logger = logger
         self._ready = False
+        self._said, self._said_at = "", float("-inf")
         self._stopping = anyio.Event()
 
     @property
@@ -120,6 +123,7 @@ class Resumed(Generic[T]):
                 await self._stopping.wait()
 
     def _tell_open(self, task_status: TaskStatus[None]) -> None:
+        self._said = ""
         if self._ready:
             self._logger.info("%s: %s", self._words.what, self._words.again)
         else:
@@ -127,14 +131,17 @@ class Resumed(Generic[T]):
         self._ready = True
 
     def _tell_broken(self, error: Exception) -> None:
-        """Log why it broke; raise where it never was open."""
+        """Log why it broke, now and then if that stays the same; raise where it never was open."""
         words = self._words
         if not self._ready:
             raise refusal(self._binding, self._cases, words.cannot, error) from error
         known, level = _known(self._binding, self._cases, error), self._logger.warning
         if isinstance(known, WasmplexError):
             level = self._logger.error
-        level("%s: %s: %s", words.what, words.broke, known)
+        now = anyio.current_time()
+        if str(known) != self._said or now - self._said_at >= SAID_AGAIN:
+            self._said, self._said_at = str(known), now
+            level("%s: %s: %s", words.what, words.broke, known)
 
 
 def refusal(binding: TriggerBinding, cases: ErrorCases, cannot: str, error: Exception) -> WasmplexError:
