@@ -140,7 +140,11 @@ async def test_what_the_answers_of_a_handler_mean(tmp_path: Path, caplog: pytest
     assert headers["Wasmplex-First-Seen"].endswith("Z")
     assert resent(letters[b"trap"], ["orders.*"])[:3] == ("orders.new", b"trap", None)
     assert "after 1 delivery (rejected)" in caplog.text
-    assert "the guest trapped at: " in caplog.text
+    assert "the guest trapped; at: " in caplog.text
+    assert "; at: " in headers["Wasmplex-Error"]
+    told = [record for record in caplog.records if record.name == "wasmplex.messaging"]
+    assert {record.__dict__["workload"] for record in told} == {"shop"}
+    assert {record.getMessage().partition(": ")[0] for record in told} == {"orders.>"}  # not whose once more
     assert "\\n" not in caplog.text  # what line breaks are escaped to
 
 

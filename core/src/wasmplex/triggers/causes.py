@@ -17,6 +17,11 @@ def unforeseen(error: Exception | None) -> Exception | None:
     return None if isinstance(error, _FORESEEN) else error
 
 
-def in_one_line(error: Exception) -> str:
-    """Return the text of an error, which may have several lines, as the end of a sentence of the log."""
-    return " ".join(str(error).split()) or type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """Return the text of an error as the end of a sentence of the log.
+
+    The lines of the host's own are its parts, and get semicolons between them. Others are left as they are.
+    """
+    between = "; " if isinstance(error, WasmplexError) else " "
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    return between.join(filter(None, lines)) or type(error).__name__

@@ -12,8 +12,10 @@ import anyio
 
 from wasmplex.capabilities.errors import ErrorCases
 from wasmplex.errors import ConfigError, FailureError, WasmplexError
+from wasmplex.logs import Origin
 from wasmplex.plugins.triggers import TriggerBinding
 from wasmplex.policy import typed
+from wasmplex.triggers.causes import in_one_line
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -49,7 +51,7 @@ class Pauses:
 class Words(NamedTuple):
     """How what is held open is called in the log.
 
-    :ivar what: whose it is, ``workload shop, orders.>``
+    :ivar what: what it is of a workload, ``orders.>``: whose it is the records say
     :ivar cannot: ``cannot subscribe to orders.>``
     :ivar broke: what it means that it broke
     :ivar again: what it means that it was opened again
@@ -125,7 +127,8 @@ class Resumed(Generic[T]):
     def _tell_open(self, task_status: TaskStatus[None]) -> None:
         self._said = ""
         if self._ready:
-            self._logger.info("%s: %s", self._words.what, self._words.again)
+            with Origin(self._binding.workload.name):
+                self._logger.info("%s: %s", self._words.what, self._words.again)
         else:
             task_status.started()
         self._ready = True
@@ -141,7 +144,8 @@ class Resumed(Generic[T]):
         now = anyio.current_time()
         if str(known) != self._said or now - self._said_at >= SAID_AGAIN:
             self._said, self._said_at = str(known), now
-            level("%s: %s: %s", words.what, words.broke, known)
+            with Origin(self._binding.workload.name):
+                level("%s: %s: %s", words.what, words.broke, in_one_line(known))
 
 
 def refusal(binding: TriggerBinding, cases: ErrorCases, cannot: str, error: Exception) -> WasmplexError:

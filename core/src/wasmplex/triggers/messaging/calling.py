@@ -70,7 +70,7 @@ class Caller:
     :param handle: calls the component
     :param origins: says whose record of the log is whose
     :param relieve: called with what is being handled when the component pauses: others see to what they can
-    :param what: whose messages these are, for the log
+    :param what: which messages these are, for the log: its records say whose
     :ivar portions: how many to take at once
     """
 

@@ -55,13 +55,13 @@ class Intake:
         assert source is not None  # noqa: S101  the trigger asks for one
         assert isinstance(source.backend, MessagingBackend)  # noqa: S101  it was asked for by capability
         assert isinstance(settings, MessagingTriggerSettings)  # noqa: S101  they are the trigger's
-        name, subjects = binding.workload.name, ", ".join(settings.subjects)
+        name, what = binding.workload.name, ", ".join(settings.subjects)
         self.counts = Counts()
         self._settings = settings
         self._slices = slices
         self._name = name
         self._plugin = source.plugin
-        self._what = what = f"workload {name}, {subjects}"
+        self._what = what
         self._origins = Origins(name)
         self._caller = Caller(
             binding.workload, handle, settings, self.counts, self._origins, self._relieve, what
@@ -109,10 +109,11 @@ class Intake:
         if self._told:
             return
         self._told, c = True, self.counts
-        logger.info(
-            "%s: %d handled, %d retried, %d dead letter%s, %d lost",
-            self._what, c.handled, c.retried, c.dead, "" if c.dead == 1 else "s", c.lost,
-        )  # fmt: skip
+        with Origin(self._name):
+            logger.info(
+                "%s: %d handled, %d retried, %d dead letter%s, %d lost",
+                self._what, c.handled, c.retried, c.dead, "" if c.dead == 1 else "s", c.lost,
+            )  # fmt: skip
 
     async def _take(self, deliveries: Deliveries) -> None:
         """Have the workers take what is delivered, until there is no more."""

@@ -22,7 +22,7 @@ class LastCalls:
     """Notes with a broker with which messages of a workload a last call was begun.
 
     :param seconds: what the broker may take for each thing that it is asked
-    :param what: whose messages these are, for the log
+    :param what: which messages these are, for the log: its records say whose
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from wasmplex.capabilities.messaging.handling import HandlerRejected
 from wasmplex.capabilities.messaging.subjects import is_subject, matcher
 from wasmplex.escaping import escape
 from wasmplex.redaction import KNOWN
+from wasmplex.triggers.causes import in_one_line
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = [
@@ -208,6 +209,5 @@ def _one_line(error: BaseException | None) -> str:
     """Return an error's text, safe for a header: printable, in a line, without secrets; cut with a sign."""
     if error is None:
         return ""
-    text = " ".join(str(error).split()) or type(error).__name__
-    shown = escape(KNOWN.text(text))
+    shown = escape(KNOWN.text(in_one_line(error)))
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"

@@ -52,7 +52,7 @@ class Settler:
 
     :param begun: when each message was taken, by `time.perf_counter`
     :param dead_letters: the subject of dead letters; None if there are none
-    :param what: whose messages these are, for the log
+    :param what: which messages these are, for the log: its records say whose
     """
 
     def __init__(

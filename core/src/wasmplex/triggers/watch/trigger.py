@@ -101,7 +101,7 @@ class RunningWatch(RunningTrigger):
     ) -> None:
         """Take changes until drained; a watch that breaks is begun again."""
         settings, name = binding.settings, binding.workload.name
-        what = f"workload {name}, bucket {settings.bucket}"
+        what = f"bucket {settings.bucket}"
         deliveries = Deliveries(
             watched.deliver,
             tasks,
