@@ -15,13 +15,26 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import pytest
 from host_plugin_memory import MemoryMessagingProvider, MemoryMessagingSettings
 from host_plugin_memory.broker import MemoryBroker
-from wasmplex.capabilities.messaging import Deliveries, Delivery, Kept, Message, NoReply, Subscription
-from wasmplex.plugin import OpenContext, SecretStr
+from host_plugin_memory.groups import Group
+from wasmplex.capabilities.messaging import (
+    BrokerUnavailable,
+    Deliveries,
+    Delivery,
+    Kept,
+    Message,
+    NoReply,
+    Subscription,
+    contract,
+)
+from wasmplex.capabilities.messaging.subjects import matcher
+from wasmplex.plugin import ConfigError, OpenContext, SecretStr
 from wasmplex.testing import MessagingConformance
 from wasmplex.testing.messaging import ContractDriver
 
+KEPT = "test_what_is_kept_stays_until_it_is_removed"
 MODEL = "test_the_broker_agrees_with_a_model"
 DEFECTS = {
     # defect: the tests of the kit that must notice it
@@ -32,7 +45,11 @@ DEFECTS = {
     "ready-stays": {"test_several_deliveries_at_once"},
     "reject-is-retry": {"test_an_outcome_is_final", MODEL},
     "a-group-is-nobody": {"test_those_of_a_group_share_the_messages"},
+    "a-group-for-each-pattern": {"test_those_of_a_group_share_whatever_their_patterns"},
+    "a-group-has-all-patterns": {"test_those_of_a_group_share_whatever_their_patterns"},
+    "who-came-first-has-all": {"test_those_of_a_group_share_whatever_their_patterns"},
     "everybody-is-a-group": {"test_everybody_gets_a_message"},
+    "once-for-each-pattern": {"test_everybody_gets_a_message"},
     "star-is-greedy": {"test_patterns"},
     "rest-may-be-empty": {"test_patterns"},
     "cut-body": {"test_a_message_arrives_as_it_was_sent"},
@@ -40,12 +57,18 @@ DEFECTS = {
     "waits-for-responders": {"test_a_request_that_nobody_listens_to"},
     "one-answer-for-all": {"test_requests_at_once_get_their_own_answers"},
     "durable-forgets": {"test_a_durable_subscription_misses_nothing"},
+    "covered-patterns-stay": {"test_a_durable_subscription_may_name_a_subject_twice"},
     "durable-is-anybodys": {"test_a_durable_subscription_belongs_to_its_workload"},
     "unsettled-is-lost": {"test_what_has_no_outcome_comes_again"},
     "never-ordered": {"test_order_where_it_is_asked_for"},
     "never-stops": {"test_stopping"},
     "cancelled-loses": {"test_waiting_may_be_cancelled"},
-    "newest-kept-first": {"test_what_is_kept_stays_until_it_is_removed"},
+    "newest-kept-first": {KEPT},
+    "kept-never-ends": {KEPT},
+    "kept-without-headers": {KEPT},
+    "headers-are-ascii": {KEPT},
+    "removed-stays": {KEPT},
+    "removing-twice-fails": {KEPT},
     "one-namespace": {"test_namespaces_share_nothing"},
     "leaves-a-task": {"test_closing_leaves_nothing_behind"},
     "tells-secrets": {"test_errors_and_status_keep_secrets"},
@@ -84,6 +107,11 @@ class WrongBroker(MemoryBroker):
         defect = self.defect
         if defect == "a-group-is-nobody":
             subscription = replace(subscription, queue_group=None)
+        if defect == "a-group-for-each-pattern" and subscription.queue_group is not None:
+            apart = " ".join((subscription.queue_group, *subscription.subjects))
+            subscription = replace(subscription, queue_group=apart)
+        if defect == "covered-patterns-stay" and subscription.durable and len(subscription.subjects) > 1:
+            raise ConfigError("the subjects of a durable subscription overlap")
         if defect == "everybody-is-a-group" and subscription.queue_group is None:
             subscription = replace(subscription, queue_group="everybody", subjects=(">",))
         if defect == "durable-forgets":
@@ -98,12 +126,44 @@ class WrongBroker(MemoryBroker):
             space = self._space(self._place(namespace))
             for key, (pattern, group) in list(space.groups.items()):
                 space.groups[key] = self._wrong_pattern(pattern), group
+                if defect == "a-group-has-all-patterns" and key[0] == "group":
+                    alike = [own for other, (own, _) in space.groups.items() if other[:2] == key[:2]]
+                    space.groups[key] = re.compile("|".join(own.pattern for own in alike)), group
             yield WrongDeliveries(deliveries, defect)
+
+    def _group(self, space: Any, subscription: Subscription) -> Group:
+        group = super()._group(space, subscription)
+        if self.defect == "who-came-first-has-all":
+            group.__class__ = AllAlike
+        if self.defect == "once-for-each-pattern":
+            group.__class__ = OnceForEach
+        return group
+
+    async def keep(self, namespace: str, message: Message) -> None:
+        headers = message.headers or {}
+        if self.defect == "kept-without-headers":
+            headers = {}
+        if self.defect == "headers-are-ascii":
+            headers = {name: ascii(value)[1:-1] for name, value in headers.items()}
+        await super().keep(namespace, message._replace(headers=headers))
 
     async def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:
         letters = [letter async for letter in super().kept(namespace, subject)]
         for letter in reversed(letters) if self.defect == "newest-kept-first" else letters:
             yield letter
+        while letters and self.defect == "kept-never-ends":
+            last = int(letters[-1].token)
+            letters = [kept async for kept in super().kept(namespace, subject) if int(kept.token) > last]
+            for letter in letters:
+                yield letter
+
+    async def remove(self, namespace: str, subject: str, token: str) -> None:
+        if self.defect == "removing-twice-fails":
+            kept = [letter.token async for letter in super().kept(namespace, subject)]
+            if token not in kept:
+                raise BrokerUnavailable("there is no such message")
+        if self.defect != "removed-stays":
+            await super().remove(namespace, subject, token)
 
     def _place(self, namespace: str) -> str:
         return "" if self.defect == "one-namespace" else namespace
@@ -117,6 +177,23 @@ class WrongBroker(MemoryBroker):
 
     def __repr__(self) -> str:
         return "memory: password hunter2" if self.defect == "tells-secrets" else super().__repr__()
+
+
+class AllAlike(Group):
+    """A group that says of itself that it wants a message as much as each other does."""
+
+    @property
+    def load(self) -> tuple[bool, bool, float]:
+        return False, False, 0.0
+
+
+class OnceForEach(Group):
+    """A group that has a message once for each of its patterns that matches it."""
+
+    def put(self, message: Message, size: int, now: float) -> None:
+        for pattern in self.subjects:
+            if matcher((pattern,)).fullmatch(message.subject):
+                super().put(message, size, now)
 
 
 class WrongDeliveries(Deliveries):
@@ -198,6 +275,13 @@ class TestNone(MessagingConformance):
 
 def class_of(defect: str) -> str:
     return "Test" + defect.title().replace("-", "")
+
+
+@pytest.fixture(autouse=True)
+def _covered_stay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the contract leave in what it leaves out of a subscription, which no broker can put back."""
+    if request.cls.provider.defect == "covered-patterns-stay":
+        monkeypatch.setattr(contract, "distinct", tuple)
 
 
 for _defect in DEFECTS:
