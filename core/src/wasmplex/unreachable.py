@@ -52,5 +52,5 @@ def _of_the_system(error: BaseException) -> OSError | None:
 
 def _of_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
-        return error.verify_message
+        return error.verify_message.partition(", certificate is not valid for")[0]
     return (error.reason or "it failed").lower().replace("_", " ")

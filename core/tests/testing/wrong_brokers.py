@@ -46,7 +46,6 @@ DEFECTS = {
     "reject-is-retry": {"test_an_outcome_is_final", MODEL},
     "a-group-is-nobody": {"test_those_of_a_group_share_the_messages"},
     "a-group-for-each-pattern": {"test_those_of_a_group_share_whatever_their_patterns"},
-    "a-group-has-all-patterns": {"test_those_of_a_group_share_whatever_their_patterns"},
     "who-came-first-has-all": {"test_those_of_a_group_share_whatever_their_patterns"},
     "everybody-is-a-group": {"test_everybody_gets_a_message"},
     "once-for-each-pattern": {"test_everybody_gets_a_message"},
@@ -126,9 +125,6 @@ class WrongBroker(MemoryBroker):
             space = self._space(self._place(namespace))
             for key, (pattern, group) in list(space.groups.items()):
                 space.groups[key] = self._wrong_pattern(pattern), group
-                if defect == "a-group-has-all-patterns" and key[0] == "group":
-                    alike = [own for other, (own, _) in space.groups.items() if other[:2] == key[:2]]
-                    space.groups[key] = re.compile("|".join(own.pattern for own in alike)), group
             yield WrongDeliveries(deliveries, defect)
 
     def _group(self, space: Any, subscription: Subscription) -> Group:

@@ -375,6 +375,8 @@ def test_no_header_of_a_sender_passes_for_one_of_the_host() -> None:
         ("1970-01-01T00:00:03.000Z", "1970-01-01T00:00:02.000Z"),
         ("1970-01-01", "1970-01-01T00:00:02.000Z"),
         ("-1", "1970-01-01T00:00:02.000Z"),
+        ("0001-01-01T00:00:00+01:00", "1970-01-01T00:00:02.000Z"),
+        ("9999-12-31T23:59:59-01:00", "1970-01-01T00:00:02.000Z"),
     ],
 )
 def test_a_letter_that_was_sent_again_was_first_seen_before_that(said: str, told: str) -> None:

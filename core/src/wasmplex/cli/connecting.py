@@ -57,6 +57,7 @@ async def ask_backends(assembly: Assembly) -> list[Asked]:
         for planned in assembly.components:
             for route in planned.plan.backends:
                 names = [r.import_.name for r in planned.plan.routes if route in r.backends]
+                names += [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
                 tasks.start_soon(ask, planned.config.name, ", ".join(names), route)
     return sorted(found.values(), key=lambda asked: asked[:2])
 

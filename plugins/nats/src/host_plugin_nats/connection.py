@@ -166,7 +166,9 @@ class Connection:
             raise self._cases.unavailable("the connection is lost")
 
     async def _abandon(self, client: Client) -> None:
-        self.client = None
+        if self.client is client:  # who has used it already is to hear of it
+            self.client = None
+            self._user.ended(self._cases.unavailable("the connection is lost"))
         # Closing what never was a connection, after a failed TLS handshake say, may wait for ever.
         with anyio.move_on_after(_CLOSING, shield=True):
             await client.close()

@@ -118,7 +118,9 @@ class CoreDeliveries(Deliveries):
             await link.listen(pattern, self._group, partial(self._put, number))
             for number, pattern in enumerate(self._patterns)
         ]
-        if not again:
+        if self._stopping is not None:  # since then, and those of before were left
+            await link.leave(self._numbers, flush=False)
+        elif not again:
             await link.flush()
         else:
             subjects, why = ", ".join(self._patterns), _BEHIND if link.backlog.overflowed else ""

@@ -35,7 +35,7 @@ from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["durable"]
+__all__ = ["DurableDeliveries", "durable"]
 
 logger = get_logger("wasmplex.backends.nats")
 
@@ -147,8 +147,9 @@ class DurableDeliveries(Deliveries):
             return
         with suppress(MessagingError):  # told of again when messages are asked for
             self._sort(self._inbox.take())
+        if self._waiting:
+            self._reading.cancel()  # whoever reads would find nothing, and wait for more
         if self._waiting and self._waiting[0][0] < long_ago:
-            self._reading.cancel()
             self._easing = self._loop.create_task(self._ease())
 
     async def _ease(self) -> None:
@@ -165,6 +166,7 @@ class DurableDeliveries(Deliveries):
             self._inbox.subject = f"{self._place}.{self._eased}"
             self._inbox.number = await self._link.listen(self._inbox.subject, "", self._inbox.put)
             self._ahead = self._wanted = 0
+            self._takes = max(self._takes, 2 * _SLOW)  # else as many are taken ahead again
             await self._return(self._left(max(self._calls - len(self.out), 0)))
         except MessagingError:
             pass  # the connection is lost, and whoever reads hears of it

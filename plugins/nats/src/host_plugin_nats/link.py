@@ -23,7 +23,7 @@ from host_plugin_nats.connection import Connection
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
 
-__all__ = ["Link"]
+__all__ = ["Headers", "Link"]
 
 _LONGEST_FLUSH: Final = 5
 """Seconds; those who flush bring deadlines of their own."""

@@ -224,8 +224,8 @@ class Intake:
             return
         if (error := await self._caller.call(delivery, last.begin)) is None:
             await self._settler.handled(delivery)
-        else:
-            await self._settler.failed(delivery, error)
+        elif not await self._settler.failed(delivery, error):
+            return
         await last.end(delivery)
 
     def _others(self, deliveries: Deliveries, broken: list[Exception]) -> list[Delivery]:

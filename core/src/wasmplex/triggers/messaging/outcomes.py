@@ -123,9 +123,10 @@ def _first_seen(delivery: Delivery) -> str:
     What its headers say is believed if it is a time before this delivery's: whoever sends may write there.
     """
     at = datetime.fromtimestamp(delivery.first_seen, UTC)
-    with suppress(ValueError, TypeError):
-        at = min(at, datetime.fromisoformat((delivery.message.headers or {}).get(_FIRST_SEEN, "")))
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with suppress(ValueError, TypeError, OverflowError):  # also of one at an end of the calendar
+        said = datetime.fromisoformat((delivery.message.headers or {}).get(_FIRST_SEEN, ""))
+        at = min(at, said.astimezone(UTC)) if said.tzinfo is not None else at
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def smaller(letter: Message) -> Iterator[Message]:

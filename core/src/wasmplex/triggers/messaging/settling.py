@@ -97,16 +97,19 @@ class Settler:
                 self._note(delivery, "ack")
         await self._tell(self._in_time(deliveries.ack(handled)), len(handled))
 
-    async def failed(self, delivery: Delivery, error: Exception) -> None:
-        """Have a message delivered again that was not handled, or put it to the dead letters."""
+    async def failed(self, delivery: Delivery, error: Exception) -> bool:
+        """Have a message delivered again that was not handled, or put it to the dead letters.
+
+        :returns: whether that was its end: else it is delivered again
+        """
         if isinstance(error, LimitExceeded) and not error.called:  # the workload takes no more calls
             await self._tell(self._in_time(delivery.retry(0)))
-            return
+            return False
         verdict = judge(error, delivery.tries, self._settings)
         if verdict.fate is Fate.AGAIN:
             await self._tell(self._again(delivery, verdict, error))
-        else:
-            await self.refused(delivery, verdict, error)
+            return False
+        return await self.refused(delivery, verdict, error)
 
     async def refused(self, delivery: Delivery, verdict: Verdict, error: Exception | None = None) -> bool:
         """Put a message to the dead letters; give it up where there are none, or it is too large for them.
@@ -154,8 +157,8 @@ class Settler:
         if (subject := self._dead_letters) is None:
             await self._give_up(delivery, verdict, error, "given up")
             return True
-        letter = dead_letter(delivery, subject, self._workload, verdict.reason, error)
         try:
+            letter = dead_letter(delivery, subject, self._workload, verdict.reason, error)
             kept = await self._keep(letter)
         except Exception as refused:  # noqa: BLE001  whatever it is, the message is not lost
             known = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
