@@ -102,3 +102,32 @@ async def test_messages_go_to_the_members_of_a_group_in_turn() -> None:
     assert sorted(got[0] + got[1]) == [b"%d" % number for number in range(10)]
     assert min(len(got[0]), len(got[1])) >= 3
     await broker.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_left_by_one_of_a_group_goes_to_those_with_other_patterns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What waits, what it had in hand, and what was to come again later; nothing that they do not want."""
+    broker = MemoryBroker(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
+    goes = Subscription("w", ("a.>",), queue_group="g")
+    async with broker.subscribe("n", Subscription("w", ("a.b", "c"), queue_group="g")) as stays:
+        async with broker.subscribe("n", goes) as leaves:
+            for number in range(10):
+                await broker.publish("n", Message("a.b", b"%d" % number))
+            await broker.publish("n", Message("a.z", b"not wanted"))
+            first, second = await leaves.next(), await leaves.next()
+            assert first is not None
+            assert second is not None
+            await second.retry(60)
+        bodies = set()
+        with anyio.fail_after(10):
+            for _ in range(10):
+                delivery = await stays.next()
+                assert delivery is not None
+                bodies.add(delivery.message.body)
+                await delivery.ack()
+    assert bodies == {b"%d" % number for number in range(10)}
+    assert caplog.text.count("lost") == 1
+    assert "1 message" in caplog.text
+    await broker.close()

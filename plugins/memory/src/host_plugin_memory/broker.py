@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from re import Pattern
 
@@ -52,6 +53,11 @@ class _Space:
     routes: OrderedDict[str, tuple[Group | Shared, ...]] = field(default_factory=OrderedDict)
     answers: dict[str, asyncio.Future[Message]] = field(default_factory=dict)
     kept: dict[str, Letters] = field(default_factory=dict)
+
+    def alike(self, name: tuple[str, str], subject: str) -> list[Group]:
+        """Return those of a queue group that get the messages of a subject: their patterns differ."""
+        groups = [group for pattern, group in self.groups.values() if pattern.fullmatch(subject)]
+        return [group for group in groups if group.key[:2] == name]
 
     def route(self, subject: str) -> tuple[Group | Shared, ...]:
         """Return the groups that get the messages of a subject; one queue group gets them once."""
@@ -169,6 +175,7 @@ class MemoryBroker(MessagingBackend):
             if not group.members and not group.durable:
                 if space.groups.pop(group.key, None) is not None:
                     space.routes.clear()
+                    group.hand_over(partial(space.alike, group.key[:2]))
                 _log_lost(group, group.close())
 
     def _group(self, space: _Space, subscription: Subscription) -> Group:

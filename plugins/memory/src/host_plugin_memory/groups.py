@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
@@ -127,6 +128,25 @@ class Group:
         self._ready.append(_Held(message, size, now))
         if self._asking:
             self._wake()
+
+    def hand_over(self, heirs: Callable[[str], Sequence[Group]]) -> None:
+        """Give what is here to others who want it, at once. Nobody has any of it in hand.
+
+        :param heirs: returns the groups that may have the messages of a subject
+        """
+        self.hurry()
+        kept: deque[_Held] = deque()
+        for held in self._ready:
+            if found := heirs(held.message.subject):
+                min(found, key=_load).adopt(held)
+            else:
+                kept.append(held)
+        self._ready = kept
+
+    def adopt(self, held: _Held) -> None:
+        """Take a message that another group has left, with its room."""
+        self._ready.append(held)
+        self._wake()
 
     def close(self) -> int:
         """Let everybody go who asks, and forget what is there; return how many messages that were."""
