@@ -10,7 +10,7 @@ import anyio
 import pytest
 from host_plugin_nats.link import Link
 from wasmplex.capabilities.errors import CapabilityError
-from wasmplex.capabilities.keyvalue import StoreUnavailable
+from wasmplex.capabilities.keyvalue import StoreUnavailable, Timeout
 
 pytestmark = pytest.mark.anyio
 
@@ -27,12 +27,15 @@ class FakeServer:
         self.closed = closed
         self.writers: list[asyncio.StreamWriter] = []
         self.url = ""
+        self.silent = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         number = len(self.writers)
         writer.write(INFO)
         while line := await reader.readline():
+            if line == b"PING\r\n" and self.silent:
+                continue
             if line == b"PING\r\n":
                 writer.write(b"PONG\r\n")
             elif line.startswith(b"PUB") and number in self.closed:
@@ -81,6 +84,39 @@ async def test_a_connection_that_is_lost_while_it_is_made_ready_is_none() -> Non
             await link.close()
         with pytest.raises(StoreUnavailable, match="closed"):
             link.connection.usable()
+
+
+async def test_who_waits_until_all_is_sent_hears_at_once_that_the_connection_is_lost() -> None:
+    async with faked() as server:
+
+        async def prepare() -> None: ...
+
+        async def renew() -> dict[str, object]:
+            return {}
+
+        link = Link({"servers": [server.url]}, prepare, renew)
+        await link.open()
+        try:
+            server.silent = True
+            async with anyio.create_task_group() as tasks:
+                with anyio.fail_after(4):  # less than the time after which it is given up
+                    tasks.start_soon(drop_soon, server)
+                    with pytest.raises(StoreUnavailable, match="lost"):
+                        await link.flush()
+            link._longest_flush = 0.1
+            with anyio.fail_after(30):
+                await link.wait_up()
+                server.silent = True
+                with pytest.raises(Timeout, match=r"within 0\.1 s"):
+                    await link.flush()
+        finally:
+            await link.close()
+
+
+async def drop_soon(server: FakeServer) -> None:
+    await anyio.sleep(0.2)
+    server.silent = False
+    server.writers[0].close()
 
 
 async def test_the_first_one_is_refused() -> None:

@@ -178,3 +178,15 @@ async def test_answers_wait_where_the_server_takes_none(monkeypatch: pytest.Monk
 
 def _with_jetstream(speaker: Speaker, subject: str) -> bytes | None:
     return b'{"type":"x"}' if subject == "$JS.API.INFO" else b'{"streams":[]}'
+
+
+async def test_a_user_who_may_not_ask_for_jetstream_is_told_so() -> None:
+    """It was said that the server does not run."""
+    may = 'permissions: { publish: { deny: "$JS.API.INFO" } }'
+    provider = NatsMessagingProvider()
+    with NatsServer(
+        sync=None, config=f"authorization {{ users = [{{ user: a, password: b, {may} }}] }}"
+    ) as nats:
+        url: dict[str, Any] = {"url": f"nats://a:b@{nats.address}"}
+        with pytest.raises(BackendError, match="the user lacks a permission"):
+            await provider.open(provider.settings(**url), OpenContext(Path()))

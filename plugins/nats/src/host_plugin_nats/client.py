@@ -178,8 +178,14 @@ class _Pong:
         if not self._answered.done():
             self._answered.set_result(None)
 
+    def fail(self) -> None:
+        """Say that there will be no answer: the connection is lost."""
+        if not self._answered.done():
+            self._answered.set_exception(errors.ConnectionClosedError())
+            self._answered.exception()  # whoever waited may be gone
 
-async def flush(client: Client, seconds: int) -> None:
+
+async def flush(client: Client, seconds: float) -> None:
     """Return when the server has processed all that was sent before.
 
     The library writes a ping at once, and what was sent before it when a task gets to it: the answer to the
@@ -287,6 +293,10 @@ def end(client: Client) -> None:
         if task is not None and not task.done():
             task.cancel()
     client._subs.clear()
+    for pong in client._pongs:
+        if isinstance(pong, _Pong):
+            pong.fail()
+    client._pongs.clear()
     if isinstance(client, _Tolerant) and client.receiver is not None:
         client.receiver.end()
     elif isinstance(client._ps, DirectParser):

@@ -125,7 +125,7 @@ class Connection:
         reasons: list[Exception] = []
 
         async def note(error: Exception) -> None:
-            if self._up.is_set():
+            if self.client is not None:  # it may be what it is made ready with
                 self._user.complained(error)
             else:
                 reasons.append(error)

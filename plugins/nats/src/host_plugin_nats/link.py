@@ -26,7 +26,7 @@ from host_plugin_nats.parsing import Arrived, Take
 __all__ = ["Headers", "Link"]
 
 _LONGEST_FLUSH: Final = 5
-"""Seconds; those who flush bring deadlines of their own."""
+"""Seconds, or `timeout` if that is longer; those who flush bring deadlines of their own."""
 _ANSWERING: Final = 0.5
 """Seconds after which somebody listens who does not answer."""
 
@@ -63,6 +63,7 @@ class Link:
         self.close = self.connection.close
         self.wait_up = self.connection.wait_up
         self._usable = self.connection.usable
+        self._longest_flush = max(_LONGEST_FLUSH, float(options.get("connect_timeout", 0)))
 
     @property
     def is_up(self) -> bool:
@@ -164,7 +165,9 @@ class Link:
     async def flush(self) -> None:
         """Return when the server has processed all that was sent before. The caller brings the deadline."""
         try:
-            await library.flush(self._usable(), _LONGEST_FLUSH)
+            await library.flush(self._usable(), self._longest_flush)
+        except errors.FlushTimeoutError:
+            raise self._cases.timeout(f"no answer from the server within {self._longest_flush:g} s") from None
         except (errors.Error, OSError) as error:
             raise self._cases.unavailable("the connection is lost") from error
 
