@@ -161,7 +161,7 @@ def sent(number: int, kind: int) -> bytes:
     return (b"PING\r\n" if kind else b"") + b"MSG s 1 %d\r\n%s\r\n" % (len(body), body)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from(["", "pause", "resume", "turn", "end"])), max_size=25

@@ -779,6 +779,7 @@ async def test_who_stops_does_not_subscribe_again(nats_server: NatsServer, left:
 async def test_a_frozen_server_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though more is to be sent to it than sockets hold."""
     monkeypatch.setattr(link_module, "_LONGEST_FLUSH", 1)
+    monkeypatch.setattr(module, "_FLUSH", 1.0)
     with NatsServer(sync=None) as server:
         try:
             with anyio.fail_after(40):
@@ -819,7 +820,7 @@ async def test_a_host_that_is_full_is_no_dead_one(
     """Though a server that pings often gets no answer to that for long."""
     monkeypatch.setattr(core_module, "_PATIENCE", 0.3)
     monkeypatch.setattr(connection_module, "_PING_INTERVAL", 60)
-    with NatsServer(sync=None, config='ping_interval: "1s"\nping_max: 3') as server:
+    with NatsServer(sync=None, config='ping_interval: "500ms"\nping_max: 4') as server:
         async with (
             opened(server.url) as broker,
             broker.subscribe("", Subscription("w", ("full",))) as inbox,
@@ -827,7 +828,7 @@ async def test_a_host_that_is_full_is_no_dead_one(
             assert isinstance(inbox, core_module.CoreDeliveries)
             inbox._pause()
             await broker.publish("", Message("full", b"1"))
-            await anyio.sleep(8)
+            await anyio.sleep(4)
             inbox._resume()
             assert [one.body for one in await heard(inbox, 1)] == [b"1"]
     assert "away" not in caplog.text
