@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -214,14 +215,20 @@ def test_web_sockets_are_refused(url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["nats", "tls"])
 async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
-    """In the same words on each event loop: asyncio has others, with the address in them."""
-    hosts = {"127.0.0.1": os.strerror(errno.ECONNREFUSED), "no-such-host.invalid": "not known"}
+    """In the same words on each event loop: asyncio has others, with the address in them.
+
+    What a resolver says depends on whether it can ask another one.
+    """
+    hosts = {
+        "127.0.0.1": os.strerror(errno.ECONNREFUSED),
+        "no-such-host.invalid": "not known|name resolution",
+    }
     for host, why in hosts.items():
         with pytest.raises(BackendError) as caught:
             async with opened(tmp_path, url=f"{scheme}://{host}:{free_port()}"):
                 pass
         (told,) = caught.value.diagnostics
-        assert why in told.why
+        assert re.search(why, told.why)
         assert host not in told.why
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 import ssl
 import time
@@ -242,14 +243,20 @@ async def test_what_is_no_redis_server(tmp_path: Path, url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
 async def test_a_server_that_cannot_be_reached(tmp_path: Path, scheme: str) -> None:
-    """In the same words on each event loop: asyncio has others, with the address in them."""
-    hosts = {"127.0.0.1": os.strerror(errno.ECONNREFUSED), "no-such-host.invalid": "not known"}
+    """In the same words on each event loop: asyncio has others, with the address in them.
+
+    What a resolver says depends on whether it can ask another one.
+    """
+    hosts = {
+        "127.0.0.1": os.strerror(errno.ECONNREFUSED),
+        "no-such-host.invalid": "not known|name resolution",
+    }
     for host, why in hosts.items():
         with pytest.raises(BackendError) as caught:
             async with opened(tmp_path, url=f"{scheme}://{host}:{free_port()}"):
                 pass
         (told,) = caught.value.diagnostics
-        assert why in told.why
+        assert re.search(why, told.why)
         assert host not in told.why
 
 
