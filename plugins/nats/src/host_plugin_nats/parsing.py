@@ -25,6 +25,8 @@ _LONGEST_LINE = 2**20
 _MOST_DIGITS = 10
 _KNOWN_MOST, _KNOWN_SIZE = 512, 256
 """First lines of messages that are remembered, and their bytes: most messages begin as one before has."""
+_NO_LENGTH = b"\r"
+"""What no first line has where a length is."""
 
 
 Arrived: TypeAlias = Message
@@ -125,15 +127,17 @@ class DirectParser(Parser):
         size = len(data)
         taker: Take | None = None
         taken: list[Arrived] = []
-        subject, alike, skip = "", b"", 0
+        subject, alike, skip, said = "", b"", 0, _NO_LENGTH
         reply: str | None
         while (stop := find(b"\r", at)) > 0:
             if skip and data.startswith(alike, at):
                 answer, _, count = data[at + skip : stop].partition(b" ")
-                if not (_is_length(count) and answer.isascii()):
+                if not answer.isascii() or (count != said and not _is_length(count)):
                     skip = 0
                     continue
-                reply, length = answer.decode(), int(count)
+                if count != said:  # most are as long as the one before
+                    length, said = int(count), count
+                reply = answer.decode()
             else:
                 line, before = data[at:stop], subject
                 head = known.get(line) or self._head(line)
@@ -141,7 +145,7 @@ class DirectParser(Parser):
                     break
                 take, subject, reply, length = head
                 alike = b"" if reply is None or subject != before else _beginning(line)
-                skip = len(alike)
+                skip, said = len(alike), _NO_LENGTH
             start = stop + CRLF_SIZE
             end = start + length
             if end + CRLF_SIZE > size:
