@@ -15,7 +15,7 @@ from host_plugin_memory.broker import MemoryBroker
 from wasmplex.capabilities.messaging import Delivery, Message
 from wasmplex.cli import paging
 from wasmplex.escaping import escape
-from wasmplex.triggers.messaging.outcomes import dead_letter, without_body
+from wasmplex.triggers.messaging.outcomes import LETTER, dead_letter, without_body
 
 Cli = Callable[..., Any]
 
@@ -41,7 +41,8 @@ class Broker(MemoryBroker):
 
     async def publish(self, namespace: str, message: Message) -> None:
         if message.subject != "dead":
-            self.sent.append(message)
+            headers = {name: text for name, text in (message.headers or {}).items() if name != LETTER}
+            self.sent.append(message._replace(headers=headers or None))
         await super().publish(namespace, message)
 
 
@@ -102,6 +103,7 @@ def test_programs_are_told_all_of_a_letter(cli: Cli, broker: Broker) -> None:
     record, _ = listed(cli, broker, body.encode(), error)
     headers = record.pop("headers")
     assert isinstance(record.pop("id"), str)
+    assert record.pop("kept_in") == "dead"
     assert record == {
         "workload": "shop", "seen": "1970-01-01T00:00:01.500Z", "subject": "orders", "reason": "rejected",
         "tries": 3, "error": error.strip(), "size": 2000, "encoding": "utf-8", "body": body,

@@ -138,7 +138,7 @@ async def test_what_the_answers_of_a_handler_mean(tmp_path: Path, caplog: pytest
     assert headers["Wasmplex-Tries"] == "3"
     assert "trapped" in headers["Wasmplex-Error"]
     assert headers["Wasmplex-First-Seen"].endswith("Z")
-    assert resent(letters[b"trap"], ["orders.*"])[:3] == ("orders.new", b"trap", None)
+    assert resent(letters[b"trap"], ["orders.*"], "1")[:3] == ("orders.new", b"trap", None)
     assert "after 1 delivery (rejected)" in caplog.text
     assert "the guest trapped; at: " in caplog.text
     assert "; at: " in headers["Wasmplex-Error"]

@@ -14,8 +14,9 @@ from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.hostfile import load_host
 from wasmplex.cli.letters import record_of, row_of
 from wasmplex.cli.options import as_json, config_argument, registry
-from wasmplex.cli.output import echo
+from wasmplex.cli.output import OutputError, echo
 from wasmplex.cli.paging import PagedRows
+from wasmplex.cli.resending import Resending, remove
 from wasmplex.errors import FailureError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -48,9 +49,19 @@ def command() -> None:
 @click.argument("workload")
 @click.option("--redeliver", is_flag=True, help="Send them back to the subjects that they came from.")
 @click.option("--force", is_flag=True, help="Send back also those that are lost unless a host takes them.")
+@click.option(
+    "--remove",
+    "remove_",
+    nargs=2,
+    metavar="SUBJECT ID",
+    help="Remove one without sending it: --json says where it is kept_in, and its id.",
+)
 @as_json
 @click.pass_context
-def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: bool, as_json: bool) -> None:
+def dead(
+    ctx: click.Context, host: Path, workload: str, redeliver: bool, force: bool,
+    remove_: tuple[str, str] | None, as_json: bool,
+) -> None:  # fmt: skip
     """List the dead letters of a workload as they were given up.
 
     They are where trigger.messaging of the workload has them put: in a stream of its broker. With --redeliver
@@ -62,30 +73,49 @@ def dead(ctx: click.Context, host: Path, workload: str, redeliver: bool, force: 
     """
     if force and not redeliver:
         raise UsageError("--force says what --redeliver may do", fix="--redeliver --force")
+    if remove_ and redeliver:
+        raise UsageError(
+            "--remove and --redeliver exclude each other", fix="--remove alone, and then --redeliver"
+        )
     config = load_host(host, registry(ctx), tell=False)
     rows = PagedRows(("seen", "subject", "reason", "tries", "error", "body"), _WIDEST, as_json)
-    row = record_of if as_json else row_of
-    ended = False
+    resending = Resending(f"{ctx.command_path} {host} {workload}")
+    order = _Order(resending if redeliver else None, force, remove_, record_of if as_json else row_of)
     try:
-        in_event_loop(_dead, config, registry(ctx), workload, _Order(redeliver, force, row), rows)
-        ended = True
-    finally:
-        if ended or rows.count:
-            rows.finish()
+        _listed(rows, in_event_loop, _dead, config, registry(ctx), workload, order, rows)
+    except BaseException:  # whatever ends it, nothing else says what was sent
+        resending.tell(rows.printed)
+        raise
     if not rows.count and not as_json:
         echo(f"{workload} has no dead letters")
-    elif redeliver and not as_json:
-        echo(f"{rows.count} sent again")
+    elif (redeliver or remove_) and not as_json:
+        echo(f"{rows.count} {'sent again' if redeliver else 'removed'}")
+
+
+def _listed(rows: PagedRows, function: Callable[..., None], *args: Any) -> None:
+    """Call a function that adds rows, and print the last of them; some are printed also if it fails."""
+    try:
+        function(*args)
+    except OutputError:
+        raise
+    except BaseException:
+        if rows.count:
+            rows.finish()
+        raise
+    rows.finish()
 
 
 class _Order(NamedTuple):
     """What is to be done with the letters: see the options.
 
+    :ivar resending: sends them again; None if they are not to be
+    :ivar remove: the subject and the token of the only one to remove
     :ivar row: what is told of a letter, given the subject that it is kept under
     """
 
-    redeliver: bool
+    resending: Resending | None
     force: bool
+    remove: tuple[str, str] | None
     row: Callable[[Kept, str], dict[str, Any]]
 
 
@@ -106,9 +136,13 @@ async def _dead(config: HostConfig, plugins: Registry, workload: str, order: _Or
                     continue
                 try:
                     await _of_one(broker, workload, kept, order, rows)
-                except MessagingError as error:
+                except (MessagingError, TimeoutError) as error:
                     what = f"the dead letters in {kept.subject} cannot be had"
-                    raise FailureError(what, where=str(kept.route.where), why=str(error)) from error
+                    why = str(error) or "the broker does not answer"
+                    raise FailureError(what, where=str(kept.route.where), why=why) from error
+    if order.remove is not None and not rows.count:
+        subject, token = order.remove
+        raise FailureError(f"{workload} has no dead letter {token} in {subject}")
 
 
 async def _of_one(
@@ -131,18 +165,22 @@ async def _of_one(
         async for letter in broker.kept(namespace, subject):
             if not is_of(letter.message, workload):
                 continue
+            if order.remove is not None:
+                if (subject, letter.token) == order.remove:
+                    await remove(broker, namespace, subject, letter.token)
+                    rows.add(order.row(letter, subject), len(letter.message.body))
+                continue
             count += 1
-            if order.redeliver:
+            if order.resending is not None:
                 try:
-                    message = kept.resent(letter.message, order.force)
+                    message = kept.resent(letter.message, letter.token, order.force)
                 except _Stays as error:
                     stay += 1
                     told = error if told is None or (error.fix and not told.fix) else told
                     continue
                 if count - stay == 1:
                     await kept.subscribe(broker, subscribed)
-                await broker.publish(namespace, message)
-                await broker.remove(namespace, subject, letter.token)
+                await order.resending.resend(broker, namespace, subject, letter, message)
             rows.add(order.row(letter, subject), len(letter.message.body))
     if told is not None:
         what = f"{stay} of {count} dead letter{'' if count == 1 else 's'} in {subject} cannot be sent again"
@@ -191,9 +229,10 @@ class _Letters(NamedTuple):
         for subscription in self.durable:
             await stack.enter_async_context(broker.subscribe(self.route.origin[1], subscription))
 
-    def resent(self, letter: Message, force: bool) -> Message:
+    def resent(self, letter: Message, token: str, force: bool) -> Message:
         """Return the message that a letter was.
 
+        :param token: what its broker calls the letter
         :param force: also if nobody keeps it when it is sent
         :raises _Stays: if it is not to be sent
         """
@@ -201,7 +240,7 @@ class _Letters(NamedTuple):
         from wasmplex.triggers.messaging.outcomes import resent
 
         try:
-            message = resent(letter, self.patterns)
+            message = resent(letter, self.patterns, token)
         except ValueError as error:
             raise _Stays(str(error)) from None
         if not force and self.fleeting and matcher(self.fleeting).fullmatch(message.subject):

@@ -29,6 +29,7 @@ def record_of(letter: Kept, kept_under: str) -> dict[str, Any]:
     body, encoding = _encoded(message.body) if left_out is None else (None, None)
     return {
         "id": letter.token,
+        "kept_in": kept_under,
         **said,
         "seen": _time(said["seen"]),
         "tries": _number(said["tries"]),

@@ -20,10 +20,11 @@ class PagedRows:
     :param header: the names of the columns
     :param widest: characters of a cell of a table; JSON has all of them
     :ivar count: how many rows have come
+    :ivar printed: how many of them were printed
     """
 
     def __init__(self, header: Sequence[str], widest: int, as_json: bool) -> None:
-        self.count = 0
+        self.count = self.printed = 0
         self._header = header
         self._widest = widest
         self._as_json = as_json
@@ -61,6 +62,7 @@ class PagedRows:
         else:
             cells = [[_cut(str(row[name] or ""), self._widest) for name in self._header] for row in page]
             echo_table(self._header, cells)
+        self.printed += len(page)
 
 
 def _cut(text: str, widest: int) -> str:

@@ -30,7 +30,7 @@ from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import opening_failed
-from host_plugin_nats.headers import REPLY_TO, for_server, message_of, size_of, status_of
+from host_plugin_nats.headers import REPLY_TO, for_server, message_of, named, size_of, status_of
 from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -133,7 +133,7 @@ class NatsBroker(MessagingBackend):
         await self._link.flush()
 
     async def _store(self, message: Message) -> None:
-        headers = message.headers
+        headers = named(message.headers) if message.headers else None
         if message.reply_to is not None:
             headers = {**(headers or {}), REPLY_TO: message.reply_to}
         if not await self._jetstream.store(message, headers):
@@ -226,6 +226,10 @@ class NatsBroker(MessagingBackend):
 
     async def remove(self, namespace: str, subject: str, token: str) -> None:
         """Remove a message from its stream."""
+        if not self._jetstream.there:  # not now at least: it is there still
+            await self._jetstream.prepare()
+            if not self._jetstream.there:
+                raise BrokerUnavailable("JetStream is not ready")
         if (stream := await self._jetstream.keeping(subject)) is not None:
             await self._jetstream.remove(stream, int(token))
 

@@ -10,11 +10,13 @@ from wasmplex.capabilities.messaging.subjects import is_subject
 
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["REPLY_TO", "for_server", "message_of", "size_of", "status_of"]
+__all__ = ["REPLY_TO", "for_server", "message_of", "named", "size_of", "status_of"]
 
 REPLY_TO = "Wasmplex-Reply-To"
 """Where an answer is expected, for messages that a stream keeps: it does not keep their reply subject."""
 
+_LETTER = "Wasmplex-Letter"
+"""Which dead letter a message was that is sent again."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """Names that the client library sends; it takes more than these from others."""
 
@@ -36,6 +38,16 @@ def status_of(message: Arrived) -> str | None:
     if not headers or "Status" not in headers or message.body or message.reply_to:
         return None
     return None if "Nats-Sequence" in headers else headers["Status"]
+
+
+def named(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers for a stream, which does not keep a dead letter twice that is sent again twice.
+
+    It knows that for as long as its ``duplicate_window`` says, two minutes if nothing else was asked for.
+    """
+    if _LETTER not in headers:
+        return headers
+    return {"Nats-Msg-Id" if name == _LETTER else name: text for name, text in headers.items()}
 
 
 def message_of(message: Arrived, reply: str | None) -> Message:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum, auto
+from hashlib import blake2b
 from typing import NamedTuple
 
 from wasmplex.capabilities.messaging import Delivery, Message
@@ -18,6 +19,7 @@ from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
 
 __all__ = [
     "HEADER",
+    "LETTER",
     "TOO_OFTEN",
     "Fate",
     "Verdict",
@@ -40,6 +42,8 @@ _LEFT_OUT = f"{HEADER}Body-Left-Out"
 """How many bytes the body had of a message that was too large to be kept."""
 _HEADERS_LEFT_OUT = f"{HEADER}Headers-Left-Out"
 """How many headers the sender had given a message that was too large to be kept with them."""
+LETTER = f"{HEADER}Letter"
+"""Which dead letter a message was that is sent again: a broker need not keep one twice."""
 TOO_OFTEN = "max-deliver"
 """Why a message is a dead letter that was delivered as often as it may be."""
 
@@ -175,12 +179,13 @@ def is_of(letter: Message, workload: str) -> bool:
     return (letter.headers or {}).get(f"{HEADER}Workload", workload) == workload
 
 
-def resent(letter: Message, patterns: Sequence[str]) -> Message:
-    """Return the message that a dead letter was, with a header that says when it was first seen.
+def resent(letter: Message, patterns: Sequence[str], token: str) -> Message:
+    """Return the message that a dead letter was; headers say when it was first seen, and which letter it was.
 
     Whoever may publish to where it is kept may have made it, so it goes to no subject but those that its
     workload is called with, nor has it an answer go where no message could.
 
+    :param token: what its broker calls the letter
     :param patterns: those subjects; one that begins with ``$`` is taken by a pattern that does so, too
     :raises ValueError: if it does not say that it was sent to one of them, or was kept without its body
     """
@@ -196,8 +201,16 @@ def resent(letter: Message, patterns: Sequence[str]) -> Message:
     reply_to = headers.get(f"{HEADER}Reply-To")
     if reply_to is not None and not is_subject(reply_to):
         reply_to = None
-    first_seen = {_FIRST_SEEN: headers[_FIRST_SEEN]} if _FIRST_SEEN in headers else {}
-    return Message(subject, letter.body, reply_to, {**_senders(headers), **first_seen} or None)
+    ours = {_FIRST_SEEN: headers[_FIRST_SEEN]} if _FIRST_SEEN in headers else {}
+    return Message(
+        subject, letter.body, reply_to, {**_senders(headers), **ours, LETTER: _name(letter, token)}
+    )
+
+
+def _name(letter: Message, token: str) -> str:
+    """Return a name that no other letter has: a broker that was begun anew gives the same tokens again."""
+    content = repr((token, letter.subject, letter.body, sorted((letter.headers or {}).items())))
+    return blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _senders(headers: Mapping[str, str] | None) -> dict[str, str]:
