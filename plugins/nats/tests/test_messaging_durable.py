@@ -51,7 +51,7 @@ async def test_what_takes_long_is_not_taken_ahead(nats_server: NatsServer) -> No
 
         async def delivered() -> int:
             info = await broker._jetstream.ask("CONSUMER.INFO.wasmplex-ahead.ahead")
-            return int(info["num_ack_pending"])
+            return info.number("num_ack_pending")
 
         async def taken() -> Delivery:
             with anyio.fail_after(20):
@@ -167,7 +167,7 @@ async def test_what_waits_when_handlers_become_slow_is_given_back(
 
         async def delivered() -> int:
             info = await broker._jetstream.ask(f"CONSUMER.INFO.wasmplex-{name}.{name}")
-            return int(info["num_ack_pending"])
+            return info.number("num_ack_pending")
 
         inbox._takes = 0.0
         await send(600 if there else 4)

@@ -8,14 +8,13 @@ from typing import Any
 
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 
+from host_plugin_nats.answers import Said, loaded, strange
 from host_plugin_nats.failures import ApiError
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Headers, Link
 from host_plugin_nats.parsing import Arrived
 
 __all__ = ["Api", "answered", "headers_of"]
-
-_STRANGE = "somebody else answers where JetStream should"
 
 
 class Api:
@@ -50,7 +49,7 @@ class Api:
         late = self._cases.timeout(f"JetStream has not answered within {self._seconds:g} s")
         return await answered(self._link, subject, payload, None, self._seconds, late)
 
-    async def ask(self, what: str, body: Any = None) -> Any:
+    async def ask(self, what: str, body: Any = None) -> Said:
         """Send a request and return what the answer says.
 
         :raises ApiError: if it is an error
@@ -58,7 +57,7 @@ class Api:
         """
         return self.parsed(await self.request(what, body))
 
-    def parsed(self, answer: Arrived) -> Any:
+    def parsed(self, answer: Arrived) -> Said:
         """Return what an answer says.
 
         :raises ApiError: if it is an error
@@ -67,15 +66,12 @@ class Api:
         """
         if status_of(answer) == "503":
             raise self._cases.unavailable(self._nobody)
-        try:
-            found = json.loads(answer.body or b"{}")
-        except ValueError:
-            found = None
+        found = loaded(answer.body or b"{}")
         if not isinstance(found, dict):
-            raise self._cases.unavailable(_STRANGE)
+            raise strange(self._cases)
         if error := found.get("error"):
             raise ApiError(error if isinstance(error, dict) else {"description": str(error)})
-        return found
+        return Said(found, self._cases)
 
 
 async def answered(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -26,6 +25,7 @@ from wasmplex.capabilities.messaging import (
 from wasmplex.plugin import ConfigError, OpenContext, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
+from host_plugin_nats.answers import loaded
 from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
@@ -242,8 +242,5 @@ def _is_stored(answer: Arrived) -> bool:
     """Say whether an answer is a stream's, that it has stored the request."""
     if answer.headers or not answer.body.startswith(b"{"):
         return False
-    try:
-        found = json.loads(answer.body)
-    except ValueError:
-        return False
+    found = loaded(answer.body)
     return isinstance(found, dict) and {"stream", "seq"} <= found.keys()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from wasmplex.capabilities.keyvalue import AccessDenied, StoreUnavailable
 from wasmplex.plugin import BackendError
 
 from host_plugin_nats import NatsSettings
+from host_plugin_nats.answers import Said
 from host_plugin_nats.failures import NO_STREAM, ApiError, api_failed
 from host_plugin_nats.link import Link
 from host_plugin_nats.stream import Stream
@@ -38,26 +38,26 @@ class BucketStream(Stream):
                 config = await self._found()
         except TimeoutError:
             raise StoreUnavailable("JetStream does not answer") from None
-        self.cleans = bool(config.get("allow_msg_ttl"))
+        self.cleans = bool(config.all.get("allow_msg_ttl"))
         self.configured(config)
 
-    async def _found(self) -> Mapping[str, Any]:
+    async def _found(self) -> Said:
         try:
-            config = (await self.ask(f"STREAM.INFO.{self.name}"))["config"]
+            config = (await self.ask(f"STREAM.INFO.{self.name}")).the("config")
         except ApiError as error:
             if error.code != NO_STREAM:
                 raise api_failed(error) from error
             return await self._made()
         wanted = self._lasting()
-        if all(config.get(key) == value for key, value in wanted.items()):
-            return dict(config)
+        if all(config.all.get(key) == value for key, value in wanted.items()):
+            return config
         try:  # a bucket made by somebody else, or by an older server
-            answer = await self.ask(f"STREAM.UPDATE.{self.name}", {**config, **wanted})
+            answer = await self.ask(f"STREAM.UPDATE.{self.name}", {**config.all, **wanted})
         except (ApiError, AccessDenied):
-            return dict(config)
-        return dict(answer["config"])
+            return config
+        return answer.the("config")
 
-    async def _made(self) -> Mapping[str, Any]:
+    async def _made(self) -> Said:
         settings = self._settings
         if not settings.create:
             raise BackendError(
@@ -79,7 +79,7 @@ class BucketStream(Stream):
             **self._lasting(),
         }
         try:
-            return dict((await self.ask(f"STREAM.CREATE.{self.name}", config))["config"])
+            return (await self.ask(f"STREAM.CREATE.{self.name}", config)).the("config")
         except ApiError as error:
             fix = "replicas = 1, or as many servers in a cluster" if settings.replicas > 1 else ""
             raise BackendError(

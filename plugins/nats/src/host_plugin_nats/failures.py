@@ -46,7 +46,8 @@ class ApiError(Exception):
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
-        self.code = int(error.get("err_code") or error.get("code") or 0)
+        code = error.get("err_code") or error.get("code")  # anybody may have answered, with anything
+        self.code = code if isinstance(code, int) else 0
         super().__init__(f"{error.get('description', 'error')} ({self.code})")
 
 

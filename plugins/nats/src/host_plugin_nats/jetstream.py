@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from wasmplex.capabilities.messaging.subjects import covers, overlap
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
+from host_plugin_nats.answers import Said, strange
 from host_plugin_nats.api import Api, answered, headers_of
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
@@ -94,7 +94,7 @@ class JetStream:
                 self._api.parsed(answer)
                 self.there = True
 
-    async def ask(self, what: str, body: Any = None) -> Any:
+    async def ask(self, what: str, body: Any = None) -> Said:
         """Send a request to the API and return the answer; see `Api.ask`."""
         return await self._api.ask(what, body)
 
@@ -142,7 +142,7 @@ class JetStream:
             answer = await self.ask("STREAM.NAMES", {"subject": pattern})
         except ApiError as error:
             raise failed(error) from error
-        return list(answer.get("streams") or ())
+        return list(answer.names("streams"))
 
     async def stream_for(self, subscription: Subscription) -> str:
         """Return the stream that keeps all subjects of a subscription; it is made if there is none.
@@ -178,7 +178,7 @@ class JetStream:
             name = names[0] if names else f"wasmplex-{subscription.durable}"
         if (config := await self._stream(name)) is None:
             return name, False
-        kept = config.get("subjects") or []
+        kept = config.texts("subjects")
         lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
         if lacking:
             raise ConfigError(
@@ -199,14 +199,13 @@ class JetStream:
         digest = blake2b(subject.encode(), digest_size=8).hexdigest()  # "a.b" and "a-b" are two subjects
         return await self._made(f"{DEAD_STREAM}-{shown}-{digest}", [subject], "limits")
 
-    async def _stream(self, name: str) -> Mapping[str, Any] | None:
+    async def _stream(self, name: str) -> Said | None:
         try:
-            config: Mapping[str, Any] = (await self.ask(f"STREAM.INFO.{name}"))["config"]
+            return (await self.ask(f"STREAM.INFO.{name}")).the("config")
         except ApiError as error:
             if error.code == NO_STREAM:
                 return None
             raise failed(error) from error
-        return config
 
     def _may_make(self, name: str, subjects: Sequence[str]) -> None:
         if not self._settings.create:
@@ -250,11 +249,11 @@ class JetStream:
         name = subscription.durable or ""
         found = await self._owned(stream, subscription)
         wanted = self._wanted(name, subscription)
-        config = {**(found or {"deliver_policy": _START[subscription.start]}), **wanted}
+        config = {**(found.all if found else {"deliver_policy": _START[subscription.start]}), **wanted}
         for key in ("filter_subject", "filter_subjects"):
             if key not in wanted:
                 config.pop(key, None)
-        if found == config:
+        if found is not None and found.all == config:
             return name
         try:
             await self.ask(
@@ -268,7 +267,7 @@ class JetStream:
             ) from error
         return name
 
-    async def _owned(self, stream: str, subscription: Subscription) -> dict[str, Any] | None:
+    async def _owned(self, stream: str, subscription: Subscription) -> Said | None:
         """Return how the consumer of a subscription is configured; None if there is none.
 
         :raises wasmplex.errors.ConfigError: if it belongs to another workload
@@ -276,7 +275,7 @@ class JetStream:
         name, owner = subscription.durable or "", subscription.owner
         found = await self._consumer(stream, name)
         if found is not None:
-            theirs = (found.get("metadata") or {}).get(OWNER)
+            theirs = found.part("metadata").all.get(OWNER)
             if theirs != owner:
                 whose = f"belongs to the workload {theirs!r}" if theirs else "was made by somebody else"
                 raise ConfigError(
@@ -285,14 +284,13 @@ class JetStream:
                 )
         return found
 
-    async def _consumer(self, stream: str, name: str) -> dict[str, Any] | None:
+    async def _consumer(self, stream: str, name: str) -> Said | None:
         try:
-            config: dict[str, Any] = (await self.ask(f"CONSUMER.INFO.{stream}.{name}"))["config"]
+            return (await self.ask(f"CONSUMER.INFO.{stream}.{name}")).the("config")
         except ApiError as error:
             if error.code == _NO_CONSUMER:
                 return None
             raise failed(error) from error
-        return config
 
     def _wanted(self, name: str, subscription: Subscription) -> dict[str, Any]:
         subjects = list(subscription.subjects)
@@ -314,23 +312,25 @@ class JetStream:
     async def messages(self, stream: str, subject: str) -> AsyncIterator[tuple[int, Message]]:
         """Return what a stream keeps under a subject now, the oldest first; not what comes meanwhile."""
         try:
-            last = int((await self.ask(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
+            last = (await self.ask(f"STREAM.INFO.{stream}")).the("state").number("last_seq")
         except ApiError as error:
             raise failed(error) from error
         sequence = 0
         while sequence < last:
             wanted = {"seq": sequence + 1, "next_by_subj": subject}
             try:
-                found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted))["message"]
+                found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted)).the("message")
             except ApiError as error:
                 if error.code in _NO_MESSAGE:
                     return
                 raise failed(error) from error
-            if (sequence := int(found["seq"])) > last:
+            before, sequence = sequence, found.number("seq")
+            if sequence <= before:
+                raise strange(CASES)  # it would be asked for again and again
+            if sequence > last:
                 return
-            headers = headers_of(b64decode(found.get("hdrs", "")))
-            body = b64decode(found.get("data", ""))
-            yield sequence, Message(found["subject"], body, None, headers or None)
+            headers = headers_of(found.data("hdrs"))
+            yield sequence, Message(found.text("subject"), found.data("data"), None, headers or None)
 
     async def remove(self, stream: str, sequence: int) -> None:
         """Remove a message from a stream, if it is there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import anyio
 from wasmplex.capabilities.keyvalue import CASES, KeyValueError, Other, StoreUnavailable
 
+from host_plugin_nats.answers import Said, number_in, strange
 from host_plugin_nats.api import Api, headers_of
 from host_plugin_nats.failures import NOBODY, WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.headers import size_of, status_of
@@ -69,20 +69,20 @@ class Stream:
         self._direct = False
         self._consumers = 0
 
-    def configured(self, config: Mapping[str, Any]) -> None:
+    def configured(self, config: Said) -> None:
         """Take note of how the stream is configured."""
         # Any replica answers a direct get, and one that lags would not show what was just written.
-        self._direct = bool(config.get("allow_direct")) and config.get("num_replicas", 1) == 1
+        self._direct = config.number("num_replicas", 1) == 1 and bool(config.all.get("allow_direct"))
 
     @property
     def version(self) -> tuple[int, ...]:
         """The server's version."""
         parts = self._link.server.partition("-")[0].split(".")
-        return tuple(int(part) for part in parts if part.isdigit())
+        return tuple(number for part in parts if (number := number_in(part)) is not None)
 
     # ------------------------------------------------------------ asking
 
-    async def ask(self, what: str, body: Any = None) -> Any:
+    async def ask(self, what: str, body: Any = None) -> Said:
         """Send a request to the JetStream API and return the answer; see `Api.ask`."""
         return await self._asking.ask(what, body)
 
@@ -100,9 +100,9 @@ class Stream:
             if error.code == 10037:
                 return None
             raise api_failed(error) from error
-        message = answer["message"]
-        headers = headers_of(b64decode(message.get("hdrs", "")))
-        return _message(subject, message["seq"], b64decode(message.get("data", "")), headers)
+        message = answer.the("message")
+        headers = headers_of(message.data("hdrs"))
+        return _message(subject, message.number("seq"), message.data("data"), headers)
 
     async def get_many(self, subjects: Sequence[str]) -> dict[str, Message]:
         """Return the last messages of many subjects; those without one are missing."""
@@ -199,7 +199,7 @@ class Stream:
         :raises ApiError: if the expected last sequence is another
         """
         try:
-            return int(self._asking.parsed(self.checked(answer))["seq"])
+            return self._asking.parsed(self.checked(answer)).number("seq")
         except ApiError as error:
             if error.code in WRONG_SEQUENCE:
                 raise
@@ -214,7 +214,7 @@ class Stream:
     async def last_sequence(self) -> int:
         """Return the sequence of the last message."""
         try:
-            return int((await self.ask(f"STREAM.INFO.{self.name}"))["state"]["last_seq"])
+            return (await self.ask(f"STREAM.INFO.{self.name}")).the("state").number("last_seq")
         except ApiError as error:
             raise api_failed(error) from error
 
@@ -287,10 +287,11 @@ class Stream:
         what = f"CONSUMER.CREATE.{self.name}.{name}.{filter_}"
         try:
             made = await self.ask(what, {"stream_name": self.name, "config": config})
+            pending = made.number("num_pending", 0)
         except ApiError as error:
             raise api_failed(error) from error
         try:
-            yield name, int(made.get("num_pending", 0))
+            yield name, pending
         finally:
             # The server forgets it by itself if this gets lost.
             with suppress(KeyValueError), anyio.CancelScope(shield=True):
@@ -312,7 +313,10 @@ def _direct_message(answer: Arrived) -> Message | None:
         return None
     if status is not None:
         raise Other(f"JetStream answers {status}")
-    return _message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), answer.body, headers)
+    subject, sequence = headers.get("Nats-Subject"), number_in(headers.get("Nats-Sequence"))
+    if not subject or sequence is None:
+        raise strange(CASES)
+    return _message(subject, sequence, answer.body, headers)
 
 
 def _message(subject: str, sequence: int, value: bytes, headers: Mapping[str, str] | None) -> Message:

@@ -105,7 +105,7 @@ def parsed(data: bytes | None) -> Meta | None:
         if options.get("link"):
             return None
         return _meta(found, options)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

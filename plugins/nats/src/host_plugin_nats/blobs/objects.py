@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 from wasmplex.capabilities.blobstore import ContainerAlreadyExists, NoSuchContainer, Other
@@ -18,7 +18,7 @@ from host_plugin_nats.failures import WRONG_SEQUENCE, ApiError
 from host_plugin_nats.link import Link
 from host_plugin_nats.stream import NobodyThere, Stream
 
-__all__ = ["Found", "ObjectStream"]
+__all__ = ["Created", "Found", "ObjectStream"]
 
 T = TypeVar("T")
 _ATTEMPTS = 64
@@ -34,6 +34,13 @@ class Found(NamedTuple):
 
     sequence: int
     meta: Meta | None
+
+
+class Created(NamedTuple):
+    """When a stream was made: as the server says it, and in Unix nanoseconds."""
+
+    text: str
+    nanoseconds: int
 
 
 class ObjectStream(Stream):
@@ -92,23 +99,26 @@ class ObjectStream(Stream):
             },
         }
         try:
-            made = await self.ask(f"STREAM.CREATE.{self.name}", config)
+            self.configured((await self.ask(f"STREAM.CREATE.{self.name}", config)).the("config"))
         except ApiError as error:
             if error.code == _IN_USE:
                 raise ContainerAlreadyExists from None
             raise failed(error) from error
         except KeyValueError as error:
             raise failed(error) from error
-        self.configured(made["config"])
 
-    async def info(self) -> Mapping[str, Any]:
-        """Return what the server knows of the stream.
+    async def look(self) -> Created:
+        """Look whether there is the stream, and how it is configured; return when it was made.
 
         :raises NoSuchContainer: if there is none
         """
-        found: Mapping[str, Any] = await self.asked(lambda: self.ask(f"STREAM.INFO.{self.name}"))
-        self.configured(found["config"])
-        return found
+
+        async def found() -> Created:
+            answer = await self.ask(f"STREAM.INFO.{self.name}")
+            self.configured(answer.the("config"))
+            return Created(answer.text("created"), answer.nanoseconds("created"))
+
+        return await self.asked(found)
 
     async def remove(self) -> None:
         """Delete the stream; it need not exist."""
@@ -172,10 +182,14 @@ class ObjectStream(Stream):
     async def tokens(self) -> Sequence[str]:
         """Return the tokens of all chunks that there are."""
         found: list[str] = []
-        while True:
+
+        async def page() -> Collection[str]:
             body = {"subjects_filter": f"{self.prefix}C.>", "offset": len(found)}
-            page = await self.asked(partial(self.ask, f"STREAM.INFO.{self.name}", body))
-            subjects = page["state"].get("subjects") or {}
+            answer = await self.ask(f"STREAM.INFO.{self.name}", body)
+            return answer.the("state").part("subjects").all
+
+        while True:
+            subjects = await self.asked(page)
             found += [subject.rpartition(".")[2] for subject in subjects]
             if len(subjects) < _SUBJECTS_A_PAGE:
                 return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -111,7 +110,7 @@ class NatsBlobBackend(BlobStoreBackend):
     async def get_container(self, namespace: str, name: str) -> ObjectContainer:
         """See `BlobStoreBackend.get_container`."""
         stream = self._stream(namespace, name)
-        await stream.info()
+        await stream.look()
         return ObjectContainer(self, stream)
 
     async def delete_container(self, namespace: str, name: str) -> Steps:
@@ -129,8 +128,7 @@ class ObjectContainer(Container):
 
     async def info(self) -> ContainerInfo:
         """See `Container.info`."""
-        created = datetime.fromisoformat((await self._stream.info())["created"])
-        return ContainerInfo(round(created.astimezone(UTC).timestamp() * 1_000_000) * 1000)
+        return ContainerInfo((await self._stream.look()).nanoseconds)
 
     async def _meta(self, name: str) -> Meta:
         meta = (await self._stream.find(name)).meta
@@ -150,12 +148,12 @@ class ObjectContainer(Container):
 
     async def write_object(self, name: str) -> ObjectWriter:
         """See `Container.write_object`."""
-        created = (await self._stream.info())["created"]
+        created = (await self._stream.look()).text
         return ObjectWriter(self._backend.link, self._stream, name, created)
 
     async def list_objects(self, cursor: str | None, limit: int) -> Page:
         """See `Container.list_objects`."""
-        await self._stream.info()
+        await self._stream.look()
         listing = ContainerListing(self._stream)
         page = await self._stream.asked(lambda: self._backend.windows.page(listing, cursor, limit))
         return Page(page.keys, page.cursor)
@@ -171,7 +169,7 @@ class ObjectContainer(Container):
 
     async def delete_objects(self, names: Sequence[str]) -> None:
         """See `Container.delete_objects`."""
-        await self._stream.info()
+        await self._stream.look()
         errors: list[Exception] = []
         limiter = anyio.Semaphore(_AT_ONCE)
 

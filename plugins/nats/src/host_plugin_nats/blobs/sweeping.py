@@ -38,9 +38,9 @@ async def _names(link: Link, settings: NatsBlobSettings) -> list[str]:
     count = total = 0
     while count == 0 or count < total:
         page = await server.ask("STREAM.NAMES", {"offset": count})
-        names = page.get("streams") or []
+        names = page.names("streams")
         found += [name.removeprefix("OBJ_") for name in names if name.startswith(f"OBJ_{settings.prefix}-")]
-        count, total = count + len(names), int(page.get("total", 0))
+        count, total = count + len(names), page.number("total", 0)
         if not names:
             break
     return found

@@ -174,7 +174,7 @@ class ObjectWriter(Writer):
 
     async def _look(self) -> None:
         """Look whether the container is still the one that holds our chunks."""
-        if (await self._stream.info())["created"] != self._created:
+        if (await self._stream.look()).text != self._created:
             raise NoSuchContainer
 
     async def _send(self, chunk: bytes) -> None:
