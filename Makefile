@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests start hundreds of hosts: one that may not keep compiled modules compiles all of them anew, for 0.3 s of a core.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-js demo-async demo-photos test test-all check bench faults oracle soak wasi-testsuite

@@ -95,10 +95,14 @@ async def test_each_instance_is_as_new_however_many_there_are(maker: Ahead) -> N
 
 async def test_a_worker_that_was_closed_still_ends_instances(maker: Ahead, engine: Engine) -> None:
     instance = await made(maker)
-    engine.services.worker.close()
+    worker = engine.services.worker
+    assert worker._executor is not None
+    (thread,) = worker._executor._threads
+    worker.close()
     instance.close()
     assert instance.poisoned
-    assert threading.active_count() == len([t for t in threading.enumerate() if "instances" not in t.name])
+    assert not thread.is_alive()
+    assert worker._executor is None, "it has not been started again"
 
 
 async def test_one_that_cannot_be_made_says_so(engine: Engine, link_wat: Any) -> None:

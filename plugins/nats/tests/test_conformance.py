@@ -11,7 +11,7 @@ from host_plugin_nats import NatsProvider
 from host_plugin_nats.subjects import Subjects
 from nats.js.errors import KeyNotFoundError
 from wasmplex.testing import KeyValueConformance
-from wasmplex.testing.keyvalue import ContractDriver, GuestDriver, LabelledAsyncGuestDriver
+from wasmplex.testing.keyvalue import ContractDriver, GuestDriver
 from wasmplex.testing.loops import everything
 from wasmplex.testing.servers import NatsServer
 
@@ -48,7 +48,7 @@ class NatsProbe:
 class TestNats(KeyValueConformance):
     provider = NatsProvider()
     if not everything():  # the other drivers meet the memory backend and SQLite
-        drivers = (ContractDriver, GuestDriver, LabelledAsyncGuestDriver)
+        drivers = (ContractDriver, GuestDriver)
     examples = 12
 
     @pytest.fixture

@@ -10,7 +10,7 @@ from host_plugin_redis import RedisProvider
 from host_plugin_redis.layout import Places
 from redis.asyncio import Redis
 from wasmplex.testing import KeyValueConformance
-from wasmplex.testing.keyvalue import ContractDriver, GuestDriver, LabelledAsyncGuestDriver
+from wasmplex.testing.keyvalue import ContractDriver, GuestDriver
 from wasmplex.testing.loops import everything
 from wasmplex.testing.servers import RedisServer
 
@@ -35,7 +35,7 @@ class RedisProbe:
 class TestRedis(KeyValueConformance):
     provider = RedisProvider()
     if not everything():  # the other drivers meet the memory backend and SQLite
-        drivers = (ContractDriver, GuestDriver, LabelledAsyncGuestDriver)
+        drivers = (ContractDriver, GuestDriver)
     examples = 10 if everything() else 4  # expiry by the server's clock has to be waited for
 
     @pytest.fixture

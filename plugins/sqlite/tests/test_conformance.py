@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from host_plugin_sqlite import SqliteProvider
 from wasmplex.testing import KeyValueConformance
-from wasmplex.testing.keyvalue import EVERY_DRIVER
+from wasmplex.testing.keyvalue import (
+    EVERY_DRIVER,
+    ContractDriver,
+    GuestDriver,
+    LabelledAsyncGuestDriver,
+    LabelledGuestDriver,
+)
 from wasmplex.testing.loops import everything
 
 
@@ -39,8 +45,11 @@ class SqliteProbe:
 
 class TestSqlite(KeyValueConformance):
     provider = SqliteProvider()
-    if everything():  # by each transport; otherwise the memory backend alone
-        drivers = EVERY_DRIVER
+    drivers = (  # by each transport, and asynchronously without a label: otherwise the memory backend alone
+        EVERY_DRIVER
+        if everything()
+        else (ContractDriver, GuestDriver, LabelledGuestDriver, LabelledAsyncGuestDriver)
+    )
 
     @pytest.fixture
     def settings(self) -> Mapping[str, Any]:
