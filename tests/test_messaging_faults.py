@@ -32,7 +32,7 @@ backend = "nats"
 url = {{ env = "NATS_URL" }}
 subjects = ["orders.>"]
 durable = true
-ack_wait = "1s"
+ack_wait = "2s"
 max_in_flight = 1
 max_deliver = 1
 """

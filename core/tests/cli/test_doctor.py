@@ -132,6 +132,33 @@ def test_check_connect_says_what_would_keep_triggers_from_serving(cli: Cli, home
     assert "error: no room for orders.>\n  at: host.toml:9 (workload.m.trigger.messaging)" in ended.err
 
 
+COUNTING = """
+import sys
+from host_plugin_memory import MemoryProvider
+from wasmplex.plugin import hookimpl
+
+class Counting(MemoryProvider):
+    name = "counting"
+    async def open(self, settings, context):
+        print("one is opened", file=sys.stderr)
+        return await super().open(settings, context)
+
+@hookimpl
+def wasmplex_backends(): return [Counting()]
+"""
+
+
+@pytest.mark.parametrize("command", [("check", "--connect"), ("doctor",)], ids=" ".join)
+def test_each_backend_is_opened_once(cli: Cli, home: Path, command: tuple[str, ...]) -> None:
+    """What was asked stays open for what is linked: a server may have room for few connections."""
+    text = (home / "host.toml").read_text().replace('"memory"', '"counting"')
+    (home / "host.toml").write_text('plugins = ["counting.py"]\n' + text)
+    (home / "counting.py").write_text(COUNTING)
+    ended = cli(*command)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("one is opened") == 1
+
+
 def test_doctor_asks_what_check_connect_asks(cli: Cli, home: Path) -> None:
     """That backends answer is not enough where a broker has no room for a subscription."""
     (home / "host.toml").write_text(

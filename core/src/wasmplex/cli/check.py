@@ -68,7 +68,7 @@ async def _check(
     ctx: click.Context, config: HostConfig, chosen: tuple[str, ...], connect: bool, workers: int
 ) -> Assembly:
     from wasmplex.assembly import assemble
-    from wasmplex.cli.connecting import ask_backends, examine, require_workloads
+    from wasmplex.cli.connecting import ask_backends, backends_of, examine, require_workloads
 
     require_workloads(config)
     plugins = registry(ctx)
@@ -76,11 +76,12 @@ async def _check(
     if workers > 1:
         _share(assembly, workers)
     if connect:
-        asked = await ask_backends(assembly)
-        if problems := [one.probed.problem for one in asked if one.probed.problem is not None]:
-            raise BackendError(list(dict.fromkeys(problems)))
-        if refused := await examine(assembly, plugins):
-            raise ExceptionGroup("triggers cannot be served", refused)
+        async with backends_of(assembly, plugins) as pool:
+            asked = await ask_backends(assembly, pool)
+            if problems := [one.probed.problem for one in asked if one.probed.problem is not None]:
+                raise BackendError(list(dict.fromkeys(problems)))
+            if refused := await examine(assembly, plugins, pool):
+                raise ExceptionGroup("triggers cannot be served", refused)
     return assembly
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasmplex.cli.progress import compiling
@@ -9,12 +13,13 @@ from wasmplex.errors import UsageError
 
 if TYPE_CHECKING:
     from wasmplex.assembly import Assembly
+    from wasmplex.backends import BackendPool
     from wasmplex.backends.probing import Probed
     from wasmplex.config import HostConfig
     from wasmplex.errors import WasmplexError
     from wasmplex.plugins.registry import Registry
 
-__all__ = ["Asked", "ask_backends", "examine", "require_workloads"]
+__all__ = ["Asked", "ask_backends", "backends_of", "examine", "require_workloads"]
 
 
 class Asked(NamedTuple):
@@ -37,15 +42,28 @@ def require_workloads(config: HostConfig) -> None:
         raise UsageError("there is no workload to run", where=str(config.path), fix="[workload.NAME]")
 
 
-async def ask_backends(assembly: Assembly) -> list[Asked]:
+@asynccontextmanager
+async def backends_of(assembly: Assembly, registry: Registry) -> AsyncIterator[BackendPool]:
+    """Keep open what `ask_backends` has opened, so that `examine` need not open it once more."""
+    import asyncio
+
+    from wasmplex.backends import BackendPool
+    from wasmplex.watchdog import end_leaked_tasks
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(end_leaked_tasks, registry.owners, asyncio.all_tasks())
+        pool = BackendPool(assembly.config.base, idle_ttl=inf, max_idle=sys.maxsize)
+        yield await stack.enter_async_context(pool)
+
+
+async def ask_backends(assembly: Assembly, pool: BackendPool) -> list[Asked]:
     """Open and ask the backend of every binding, all at once, whatever becomes of the others."""
     import anyio
 
-    from wasmplex.backends import BackendPool
     from wasmplex.backends.probing import probe
 
     found: dict[int, Asked] = {}
-    async with BackendPool(assembly.config.base) as pool, anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
 
         async def ask(workload: str, name: str, route: Any) -> None:
             origin, where = str(route.plugin), str(route.where)
@@ -56,13 +74,13 @@ async def ask_backends(assembly: Assembly) -> list[Asked]:
 
         for planned in assembly.components:
             for route in planned.plan.backends:
-                names = [r.import_.name for r in planned.plan.routes if route in r.backends]
-                names += [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
+                users = planned.plan.users(route)
+                names = [name if kind == "import" else f"{kind} {name}" for kind, name in users]
                 tasks.start_soon(ask, planned.config.name, ", ".join(names), route)
     return sorted(found.values(), key=lambda asked: asked[:2])
 
 
-async def examine(assembly: Assembly, registry: Registry) -> list[WasmplexError]:
+async def examine(assembly: Assembly, registry: Registry, pool: BackendPool) -> list[WasmplexError]:
     """Compile and link everything; return what would keep triggers from serving.
 
     :param registry: the one that the assembly was made with
@@ -71,5 +89,7 @@ async def examine(assembly: Assembly, registry: Registry) -> list[WasmplexError]
     from wasmplex.host import Host
 
     with compiling(len(assembly.workloads)) as progress:
-        async with Host(assembly.config, registry=registry, progress=progress, assembly=assembly) as host:
+        async with Host(
+            assembly.config, registry=registry, progress=progress, assembly=assembly, backends=pool
+        ) as host:
             return await host.examine()

@@ -15,7 +15,7 @@ import click
 
 from wasmplex import __version__
 from wasmplex.cli.command import Command
-from wasmplex.cli.connecting import Asked, ask_backends, examine, require_workloads
+from wasmplex.cli.connecting import Asked, ask_backends, backends_of, examine, require_workloads
 from wasmplex.cli.eventloop import in_event_loop
 from wasmplex.cli.failure import as_dict, print_diagnostics
 from wasmplex.cli.hostfile import load_host
@@ -119,9 +119,10 @@ async def _examine(config: HostConfig, plugins: Registry, found: _Found) -> None
     for planned in assembly.workloads:
         how, usual = strategy(planned, assembly), choose({}, reuse=planned.config.instances.reuse)
         found.strategies[planned.config.name] = _Run(how.describe(), how == usual)
-    found.asked = await ask_backends(assembly)
-    if not found.silent:
-        found.refused = await examine(assembly, plugins)
+    async with backends_of(assembly, plugins) as pool:
+        found.asked = await ask_backends(assembly, pool)
+        if not found.silent:
+            found.refused = await examine(assembly, plugins, pool)
 
 
 def _of_plugin(status: PluginStatus) -> Diagnostic:

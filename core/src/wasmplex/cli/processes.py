@@ -20,8 +20,7 @@ def separate_backends(assembly: Assembly, workers: int) -> Iterator[Diagnostic]:
             allowed = route.provider.per_worker
             if not route.provider.in_process or (allowed and getattr(route.settings, allowed)):
                 continue
-            imports = [f"import {r.import_.name}" for r in planned.plan.routes if route in r.backends]
-            users = imports + [f"trigger {r.name}" for r in planned.plan.triggers if r.backend is route]
+            users = [" ".join(user) for user in planned.plan.users(route)]
             fix = "use a backend that processes share, or run one worker"
             if allowed:
                 fix = f"{allowed} = true if each may have its own; else {fix}"

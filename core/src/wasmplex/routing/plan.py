@@ -246,6 +246,11 @@ class Plan:
         found += [route.backend for route in self.triggers if route.backend is not None]
         return tuple({id(backend): backend for backend in found}.values())
 
+    def users(self, backend: BackendRoute) -> list[tuple[str, str]]:
+        """Return what uses a backend, each as ``("import", name)`` or ``("trigger", name)``."""
+        imports = [("import", route.import_.name) for route in self.routes if backend in route.backends]
+        return imports + [("trigger", route.name) for route in self.triggers if route.backend is backend]
+
     @property
     def shares_instances(self) -> bool:
         """Whether one instance may be in several calls at once; see `ExportAdapter.shares_instances`."""
