@@ -57,8 +57,8 @@ async def opened(url: str, **settings: Any) -> AsyncIterator[NatsBroker]:
         await broker.close()
 
 
-def durable(name: str, *subjects: str, owner: str = "w") -> Subscription:
-    return Subscription(owner, subjects, queue_group=name, durable=name)
+def durable(name: str, *subjects: str, owner: str = "w", **settings: Any) -> Subscription:
+    return Subscription(owner, subjects, queue_group=name, durable=name, **settings)
 
 
 async def refused(broker: NatsBroker, subscription: Subscription) -> str:

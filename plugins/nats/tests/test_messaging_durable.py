@@ -22,11 +22,11 @@ pytestmark = pytest.mark.anyio
 
 async def test_who_stops_keeps_only_what_is_being_handled(nats_server: NatsServer) -> None:
     async with opened(nats_server.url) as one, opened(nats_server.url) as two:
-        wanted = durable("stopping", "stopping.>")
+        wanted = durable("stopping", "stopping.>", ack_wait=120)
         async with one.subscribe("", wanted) as first, two.subscribe("", wanted) as second:
             for number in range(5):
                 await one.publish("", Message(f"stopping.{number}", b""))
-            with anyio.fail_after(25):  # less than the server waits for an outcome
+            with anyio.fail_after(50):  # much less than the server waits for an outcome
                 held = await first.next()
                 first.stop()
                 assert held is not None
@@ -145,7 +145,7 @@ async def test_what_waits_when_handlers_become_slow_is_given_back(
     """Also what comes only then, for it was asked for before."""
     monkeypatch.setattr(module, "_LONG", 0.05)
     name = f"slower-{there}-{tells}"
-    wanted = Subscription("w", (name,), queue_group=name, durable=name, max_in_flight=4)
+    wanted = durable(name, name, max_in_flight=4, ack_wait=120)
     async with (
         opened(nats_server.url) as broker,
         opened(nats_server.url) as another,
@@ -191,7 +191,7 @@ async def test_what_waits_when_handlers_become_slow_is_given_back(
                     await held[0].in_progress()
 
         again = 0
-        with anyio.fail_after(25):  # less than the server waits for an outcome
+        with anyio.fail_after(50):  # much less than the server waits for an outcome
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(be_slow)
                 while again < 36:
@@ -208,7 +208,7 @@ async def test_a_message_of_which_nothing_can_be_told_is_given_back(
         raise BrokerUnavailable("the connection is lost")
 
     async with opened(nats_server.url) as broker:
-        wanted = durable("untold", "untold")
+        wanted = durable("untold", "untold", ack_wait=120)
         async with broker.subscribe("", wanted) as inbox:
             assert isinstance(inbox, module.DurableDeliveries)
             await broker.publish("", Message("untold", b"x"))
@@ -220,7 +220,7 @@ async def test_a_message_of_which_nothing_can_be_told_is_given_back(
             with pytest.raises(BrokerUnavailable):
                 await inbox._taken(at - wanted.ack_wait / 2, message)
             monkeypatch.undo()
-        with anyio.fail_after(20):  # less than the server waits for an outcome
+        with anyio.fail_after(50):  # much less than the server waits for an outcome
             async with broker.subscribe("", wanted) as inbox:
                 delivery = await inbox.next()
                 assert delivery is not None
