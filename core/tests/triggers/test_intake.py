@@ -609,14 +609,31 @@ async def test_what_was_delivered_too_often_is_handed_over_once_more(
     assert seen == [b"often"]
 
 
-async def test_with_what_a_last_call_was_begun_nobody_is_called_again() -> None:
+@pytest.mark.parametrize("place", ["wasmplex.lastcalls.shop", "wasmplex.dead.shop.begun"])
+async def test_with_what_a_last_call_was_begun_nobody_is_called_again(place: str) -> None:
+    """Also if a host has noted it where they were among the dead letters."""
     seen: list[bytes] = []
     async with serving(seen.append, dead_letter="dead") as bench:
-        await bench.broker.keep("n", Message("wasmplex.dead.shop.begun.7", b""))
+        await bench.broker.keep("n", Message(f"{place}.7", b""))
         await bench.send(b"often")
         await bench.until(lambda c: c.dead == 1)
         await bench.until(lambda c: [*bench.broker._spaces["n"].kept] == ["dead"])
     assert seen == []
+
+
+async def test_who_looks_at_dead_letters_sees_no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    keep = Broker.keep
+
+    async def noted(self: Broker, namespace: str, message: Message) -> None:
+        kept.append(message.subject)
+        await keep(self, namespace, message)
+
+    monkeypatch.setattr(Broker, "keep", noted)
+    async with serving(lambda body: None, durable=True) as bench:
+        await bench.send(b"often")
+        await bench.until(lambda c: c.handled == 1)
+    assert kept == ["wasmplex.lastcalls.shop.7"]
 
 
 async def test_who_is_not_called_for_want_of_an_instance_has_a_last_call_left() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
+import anyio
+import nats
 import pytest
-from wasmplex.capabilities.messaging import Message
+from wasmplex.capabilities.messaging import AccessDenied, Message
 from wasmplex.testing.servers import NatsServer
 
 from .brokers import durable, heard, opened
@@ -22,3 +25,34 @@ async def test_a_dead_letter_that_is_sent_twice_is_kept_once(nats_server: NatsSe
             await broker.publish("", Message("twice.a", b"%d" % number, None, letter))
         found = await heard(inbox, 2)
         assert [(one.body, (one.headers or {})["Trace"]) for one in found] == [(b"1", "1"), (b"2", "1")]
+
+
+async def test_notes_of_last_calls_are_in_one_stream_and_no_dead_letters() -> None:
+    with NatsServer() as server:
+        client = await nats.connect(server.url)
+        seen = await client.subscribe("wasmplex.dead.>")
+        async with opened(server.url, max_bytes="1GiB") as broker:
+            for number in range(2):
+                note = Message(f"wasmplex.lastcalls.w.{number}", b"")
+                await broker.keep("", note)
+                (kept,) = [one async for one in broker.kept("", note.subject)]
+                await broker.remove("", note.subject, kept.token)
+                assert [one async for one in broker.kept("", note.subject)] == []
+        (found,) = await client.jetstream().streams_info()
+        assert (found.config.name, found.config.max_bytes) == ("wasmplex_lastcalls", 2**20)
+        await client.flush()
+        assert seen.pending_msgs == 0
+        await client.close()
+
+
+@pytest.mark.parametrize("lacking", ["wasmplex.lastcalls.>", "$JS.API.STREAM.CREATE.wasmplex_lastcalls"])
+async def test_a_right_that_is_missing_is_named(lacking: str) -> None:
+    may = f'permissions: {{ publish: {{ deny: "{lacking}" }} }}'
+    users = f"authorization {{ users = [{{ user: a, password: b, {may} }}] }}"
+    with NatsServer(config=users) as server, anyio.fail_after(60):
+        subject = "wasmplex.lastcalls.w.1" if "lastcalls.>" in lacking else lacking
+        async with opened(f"nats://a:b@{server.address}") as broker:
+            with pytest.raises(
+                AccessDenied, match=f"lacks a permission: to publish to {re.escape(subject)}$"
+            ):
+                await broker.keep("", Message("wasmplex.lastcalls.w.1", b""))

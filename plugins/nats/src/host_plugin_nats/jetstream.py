@@ -28,17 +28,19 @@ from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_fa
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
 
-__all__ = ["DEAD_STREAM", "OWNER", "JetStream", "failed"]
+__all__ = ["OWNER", "JetStream", "failed"]
 
 logger = get_logger("wasmplex.backends.nats")
 
 OWNER = "wasmplex-workload"
 """The metadata of a consumer that says whose it is."""
-DEAD_STREAM, DEAD_SUBJECTS = "wasmplex_dead", "wasmplex.dead."
-"""The stream that is made for dead letters, and what the subjects begin with that it keeps.
+DEAD_STREAM = "wasmplex_dead"
+"""The stream that is made for dead letters; the names of others begin with it.
 
-No stream of a durable name has that name: ``wasmplex-NAME``.
+No stream of a durable name has such a name: ``wasmplex-NAME``.
 """
+_SHARED = {"wasmplex.dead.": (DEAD_STREAM, None), "wasmplex.lastcalls.": ("wasmplex_lastcalls", 2**20)}
+"""What subjects begin with that one stream keeps, and the bytes that this may have, if any bound is set."""
 KNOWN = 10_000
 """Subjects of which it is remembered which stream keeps them."""
 LIFETIME = 5.0
@@ -189,12 +191,13 @@ class JetStream:
         return name, True
 
     async def dead_stream(self, subject: str) -> str:
-        """Return the stream that keeps a subject of dead letters; it is made if there is none."""
+        """Return the stream that keeps dead letters or notes of a subject; it is made if there is none."""
         if (name := await self.keeping(subject)) is not None:
             return name
         self.doubt(subject)
-        if subject.startswith(DEAD_SUBJECTS):
-            return await self._made(DEAD_STREAM, [f"{DEAD_SUBJECTS}>"], "limits")
+        for prefix, (name, most) in _SHARED.items():
+            if subject.startswith(prefix):
+                return await self._made(name, [f"{prefix}>"], "limits", most)
         shown = re.sub(r"[^A-Za-z0-9]", "-", subject)[:150]
         digest = blake2b(subject.encode(), digest_size=8).hexdigest()  # "a.b" and "a-b" are two subjects
         return await self._made(f"{DEAD_STREAM}-{shown}-{digest}", [subject], "limits")
@@ -215,16 +218,17 @@ class JetStream:
                 fix=f"nats stream add {name} --subjects {','.join(subjects)}",
             )
 
-    async def _made(self, name: str, subjects: Sequence[str], retention: str) -> str:
+    async def _made(self, name: str, subjects: Sequence[str], retention: str, most: int | None = None) -> str:
         self._may_make(name, subjects)
         settings = self._settings
+        bytes_ = settings.max_bytes or -1  # a server may reserve them
         config = {
             "name": name,
             "subjects": list(subjects),
             "retention": retention,
             "storage": settings.storage,
             "num_replicas": settings.replicas,
-            "max_bytes": settings.max_bytes or -1,
+            "max_bytes": min(bytes_, most or bytes_),
             "discard": "new",
         }
         try:

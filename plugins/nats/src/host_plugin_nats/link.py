@@ -286,7 +286,7 @@ class Link:
             return
         for subject, answer in self._answers.values():
             if f'"{subject.lower()}"' in text:
-                _fail(answer, self._cases.denied("the user lacks a permission"))
+                _fail(answer, self._cases.denied(f"the user lacks a permission: to publish to {subject}"))
 
 
 _NOBODY: tuple[str, asyncio.Future[Arrived] | None] = ("", None)

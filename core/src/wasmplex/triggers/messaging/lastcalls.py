@@ -2,7 +2,7 @@
 
 It may be what ends the host. Or it waited in hosts that ended, and nobody was called with it: a broker counts
 deliveries, not calls. So the component is called with it once more. That is noted with the broker before:
-hosts that come after this one look there.
+hosts that come after this one look there. Notes are no dead letters, so whoever watches those sees none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ __all__ = ["LastCalls"]
 
 logger = get_logger("wasmplex.messaging")
 
+_NOTES = "wasmplex.lastcalls."
+"""What the subjects of notes begin with; the workload's name and that of the message follow."""
+
 
 class LastCalls:
     """Notes with a broker with which messages of a workload a last call was begun.
@@ -30,7 +33,9 @@ class LastCalls:
     ) -> None:
         self._backend = backend
         self._namespace = namespace
-        self._place = f"{DEAD_LETTERS}{workload}.begun."
+        self._place = f"{_NOTES}{workload}."
+        self._before = f"{DEAD_LETTERS}{workload}.begun."
+        """Where hosts have put notes that were among the dead letters; one of those may have been here."""
         self._seconds = seconds
         self._what = what
 
@@ -59,7 +64,7 @@ class LastCalls:
         )  # fmt: skip
         note = f"a last call with a message to {delivery.message.subject} was begun".encode()
         try:
-            keeping = self._backend.keep(self._namespace, Message(self._subject(delivery), note))
+            keeping = self._backend.keep(self._namespace, Message(f"{self._place}{delivery.identity}", note))
             await within(self._seconds, keeping)
         except Exception as error:
             said = f"that it is called a last time cannot be noted: {in_one_line(error)}"
@@ -78,12 +83,13 @@ class LastCalls:
         return delivery.identity is not None and "dead-letters" in self._backend.features
 
     async def _remove(self, delivery: Delivery) -> None:
-        for token in await self._notes(delivery):
-            await self._backend.remove(self._namespace, self._subject(delivery), token)
+        for subject, token in await self._notes(delivery):
+            await self._backend.remove(self._namespace, subject, token)
 
-    async def _notes(self, delivery: Delivery) -> list[str]:
-        kept = self._backend.kept(self._namespace, self._subject(delivery))
-        return [note.token async for note in kept]
-
-    def _subject(self, delivery: Delivery) -> str:
-        return f"{self._place}{delivery.identity}"
+    async def _notes(self, delivery: Delivery) -> list[tuple[str, str]]:
+        subjects = [f"{place}{delivery.identity}" for place in (self._place, self._before)]
+        return [
+            (subject, note.token)
+            for subject in subjects
+            async for note in self._backend.kept(self._namespace, subject)
+        ]
