@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 
 import anyio
 import nats
 import pytest
-from wasmplex.capabilities.messaging import AccessDenied, Message
+from wasmplex.capabilities.messaging import AccessDenied, Message, Subscription
+from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
-from .brokers import durable, heard, opened
+from .brokers import durable, heard, opened, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -56,3 +58,31 @@ async def test_a_right_that_is_missing_is_named(lacking: str) -> None:
                 AccessDenied, match=f"lacks a permission: to publish to {re.escape(subject)}$"
             ):
                 await broker.keep("", Message("wasmplex.lastcalls.w.1", b""))
+
+
+async def test_a_stream_that_confirms_nothing_is_refused() -> None:
+    """Each try to put a letter there would store another."""
+    with NatsServer() as server:
+        client = await nats.connect(server.url)
+        stream = client.jetstream()
+        for name in ("silent", "letters"):
+            await stream.add_stream(name=name, subjects=[f"{name}.>"], no_ack=True)
+        quiet = durable("spoken", "spoken.a")
+        async with opened(server.url) as broker:
+            for wanted, name in (
+                (durable("silent", "silent.a"), "silent"),
+                (replace(quiet, dead_letters="letters.dead"), "letters"),
+            ):
+                said = await refused(broker, wanted)
+                assert f"the stream {name} confirms no message" in said
+                assert f"nats stream edit {name} --ack" in said
+            listening = Subscription("w", ("spoken.a",), dead_letters="letters.dead")
+            with pytest.raises(ConfigError, match="the stream letters confirms no message"):
+                await broker.examine("", listening)
+            for _ in range(2):
+                with pytest.raises(ConfigError, match="the stream letters confirms no message"):
+                    await broker.keep("", Message("letters.dead", b""))
+            assert (await stream.stream_info("letters")).state.messages == 0
+            await stream.update_stream(name="letters", subjects=["letters.>"], no_ack=False)
+            await broker.keep("", Message("letters.dead", b""))
+        await client.close()

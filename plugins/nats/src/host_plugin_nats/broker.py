@@ -196,6 +196,8 @@ class NatsBroker(MessagingBackend):
         if subscription.durable is not None:
             self._require_jetstream()
             await self._jetstream.examine(subscription)
+        elif self._jetstream.there:
+            await self._jetstream.examine_letters(subscription)
 
     def _require_jetstream(self) -> None:
         if not self._jetstream.there:

@@ -74,6 +74,8 @@ class JetStream:
         self._link = link
         self._settings = settings
         self._api = Api(link, settings.domain, CASES, "JetStream is not ready", settings.timeout)
+        self._confirming: dict[str, float] = {}
+        """Streams that confirm what they store, and until when that is taken for granted."""
         self._keeping: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
 
     @property
@@ -152,6 +154,7 @@ class JetStream:
         :raises wasmplex.errors.ConfigError: if several keep them, or one keeps a part of them
         """
         name, there = await self._found(subscription)
+        await self.examine_letters(subscription)
         return name if there else await self._made(name, subscription.subjects, "interest")
 
     async def examine(self, subscription: Subscription) -> None:
@@ -161,6 +164,14 @@ class JetStream:
             await self._owned(name, subscription)
         else:
             self._may_make(name, subscription.subjects)
+        await self.examine_letters(subscription)
+
+    async def examine_letters(self, subscription: Subscription) -> None:
+        """Raise what `dead_stream` would of a stream that is there."""
+        if (subject := subscription.dead_letters) is not None:
+            name = await self.keeping(subject)
+            if name is not None:
+                _check_confirms(name, await self._stream(name))
 
     async def _found(self, subscription: Subscription) -> tuple[str, bool]:
         """Return the name of the stream for a subscription, and whether there is one.
@@ -180,6 +191,7 @@ class JetStream:
             name = names[0] if names else f"wasmplex-{subscription.durable}"
         if (config := await self._stream(name)) is None:
             return name, False
+        _check_confirms(name, config)
         kept = config.texts("subjects")
         lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
         if lacking:
@@ -191,8 +203,14 @@ class JetStream:
         return name, True
 
     async def dead_stream(self, subject: str) -> str:
-        """Return the stream that keeps dead letters or notes of a subject; it is made if there is none."""
+        """Return the stream that keeps dead letters or notes of a subject; it is made if there is none.
+
+        :raises wasmplex.errors.ConfigError: if it cannot be made, or confirms nothing
+        """
         if (name := await self.keeping(subject)) is not None:
+            if self._confirming.get(name, 0.0) < time.monotonic():
+                _check_confirms(name, await self._stream(name))
+                self._confirming[name] = time.monotonic() + LIFETIME
             return name
         self.doubt(subject)
         for prefix, (name, most) in _SHARED.items():
@@ -353,6 +371,16 @@ def failed(error: ApiError) -> CapabilityError:
     if error.code in _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
     return api_failed(error, CASES)
+
+
+def _check_confirms(name: str, config: Said | None) -> None:
+    """Refuse a stream of which nobody hears whether it has a message: what is sent again is there twice."""
+    if config is not None and config.all.get("no_ack"):
+        raise ConfigError(
+            f"the stream {name} confirms no message that it stores",
+            why="it has no_ack, and what nobody confirms is sent again",
+            fix=f"nats stream edit {name} --ack",
+        )
 
 
 def _check_overlap(patterns: Sequence[str]) -> None:

@@ -68,6 +68,8 @@ class Subscription:
     :ivar max_in_flight: how many deliveries may be without an outcome at once
     :ivar ordered: nothing is delivered before the one before has an outcome that is final
     :ivar ack_wait: seconds after which a broker that watches over deliveries delivers again
+    :ivar dead_letters: the subject under which what it cannot handle is kept, for a broker that can refuse
+        that before there is any
     """
 
     owner: str
@@ -78,6 +80,7 @@ class Subscription:
     max_in_flight: int = 32
     ordered: bool = False
     ack_wait: float = 30.0
+    dead_letters: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", distinct(self.subjects))

@@ -111,6 +111,7 @@ class MessagingTriggerSettings(Settings):
             max_in_flight=self.calls,
             ordered=self.ordered,
             ack_wait=self.ack_wait,
+            dead_letters=self.dead_letters(workload),
         )
 
     def dead_letters(self, workload: str) -> str | None:
