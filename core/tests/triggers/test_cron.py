@@ -38,6 +38,31 @@ GUESTS = Path(__file__).parents[3] / "tests" / "guests" / "built"
         ("*/5 * * * *", "UTC", "2026-03-01T10:02:00", "2026-03-01T10:05:00"),
         ("30 2 * * *", "Europe/Berlin", "2026-03-28T20:00:00", "2026-03-29T01:00:00"),  # there is no 02:30
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T20:00:00", "2026-10-25T00:30:00"),  # of two, the first
+        (
+            "0 30 2 * * *",
+            "Europe/Berlin",
+            "2026-03-28T20:00:00",
+            "2026-03-29T01:00:00",
+        ),  # the same of six fields
+        ("0 30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00", "2026-10-26T01:30:00"),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-10-25T01:10:00",
+            "2026-10-26T01:30:00",
+        ),  # nothing that has been
+        (
+            "0 */30 2 * * *",
+            "Europe/Berlin",
+            "2026-10-25T00:30:00",
+            "2026-10-25T01:00:00",
+        ),  # a star: real time
+        (
+            "30 * * * *",
+            "Australia/Lord_Howe",
+            "2026-04-04T14:30:00",
+            "2026-04-04T15:00:00",
+        ),  # 01:30 comes twice
         ("0 9 * * MON", "America/New_York", "2026-07-01T00:00:00", "2026-07-06T13:00:00"),
         ("*/10 * * * * *", "UTC", "2026-03-01T10:00:01", "2026-03-01T10:00:10"),
     ],
@@ -379,8 +404,12 @@ async def test_a_command_is_run(tmp_path: Path, caplog: pytest.LogCaptureFixture
         ('schedule = "61 * * * *"', "bad minute"),
         ('schedule = "0 0 31 2 *"', "'0 0 31 2 *'"),
         ('schedule = "* * * * *", timezone = "Mars/Base"', "no time zone"),
+        ('schedule = "* * * * *", timezone = "utc"', "did you mean 'UTC'?"),
+        ('schedule = "* * * * *", timezone = "Europe/berlin"', "did you mean 'Europe/Berlin'?"),
+        ('schedule = "* * * * *", timezone = "localtime"', "another zone on another machine"),
         ('schedule = "* * * * *", export = "wasi:cli/walk"', "cannot call wasi:cli/walk"),
         ('schedule = "* * * * *", backend = "nobody"', "nobody"),
+        ('schedule = "* * * * *", namespace = "x"', "add a line backend ="),
     ],
 )
 async def test_what_a_table_must_not_say(tmp_path: Path, table: str, said: str) -> None:

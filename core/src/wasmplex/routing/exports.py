@@ -22,7 +22,7 @@ from wasmplex.plugins.triggers import OwnBackend, Source, Through, Trigger
 from wasmplex.routing.backing import back, placed
 from wasmplex.routing.matching import interface_of
 from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
-from wasmplex.routing.sources import source_problems, through
+from wasmplex.routing.sources import idle_namespace, source_problems, through
 from wasmplex.routing.unserved import plugin_for
 from wasmplex.settings import Settings
 
@@ -131,6 +131,9 @@ class Triggers:
             return None
         source_route = None
         if isinstance(source, OwnBackend) and route.backend is None:
+            if _NAMESPACE in table.values and (source.optional or source.otherwise is not None):
+                self.problems.append(idle_namespace(route, table))
+                return None
             source = source.otherwise if source.otherwise is not None or source.optional else source
         if isinstance(source, Through):
             source_route = through(source, route, table, self.shape, self.routes, self.problems)

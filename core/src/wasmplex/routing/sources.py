@@ -12,7 +12,7 @@ from wasmplex.plugins.triggers import OwnBackend, Source, Through
 from wasmplex.routing.matching import interface_of
 from wasmplex.routing.plan import BackendRoute, Route, TriggerRoute
 
-__all__ = ["source_problems", "through"]
+__all__ = ["idle_namespace", "source_problems", "through"]
 
 
 def through(
@@ -86,6 +86,16 @@ def _needless(trigger: TriggerRoute, table: Table) -> Diagnostic:
         f"trigger.{trigger.name} names a backend, and its messages come from elsewhere",
         str(table.where("backend")),
         fix="remove the line backend = ...",
+    )
+
+
+def idle_namespace(trigger: TriggerRoute, table: Table) -> Diagnostic:
+    """Return what is said of a namespace in a table that names no backend: it would do nothing."""
+    return Diagnostic(
+        f"trigger.{trigger.name} names a namespace, and no backend to have it in",
+        str(table.where("namespace")),
+        "a namespace is a part of a backend that this table names",
+        'add a line backend = "...", say "nats", or remove the line namespace = ...',
     )
 
 
