@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "lost_and_back",
     "opened",
     "refused",
+    "until",
 ]
 
 
@@ -110,3 +111,9 @@ async def backlog_of(inbox: core_module.CoreDeliveries, count: int) -> None:
             if there.count(b"MSG ") - there.count(b"probe\r\n") >= count and there.endswith(b"\r\n"):
                 return
             await anyio.sleep(0.01)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not done():  # noqa: ASYNC110  what is waited for is no event
+            await anyio.sleep(0.005)

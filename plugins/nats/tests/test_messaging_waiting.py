@@ -18,6 +18,8 @@ from wasmplex.capabilities.messaging import Message, Timeout
 from wasmplex.plugin import BackendError, BackendProvider, ConfigError, OpenContext
 from wasmplex.testing.servers import NatsServer
 
+from .brokers import until
+
 pytestmark = pytest.mark.anyio
 
 GREETING = b'INFO {"server_id":"x","version":"2.11.0","proto":1,"headers":true,"max_payload":1048576}\r\n'
@@ -86,12 +88,6 @@ async def opened(stack: AsyncExitStack, url: str, **settings: Any) -> NatsBroker
     broker = await provider.open(provider.settings(**{"url": url, **settings}), OpenContext(Path()))
     stack.push_async_callback(broker.close)
     return broker
-
-
-async def until(done: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
-        while not done():  # noqa: ASYNC110  what is waited for is no event
-            await anyio.sleep(0.005)
 
 
 async def test_a_stream_that_confirms_nothing_is_not_waited_for(nats_server: NatsServer) -> None:
@@ -178,15 +174,3 @@ async def test_answers_wait_where_the_server_takes_none(monkeypatch: pytest.Monk
 
 def _with_jetstream(speaker: Speaker, subject: str) -> bytes | None:
     return b'{"type":"x"}' if subject == "$JS.API.INFO" else b'{"streams":[]}'
-
-
-async def test_a_user_who_may_not_ask_for_jetstream_is_told_so() -> None:
-    """It was said that the server does not run."""
-    may = 'permissions: { publish: { deny: "$JS.API.INFO" } }'
-    provider = NatsMessagingProvider()
-    with NatsServer(
-        sync=None, config=f"authorization {{ users = [{{ user: a, password: b, {may} }}] }}"
-    ) as nats:
-        url: dict[str, Any] = {"url": f"nats://a:b@{nats.address}"}
-        with pytest.raises(BackendError, match="the user lacks a permission"):
-            await provider.open(provider.settings(**url), OpenContext(Path()))

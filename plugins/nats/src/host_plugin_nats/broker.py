@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
+from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
     CASES,
     BrokerUnavailable,
@@ -129,8 +130,12 @@ class NatsBroker(MessagingBackend):
         await self._send(message)
 
     async def _send(self, message: Message) -> None:
-        await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
-        await self._link.flush()
+        refused: list[CapabilityError] = []
+        with self._link.needs.of("publish", [message.subject], refused.append):
+            await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
+            await self._link.flush()
+        if refused:
+            raise refused[0]
 
     async def _store(self, message: Message) -> None:
         headers = named(message.headers) if message.headers else None
@@ -201,6 +206,12 @@ class NatsBroker(MessagingBackend):
 
     def _require_jetstream(self) -> None:
         if not self._jetstream.there:
+            if self._jetstream.denied is not None:
+                raise ConfigError(
+                    f"durable needs JetStream of the server at {self.address}",
+                    why=str(self._jetstream.denied),
+                    fix="let the user publish to $JS.API.> and $JS.ACK.>",
+                )
             raise ConfigError(
                 f"the server at {self.address} has no JetStream, which durable needs",
                 fix="start it with -js, or remove durable",

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import Deliveries, Delivery, Message, Subscription
 from wasmplex.capabilities.messaging.subjects import matcher
 from wasmplex.plugin import get_logger
@@ -48,12 +49,13 @@ async def core(
     deliveries = CoreDeliveries(subscription)
     link = make(deliveries.subscribe)
     deliveries.link = link
-    await link.open()
-    try:
-        yield deliveries
-    finally:
-        deliveries.close()
-        await link.close()
+    with link.needs.of("subscribe", subscription.subjects, deliveries.end):
+        await link.open()
+        try:
+            yield deliveries
+        finally:
+            deliveries.close()
+            await link.close()
 
 
 class _CoreDelivery(Delivery):
@@ -103,6 +105,7 @@ class CoreDeliveries(Deliveries):
         self._paused: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._left = self._closed = False
+        self._error: CapabilityError | None = None
         self._loop = asyncio.get_running_loop()
 
     async def subscribe(self) -> None:
@@ -110,6 +113,8 @@ class CoreDeliveries(Deliveries):
 
         When this returns for the first time, the server has confirmed it. Later nobody waits for that, and
         the answer may lie behind what came before.
+
+        :raises wasmplex.capabilities.messaging.AccessDenied: if the server refuses it
         """
         if self._stopping is not None:
             return  # others are to have what comes
@@ -122,6 +127,8 @@ class CoreDeliveries(Deliveries):
             await link.leave(self._numbers, flush=False)
         elif not again:
             await link.flush()
+            if self._error is not None:
+                raise self._error
         else:
             subjects, why = ", ".join(self._patterns), _BEHIND if link.backlog.overflowed else ""
             logger.warning(_AWAY, subjects, why, extra={"repeats": subjects})
@@ -131,6 +138,8 @@ class CoreDeliveries(Deliveries):
         while not self._ready or (self._ordered and (self._out or self._later)):
             if self._left and not self._ready and not self._later and not self._out:
                 return None
+            if self._error is not None and not self._ready:
+                raise self._error
             turn: asyncio.Future[None] = self._loop.create_future()
             self._asking.append(turn)
             try:
@@ -160,6 +169,11 @@ class CoreDeliveries(Deliveries):
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See `Deliveries.ack`."""
         self.settled(len(deliveries))
+
+    def end(self, error: CapabilityError) -> None:
+        """Have an error raised once what has come is taken: no more comes."""
+        self._error = error
+        self._wake_all()
 
     def stop(self) -> None:
         """See `Deliveries.stop`: what the server has sent cannot be given back to it."""

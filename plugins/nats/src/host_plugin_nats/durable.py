@@ -73,11 +73,17 @@ async def durable(
         # Left before anything is given back: the server would send it here again.
         async with link.inbox(flush=True) as inbox:
             deliveries = DurableDeliveries(link, place, inbox, subscription)
-            yield deliveries
+            with link.needs.of("publish", [place, *_outcomes(stream, name)], inbox.end):
+                yield deliveries
     finally:
         if deliveries is not None:
             with anyio.CancelScope(shield=True):
                 await deliveries.close()
+
+
+def _outcomes(stream: str, consumer: str) -> list[str]:
+    """Return which subjects tell the outcomes of a consumer's messages, see `DurableDelivery`."""
+    return [f"$JS.ACK.{stream}.{consumer}.>", f"$JS.ACK.*.*.{stream}.{consumer}.>"]
 
 
 class DurableDeliveries(Deliveries):

@@ -11,6 +11,7 @@ from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import BackendError, why_unreachable
 
 from host_plugin_nats.connecting import CREDENTIALS
+from host_plugin_nats.rights import NO_RIGHT
 
 __all__ = [
     "FULL",
@@ -106,6 +107,10 @@ def opening_failed(
     :param needs: what its server needs
     """
     what = f"cannot open the NATS {what} at {address}"
+    if isinstance(error, cases.denied) and str(error).startswith(NO_RIGHT):
+        return BackendError(
+            what, why=str(error), fix="grant it to the user, in the configuration of the server"
+        )
     if isinstance(error, cases.denied):
         return BackendError(what, why=str(error), fix="check user, password, token or creds")
     if str(error) == NO_SERVER:

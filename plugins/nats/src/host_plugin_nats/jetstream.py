@@ -13,6 +13,7 @@ from typing import Any
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
     CASES,
+    AccessDenied,
     Message,
     MessageTooLarge,
     Subscription,
@@ -65,10 +66,12 @@ class JetStream:
     """JetStream behind one connection.
 
     :ivar there: whether the account has it
+    :ivar denied: why the user may not ask for it, if that is so
     """
 
     def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
         self.there = False
+        self.denied: CapabilityError | None = None
         self._looked = 0.0
         """When it was last found out whether it is there."""
         self._link = link
@@ -91,7 +94,14 @@ class JetStream:
         self._looked = time.monotonic()
         for subject in self._keeping:
             self.doubt(subject)
-        answer = await self._api.request("INFO")
+        self.denied, denied = None, self.denied
+        try:
+            answer = await self._api.request("INFO")
+        except AccessDenied as error:  # the server does all the rest
+            self.there, self.denied = False, error
+            if denied is None:
+                logger.info("nats: JetStream is not used: %s", error)
+            return
         self.there = False
         if status_of(answer) != "503":
             with suppress(ApiError):

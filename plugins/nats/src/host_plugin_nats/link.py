@@ -16,14 +16,18 @@ from nats import errors
 from nats.aio.client import Client
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.keyvalue import CASES
+from wasmplex.plugin import get_logger
 
 from host_plugin_nats import client as library
 from host_plugin_nats.backlog import Backlog
 from host_plugin_nats.connection import Connection
 from host_plugin_nats.inbox import Inbox
 from host_plugin_nats.parsing import Arrived, Take
+from host_plugin_nats.rights import Needs, refused_in
 
 __all__ = ["Headers", "Link"]
+
+logger = get_logger("wasmplex.backends.nats")
 
 _LONGEST_FLUSH: Final = 5
 """Seconds, or `timeout` if that is longer; those who flush bring deadlines of their own."""
@@ -37,6 +41,7 @@ class Link:
     """Whoever asks a server, and hears from it.
 
     :ivar connection: by which that goes
+    :ivar needs: who is told of rights that the user lacks
     :ivar numbers: numbers for whatever has to have one that nothing else of this connection has
     :param options: for ``nats.connect``
     :param prepare: awaited with each new connection before anybody else uses it
@@ -54,6 +59,9 @@ class Link:
         self.connection = Connection(options, renew, cases, self)
         self._prepare = prepare
         self._cases = cases
+        self.needs = Needs(cases)
+        self._deaf: CapabilityError | None = None
+        """Why no answers come."""
         self._answers: dict[str, tuple[str, asyncio.Future[Arrived]]] = {}
         self._inboxes: set[Inbox] = set()
         self._tokens = count(1)
@@ -123,6 +131,8 @@ class Link:
     ) -> tuple[str, asyncio.Future[Arrived]]:
         """Publish, and return the token and the future of the answer; `forget` the token at the end."""
         client = self._usable()
+        if self._deaf is not None:
+            raise self._deaf
         token = str(next(self._tokens))
         answer: asyncio.Future[Arrived] = asyncio.get_running_loop().create_future()
         self._answers[token] = subject, answer
@@ -235,12 +245,14 @@ class Link:
         inbox = Inbox(client.new_inbox())
         inbox.number = await self.listen(inbox.subject, "", inbox.put)
         self._inboxes.add(inbox)
+        need = self.needs.add("subscribe", inbox.subject, inbox.end)
         try:
             yield inbox
         finally:
             with anyio.CancelScope(shield=True):
                 await self.leave([inbox.number], flush=flush)
             self._inboxes.discard(inbox)
+            self.needs.remove(need)
 
     async def _publish(
         self, client: Client, subject: str, payload: bytes, reply: str, headers: Headers | None
@@ -262,6 +274,7 @@ class Link:
         """See `User.begin`."""
         subscription = client.new_inbox()
         self._prefix = f"{subscription}."
+        self._deaf = None
         await library.listen(client, f"{subscription}.*", "", self._answered)
         await self._prepare()
 
@@ -280,13 +293,22 @@ class Link:
                 answer.set_result(message)
 
     def complained(self, error: Exception) -> None:
-        """Tell those who wait for an answer to what the server does not let us publish."""
-        text = str(error).lower()  # as the library makes it
-        if "permissions violation" not in text:
+        """Tell those whom it concerns what the server does not let us do; log what concerns nobody."""
+        if (refused := refused_in(error)) is None:
             return
+        if refused.verb == "subscribe" and refused.subject == f"{self._prefix}*".lower():
+            self._deaf = self.needs.lacking("subscribe", "_INBOX.>")
+            for _, answer in self._answers.values():
+                _fail(answer, self._deaf)
+            return
+        told = self.needs.tell(refused)
         for subject, answer in self._answers.values():
-            if f'"{subject.lower()}"' in text:
-                _fail(answer, self._cases.denied(f"the user lacks a permission: to publish to {subject}"))
+            if refused.verb == "publish" and subject.lower() == refused.subject:
+                _fail(answer, self.needs.lacking("publish", subject))
+                told = True
+        if not told:
+            lacking = self.needs.lacking(*refused)
+            logger.warning("nats: %s", lacking, extra={"repeats": str(lacking)})
 
 
 _NOBODY: tuple[str, asyncio.Future[Arrived] | None] = ("", None)

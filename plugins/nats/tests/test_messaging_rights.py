@@ -1,0 +1,156 @@
+"""NATS as a broker for users who may not do everything: what is missing is said, and nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from host_plugin_nats.broker import NatsBroker
+from host_plugin_nats.rights import Refused, refused_in
+from nats.errors import Error
+from wasmplex.capabilities.messaging import AccessDenied, Message, Subscription
+from wasmplex.plugin import ConfigError
+from wasmplex.testing.servers import NatsServer
+
+from .brokers import durable, heard, opened, until
+
+pytestmark = pytest.mark.anyio
+
+
+@contextmanager
+def user_who(may: str) -> Iterator[tuple[str, str, NatsServer]]:
+    """Start a server; return the URLs of a user with few rights, and of one with all."""
+    users = f"{{ user: few, password: pw, permissions: {{ {may} }} }}, {{ user: all, password: pw }}"
+    with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}") as nats:
+        yield f"nats://few:pw@{nats.address}", f"nats://all:pw@{nats.address}", nats
+
+
+@pytest.mark.parametrize("group", ["workers", None])
+async def test_a_subscription_that_the_server_refuses_is_none(group: str | None) -> None:
+    """It was taken for confirmed, and nothing ever came."""
+    with user_who('subscribe: { deny: "Orders.>" }') as (url, _, _):
+        async with opened(url) as broker:
+            with (
+                anyio.fail_after(20),
+                pytest.raises(AccessDenied, match=r"no right to subscribe to Orders\.\*"),
+            ):
+                async with broker.subscribe("", Subscription("w", ("other", "Orders.*"), queue_group=group)):
+                    pass
+            async with broker.subscribe("", Subscription("w", ("other",), queue_group=group)) as inbox:
+                await broker.publish("", Message("other", b"1"))
+                assert len(await heard(inbox, 1)) == 1
+
+
+async def test_a_right_that_is_taken_away_ends_the_subscription() -> None:
+    with user_who('subscribe: [">"]') as (url, _, nats):
+        async with opened(url) as broker, broker.subscribe("", Subscription("w", ("orders",))) as inbox:
+            await broker.publish("", Message("orders", b"1"))
+            assert len(await heard(inbox, 1)) == 1
+            file = nats.folder / "nats.conf"
+            file.write_text(file.read_text().replace('subscribe: [">"]', 'subscribe: { deny: "orders" }'))
+            assert nats.pid is not None
+            os.kill(nats.pid, signal.SIGHUP)
+            with anyio.fail_after(20), pytest.raises(AccessDenied, match="no right to subscribe to orders"):
+                await inbox.next()
+
+
+async def test_a_user_without_rights_to_jetstream_has_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    """The broker did not open, and user and password were blamed."""
+    may = 'publish: { deny: "$JS.>" }'
+    with user_who(may) as (url, _, _), caplog.at_level(logging.INFO, "wasmplex"):
+        async with opened(url) as broker:
+            assert "durable" not in broker.features
+            async with broker.subscribe("", Subscription("w", ("orders",))) as inbox:
+                await broker.publish("", Message("orders", b"1"))
+                assert len(await heard(inbox, 1)) == 1
+            with pytest.raises(ConfigError, match=r"no right to publish to \$JS\.API\.INFO"):
+                await broker.examine("", durable("d", "orders"))
+    assert caplog.text.count("JetStream is not used") == 1
+
+
+async def test_who_may_hear_no_answers_is_told_so_at_once() -> None:
+    """It was said that the server does not answer."""
+    with user_who('subscribe: { deny: "_INBOX.>" }') as (url, _, _):
+        async with opened(url) as broker:
+            await broker.publish("", Message("orders", b"1"))
+            with (
+                anyio.fail_after(5),
+                pytest.raises(AccessDenied, match=r"no right to subscribe to _INBOX\.>"),
+            ):
+                await broker.request("", Message("ask", b""), 60)
+
+
+async def test_a_message_that_may_not_be_published_is_an_error() -> None:
+    with user_who('publish: { deny: "audit.>" }') as (url, _, _):
+        async with opened(url) as broker:
+            with pytest.raises(AccessDenied, match=r"no right to publish to audit\.A"):
+                await broker.publish("", Message("audit.A", b"1"))
+            await broker.publish("", Message("orders", b"1"))
+
+
+@pytest.mark.parametrize(
+    "denied", ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.NAMES"]
+)
+async def test_a_durable_subscription_says_which_right_it_lacks(denied: str) -> None:
+    """Without the first two, it waited for ever, or had each message again and again."""
+    named = r"no right to publish to " + denied.removesuffix(">").replace("$", r"\$")
+
+    async def handle_all(broker: NatsBroker) -> None:
+        async with broker.subscribe("", durable("d", "orders")) as inbox:
+            await broker.publish("", Message("orders", b"1"))
+            while (delivery := await inbox.next()) is not None:
+                await delivery.ack()
+
+    with user_who(f'publish: {{ deny: "{denied}" }}') as (url, _, _), anyio.fail_after(30):
+        async with opened(url) as broker:
+            with pytest.raises((AccessDenied, ConfigError), match=named):
+                await handle_all(broker)
+
+
+async def test_the_rights_that_the_documentation_names_are_enough() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    _, begin, rest = text.partition("publish: { allow")
+    rights = (begin + rest.partition("```")[0]).replace("\n", " ")
+    with user_who(rights.replace("subscribe:", ", subscribe:")) as (url, _, _), anyio.fail_after(60):
+        async with opened(url) as broker:
+            wanted = durable("d", "orders.>")
+            await broker.examine("", wanted)
+            async with broker.subscribe("", wanted) as inbox:
+                await broker.publish("", Message("orders.1", b"1"))
+                delivery = await inbox.next()
+                assert delivery is not None
+                await broker.keep("", Message("wasmplex.dead.w", b"1"))
+                await delivery.reject()
+            letters = [letter async for letter in broker.kept("", "wasmplex.dead.w")]
+            assert [letter.message.body for letter in letters] == [b"1"]
+            await broker.remove("", "wasmplex.dead.w", letters[0].token)
+            assert [letter async for letter in broker.kept("", "wasmplex.dead.w")] == []
+
+
+async def test_an_answer_that_may_not_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with user_who('publish: { deny: "_INBOX.>" }') as (url, all_, _):
+        async with opened(url) as broker, opened(all_) as asker, anyio.create_task_group() as tasks:
+            async with broker.subscribe("", Subscription("w", ("ask",))) as inbox:
+
+                async def ask() -> None:
+                    with anyio.move_on_after(20):
+                        await asker.request("", Message("ask", b""), 60)
+
+                tasks.start_soon(ask)
+                (message,) = await heard(inbox, 1)
+                await broker.publish("", Message(message.reply_to or "", b"answer"))
+                await until(lambda: "no right to publish to _inbox." in caplog.text)
+            tasks.cancel_scope.cancel()
+
+
+def test_what_a_complaint_is_about() -> None:
+    said = 'nats: permissions violation for subscription to "a.b" using queue "q"'
+    assert refused_in(Error(said)) == Refused("subscribe", "a.b")
+    assert refused_in(Error('nats: permissions violation for publish to "a"')) == Refused("publish", "a")
+    assert refused_in(Error("nats: slow consumer")) is None
