@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from wasmplex.capabilities.messaging import Delivery, Message
 
+from host_plugin_nats.answers import number_in
+
 if TYPE_CHECKING:
     from host_plugin_nats.durable import DurableDeliveries
 
-__all__ = ["DurableDelivery", "tries_at"]
+__all__ = ["DurableDelivery", "outcome_parts", "sequence_in", "tries_at"]
+
+_OUTCOME = "$JS.ACK."
 
 
 class DurableDelivery(Delivery):
@@ -33,14 +39,16 @@ class DurableDelivery(Delivery):
 
     @property
     def first_seen(self) -> float:  # type: ignore[override]
-        """When the message was stored, in Unix seconds."""
-        tokens = self.reply_subject.split(".")
-        return int(tokens[tries_at(tokens) + 3]) / 10**9
+        """When the message was stored, in Unix seconds; now, if its sender does not say."""
+        tokens = outcome_parts(self.reply_subject)
+        return time.time() if tokens is None else int(tokens[tries_at(tokens) + 3]) / 10**9
 
     @property
     def identity(self) -> str:
         """The consumer's name, the number of the message in the stream, and when it was stored."""
-        tokens = self.reply_subject.split(".")
+        tokens = outcome_parts(self.reply_subject)
+        if tokens is None:  # somebody else has sent it, with a text of any length
+            return blake2b(self.reply_subject.encode(errors="replace"), digest_size=8).hexdigest()
         at = tries_at(tokens)
         return f"{tokens[at - 1]}-{tokens[at + 1]}-{tokens[at + 3]}"
 
@@ -69,3 +77,20 @@ class DurableDelivery(Delivery):
 def tries_at(tokens: Sequence[str]) -> int:
     """Return where the subject for an outcome has the number of the delivery, see `DurableDelivery`."""
     return 4 if len(tokens) == 9 else 6
+
+
+def outcome_parts(subject: str | None) -> Sequence[str] | None:
+    """Return the parts of the subject for an outcome; None for one that JetStream has not made."""
+    if not subject or not subject.startswith(_OUTCOME):
+        return None
+    tokens = subject.split(".")
+    if len(tokens) != 9 and len(tokens) < 11:
+        return None
+    at = tries_at(tokens)
+    return None if None in map(number_in, tokens[at : at + 5]) else tokens
+
+
+def sequence_in(subject: str | None) -> int | None:
+    """Return the number in its stream of a message, by the subject for its outcome; None as above."""
+    tokens = outcome_parts(subject)
+    return None if tokens is None else int(tokens[tries_at(tokens) + 1])

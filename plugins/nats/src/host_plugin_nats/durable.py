@@ -28,9 +28,10 @@ from wasmplex.capabilities.messaging import (
 )
 from wasmplex.plugin import get_logger
 
-from host_plugin_nats.delivery import DurableDelivery, tries_at
+from host_plugin_nats.answers import number_in
+from host_plugin_nats.delivery import DurableDelivery, outcome_parts, tries_at
 from host_plugin_nats.headers import message_of, status_of
-from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.inbox import Inbox, left_out
 from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -249,7 +250,8 @@ class DurableDeliveries(Deliveries):
         self._waiting.extend((now, message) for message in self._inbox.take() if status_of(message) is None)
         waiting = list(self._waiting)
         self._waiting = deque(waiting[:keep])
-        return [message.reply_to or "" for _, message in waiting[keep:]]
+        replies = [message.reply_to for _, message in waiting[keep:]]
+        return [reply for reply in replies if reply and outcome_parts(reply) is not None]
 
     async def _return(self, replies: Sequence[str]) -> None:
         try:
@@ -335,7 +337,10 @@ class DurableDeliveries(Deliveries):
         if status not in ("404", "408", "409", "503") or said == _COMPLETED:
             return
         pending = headers.get("Nats-Pending-Messages")
-        self._wanted = max(self._wanted - int(pending), 0) if pending else 0
+        if (left := number_in(pending)) is None and pending:
+            left_out(message)
+            return
+        self._wanted = 0 if left is None else max(self._wanted - left, 0)
         if status == "503" or "Deleted" in said:
             raise BrokerUnavailable("the consumer is gone, or JetStream is not ready")
 
@@ -344,7 +349,8 @@ class DurableDeliveries(Deliveries):
         age = now - at
         if age > self._fresh * 0.9:
             return None  # the server delivers it to somebody else
-        delivery = self._delivery(message, now)
+        if (delivery := self._delivery(message, now)) is None:
+            return None
         self.out.add(delivery)  # first: if that cannot be told, it is given back at once
         if age > self._fresh / 3:
             await delivery.in_progress()
@@ -358,7 +364,8 @@ class DurableDeliveries(Deliveries):
             _, message = take()
             subject, body, reply, headers = message
             if headers or reply is None or not reply.startswith(self._first):
-                add(self._delivery(message, now))
+                if (checked := self._delivery(message, now)) is not None:
+                    add(checked)
                 continue
             delivery = begin(DurableDelivery)  # as `_delivery` does it, without a frame for each
             delivery.message = make(Message, (subject, body, None, None))
@@ -367,11 +374,14 @@ class DurableDeliveries(Deliveries):
             add(delivery)
         return given
 
-    def _delivery(self, message: Arrived, now: float) -> DurableDelivery:
+    def _delivery(self, message: Arrived, now: float) -> DurableDelivery | None:
+        """Return a delivery; None, which is said, if the message is somebody else's."""
         reply = message.reply_to or ""
         tries = 1
         if not reply.startswith(self._first):
-            tokens = reply.split(".")
+            if (tokens := outcome_parts(reply)) is None:
+                left_out(message)
+                return None
             place = tries_at(tokens)
             tries = int(tokens[place])
             self._first = ".".join([*tokens[:place], "1", ""])

@@ -7,10 +7,22 @@ from collections import deque
 from collections.abc import Sequence
 
 from wasmplex.capabilities.errors import CapabilityError
+from wasmplex.plugin import get_logger
 
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "left_out"]
+
+logger = get_logger("wasmplex.backends.nats")
+
+
+def left_out(message: Arrived) -> None:
+    """Say that something in an inbox is not from JetStream: anybody on the account may send there."""
+    logger.warning(
+        "nats: a message was left out that JetStream did not deliver: to %s, with the answer to %s",
+        message.subject,
+        message.reply_to,
+    )
 
 
 class Inbox:

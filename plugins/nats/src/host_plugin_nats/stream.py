@@ -14,9 +14,10 @@ from wasmplex.capabilities.keyvalue import CASES, KeyValueError, Other, StoreUna
 
 from host_plugin_nats.answers import Said, number_in, strange
 from host_plugin_nats.api import Api, headers_of
+from host_plugin_nats.delivery import sequence_in
 from host_plugin_nats.failures import NOBODY, WRONG_SEQUENCE, ApiError, api_failed
 from host_plugin_nats.headers import size_of, status_of
-from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.inbox import Inbox, left_out
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
@@ -143,14 +144,21 @@ class Stream:
             message = await inbox.next()
             status = status_of(message)
             if status == "204":
-                left = int((message.headers or {}).get("Nats-Num-Pending", 0))
+                left = number_in((message.headers or {}).get("Nats-Num-Pending", "0"))
+                if left is None:
+                    left_out(message)
+                    continue
                 return left if len(found) > before else 0
             if status is not None:
                 if status == "404":
                     return 0
                 self.checked(message)
                 raise Other(f"JetStream answers {status}")
-            one = _direct_message(message)
+            try:
+                one = _direct_message(message)
+            except StoreUnavailable:
+                left_out(message)
+                continue
             if one is not None:
                 found[one.subject] = one
 
@@ -259,9 +267,10 @@ class Stream:
             if status_of(message) is not None:
                 self.checked(message)
                 return batch, False
-            batch.append(
-                _message(message.subject, _sequence(message.reply_to or ""), message.body, message.headers)
-            )
+            if (sequence := sequence_in(message.reply_to)) is None:
+                left_out(message)
+                continue
+            batch.append(_message(message.subject, sequence, message.body, message.headers))
         return batch, True
 
     @asynccontextmanager
@@ -299,12 +308,6 @@ class Stream:
 
 
 # ---------------------------------------------------------------- decisions
-
-
-def _sequence(reply: str) -> int:
-    """Return the stream sequence in the reply subject of a delivered message."""
-    tokens = reply.split(".")
-    return int(tokens[5] if len(tokens) == 9 else tokens[7])
 
 
 def _direct_message(answer: Arrived) -> Message | None:

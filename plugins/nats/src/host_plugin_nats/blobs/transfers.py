@@ -26,9 +26,10 @@ from wasmplex.capabilities.keyvalue import KeyValueError
 from host_plugin_nats.blobs.failures import failed
 from host_plugin_nats.blobs.layout import CHUNK, Meta, nuid
 from host_plugin_nats.blobs.objects import ObjectStream
+from host_plugin_nats.delivery import outcome_parts
 from host_plugin_nats.failures import ApiError
 from host_plugin_nats.headers import status_of
-from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.inbox import Inbox, left_out
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
@@ -121,6 +122,9 @@ class ObjectReader(Reader):
         message = await self._inbox.next()
         if status_of(message) is not None:
             raise StoreUnavailable("the object was replaced or deleted meanwhile")
+        if outcome_parts(message.reply_to) is None:
+            left_out(message)
+            return
         if self._wanted:
             await self._pull(self._inbox)
         skip = min(self._skip, len(message.body))
