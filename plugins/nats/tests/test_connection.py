@@ -136,3 +136,25 @@ async def test_the_first_one_is_refused() -> None:
         attempts = len(server.writers)
         await anyio.sleep(0.5)
         assert len(server.writers) == attempts, "it does not go on"
+
+
+async def test_who_has_used_a_connection_that_could_not_be_made_ready_is_told() -> None:
+    """Its answer will not come."""
+    async with faked() as server:
+        asked: list[asyncio.Task[object]] = []
+
+        async def prepare() -> None:
+            asked.append(asyncio.ensure_future(link.request("asked")))
+            await anyio.sleep(0.1)
+            raise StoreUnavailable("not ready")
+
+        async def renew() -> dict[str, object]:
+            return {}
+
+        link = Link({"servers": [server.url]}, prepare, renew)
+        with pytest.raises(CapabilityError):
+            await link.open()
+        with pytest.raises(StoreUnavailable, match="the connection is lost"):
+            async with asyncio.timeout(20):
+                await asked[0]
+        await link.close()

@@ -68,14 +68,16 @@ class WasmHost:
     ) -> list[Published]:
         """Send a message through the broker that a workload's ``trigger.messaging`` takes messages from.
 
-        Returns when the handlers that take it have been called with it, and what became of it with each:
-        ``"done"``, ``"retry"`` (it is delivered again, which is not waited for), ``"dead letter"``, or
-        ``"given up"`` where there are no dead letters.
+        Returns when each handler that takes it has had it once, one outcome for each; tables that share a
+        queue group or a durable name have one of them. ``"done"``, ``"retry"`` (it is delivered again, which
+        is not waited for), ``"dead letter"``, or ``"given up"`` where there are no dead letters.
+
+        A handler that fails raises nothing: that is an outcome.
 
         :param workload: its name, where there are several
         :raises wasmplex.capabilities.messaging.MessagingError: if the broker does not take it
         :raises wasmplex.errors.UsageError: if there is no such trigger, or none takes the subject
-        :raises TimeoutError: if that has taken so many `seconds`
+        :raises TimeoutError: if there are not all outcomes so many `seconds` after the broker has taken it
         """
         broker, namespace = self._broker(workload)
         message = Message(subject, body)
