@@ -187,7 +187,6 @@ async def test_s3_is_killed(tmp_path: Path, s3: S3Server) -> None:
         "access_key_id": s3.access_key,
         "secret_access_key": s3.secret_key,
         "part_size": 5 << 20,
-        "timeout": 2.0,  # what is asked of a server that is away is asked again for as long, several times
     }
     store = await _survives("s3", settings, s3, tmp_path)
     try:
