@@ -41,6 +41,21 @@ async def test_who_stops_keeps_only_what_is_being_handled(nats_server: NatsServe
             assert await first.next() is None
 
 
+async def test_what_is_given_back_counts_as_delivered(nats_server: NatsServer) -> None:
+    """As docs/messaging.md says: the server does not tell it from a message that was not handled."""
+    async with opened(nats_server.url) as broker:
+        for tries in (1, 2):
+            async with broker.subscribe("", durable("given-back", "given-back", ack_wait=120)) as inbox:
+                if tries == 1:
+                    await broker.publish("", Message("given-back", b""))
+                with anyio.fail_after(50):
+                    delivery = await inbox.next()
+                assert delivery is not None
+                assert delivery.tries == tries
+                if tries == 2:
+                    await delivery.ack()
+
+
 async def test_what_takes_long_is_not_taken_ahead(nats_server: NatsServer) -> None:
     """The server counts as delivered what waits in a host, and nobody else can handle it."""
     wanted = Subscription("w", ("ahead.>",), queue_group="ahead", durable="ahead", max_in_flight=4)

@@ -11,6 +11,7 @@ import anyio
 import nats
 import pytest
 from host_plugin_nats import NatsBlobProvider, NatsMessagingProvider, NatsProvider
+from host_plugin_nats.kept import messages
 from nats.aio.msg import Msg
 from wasmplex.capabilities import blobstore, keyvalue, messaging
 from wasmplex.capabilities.errors import CapabilityError
@@ -136,7 +137,7 @@ async def test_a_broker() -> None:
                     pass
 
             async def listed() -> None:
-                async for _ in broker._jetstream.messages("S", "wasmplex.dead.w"):
+                async for _ in messages(broker._jetstream, "S", "wasmplex.dead.w"):
                     pass
 
             requests: list[Any] = [

@@ -33,6 +33,7 @@ from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of, named, size_of, status_of
 from host_plugin_nats.jetstream import JetStream
+from host_plugin_nats.kept import messages, remove
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
 
@@ -234,7 +235,7 @@ class NatsBroker(MessagingBackend):
             raise Unsupported("dead-letters")
         stream = await self._jetstream.keeping(subject)
         if stream is not None:
-            async for sequence, message in self._jetstream.messages(stream, subject):
+            async for sequence, message in messages(self._jetstream, stream, subject):
                 yield Kept(str(sequence), message)
 
     async def remove(self, namespace: str, subject: str, token: str) -> None:
@@ -244,7 +245,7 @@ class NatsBroker(MessagingBackend):
             if not self._jetstream.there:
                 raise BrokerUnavailable("JetStream is not ready")
         if (stream := await self._jetstream.keeping(subject)) is not None:
-            await self._jetstream.remove(stream, int(token))
+            await remove(self._jetstream, stream, int(token))
 
 
 def _nobody(answer: Arrived) -> bool:

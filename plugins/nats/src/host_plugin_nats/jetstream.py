@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
@@ -23,8 +23,8 @@ from wasmplex.capabilities.messaging.subjects import covers, overlap
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
-from host_plugin_nats.answers import Said, strange
-from host_plugin_nats.api import Api, answered, headers_of
+from host_plugin_nats.answers import Said
+from host_plugin_nats.api import Api, answered
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
@@ -54,7 +54,6 @@ _UNKNOWN: tuple[float, str | None] = 0.0, None
 _NO_CONSUMER = 10014
 _TOO_LARGE = {10054, 10097}
 """The message, or its headers alone."""
-_NO_MESSAGE = {10037, 10043, 10057}
 _OVERLAP = 10065
 _PENDING, _PENDING_EACH = 256, 32
 """Messages of a consumer that may be without an outcome, those that wait for another delivery included: so
@@ -338,39 +337,6 @@ class JetStream:
             "metadata": {OWNER: subscription.owner},
             **filters,
         }
-
-    # ------------------------------------------------------------ what is kept
-
-    async def messages(self, stream: str, subject: str) -> AsyncIterator[tuple[int, Message]]:
-        """Return what a stream keeps under a subject now, the oldest first; not what comes meanwhile."""
-        try:
-            last = (await self.ask(f"STREAM.INFO.{stream}")).the("state").number("last_seq")
-        except ApiError as error:
-            raise failed(error) from error
-        sequence = 0
-        while sequence < last:
-            wanted = {"seq": sequence + 1, "next_by_subj": subject}
-            try:
-                found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted)).the("message")
-            except ApiError as error:
-                if error.code in _NO_MESSAGE:
-                    return
-                raise failed(error) from error
-            before, sequence = sequence, found.number("seq")
-            if sequence <= before:
-                raise strange(CASES)  # it would be asked for again and again
-            if sequence > last:
-                return
-            headers = headers_of(found.data("hdrs"))
-            yield sequence, Message(found.text("subject"), found.data("data"), None, headers or None)
-
-    async def remove(self, stream: str, sequence: int) -> None:
-        """Remove a message from a stream, if it is there."""
-        try:
-            await self.ask(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
-        except ApiError as error:
-            if error.code not in _NO_MESSAGE:
-                raise failed(error) from error
 
 
 _START = {"new": "new", "first": "all"}
