@@ -8,7 +8,13 @@ from typing import Any
 import anyio
 import nats
 import pytest
-from wasmplex.capabilities.messaging import BrokerUnavailable, Message, MessageTooLarge, Subscription
+from wasmplex.capabilities.messaging import (
+    AccessDenied,
+    BrokerUnavailable,
+    Message,
+    MessageTooLarge,
+    Subscription,
+)
 from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
@@ -44,6 +50,21 @@ async def test_streams_of_others(nats_server: NatsServer) -> None:
         assert await broker._jetstream.keeping("nowhere.x") is None
     async with opened(nats_server.url, create=False) as broker:
         assert "create is false" in await refused(broker, durable("nowhere", "nowhere.x"))
+    await client.close()
+
+
+async def test_a_sealed_stream_takes_nothing(nats_server: NatsServer) -> None:
+    client = await nats.connect(
+        f"nats://{nats_server.address}", user="wasmplex", password=nats_server.password, allow_reconnect=False
+    )
+    config = {"name": "sealed", "subjects": ["sealed.>"], "retention": "limits", "storage": "memory"}
+    for request, seal in (("CREATE", {}), ("UPDATE", {"sealed": True})):
+        answer = await client.request(f"$JS.API.STREAM.{request}.sealed", json.dumps(config | seal).encode())
+        assert b"error" not in answer.data, answer.data
+    async with opened(nats_server.url) as broker:
+        with pytest.raises(AccessDenied, match="the stream is sealed"):
+            await broker.publish("", Message("sealed.a", b"x"))
+    await client.request("$JS.API.STREAM.DELETE.sealed")
     await client.close()
 
 

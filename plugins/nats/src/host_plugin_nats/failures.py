@@ -33,6 +33,7 @@ WRONG_SEQUENCE = {10071, 10164}
 NO_STREAM = 10059
 FULL = {10023, 10028, 10047, 10054, 10077, 10122, 10167}
 _DENIED = {10035, 10039}
+_SEALED = 10109
 NO_SERVER = "what answers there is no NATS server, or hangs up at once"
 _NOT_NATS = ("expecting info", "info message")
 NOBODY = "JetStream is not ready, or the bucket is gone"
@@ -62,6 +63,8 @@ def api_failed(error: ApiError, cases: ErrorCases = CASES) -> CapabilityError:
         return cases.exceeded("the server's store is full")
     if error.code in _DENIED:
         return cases.denied("the account has no JetStream")
+    if error.code == _SEALED:
+        return cases.denied("the stream is sealed: it takes nothing more, and gives up nothing")
     if error.code in UNREADY or error.code == NO_STREAM:
         return cases.unavailable("JetStream is not ready")
     return cases.other(f"JetStream reports error {error.code}")
