@@ -8,15 +8,11 @@ from typing import Any
 import pytest
 from host_plugin_nats import NatsBlobProvider
 from wasmplex.testing import BlobStoreConformance
-from wasmplex.testing.blobstore import ContractDriver, GuestDriver
-from wasmplex.testing.loops import everything
 from wasmplex.testing.servers import NatsServer
 
 
 class TestNatsBlobs(BlobStoreConformance):
     provider = NatsBlobProvider()
-    if not everything():  # the other drivers meet memory and directories
-        drivers = (ContractDriver, GuestDriver)
 
     @pytest.fixture
     def settings(self, nats_server: NatsServer) -> Mapping[str, Any]:

@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 from host_plugin_s3 import S3Provider
 from wasmplex.testing import BlobStoreConformance
-from wasmplex.testing.blobstore import ContractDriver, GuestDriver
-from wasmplex.testing.loops import everything
 from wasmplex.testing.servers import S3Server
 
 
 class TestS3(BlobStoreConformance):
     provider = S3Provider()
-    if not everything():  # the other drivers meet memory and directories
-        drivers = (ContractDriver, GuestDriver)
 
     @pytest.fixture
     def settings(self, server: S3Server) -> Mapping[str, Any]:
