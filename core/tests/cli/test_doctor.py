@@ -173,6 +173,7 @@ def test_doctor_asks_what_check_connect_asks(cli: Cli, home: Path) -> None:
     assert "no room for a" in checked.err
     assert "no room for a" in examined.err
     assert "all is well" not in examined.out
+    assert "trigger messaging" in examined.out, "it says what each backend is for"
 
 
 def test_all_backends_that_do_not_answer_are_said_at_once(cli: Cli, home: Path) -> None:

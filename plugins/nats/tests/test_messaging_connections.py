@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 from host_plugin_nats import core as core_module
-from wasmplex.capabilities.messaging import Message, Subscription
+from wasmplex.capabilities.messaging import Message, NoResponders, Subscription
 from wasmplex.testing.servers import NatsServer
 
-from .brokers import backlog_of, heard, lost, lost_and_back, opened
+from .brokers import backlog_of, heard, lost, lost_and_back, opened, until
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +172,29 @@ async def test_a_flush_overtakes_nothing(nats_server: NatsServer, monkeypatch: p
         await broker._link.leave([number])
         words = [line.split()[0] for line in written]
         assert words == [b"SUB", b"PUB", b"PING", b"UNSUB", b"PING"]
+
+
+async def test_who_stops_while_a_new_connection_is_made_ready_leaves_it(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Subscription("w", ("leaving",))
+    async with opened(nats_server.url) as broker, broker.subscribe("", wanted) as inbox:
+        assert isinstance(inbox, core_module.CoreDeliveries)
+        listen, subscribed = inbox.link.listen, anyio.Event()
+
+        async def stopping(*args: Any) -> int:
+            inbox.stop()
+            await until(lambda: inbox._left)
+            number = await listen(*args)
+            subscribed.set()
+            return number
+
+        monkeypatch.setattr(inbox.link, "listen", stopping)
+        await lost(inbox)
+        with anyio.fail_after(30):
+            await subscribed.wait()
+            assert await inbox.next() is None
+            await until(lambda: inbox.link.is_up)
+            await inbox.link.flush()
+        with pytest.raises(NoResponders):
+            await broker.request("", Message("leaving", b""), 20)
