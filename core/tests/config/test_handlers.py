@@ -71,13 +71,42 @@ async def test_a_host_takes_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ('consumer_group = "g"', "subjects"),
+        ('consumer_group = "g"', 'the key "subscriptions" is missing'),
+        ('consumer_group = "g"', 'try: subscriptions = "orders.>"'),
+        ('subscriptions = ""', 'subscriptions = "" is not valid'),
+        ('subscriptions = "a", consumer_group = "g h"', 'consumer_group = "g h" is not valid'),
+        ('subscription = "a"', "did you mean 'subscriptions'?"),
+        ('subscriptions = "a", consumer_groups = "g"', "did you mean 'consumer_group'?"),
         ('subscriptions = "a..b"', "a token of the pattern is empty"),
         ('subscriptions = "a", admission_wait = "3s"', "admission_wait"),
     ],
 )
 async def test_what_an_entry_must_not_say(tmp_path: Path, config: str, said: str) -> None:
     read = await anyio.to_thread.run_sync(loaded, tmp_path, config)
+    with pytest.raises(UsageError) as error:
+        async with Host(read):
+            pass
+    assert said in str(error.value)
+    assert "host.toml:" in str(error.value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("durable = true", "write a table of trigger.messaging"),
+        ('consumer_groups = "g"', "did you mean 'consumer_group'?"),
+    ],
+)
+async def test_a_key_that_an_entry_for_handler_and_consumer_has_not(
+    tmp_path: Path, key: str, said: str
+) -> None:
+    entry = ENTRY.replace("import.audit", "# ").replace("interfaces =", 'name = "audit"\ninterfaces =')
+    path, config = tmp_path / "host.toml", f'subscriptions = "a", {key}'
+    path.write_text(
+        entry.format(component=GUESTS / "handler.wasm", interfaces='["consumer", "handler"]', config=config)
+    )
+    read = await anyio.to_thread.run_sync(load, path)
     with pytest.raises(UsageError) as error:
         async with Host(read):
             pass

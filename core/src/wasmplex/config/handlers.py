@@ -88,7 +88,9 @@ def _split_messaging(bindings: list[BindingConfig]) -> tuple[list[BindingConfig]
         tables.append(_table(binding, alone, rest))
         if not alone:
             others = None if granted is None else granted - {_HANDLER}
-            kept.append(replace(binding, interfaces=others, settings=replace(binding.settings, values=rest)))
+            words = {theirs: (theirs, values.get(theirs)) for theirs in _WORDS}
+            settings = replace(binding.settings, values=rest, words=words)
+            kept.append(replace(binding, interfaces=others, settings=settings))
     return kept, tables
 
 
@@ -111,4 +113,9 @@ def _table(binding: BindingConfig, alone: bool, rest: dict[str, Any]) -> Table:
     elif binding.label is not None:
         said["through"] = binding.label
     places: dict[KeyPath, Location] = {(ours,): settings.where(theirs) for theirs, ours in _WORDS.items()}
-    return Table(said, settings.location, {**settings.locations, **places})
+    words = {
+        ours: (theirs, settings.values.get(theirs))
+        for theirs, ours in _WORDS.items()
+        if ours != theirs and ours not in rest
+    }
+    return Table(said, settings.location, {**settings.locations, **places}, words)

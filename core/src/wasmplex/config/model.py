@@ -6,7 +6,7 @@ kept as `Table`: raw values with their positions, validated later against the mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,11 +61,18 @@ class Table:
     :ivar location: where the table stands
     :ivar locations: where each key stands, by its path within the table, ``("tls", "ca_file")``; the
         items of an array by their index, ``("servers", 0)``
+    :ivar words: what the file says in place of a key: the word that it has for it, and the value there
     """
 
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a literal password may be in them
     location: Location = Location("", 0, "")
     locations: Mapping[KeyPath, Location] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
+
+    def spelt(self, keys: Iterable[str]) -> set[str]:
+        """Return keys as the file spells them, and the words that it may have besides."""
+        rest = {key for key in keys if key not in self.words}
+        return rest | {word for word, _ in self.words.values()}
 
     def where(self, *path: str | int) -> Location:
         """Return the place of a key, or of the nearest enclosing table that has one."""

@@ -98,6 +98,7 @@ class _Report:
         self._model = model
         self._resolved = resolved
         self._known = known
+        self._translated = {(key,) for key in table.words}
         self._redactor = Redactor(hidden(table, resolved, model))
 
     def diagnostics(self, errors: list[ErrorDetails]) -> list[Diagnostic]:
@@ -123,7 +124,7 @@ class _Report:
 
     def _meant(self, path: KeyPath) -> str:
         """Return the key that an unknown one stands for, empty if it is like none."""
-        return meant(str(path[-1]), names_at(self._model, path[:-1]))
+        return meant(str(path[-1]), self._names(path))
 
     def failed(self, error: Exception) -> Diagnostic:
         """Report a validator that raised what validators do not raise."""
@@ -144,18 +145,29 @@ class _Report:
         return str(place) if place.file else spell(path)
 
     def _unknown(self, path: KeyPath) -> Diagnostic:
-        names = names_at(self._model, path[:-1]) | (self._known if len(path) == 1 else frozenset())
+        names = self._names(path) | (self._known if len(path) == 1 else frozenset())
         what, name = f"unknown key {show(path[-1])}", str(path[-1])
         if inside := misplaced(self._model, path[:-1], name):
             return Diagnostic(what, self._where(path), fix=f"did you mean {inside!r}?")
         return Diagnostic(what, self._where(path), fix=nearest(name, names))
 
+    def _names(self, path: KeyPath) -> set[str]:
+        """Return the keys that there may be beside the one at `path`, as the file spells them."""
+        names = set(names_at(self._model, path[:-1]))
+        return self._table.spelt(names) if len(path) == 1 else names
+
+    def _spelt(self, path: KeyPath) -> KeyPath:
+        """Return a path as the file spells it."""
+        return (self._table.words[str(path[0])][0], *path[1:]) if path[:1] in self._translated else path
+
     def _missing(self, path: KeyPath) -> Diagnostic:
-        return Diagnostic(
-            _missing(str(path[-1])),
-            self._where(path[:-1]),
-            fix=example(self._model, path, self._table.location.file),
-        )
+        file, spelt = self._table.location.file, self._spelt(path)
+        line = example(self._model, path, file)
+        if spelt != path:  # in text, where the host has an array
+            line = assignment(
+                str(spelt[-1]), line.removeprefix(assignment(str(path[-1]), "", file)).strip("[]"), file
+            )
+        return Diagnostic(_missing(str(spelt[-1])), self._where(path[:-1]), fix=line)
 
     def _refused(self, error: ErrorDetails) -> Diagnostic:
         path = self._existing(error["loc"])
@@ -183,13 +195,15 @@ class _Report:
 
     def _line(self, path: KeyPath, value: str) -> str:
         """Return what sets a key to a value; the value alone, of an entry of an array."""
-        key = path[-1]
+        key = self._spelt(path)[-1]
         return value if isinstance(key, int) else assignment(key, value, self._table.location.file)
 
     def _sentence(self, path: KeyPath, written: Any) -> str:
         if not path:
             return "the table is not valid"
-        return f"{describe(path, written, secret=self._is_secret(path))} is not valid"
+        if len(path) == 1 and path in self._translated:
+            written = self._table.words[str(path[0])][1]
+        return f"{describe(self._spelt(path), written, secret=self._is_secret(path))} is not valid"
 
     def _is_secret(self, path: KeyPath) -> bool:
         return secrecy(self._model, path) in {Secrecy.ALL, Secrecy.URL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def split(
         problems += [problem for problem in found if problem not in problems]
         if str(table.where(_NAMESPACE)) not in {problem.where for problem in problems}:
             problems += _check_namespace(table, resolved)
-    misspelt = {meant(key, ours | theirs) for key in resolved.keys() - ours - theirs - common}
+    misspelt = {meant(key, table.spelt(ours | theirs)) for key in resolved.keys() - ours - theirs - common}
     place = str(table.location)
     problems = [d for d in problems if not any(is_missing(d, key, place) for key in misspelt)]
     if problems or first is None or second is None:
@@ -86,10 +87,20 @@ def _part(
 
 
 def _unknown(table: Table, keys: set[str], known: set[str] | frozenset[str]) -> list[Diagnostic]:
+    names = table.spelt(known | OWN_KEYS)
     return [
-        Diagnostic(f"unknown key {quoted(key)}", str(table.where(key)), fix=nearest(key, known | OWN_KEYS))
+        Diagnostic(f"unknown key {quoted(key)}", str(table.where(key)), fix=_remedy(key, names, table))
         for key in sorted(keys)
     ]
+
+
+def _remedy(key: str, names: set[str], table: Table) -> str:
+    """Return what to do about an unknown key. In an entry that is a trigger's too, it may be one of that."""
+    if table.words.keys() <= {word for word, _ in table.words.values()} and table.words:
+        if close := get_close_matches(key, names, n=1, cutoff=0.75):
+            return f"did you mean {close[0]!r}?"
+        return 'if it is one of trigger.messaging, write a table of trigger.messaging in place of "handler"'
+    return nearest(key, names)
 
 
 def _check_namespace(table: Table, resolved: Mapping[str, Any]) -> list[Diagnostic]:
