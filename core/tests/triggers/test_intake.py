@@ -14,6 +14,7 @@ from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
 from host_plugin_memory.groups import _Delivery as Delivered
 from wasmplex.capabilities.messaging import (
+    BrokerUnavailable,
     Deliveries,
     Delivery,
     Message,
@@ -131,9 +132,10 @@ class _Often(Delivery):
     """A delivery of a message that has been delivered nine times, to whomever."""
 
     identity = "7"
+    before = 9
 
     def __init__(self, inner: Delivery) -> None:
-        super().__init__(inner.message, 9 + inner.tries, inner.first_seen)
+        super().__init__(inner.message, self.before + inner.tries, inner.first_seen)
         self.ack, self.retry, self.reject = inner.ack, inner.retry, inner.reject  # type: ignore[method-assign]
 
     async def ack(self) -> None: ...
@@ -645,7 +647,39 @@ async def test_who_is_not_called_for_want_of_an_instance_has_a_last_call_left() 
     assert seen == [b"often"]
 
 
-async def test_a_last_call_that_cannot_be_noted_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("several", [False, True])
+async def test_a_message_that_waits_for_its_dead_letter_is_not_handled_again(
+    several: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[bytes] = []
+    refusals = [BrokerUnavailable("full")] * 3
+    keep = Broker.keep
+
+    def refuse(body: bytes) -> Exception | None:
+        seen.append(body)
+        if several:
+            return HandlerRejected("bad")
+        raise HandlerRejected("bad")
+
+    async def full(self: Broker, namespace: str, message: Message) -> None:
+        if message.subject == "dead" and refusals:
+            raise refusals.pop()
+        await keep(self, namespace, message)
+
+    monkeypatch.setattr(Broker, "keep", full)
+    monkeypatch.setattr(_Often, "before", 0)
+    async with serving(Each(refuse) if several else refuse, max_deliver=1, dead_letter="dead") as bench:
+        await bench.send(b"often")
+        await bench.until(lambda c: c.dead == 1)
+        (letter,) = await bench.broker.letters()
+    assert seen == [b"often"]
+    assert "bad" in (letter.headers or {})["Wasmplex-Error"]
+    assert "a last time" not in caplog.text
+
+
+async def test_a_last_call_that_cannot_be_noted_is_not_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[bytes] = []
     keep = Broker.keep
 
@@ -661,6 +695,7 @@ async def test_a_last_call_that_cannot_be_noted_is_not_made(monkeypatch: pytest.
         (letter,) = await bench.broker.letters()
     assert seen == []
     assert "cannot be noted: " in (letter.headers or {})["Wasmplex-Error"]
+    assert "the component is called a last time" not in caplog.text
 
 
 @pytest.mark.parametrize("asked", ["keep", "kept", "ack", "reject"])

@@ -171,7 +171,7 @@ class Intake:
         :param broken: told if the subscription is
         """
         first = self._next.popleft()
-        several = self._caller.portions.size > 1 and not goes_alone(first)
+        several = self._caller.portions.size > 1 and not (goes_alone(first) or self._is_unburied(first))
         if several and (others := self._others(deliveries, broken)):
             await self._see_to_all(Taken(deliveries, [first, *others]))
         else:
@@ -205,7 +205,10 @@ class Intake:
     async def _deliver(self, delivery: Delivery) -> None:
         try:
             with self._origins.of((delivery,)):
-                if (verdict := before(delivery, self._settings)) is not None:
+                if (found := self._settler.unburied.found(delivery)) is not None:
+                    if await self._settler.refused(delivery, *found):
+                        await self._last_calls.end(delivery)
+                elif (verdict := before(delivery, self._settings)) is not None:
                     await self._deliver_at_last(delivery, verdict)
                 elif (error := await self._caller.call(delivery)) is None:
                     await self._settler.handled(delivery)
@@ -241,7 +244,17 @@ class Intake:
             else:
                 self._out.update(dict.fromkeys(fresh, perf_counter()))
                 others += fresh
-        return others
+        return self._callable(others)
+
+    def _callable(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Return those that the component is called with; have the others seen to."""
+        for delivery in (unburied := [one for one in deliveries if self._is_unburied(one)]):
+            assert self._workers is not None  # noqa: S101  see `_relieve`
+            self._workers.start_soon(self._see_to, delivery)
+        return [one for one in deliveries if one not in unburied] if unburied else deliveries
+
+    def _is_unburied(self, delivery: Delivery) -> bool:
+        return self._settler.unburied.found(delivery) is not None
 
     async def _turn(self) -> None:
         """Wait until the time of a message has come, and take one of the calls that may be under way."""

@@ -58,10 +58,6 @@ class LastCalls:
 
         :raises wasmplex.capabilities.messaging.Other: if that is not possible: then it must not
         """
-        logger.warning(
-            "%s: a message to %s has had no outcome in %d deliveries: the component is called a last time",
-            self._what, delivery.message.subject, delivery.tries - 1, extra={"repeats": "last call"},
-        )  # fmt: skip
         note = f"a last call with a message to {delivery.message.subject} was begun".encode()
         try:
             keeping = self._backend.keep(self._namespace, Message(f"{self._place}{delivery.identity}", note))
@@ -69,6 +65,10 @@ class LastCalls:
         except Exception as error:
             said = f"that it is called a last time cannot be noted: {in_one_line(error)}"
             raise Other(said) from error
+        logger.warning(
+            "%s: a message to %s has had no outcome in %d deliveries: the component is called a last time",
+            self._what, delivery.message.subject, delivery.tries - 1, extra={"repeats": "last call"},
+        )  # fmt: skip
 
     async def end(self, delivery: Delivery) -> None:
         """Remove the note, if there is one, for the message has its outcome. One that stays harms nobody."""

@@ -36,6 +36,7 @@ from wasmplex.triggers.messaging.outcomes import (
     smaller,
 )
 from wasmplex.triggers.messaging.settings import MessagingTriggerSettings
+from wasmplex.triggers.messaging.unburied import Unburied
 
 __all__ = ["Observer", "Settler"]
 
@@ -76,6 +77,7 @@ class Settler:
         self._plugin = source.plugin
         self._workload = binding.workload.name
         self._dead_letters = dead_letters
+        self.unburied = Unburied()
         self.observers: list[Observer] = []
         """Called with each outcome, before the broker is told of it."""
         self._what = what
@@ -116,7 +118,9 @@ class Settler:
 
         :returns: whether that was possible: else it stays with the broker
         """
-        return await self._tell(self._bury(delivery, verdict, error)) is True
+        if buried := await self._tell(self._bury(delivery, verdict, error)) is True:
+            self.unburied.forget(delivery)
+        return buried
 
     def _note(self, delivery: Delivery, outcome: str) -> None:
         """Have a delivery counted where figures are kept."""
@@ -164,6 +168,7 @@ class Settler:
             known = refused if isinstance(refused, ConfigError) else self._typed("dead letter", refused)
             said = in_one_line(known)
             logger.error("%s: a dead letter cannot be kept, the message stays: %s", self._what, said)
+            self.unburied.add(delivery, verdict, error)
             await self._in_time(delivery.retry(backoff(delivery.tries, self._settings)))
             return False
         if kept is None:
