@@ -13,6 +13,7 @@ from wasmplex.capabilities.messaging import (
     BrokerUnavailable,
     Message,
     MessageTooLarge,
+    QuotaExceeded,
     Subscription,
 )
 from wasmplex.plugin import ConfigError
@@ -198,3 +199,17 @@ async def test_patterns_that_overlap_cannot_be_of_one_consumer(nats_server: Nats
         both = Subscription("shop", ("over.*.c", "over.b.*"), durable="over")
         with pytest.raises(ConfigError, match=r"over\.\*\.c and over\.b\.\* overlap"):
             await broker.examine("", both)
+
+
+async def test_a_request_that_a_stream_refuses_is_not_waited_for(nats_server: NatsServer) -> None:
+    client = await nats.connect(
+        f"nats://{nats_server.address}", user="wasmplex", password=nats_server.password, allow_reconnect=False
+    )
+    stream = client.jetstream()
+    await stream.add_stream(name="one", subjects=["one.>"], max_msgs=1, discard="new")
+    async with opened(nats_server.url) as broker:
+        await broker.publish("", Message("one.a", b""))
+        with anyio.fail_after(20), pytest.raises(QuotaExceeded):
+            await broker.request("", Message("one.a", b""), 60)
+    await stream.delete_stream("one")
+    await client.close()

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -370,6 +370,27 @@ async def test_a_user_with_few_rights(tmp_path: Path) -> None:
                 with pytest.raises(AccessDenied), anyio.fail_after(5):
                     await operation
             assert await mine.get("k") == b"v"
+
+
+async def test_without_a_server_the_store_is_unavailable_whatever_is_asked(tmp_path: Path) -> None:
+    """What has headers was said to be too large for a server that takes 0 bytes."""
+    with NatsServer() as server:
+        async with opened(tmp_path, url=server.url) as backend:
+            bucket = await backend.open_bucket("away", "b")
+            server.kill()
+            with anyio.fail_after(20):
+                with suppress(StoreUnavailable):
+                    while True:
+                        await bucket.get("k")
+            for operation in (
+                bucket.set("k", b"1", ttl_ms=5000),
+                bucket.set("k", b"1", if_not_exists=True),
+                bucket.delete("k"),
+                bucket.increment("n", 1),
+                bucket.set_many([("k", b"1")]),
+            ):
+                with pytest.raises(StoreUnavailable), anyio.fail_after(20):
+                    await operation
 
 
 # ---------------------------------------------------------------- watching

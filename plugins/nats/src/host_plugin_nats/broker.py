@@ -30,9 +30,9 @@ from host_plugin_nats.answers import loaded
 from host_plugin_nats.connecting import address, options
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
-from host_plugin_nats.failures import opening_failed
+from host_plugin_nats.failures import ApiError, opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of, named, size_of, status_of
-from host_plugin_nats.jetstream import JetStream
+from host_plugin_nats.jetstream import JetStream, failed
 from host_plugin_nats.kept import messages, remove
 from host_plugin_nats.link import Link
 from host_plugin_nats.parsing import Arrived
@@ -253,8 +253,15 @@ def _nobody(answer: Arrived) -> bool:
 
 
 def _is_stored(answer: Arrived) -> bool:
-    """Say whether an answer is a stream's, that it has stored the request."""
+    """Say whether an answer is a stream's, that it has stored the request.
+
+    :raises wasmplex.capabilities.messaging.MessagingError: if it says that it has not
+    """
     if answer.headers or not answer.body.startswith(b"{"):
         return False
     found = loaded(answer.body)
-    return isinstance(found, dict) and {"stream", "seq"} <= found.keys()
+    if not isinstance(found, dict) or not {"stream", "seq"} <= found.keys():
+        return False
+    if isinstance(error := found.get("error"), dict):
+        raise failed(ApiError(error))
+    return True

@@ -108,7 +108,7 @@ class Link:
 
     @property
     def max_payload(self) -> int:
-        """Bytes of headers and value that the server takes."""
+        """Bytes of headers and value that the server takes; 0 without a connection."""
         client = self.connection.client
         return 0 if client is None else client.max_payload
 

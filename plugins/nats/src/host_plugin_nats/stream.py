@@ -197,7 +197,8 @@ class Stream:
         if headers is None:
             return None
         size = 14 + size_of(headers)
-        if len(value) + size > self._link.max_payload:  # the server would close the connection
+        most = self._link.max_payload  # 0 without a connection, and that is what it fails for
+        if most and len(value) + size > most:  # the server would close the connection
             raise self._link.too_long()
         return headers
 
