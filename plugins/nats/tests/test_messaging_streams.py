@@ -8,7 +8,10 @@ from typing import Any
 import anyio
 import nats
 import pytest
+from host_plugin_nats.answers import Said
+from host_plugin_nats.consumers import check_keeps
 from wasmplex.capabilities.messaging import (
+    CASES,
     AccessDenied,
     BrokerUnavailable,
     Message,
@@ -213,3 +216,70 @@ async def test_a_request_that_a_stream_refuses_is_not_waited_for(nats_server: Na
             await broker.request("", Message("one.a", b""), 60)
     await stream.delete_stream("one")
     await client.close()
+
+
+async def test_a_work_queue_is_begun_with_its_first_message(nats_server: NatsServer) -> None:
+    client = await nats.connect(
+        f"nats://{nats_server.address}", user="wasmplex", password=nats_server.password, allow_reconnect=False
+    )
+    stream = client.jetstream()
+    await stream.add_stream(name="jobs", subjects=["jobs.>"], retention="workqueue")
+    async with opened(nats_server.url) as broker:
+        said = await refused(broker, durable("jobs", "jobs.>"))
+        assert "work queue" in said
+        assert 'start = "first"' in said
+        await broker.publish("", Message("jobs.1", b""))
+        async with broker.subscribe("", durable("jobs", "jobs.>", start="first")) as inbox:
+            assert len(await heard(inbox, 1)) == 1
+    await stream.delete_stream("jobs")
+    await client.close()
+
+
+async def test_a_consumer_that_somebody_has_changed_is_put_right(nats_server: NatsServer) -> None:
+    """With a backoff of its own, the server delivered again what was being handled."""
+    async with opened(nats_server.url) as broker:
+        wanted = durable("changed", "changed.>")
+        async with broker.subscribe("", wanted):
+            info = await broker._jetstream.ask("CONSUMER.INFO.wasmplex-changed.changed")
+            config = {**info.the("config").all, "backoff": [10**9], "ack_wait": 10**9, "headers_only": True}
+            body = {"stream_name": "wasmplex-changed", "config": config, "action": ""}
+            await broker._jetstream.ask("CONSUMER.CREATE.wasmplex-changed.changed", body)
+        async with broker.subscribe("", wanted):
+            info = await broker._jetstream.ask("CONSUMER.INFO.wasmplex-changed.changed")
+            now = info.the("config").all
+            assert not now.get("backoff")
+            assert not now.get("headers_only")
+            assert now["ack_wait"] == wanted.ack_wait * 10**9
+
+
+async def test_no_more_is_asked_for_than_a_stream_allows(nats_server: NatsServer) -> None:
+    async with opened(nats_server.url) as broker:
+        limits = {"max_ack_pending": 10}
+        config = {"name": "few", "subjects": ["few.>"], "retention": "limits", "consumer_limits": limits}
+        await broker._jetstream.ask("STREAM.CREATE.few", config)
+        async with broker.subscribe("", durable("few", "few.>")) as inbox:
+            for number in range(30):
+                await broker.publish("", Message(f"few.{number}", b""))
+            assert len(await heard(inbox, 30)) == 30
+        await broker._jetstream.ask("STREAM.DELETE.few")
+
+
+async def test_a_consumer_that_is_gone_is_told_of(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waited for it to be handled is left in the stream, and nobody would know."""
+    async with opened(nats_server.url) as broker:
+        for _ in range(2):
+            async with broker.subscribe("", durable("gone", "gone.>")):
+                pass
+        assert "was gone" not in caplog.text
+        await broker._jetstream.ask("CONSUMER.DELETE.wasmplex-gone.gone")
+        async with broker.subscribe("", durable("gone", "gone.>")):
+            pass
+    assert "the consumer gone of the stream wasmplex-gone was gone" in caplog.text
+
+
+def test_what_is_to_be_typed_a_shell_takes_and_so_does_the_server() -> None:
+    config = Said({"subjects": ["a.b", "c"]}, CASES)
+    with pytest.raises(ConfigError, match=r"nats stream edit s --subjects 'c,a\.>'"):
+        check_keeps("s", config, ["a.>"])

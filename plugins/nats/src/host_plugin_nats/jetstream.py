@@ -19,22 +19,28 @@ from wasmplex.capabilities.messaging import (
     Subscription,
     Timeout,
 )
-from wasmplex.capabilities.messaging.subjects import covers, overlap
 from wasmplex.plugin import ConfigError, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.answers import Said
 from host_plugin_nats.api import Api, answered
+from host_plugin_nats.consumers import (
+    OWNER,
+    check_confirms,
+    check_keeps,
+    check_overlap,
+    check_start,
+    consumer_config,
+    listed,
+)
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
 
-__all__ = ["OWNER", "JetStream", "failed"]
+__all__ = ["JetStream", "failed"]
 
 logger = get_logger("wasmplex.backends.nats")
 
-OWNER = "wasmplex-workload"
-"""The metadata of a consumer that says whose it is."""
 DEAD_STREAM = "wasmplex_dead"
 """The stream that is made for dead letters; the names of others begin with it.
 
@@ -50,15 +56,15 @@ _GONE = "nats: the stream %s is gone, which kept messages to %s: they are kept b
 _NOT_THERE = (
     "nats: JetStream does not answer, and with it the stream %s: nobody says that messages to %s are kept"
 )
+_MADE_ANEW = (
+    "nats: the consumer %s of the stream %s was gone, and with it which messages waited to be handled: "
+    'another one begins anew, with start = "%s"'
+)
 _UNKNOWN: tuple[float, str | None] = 0.0, None
 _NO_CONSUMER = 10014
 _TOO_LARGE = {10054, 10097}
 """The message, or its headers alone."""
 _OVERLAP = 10065
-_PENDING, _PENDING_EACH = 256, 32
-"""Messages of a consumer that may be without an outcome, those that wait for another delivery included: so
-many, or so many for each call that may be under way. A server that is slow to note outcomes delivers no more
-until it has: it would deliver again what has been handled."""
 
 
 class JetStream:
@@ -71,6 +77,8 @@ class JetStream:
     def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
         self.there = False
         self.denied: CapabilityError | None = None
+        self._had: set[tuple[str, str]] = set()
+        """Streams, and consumers of them that there were."""
         self._looked = 0.0
         """When it was last found out whether it is there."""
         self._link = link
@@ -180,7 +188,7 @@ class JetStream:
         if (subject := subscription.dead_letters) is not None:
             name = await self.keeping(subject)
             if name is not None:
-                _check_confirms(name, await self._stream(name))
+                check_confirms(name, await self._stream(name))
 
     async def _found(self, subscription: Subscription) -> tuple[str, bool]:
         """Return the name of the stream for a subscription, and whether there is one.
@@ -188,27 +196,20 @@ class JetStream:
         :raises wasmplex.errors.ConfigError: if several keep its subjects, or one keeps a part of them
         """
         wanted, name = subscription.subjects, self._settings.stream
-        _check_overlap(wanted)
+        check_overlap(wanted)
         if name is None:
             names = sorted({name for pattern in wanted for name in await self._overlapping(pattern)})
             if len(names) > 1:
                 raise ConfigError(
-                    f"the subjects {_listed(wanted)} are in several streams: {', '.join(names)}",
+                    f"the subjects {listed(wanted)} are in several streams: {', '.join(names)}",
                     why="a durable subscription is one consumer of one stream",
                     fix="write a table of trigger.messaging for each of them",
                 )
             name = names[0] if names else f"wasmplex-{subscription.durable}"
         if (config := await self._stream(name)) is None:
             return name, False
-        _check_confirms(name, config)
-        kept = config.texts("subjects")
-        lacking = [p for p in wanted if not any(covers(own, p) for own in kept)]
-        if lacking:
-            raise ConfigError(
-                f"the stream {name} does not keep {_listed(lacking)}",
-                why=f"it keeps {_listed(kept)}",
-                fix=f"nats stream edit {name} --subjects {','.join([*kept, *lacking])}",
-            )
+        check_confirms(name, config)
+        check_keeps(name, config, wanted)
         return name, True
 
     async def dead_stream(self, subject: str) -> str:
@@ -218,7 +219,7 @@ class JetStream:
         """
         if (name := await self.keeping(subject)) is not None:
             if self._confirming.get(name, 0.0) < time.monotonic():
-                _check_confirms(name, await self._stream(name))
+                check_confirms(name, await self._stream(name))
                 self._confirming[name] = time.monotonic() + LIFETIME
             return name
         self.doubt(subject)
@@ -240,9 +241,9 @@ class JetStream:
     def _may_make(self, name: str, subjects: Sequence[str]) -> None:
         if not self._settings.create:
             raise ConfigError(
-                f"no stream keeps {_listed(subjects)}",
+                f"no stream keeps {listed(subjects)}",
                 why="create is false",
-                fix=f"nats stream add {name} --subjects {','.join(subjects)}",
+                fix=f"nats stream add {name} --subjects '{','.join(subjects)}'",
             )
 
     async def _made(self, name: str, subjects: Sequence[str], retention: str, most: int | None = None) -> str:
@@ -264,7 +265,7 @@ class JetStream:
             if error.code in UNREADY or error.code in FULL:
                 raise failed(error) from error
             raise ConfigError(
-                f"the stream {name} cannot be made for {_listed(subjects)}",
+                f"the stream {name} cannot be made for {listed(subjects)}",
                 why=str(error),
                 fix='stream = "..." names the one to use',
             ) from error
@@ -279,12 +280,9 @@ class JetStream:
         """
         name = subscription.durable or ""
         found = await self._owned(stream, subscription)
-        wanted = self._wanted(name, subscription)
-        config = {**(found.all if found else {"deliver_policy": _START[subscription.start]}), **wanted}
-        for key in ("filter_subject", "filter_subjects"):
-            if key not in wanted:
-                config.pop(key, None)
+        config = consumer_config(found, await self._stream(stream), subscription)
         if found is not None and found.all == config:
+            self._had.add((stream, name))
             return name
         try:
             await self.ask(
@@ -296,6 +294,9 @@ class JetStream:
             raise ConfigError(
                 f"the durable subscription {name!r} of the stream {stream} cannot be made", why=str(error)
             ) from error
+        if found is None and (stream, name) in self._had:
+            logger.warning(_MADE_ANEW, name, stream, subscription.start, extra={"repeats": name})
+        self._had.add((stream, name))
         return name
 
     async def _owned(self, stream: str, subscription: Subscription) -> Said | None:
@@ -313,6 +314,8 @@ class JetStream:
                     f"the durable subscription {name!r} of the stream {stream} {whose}",
                     fix=f'durable = "{owner}", or: nats consumer rm {stream} {name}',
                 )
+        elif (config := await self._stream(stream)) is not None:
+            check_start(stream, config, subscription)
         return found
 
     async def _consumer(self, stream: str, name: str) -> Said | None:
@@ -323,52 +326,9 @@ class JetStream:
                 return None
             raise failed(error) from error
 
-    def _wanted(self, name: str, subscription: Subscription) -> dict[str, Any]:
-        subjects = list(subscription.subjects)
-        pending = max(_PENDING, _PENDING_EACH * subscription.max_in_flight)
-        filters = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
-        return {
-            "durable_name": name,
-            "name": name,
-            "ack_policy": "explicit",
-            "ack_wait": int(subscription.ack_wait * 10**9),
-            "max_deliver": -1,
-            "max_ack_pending": 1 if subscription.ordered else pending,
-            "metadata": {OWNER: subscription.owner},
-            **filters,
-        }
-
-
-_START = {"new": "new", "first": "all"}
-
 
 def failed(error: ApiError) -> CapabilityError:
     """Return what an error of JetStream means to whoever sends or receives."""
     if error.code in _TOO_LARGE:
         return MessageTooLarge("the stream takes no message of this size")
     return api_failed(error, CASES)
-
-
-def _check_confirms(name: str, config: Said | None) -> None:
-    """Refuse a stream of which nobody hears whether it has a message: what is sent again is there twice."""
-    if config is not None and config.all.get("no_ack"):
-        raise ConfigError(
-            f"the stream {name} confirms no message that it stores",
-            why="it has no_ack, and what nobody confirms is sent again",
-            fix=f"nats stream edit {name} --ack",
-        )
-
-
-def _check_overlap(patterns: Sequence[str]) -> None:
-    """Refuse patterns that JetStream takes in no consumer."""
-    for number, pattern in enumerate(patterns):
-        if other := next((own for own in patterns[:number] if overlap(own, pattern)), None):
-            raise ConfigError(
-                f"the subjects {other} and {pattern} overlap",
-                why="a durable subscription of JetStream has no two patterns that one message matches",
-                fix="name a pattern that covers both, or write a table of trigger.messaging for each",
-            )
-
-
-def _listed(subjects: Sequence[str]) -> str:
-    return ", ".join(subjects)

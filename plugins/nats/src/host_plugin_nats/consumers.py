@@ -1,0 +1,106 @@
+"""What the consumer of a durable subscription is to be, and what its stream has to be for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from wasmplex.capabilities.messaging import Subscription
+from wasmplex.capabilities.messaging.subjects import covers, distinct, overlap
+from wasmplex.plugin import ConfigError
+
+from host_plugin_nats.answers import Said
+
+__all__ = [
+    "OWNER",
+    "check_confirms",
+    "check_keeps",
+    "check_overlap",
+    "check_start",
+    "consumer_config",
+    "listed",
+]
+
+OWNER = "wasmplex-workload"
+"""The metadata of a consumer that says whose it is."""
+_PENDING, _PENDING_EACH = 256, 32
+"""Messages of a consumer that may be without an outcome, those that wait for another delivery included: so
+many, or so many for each call that may be under way. A server that is slow to note outcomes delivers no more
+until it has: it would deliver again what has been handled."""
+_START: Final = {"new": "new", "first": "all"}
+_OURS: Final = ("backoff", "filter_subject", "filter_subjects", "headers_only")
+"""What is taken away if somebody has set it and we have not: each contradicts what is asked for."""
+
+
+def consumer_config(found: Said | None, stream: Said | None, subscription: Subscription) -> dict[str, Any]:
+    """Return how a consumer is to be configured.
+
+    :param found: how it is; None if there is none
+    :param stream: how its stream is configured, which may bound what is asked for
+    """
+    subjects = list(subscription.subjects)
+    pending = max(_PENDING, _PENDING_EACH * subscription.max_in_flight)
+    most = None if stream is None else stream.part("consumer_limits").all.get("max_ack_pending")
+    if isinstance(most, int) and most > 0:
+        pending = min(pending, most)
+    filters = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
+    wanted = {
+        "durable_name": subscription.durable,
+        "name": subscription.durable,
+        "ack_policy": "explicit",
+        "ack_wait": int(subscription.ack_wait * 10**9),
+        "max_deliver": -1,
+        "max_ack_pending": 1 if subscription.ordered else pending,
+        "metadata": {OWNER: subscription.owner},
+        **filters,
+    }
+    before = {"deliver_policy": _START[subscription.start]} if found is None else found.all
+    return {**{key: value for key, value in before.items() if key not in _OURS}, **wanted}
+
+
+def check_start(name: str, stream: Said, subscription: Subscription) -> None:
+    """Refuse to begin a subscription where its stream lets none begin."""
+    if stream.all.get("retention") == "workqueue" and subscription.start != "first":
+        raise ConfigError(
+            f"the stream {name} is a work queue, of which nobody takes only what is new",
+            fix='start = "first"',
+        )
+
+
+def check_keeps(name: str, stream: Said, subjects: Sequence[str]) -> None:
+    """Refuse a stream that does not keep all of some subjects."""
+    kept = stream.texts("subjects")
+    lacking = [pattern for pattern in subjects if not any(covers(own, pattern) for own in kept)]
+    if lacking:
+        all_ = ",".join(distinct([*kept, *lacking]))
+        raise ConfigError(
+            f"the stream {name} does not keep {listed(lacking)}",
+            why=f"it keeps {listed(kept)}",
+            fix=f"nats stream edit {name} --subjects '{all_}'",
+        )
+
+
+def check_confirms(name: str, config: Said | None) -> None:
+    """Refuse a stream of which nobody hears whether it has a message: what is sent again is there twice."""
+    if config is not None and config.all.get("no_ack"):
+        raise ConfigError(
+            f"the stream {name} confirms no message that it stores",
+            why="it has no_ack, and what nobody confirms is sent again",
+            fix=f"nats stream edit {name} --ack",
+        )
+
+
+def check_overlap(patterns: Sequence[str]) -> None:
+    """Refuse patterns that JetStream takes in no consumer."""
+    for number, pattern in enumerate(patterns):
+        if other := next((own for own in patterns[:number] if overlap(own, pattern)), None):
+            raise ConfigError(
+                f"the subjects {other} and {pattern} overlap",
+                why="a durable subscription of JetStream has no two patterns that one message matches",
+                fix="name a pattern that covers both, or write a table of trigger.messaging for each",
+            )
+
+
+def listed(subjects: Sequence[str]) -> str:
+    """Return subjects as an error shows them."""
+    return ", ".join(subjects)
