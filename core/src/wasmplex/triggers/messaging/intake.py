@@ -248,10 +248,12 @@ class Intake:
 
     def _callable(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Return those that the component is called with; have the others seen to."""
+        if not self._settler.unburied:  # most never are, and each message would be looked at
+            return deliveries
         for delivery in (unburied := [one for one in deliveries if self._is_unburied(one)]):
             assert self._workers is not None  # noqa: S101  see `_relieve`
             self._workers.start_soon(self._see_to, delivery)
-        return [one for one in deliveries if one not in unburied] if unburied else deliveries
+        return [one for one in deliveries if one not in unburied]
 
     def _is_unburied(self, delivery: Delivery) -> bool:
         return self._settler.unburied.found(delivery) is not None

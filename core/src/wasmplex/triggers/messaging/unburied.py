@@ -20,6 +20,10 @@ class Unburied:
     def __init__(self) -> None:
         self._found: dict[str, tuple[Verdict, Exception | None]] = {}
 
+    def __len__(self) -> int:
+        """Return how many there are: mostly none."""
+        return len(self._found)
+
     def add(self, delivery: Delivery, verdict: Verdict, error: Exception | None) -> None:
         """Remember what a message is to be a dead letter for."""
         if delivery.identity is None:
