@@ -12,6 +12,7 @@ from wasmplex.component.shape import Export, Import, InstanceType, Shape
 from wasmplex.errors import BackendError, ConfigError, Diagnostic, FailureError, GuestExit
 from wasmplex.escaping import Escaped, escape
 from wasmplex.logs import get_logger
+from wasmplex.namedfiles import NamedFiles
 from wasmplex.plugins.backends import Backend, BackendProvider, OpenContext
 from wasmplex.plugins.contracts import (
     BoundInterfaces,
@@ -54,7 +55,8 @@ __all__ = [
     "Diagnostic", "Dialect", "Duration", "Err", "Escaped", "Export", "ExportAdapter",
     "FailureError", "Grants", "Guard", "GuestExit", "GuestInstance", "HostFunction",
     "HostFunctions", "Import", "ImportPart", "ImportRequest", "IncomingStream", "InstanceType",
-    "InterfaceProvider", "LazyProvider", "Limits", "Ok", "OpenContext", "OwnBackend", "OwnWords",
+    "InterfaceProvider", "LazyProvider", "Limits", "NamedFiles", "Ok", "OpenContext", "OwnBackend",
+    "OwnWords",
     "PolicySettings", "RunningTrigger", "Scope", "SecretStr", "SecretUrl", "Settings", "Shape",
     "Size", "Some", "Source", "StreamAborted", "StreamClosed", "StreamWriter", "Tables", "Threads", "Through",
     "Trigger", "TriggerBinding", "TriggerSource", "TriggerUse", "Variant", "Workload", "WorkloadContext",

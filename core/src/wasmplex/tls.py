@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wasmplex.errors import BackendError
 
-__all__ = ["client_tls"]
+__all__ = ["client_tls", "unusable"]
 
 _NO_CERTIFICATE = "it has no certificate in PEM"
 
@@ -22,7 +22,7 @@ def client_tls(
 ) -> ssl.SSLContext:
     """Return the TLS of a client, which trusts what the system trusts if no file says otherwise.
 
-    It reads files: where they may lie on a disk that does not answer, call it in a thread.
+    It reads files, which blocks where their disk does not answer: `NamedFiles.tls` calls it in a thread.
 
     :param what: whose files they are, for errors: ``the Redis store``
     :param ca_file: certificates to trust
@@ -40,6 +40,15 @@ def client_tls(
     return context
 
 
+def unusable(what: str, key: str, path: Path, why: str, fix: str = "") -> BackendError:
+    """Return the error for a file that a setting names.
+
+    :param what: whose it is: ``the Redis store``
+    :param fix: what to do; another file if empty
+    """
+    return BackendError(f"{key} of {what} cannot be used: {path}", why=why, fix=fix or f'{key} = "..."')
+
+
 class _Files:
     """Says of a file which setting it is of."""
 
@@ -48,8 +57,7 @@ class _Files:
         self._prefix = prefix
 
     def unusable(self, key: str, path: Path, why: str) -> BackendError:
-        key = self._prefix + key
-        return BackendError(f"{key} of {self._what} cannot be used: {path}", why=why, fix=f'{key} = "..."')
+        return unusable(self._what, self._prefix + key, path, why)
 
     def check(self, key: str, path: Path | None) -> None:
         """Have the system say what it has against a file: TLS does not say of which it speaks."""

@@ -13,6 +13,7 @@ import pytest
 from databases import opened
 from host_plugin_postgres import PostgresProvider, PostgresSettings
 from host_plugin_postgres.urls import parse
+from stuckfiles import PATIENCE, refused_in_time, stuck
 from wasmplex.plugin import BackendError, OpenContext, SecretStr, SecretUrl
 from wasmplex.testing.servers import PostgresServer, ServerMissing
 from wasmplex.testing.servers.certificates import self_signed
@@ -117,6 +118,12 @@ async def test_certificates_that_are_not_trusted(
             pass
     assert told in str(caught.value), str(caught.value)
     assert "p0stgres" not in str(caught.value)
+
+
+async def test_a_file_of_tls_that_never_gives_anything(tmp_path: Path) -> None:
+    settings = PostgresSettings(ca_file=Path("stuck"), tls="verify-ca", timeout=PATIENCE)
+    with stuck(tmp_path / "stuck") as path:
+        await refused_in_time(PostgresProvider().open(settings, OpenContext(tmp_path)), "ca_file", path)
 
 
 async def test_a_certificate_that_has_expired(tls_server: PostgresServer, certificates: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
 
 from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
@@ -27,7 +26,7 @@ from wasmplex.plugin import ConfigError, OpenContext, get_logger
 
 from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.answers import loaded
-from host_plugin_nats.connecting import address, options
+from host_plugin_nats.connecting import Told, address
 from host_plugin_nats.core import core
 from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import ApiError, opening_failed
@@ -53,13 +52,11 @@ _JETSTREAM = frozenset({"dead-letters", "delayed-retry", "durable", "history"})
 class NatsBroker(MessagingBackend):
     """One open connection, for all bindings with equal settings."""
 
-    def __init__(
-        self, settings: NatsMessagingSettings, context: OpenContext, features: frozenset[str]
-    ) -> None:
+    def __init__(self, settings: NatsMessagingSettings, told: Told, features: frozenset[str]) -> None:
         self.address = address(settings)
         self._all_features = features
         self._settings = settings
-        self._context = context
+        self._told = told
         self._link = self._connection(self._prepare)
         self._jetstream = JetStream(self._link, settings)
 
@@ -76,7 +73,7 @@ class NatsBroker(MessagingBackend):
         cls, settings: NatsMessagingSettings, context: OpenContext, features: frozenset[str]
     ) -> NatsBroker:
         """Connect; everything is closed again if that fails."""
-        broker = cls(settings, context, features)
+        broker = cls(settings, await Told.read(settings, context), features)
         try:
             async with asyncio.timeout(settings.timeout):
                 await broker._link.open()
@@ -88,17 +85,14 @@ class NatsBroker(MessagingBackend):
         return broker
 
     def _connection(self, prepare: Callable[[], Awaitable[None]]) -> Link:
-        return Link(options(self._settings, self._context.base), prepare, self._renew, CASES)
-
-    async def _renew(self) -> Mapping[str, Any]:
-        """Return what the client library is told of the settings as they are now."""
-        return options(await self._context.settings_now(self._settings), self._context.base)
+        return Link(self._told.now, prepare, self._told.renew, CASES)
 
     async def _prepare(self) -> None:
         await self._jetstream.prepare()
 
     async def close(self) -> None:
         """Close the connection."""
+        self._told.close()
         await self._link.close()
 
     async def probe(self) -> None:

@@ -29,7 +29,7 @@ from wasmplex.plugin import OpenContext, get_logger
 
 from host_plugin_nats import NatsSettings
 from host_plugin_nats.bucket import BucketStream
-from host_plugin_nats.connecting import address, options
+from host_plugin_nats.connecting import Told, address
 from host_plugin_nats.failures import ApiError
 from host_plugin_nats.link import Link
 from host_plugin_nats.listing import BucketListing
@@ -58,17 +58,17 @@ class NatsBackend(KeyValueBackend):
 
     clock: Callable[[], int]
 
-    def __init__(self, settings: NatsSettings, context: OpenContext, features: frozenset[str]) -> None:
+    def __init__(self, settings: NatsSettings, told: Told, features: frozenset[str]) -> None:
         self.features = features
         self.clock = lambda: time.time_ns() // 1_000_000
         self.timeout = settings.timeout
         self.windows = Windows()
         self.address = address(settings)
-        self.link = Link(options(settings, context.base), self._prepare, self._renew)
+        self.link = Link(told.now, self._prepare, told.renew)
         self.stream = BucketStream(self.link, settings)
         self._name = settings.bucket
         self._settings = settings
-        self._context = context
+        self._told = told
         self._cleaning: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -79,18 +79,15 @@ class NatsBackend(KeyValueBackend):
         cls, settings: NatsSettings, context: OpenContext, features: frozenset[str]
     ) -> NatsBackend:
         """Connect; everything is closed again if that fails."""
-        backend = cls(settings, context, features)
+        backend = cls(settings, await Told.read(settings, context), features)
         await open_link(backend.link, settings.timeout, backend.address)
         if not backend.stream.cleans:
             backend._cleaning = asyncio.create_task(backend._clean_forever())
         return backend
 
-    async def _renew(self) -> Mapping[str, Any]:
-        """Return what the client library is told of the settings as they are now."""
-        return options(await self._context.settings_now(self._settings), self._context.base)
-
     async def close(self) -> None:
         """Close the connection."""
+        self._told.close()
         with anyio.CancelScope(shield=True):
             if self._cleaning is not None:
                 self._cleaning.cancel()

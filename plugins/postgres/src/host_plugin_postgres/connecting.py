@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import asyncpg
-from wasmplex.plugin import BackendError, OpenContext, Threads, client_tls
+from wasmplex.plugin import BackendError, NamedFiles, OpenContext
 
 from host_plugin_postgres import PostgresSettings
 from host_plugin_postgres.backend import Postgres
@@ -21,7 +21,6 @@ from host_plugin_postgres.urls import Target, parse, places
 __all__ = ["connect"]
 
 _OLDEST = 12
-_TLS_FILES = "the TLS files of the Postgres database cannot be used"
 
 
 async def connect(settings: PostgresSettings, context: OpenContext) -> Postgres:
@@ -84,17 +83,9 @@ class Dialer:
     async def load(self) -> None:
         """Read the files of TLS."""
         if self._mode != "disable":
-            threads = Threads("postgres-tls", 1)  # the files may lie on a disk that does not answer
-            try:
-                with anyio.fail_after(self._settings.timeout):
-                    self._tls = await threads.run(self._context_of, self._mode)
-            except TimeoutError:
-                why = f"no answer within {self._settings.timeout:g} s"
-                raise BackendError(_TLS_FILES, why=why, fix="check the disk that they lie on") from None
-            finally:
-                threads.close()
+            self._tls = await self._context_of(self._mode)
 
-    def _context_of(self, mode: str) -> ssl.SSLContext:
+    async def _context_of(self, mode: str) -> ssl.SSLContext:
         base, options, settings = self._context.base, self._target.options, self._settings
 
         def file(path: Path | None, key: str) -> Path | None:
@@ -103,7 +94,8 @@ class Dialer:
 
         authorities = file(settings.ca_file, "sslrootcert")
         certificate, private = file(settings.cert_file, "sslcert"), file(settings.key_file, "sslkey")
-        context = client_tls("the Postgres database", authorities, certificate, private, prefix="")
+        with NamedFiles("the Postgres database", settings.timeout, prefix="") as files:
+            context = await files.tls(authorities, certificate, private)
         # As libpq: with a certificate to trust, "require" checks it too.
         verify = mode in ("verify-ca", "verify-full") or (mode == "require" and authorities is not None)
         context.check_hostname = mode == "verify-full"

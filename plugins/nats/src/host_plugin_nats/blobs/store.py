@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import anyio
 from wasmplex.capabilities.blobstore import (
@@ -28,7 +27,7 @@ from host_plugin_nats.blobs.listing import ContainerListing
 from host_plugin_nats.blobs.objects import ObjectStream
 from host_plugin_nats.blobs.sweeping import sweep
 from host_plugin_nats.blobs.transfers import ObjectReader, ObjectWriter
-from host_plugin_nats.connecting import address, options
+from host_plugin_nats.connecting import Told, address
 from host_plugin_nats.failures import ApiError, api_failed
 from host_plugin_nats.link import Link
 from host_plugin_nats.opening import open_link
@@ -44,13 +43,13 @@ _AT_ONCE = 16
 class NatsBlobBackend(BlobStoreBackend):
     """One open store."""
 
-    def __init__(self, settings: NatsBlobSettings, context: OpenContext, features: frozenset[str]) -> None:
+    def __init__(self, settings: NatsBlobSettings, told: Told, features: frozenset[str]) -> None:
         self.features = features
         self.settings = settings
         self.address = address(settings)
         self.windows = Windows()
-        self.link = Link(options(settings, context.base), self._prepare, self._renew)
-        self._context = context
+        self.link = Link(told.now, self._prepare, told.renew)
+        self._told = told
         self._sweeping: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -61,7 +60,7 @@ class NatsBlobBackend(BlobStoreBackend):
         cls, settings: NatsBlobSettings, context: OpenContext, features: frozenset[str]
     ) -> NatsBlobBackend:
         """Connect; everything is closed again if that fails."""
-        backend = cls(settings, context, features)
+        backend = cls(settings, await Told.read(settings, context), features)
         await open_link(backend.link, settings.timeout, backend.address)
         backend._sweeping = asyncio.create_task(backend._sweep())
         return backend
@@ -72,10 +71,6 @@ class NatsBlobBackend(BlobStoreBackend):
         except ApiError as error:
             raise api_failed(error) from error
 
-    async def _renew(self) -> Mapping[str, Any]:
-        """Return what the client library is told of the settings as they are now."""
-        return options(await self._context.settings_now(self.settings), self._context.base)
-
     async def _sweep(self) -> None:
         try:
             await sweep(self.link, self.settings)
@@ -84,6 +79,7 @@ class NatsBlobBackend(BlobStoreBackend):
 
     async def close(self) -> None:
         """Close the connection."""
+        self._told.close()
         with anyio.CancelScope(shield=True):
             if self._sweeping is not None:
                 self._sweeping.cancel()
