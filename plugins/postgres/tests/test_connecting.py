@@ -121,7 +121,8 @@ async def test_certificates_that_are_not_trusted(
 
 
 async def test_a_file_of_tls_that_never_gives_anything(tmp_path: Path) -> None:
-    settings = PostgresSettings(ca_file=Path("stuck"), tls="verify-ca", timeout=PATIENCE)
+    given = {"url": "postgresql://127.0.0.1/d", "ca_file": "stuck", "tls": "verify-ca", "timeout": PATIENCE}
+    settings = PostgresSettings.model_validate(given)
     with stuck(tmp_path / "stuck") as path:
         await refused_in_time(PostgresProvider().open(settings, OpenContext(tmp_path)), "ca_file", path)
 
