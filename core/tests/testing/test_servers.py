@@ -16,6 +16,7 @@ import anyio
 import pytest
 from wasmplex.testing.servers import NatsServer, RedisServer, S3Server, Server, ServerMissing, TcpProxy
 from wasmplex.testing.servers.binaries import VARIABLE, find
+from wasmplex.testing.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,7 @@ def test_a_server_does_not_outlive_who_started_it(kind: Callable[[], Server]) ->
     code = f"""
 import time
 from wasmplex.testing.servers import {kind.__name__}
+from wasmplex.testing.servers.process import free_port
 server = {kind.__name__}()
 server.start()
 print(server.pid, server.folder, flush=True)
@@ -172,3 +174,8 @@ async def test_the_proxy() -> None:
                 await client.receive()
         tasks.cancel_scope.cancel()
     await listener.aclose()
+
+
+def test_a_port_is_given_once() -> None:
+    """A server of seven ports had one of them twice now and then, and did not start."""
+    assert len({free_port() for _ in range(200)}) == 200

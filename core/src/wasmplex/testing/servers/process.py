@@ -51,14 +51,24 @@ _starter = ThreadPoolExecutor(1, thread_name_prefix="server-starter")
 _FIRST_PORT, _PORTS = 20_000, 12_000
 """Below those that operating systems give to outgoing connections, which would take the port of a server
 that is down for a moment."""
+_BLOCK = 1_000
+"""How many of them one process takes from, mostly another block than others that run tests beside it."""
+_given: set[int] = set()
+"""Those that were returned: their servers may not listen yet, or be down for a moment."""
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
+    """Return a loopback port that is free now, and that this process has not had of late."""
+    first = _FIRST_PORT + os.getpid() % (_PORTS // _BLOCK) * _BLOCK
+    if len(_given) > _BLOCK // 2:
+        _given.clear()
     for _ in range(100):
-        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        port = first + secrets.randbelow(_BLOCK)
+        if port in _given:
+            continue
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
     raise RuntimeError(f"no free port among {_FIRST_PORT} .. {_FIRST_PORT + _PORTS}")
 
