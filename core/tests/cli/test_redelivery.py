@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import anyio
 import pytest
 from host_plugin_memory import MemoryMessagingProvider
 from host_plugin_memory.broker import MemoryBroker
-from wasmplex.capabilities.messaging import AccessDenied, BrokerUnavailable, Message, MessagingError
+from wasmplex.capabilities.messaging import AccessDenied, BrokerUnavailable, Kept, Message, MessagingError
 from wasmplex.cli import output, paging, resending
 
 Cli = Callable[..., Any]
@@ -38,13 +38,14 @@ class Broker(MemoryBroker):
 
     :ivar failures: what the next removals raise
     :ivar lost_after: how many messages it takes before it is lost
+    :ivar lists: how many letters it lists before it is lost
     """
 
     def __init__(self) -> None:
         super().__init__(MemoryMessagingProvider.settings(), MemoryMessagingProvider.features)
         self.sent: list[Message] = []
         self.failures: list[Exception] = []
-        self.lost_after = 1000
+        self.lost_after = self.lists = 1000
 
     async def close(self) -> None: ...
 
@@ -59,6 +60,14 @@ class Broker(MemoryBroker):
         if self.failures:
             raise self.failures.pop()
         await super().remove(namespace, subject, token)
+
+    async def kept(self, namespace: str, subject: str) -> AsyncIterator[Kept]:
+        listed = 0
+        async for letter in super().kept(namespace, subject):
+            if listed == self.lists:
+                raise BrokerUnavailable("the connection is lost")
+            listed += 1
+            yield letter
 
     async def left(self) -> list[str]:
         return [letter.token async for letter in self.kept("n", "dead")]
@@ -141,6 +150,35 @@ def test_what_standard_output_does_not_take_is_said_elsewhere(
     assert "2 dead letters were sent again that standard output does not name" in ended.err
     assert f"  {first} in dead\n  {second} in dead\n" in ended.err
     assert len(broker.sent) == 2
+
+
+@pytest.mark.parametrize("asked", [(), ("--json",), ("--remove", "dead", "no")])
+def test_a_listing_that_fails_says_nothing_of_sending(
+    cli: Cli, broker: Broker, asked: tuple[str, ...]
+) -> None:
+    broker.lists = 2
+    ended = cli(*DEAD, *asked)
+    assert ended.code == 1
+    assert "the connection is lost" in ended.err + ended.out
+    assert "sent again" not in ended.err + ended.out
+
+
+def test_a_listing_that_is_not_read_to_its_end_says_nothing_of_sending(
+    cli: Cli, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "_PAGE", 1)
+    taken = 0
+
+    def once(*_: object, **__: object) -> None:
+        nonlocal taken
+        taken += 1
+        if taken > 1:
+            raise output.OutputError(BrokenPipeError(32, "Broken pipe"))
+
+    monkeypatch.setattr(paging, "echo_table", once)
+    ended = cli(*DEAD)
+    assert ended.code == 1
+    assert "sent again" not in ended.err
 
 
 def test_what_is_to_be_removed_has_to_be_there(cli: Cli, broker: Broker) -> None:

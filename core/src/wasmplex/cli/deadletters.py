@@ -79,12 +79,13 @@ def dead(
         )
     config = load_host(host, registry(ctx), tell=False)
     rows = PagedRows(("seen", "subject", "reason", "tries", "error", "body"), _WIDEST, as_json)
-    resending = Resending(f"{ctx.command_path} {host} {workload}")
-    order = _Order(resending if redeliver else None, force, remove_, record_of if as_json else row_of)
+    resending = Resending(f"{ctx.command_path} {host} {workload}") if redeliver else None
+    order = _Order(resending, force, remove_, record_of if as_json else row_of)
     try:
         _listed(rows, in_event_loop, _dead, config, registry(ctx), workload, order, rows)
     except BaseException:  # whatever ends it, nothing else says what was sent
-        resending.tell(rows.printed)
+        if resending is not None:
+            resending.tell(rows.printed)
         raise
     if not rows.count and not as_json:
         echo(f"{workload} has no dead letters")

@@ -69,7 +69,7 @@ class Resending:
         :param told: how many of those that were sent again were printed
         """
         untold = self.count - told
-        if untold:
+        if untold > 0:
             _say(f"{_so_many(untold)} sent again that standard output does not name:")
             for name in [*self._last][-untold:]:
                 _say(f"  {name}")
