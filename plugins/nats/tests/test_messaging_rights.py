@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,7 +147,7 @@ async def test_an_answer_that_may_not_be_sent_is_logged(caplog: pytest.LogCaptur
                 tasks.start_soon(ask)
                 (message,) = await heard(inbox, 1)
                 await broker.publish("", Message(message.reply_to or "", b"answer"))
-                await until(lambda: "no right to publish to _inbox." in caplog.text)
+                await until(lambda: "no right to publish to _INBOX." in caplog.text)
             tasks.cancel_scope.cancel()
 
 
@@ -154,3 +156,56 @@ def test_what_a_complaint_is_about() -> None:
     assert refused_in(Error(said)) == Refused("subscribe", "a.b")
     assert refused_in(Error('nats: permissions violation for publish to "a"')) == Refused("publish", "a")
     assert refused_in(Error("nats: slow consumer")) is None
+
+
+@pytest.mark.parametrize(
+    "subject", ['audit.a"b', "audit.a\\b", "audit.\u00a0x", "audit.'", "audit.\u200bx", "audit.Ü.\U000e0001"]
+)
+async def test_a_missing_right_to_a_subject_that_the_server_quotes_is_an_error(subject: str) -> None:
+    """Publishing returned, and the message was nowhere."""
+    with user_who('publish: { deny: "audit.>" }') as (url, _, _), anyio.fail_after(20):
+        async with opened(url) as broker:
+            with pytest.raises(AccessDenied, match=re.escape(f"no right to publish to {subject}")):
+                await broker.publish("", Message(subject, b"1"))
+            with pytest.raises(AccessDenied, match=re.escape(f"no right to publish to {subject}")):
+                await broker.request("", Message(subject, b"1"), 60)
+
+
+async def test_a_missing_right_concerns_no_subject_that_is_the_same_but_for_its_case() -> None:
+    """What was sent counted as refused if the other was at the same time."""
+    with user_who('publish: { deny: "audit.a" }') as (url, _, _), anyio.fail_after(20):
+        async with opened(url) as broker, anyio.create_task_group() as tasks:
+
+            async def refused() -> None:
+                with pytest.raises(AccessDenied, match=r"publish to audit\.a$"):
+                    await broker.publish("", Message("audit.a", b"1"))
+
+            for _ in range(20):
+                tasks.start_soon(refused)
+                tasks.start_soon(broker.publish, "", Message("Audit.a", b"1"))
+
+
+async def test_an_error_that_is_raised_often_holds_no_more_each_time() -> None:
+    """One was kept, and with it the frames of each request that had failed, and what was to be sent."""
+    with user_who('subscribe: { deny: "_INBOX.>" }') as (url, _, _), anyio.fail_after(20):
+        async with opened(url) as broker:
+            lengths = []
+            for _ in range(20):
+                with pytest.raises(AccessDenied) as raised:
+                    await broker.request("", Message("ask", b""), 60)
+                lengths.append(len(traceback.extract_tb(raised.value.__traceback__)))
+            assert lengths[-1] <= lengths[0] + 1
+
+
+async def test_answers_that_may_not_be_sent_are_one_kind_of_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asked had a line in the log each time, for each waits under another subject."""
+    with user_who('publish: { deny: "_INBOX.>" }') as (url, _, _):
+        async with opened(url) as broker:
+            for number in range(20):
+                await broker.publish("", Message(f"_INBOX.Who{number}.x", b"answer"))
+            lines = [r for r in caplog.records if "no right to publish to _INBOX.Who" in r.getMessage()]
+            with anyio.fail_after(20):
+                while len(lines) < 20:
+                    await anyio.sleep(0.01)
+                    lines = [r for r in caplog.records if "to publish to _INBOX.Who" in r.getMessage()]
+            assert len({(r.msg, r.__dict__["repeats"]) for r in lines}) == 1

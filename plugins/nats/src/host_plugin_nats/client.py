@@ -11,6 +11,7 @@ from typing import Any
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from host_plugin_nats.backlog import Backlog
 from host_plugin_nats.failures import NO_TLS
@@ -83,6 +84,17 @@ class _Tolerant(Client):
         """Return a message; what is no UTF-8 in its subjects becomes U+FFFD."""
         build: Callable[..., Msg] = super()._build_message
         return build(sid, text_of(subject).encode(), text_of(reply).encode(), data, headers)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Tell of a right that is missing as the server says it: the library has the subject in lower case.
+
+        The line lies in the parser yet.
+        """
+        line = ERR_RE.match(self._ps.buf)
+        if PERMISSIONS_ERR in err_msg and line is not None:
+            await self._error_cb(errors.Error(f"nats: {text_of(line[1])[1:-1]}"))
+        else:
+            await super()._process_err(err_msg)
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         """Return the headers of a message; None if they are none."""

@@ -60,8 +60,8 @@ class Link:
         self._prepare = prepare
         self._cases = cases
         self.needs = Needs(cases)
-        self._deaf: CapabilityError | None = None
-        """Why no answers come."""
+        self._deaf = False
+        """Whether no answers come, for the user may hear none."""
         self._answers: dict[str, tuple[str, asyncio.Future[Arrived]]] = {}
         self._inboxes: set[Inbox] = set()
         self._tokens = count(1)
@@ -131,8 +131,8 @@ class Link:
     ) -> tuple[str, asyncio.Future[Arrived]]:
         """Publish, and return the token and the future of the answer; `forget` the token at the end."""
         client = self._usable()
-        if self._deaf is not None:
-            raise self._deaf
+        if self._deaf:
+            raise self._hears_nothing()
         token = str(next(self._tokens))
         answer: asyncio.Future[Arrived] = asyncio.get_running_loop().create_future()
         self._answers[token] = subject, answer
@@ -274,7 +274,7 @@ class Link:
         """See `User.begin`."""
         subscription = client.new_inbox()
         self._prefix = f"{subscription}."
-        self._deaf = None
+        self._deaf = False
         await library.listen(client, f"{subscription}.*", "", self._answered)
         await self._prepare()
 
@@ -296,19 +296,23 @@ class Link:
         """Tell those whom it concerns what the server does not let us do; log what concerns nobody."""
         if (refused := refused_in(error)) is None:
             return
-        if refused.verb == "subscribe" and refused.subject == f"{self._prefix}*".lower():
-            self._deaf = self.needs.lacking("subscribe", "_INBOX.>")
+        if refused == ("subscribe", f"{self._prefix}*"):
+            self._deaf = True
             for _, answer in self._answers.values():
-                _fail(answer, self._deaf)
+                _fail(answer, self._hears_nothing())
             return
         told = self.needs.tell(refused)
         for subject, answer in self._answers.values():
-            if refused.verb == "publish" and subject.lower() == refused.subject:
+            if refused == ("publish", subject):
                 _fail(answer, self.needs.lacking("publish", subject))
                 told = True
         if not told:
-            lacking = self.needs.lacking(*refused)
-            logger.warning("nats: %s", lacking, extra={"repeats": str(lacking)})
+            # Of the same kind whatever the subject: somebody else may have chosen it, another each time.
+            logger.warning("nats: %s", self.needs.lacking(*refused), extra={"repeats": refused.verb})
+
+    def _hears_nothing(self) -> CapabilityError:
+        """Return why no answers come; a new one each time: whoever raises one adds frames to it."""
+        return self.needs.lacking("subscribe", "_INBOX.>")
 
 
 _NOBODY: tuple[str, asyncio.Future[Arrived] | None] = ("", None)

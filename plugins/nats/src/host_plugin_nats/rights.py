@@ -6,6 +6,7 @@ It answers neither: it complains, naming the subject, and goes on. Who waits wou
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -20,15 +21,15 @@ Verb: TypeAlias = Literal["publish", "subscribe"]
 NO_RIGHT: Final = "the user has no right to"
 """What the text of an error begins with that says which right is missing."""
 _COMPLAINT: Final = re.compile(
-    r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE
+    r'permissions violation for (publish|subscription) to "((?:[^"\\]|\\.)*)"', re.IGNORECASE
 )
+_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
+_SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_NO_TEXT: Final = "\ufffd"
 
 
 class Refused(NamedTuple):
-    """What a server does not let a user do.
-
-    :ivar subject: in lower case: the client library leaves no other
-    """
+    """What a server does not let a user do."""
 
     verb: Verb
     subject: str
@@ -38,7 +39,21 @@ def refused_in(error: Exception) -> Refused | None:
     """Return what a complaint of the server is about; None if it is no missing right."""
     if (found := _COMPLAINT.search(str(error))) is None:
         return None
-    return Refused("publish" if found[1].lower() == "publish" else "subscribe", found[2].lower())
+    return Refused("publish" if found[1].lower() == "publish" else "subscribe", _unquoted(found[2]))
+
+
+def _unquoted(text: str) -> str:
+    """Return a subject as it was sent: the server quotes it with Go's ``%q``."""
+    return _ESCAPE.sub(_meant, text) if "\\" in text else text
+
+
+def _meant(escape: re.Match[str]) -> str:
+    byte, short, long, plain = escape.groups()
+    if plain is not None:
+        return _SHORT.get(plain, plain)
+    code = int(byte or short or long, 16)
+    no_text = code > (0x7F if byte else sys.maxunicode)  # a byte that is no UTF-8, or no character
+    return _NO_TEXT if no_text else chr(code)
 
 
 class _Need(NamedTuple):
@@ -49,8 +64,8 @@ class _Need(NamedTuple):
     def is_in(self, refused: Refused) -> bool:
         if self.verb != refused.verb:
             return False
-        lower = self.subject.lower()
-        return lower == refused.subject or (self.verb == "publish" and covers(lower, refused.subject))
+        own = self.subject
+        return own == refused.subject or (self.verb == "publish" and covers(own, refused.subject))
 
 
 class Needs:
