@@ -14,9 +14,10 @@ from pathlib import Path
 import anyio
 import pytest
 from host_plugin_nats.broker import NatsBroker
+from host_plugin_nats.delivery import DurableDelivery
 from host_plugin_nats.rights import Refused, refused_in
 from nats.errors import Error
-from wasmplex.capabilities.messaging import AccessDenied, Message, Subscription
+from wasmplex.capabilities.messaging import AccessDenied, Delivery, Message, Subscription
 from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
@@ -31,6 +32,17 @@ def user_who(may: str) -> Iterator[tuple[str, str, NatsServer]]:
     users = f"{{ user: few, password: pw, permissions: {{ {may} }} }}, {{ user: all, password: pw }}"
     with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}") as nats:
         yield f"nats://few:pw@{nats.address}", f"nats://all:pw@{nats.address}", nats
+
+
+async def allow(nats: NatsServer, before: str, now: str = 'publish: { allow: ">" }') -> None:
+    """Give the user other rights, also by the connection that is there."""
+    file, done = nats.folder / "nats.conf", "Reloaded server configuration"
+    text, times = file.read_text(), nats.log().count(done)
+    assert before in text
+    file.write_text(text.replace(before, now))
+    assert nats.pid is not None
+    os.kill(nats.pid, signal.SIGHUP)
+    await until(lambda: nats.log().count(done) > times)
 
 
 @pytest.mark.parametrize("group", ["workers", None])
@@ -54,10 +66,7 @@ async def test_a_right_that_is_taken_away_ends_the_subscription() -> None:
         async with opened(url) as broker, broker.subscribe("", Subscription("w", ("orders",))) as inbox:
             await broker.publish("", Message("orders", b"1"))
             assert len(await heard(inbox, 1)) == 1
-            file = nats.folder / "nats.conf"
-            file.write_text(file.read_text().replace('subscribe: [">"]', 'subscribe: { deny: "orders" }'))
-            assert nats.pid is not None
-            os.kill(nats.pid, signal.SIGHUP)
+            await allow(nats, 'subscribe: [">"]', 'subscribe: { deny: "orders" }')
             with anyio.fail_after(20), pytest.raises(AccessDenied, match="no right to subscribe to orders"):
                 await inbox.next()
 
@@ -100,7 +109,7 @@ async def test_a_message_that_may_not_be_published_is_an_error() -> None:
     "denied", ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.NAMES"]
 )
 async def test_a_durable_subscription_says_which_right_it_lacks(denied: str) -> None:
-    """Without the first two, it waited for ever, or had each message again and again."""
+    """Without the first it waited for ever."""
     named = r"no right to publish to " + denied.removesuffix(">").replace("$", r"\$")
 
     async def handle_all(broker: NatsBroker) -> None:
@@ -113,6 +122,104 @@ async def test_a_durable_subscription_says_which_right_it_lacks(denied: str) -> 
         async with opened(url) as broker:
             with pytest.raises((AccessDenied, ConfigError), match=named):
                 await handle_all(broker)
+
+
+MAY_NOT_ACK = 'publish: { deny: "$JS.ACK.>" }'
+MAY_NOT_ACK_THIS = 'publish: { deny: ["$JS.ACK.*.d.>", "$JS.ACK.*.*.*.d.>"] }'
+ACK_DENIED = r"no right to publish to \$JS\.ACK\."
+
+
+async def handed(broker: NatsBroker, wanted: Subscription) -> list[Delivery]:
+    """Take what a subscription hands over until it is refused, or nothing comes."""
+    taken: list[Delivery] = []
+
+    async def take() -> None:
+        async with broker.subscribe("", wanted) as inbox:
+            with anyio.move_on_after(5):
+                while (delivery := await inbox.next()) is not None:
+                    taken.extend([delivery, *inbox.ready(10)])
+                    await inbox.ack(taken)
+
+    with pytest.raises(AccessDenied, match=ACK_DENIED):
+        await take()
+    return taken
+
+
+@pytest.mark.parametrize("may", [MAY_NOT_ACK, MAY_NOT_ACK_THIS])
+async def test_who_may_tell_no_outcomes_is_handed_no_message(may: str) -> None:
+    """Each subscription handled them all again, or put them to the dead letters again."""
+    wanted = durable("d", "orders", ack_wait=1.0)
+    with user_who(may) as (url, all_, nats), anyio.fail_after(60):
+        async with opened(url) as broker, opened(all_) as other:
+            async with other.subscribe("", wanted):
+                pass
+            for number in range(3):
+                await other.publish("", Message("orders", b"%d" % number))
+            for _ in range(3):
+                assert await handed(broker, wanted) == []
+            with pytest.raises(AccessDenied, match=ACK_DENIED):
+                await broker.examine("", wanted)
+            await allow(nats, may)
+            async with broker.subscribe("", wanted) as inbox:
+                delivery = await inbox.next()
+                assert delivery is not None
+                assert delivery.tries == 1
+                await delivery.ack()
+
+
+@pytest.mark.parametrize("form", ["$JS.ACK.*.d.>", "$JS.ACK.*.*.*.d.>"])
+async def test_one_who_may_tell_outcomes_in_one_form_alone_is_handed_messages_if_the_server_has_that(
+    form: str,
+) -> None:
+    """Which form its server has nobody can say before the first message."""
+    wanted = durable("d", "orders", ack_wait=1.0)
+    with user_who('publish: { deny: "$JS.ACK.>" }') as (url, all_, nats), anyio.fail_after(60):
+        async with opened(all_) as other:
+            async with other.subscribe("", wanted):
+                pass
+            await other.publish("", Message("orders", b"0"))
+            async with other.subscribe("", wanted) as inbox:
+                first = await inbox.next()
+                assert isinstance(first, DurableDelivery)
+                is_used = (first.reply_subject.split(".")[3] == "d") == (form == "$JS.ACK.*.d.>")
+                await first.ack()
+        await allow(nats, 'publish: { deny: "$JS.ACK.>" }', f'publish: {{ allow: ["$JS.API.>", "{form}"] }}')
+        async with opened(url) as broker, opened(all_) as other:
+            await other.publish("", Message("orders", b"1"))
+            if is_used:
+                async with broker.subscribe("", wanted) as inbox:
+                    delivery = await inbox.next()
+                    assert delivery is not None
+                    assert delivery.tries == 1
+                    await delivery.ack()
+                    await other.publish("", Message("orders", b"2"))
+                    assert len(await heard(inbox, 1)) == 1
+            else:
+                for _ in range(3):
+                    assert await handed(broker, wanted) == []
+                await anyio.sleep(1.5)  # what the first of them had taken is delivered again
+                async with other.subscribe("", wanted) as inbox:
+                    delivery = await inbox.next()
+                    assert delivery is not None
+                    assert delivery.tries == 2
+
+
+async def test_a_right_to_tell_outcomes_that_is_taken_away_ends_the_work() -> None:
+    """What was handled meanwhile is handled again, and nothing else."""
+    wanted = durable("d", "orders", ack_wait=1.0)
+    granted = 'publish: { allow: ">" }'
+    with user_who(granted) as (url, _, nats), anyio.fail_after(60):
+        async with opened(url) as broker:
+            async with broker.subscribe("", wanted) as inbox:
+                await broker.publish("", Message("orders", b"1"))
+                first = await inbox.next()
+                assert first is not None
+                await allow(nats, granted, MAY_NOT_ACK)
+                await first.ack()
+                with pytest.raises(AccessDenied, match=ACK_DENIED):
+                    await inbox.next()
+            for _ in range(2):
+                assert await handed(broker, wanted) == []
 
 
 async def test_the_rights_that_the_documentation_names_are_enough() -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
-from wasmplex.capabilities.errors import CapabilityError
 from wasmplex.capabilities.messaging import (
     CASES,
     BrokerUnavailable,
@@ -27,8 +26,8 @@ from wasmplex.plugin import ConfigError, OpenContext, get_logger
 from host_plugin_nats import NatsMessagingSettings
 from host_plugin_nats.answers import loaded
 from host_plugin_nats.connecting import Told, address
+from host_plugin_nats.consuming import durable
 from host_plugin_nats.core import core
-from host_plugin_nats.durable import durable
 from host_plugin_nats.failures import ApiError, opening_failed
 from host_plugin_nats.headers import REPLY_TO, for_server, message_of, named, size_of, status_of
 from host_plugin_nats.jetstream import JetStream, failed
@@ -125,12 +124,7 @@ class NatsBroker(MessagingBackend):
         await self._send(message)
 
     async def _send(self, message: Message) -> None:
-        refused: list[CapabilityError] = []
-        with self._link.needs.of("publish", [message.subject], refused.append):
-            await self._link.publish(message.subject, message.body, message.reply_to or "", message.headers)
-            await self._link.flush()
-        if refused:
-            raise refused[0]
+        await self._link.deliver(message.subject, message.body, message.reply_to or "", message.headers)
 
     async def _store(self, message: Message) -> None:
         headers = named(message.headers) if message.headers else None

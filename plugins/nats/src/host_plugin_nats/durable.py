@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, cast
 
 import anyio
 from wasmplex.capabilities.messaging import (
+    AccessDenied,
     BrokerUnavailable,
     Deliveries,
     Delivery,
@@ -32,11 +33,11 @@ from host_plugin_nats.answers import number_in
 from host_plugin_nats.delivery import DurableDelivery, outcome_parts, tries_at
 from host_plugin_nats.headers import message_of, status_of
 from host_plugin_nats.inbox import Inbox, left_out
-from host_plugin_nats.jetstream import JetStream
 from host_plugin_nats.link import Link
+from host_plugin_nats.outcomes import OutcomeRights
 from host_plugin_nats.parsing import Arrived
 
-__all__ = ["DurableDeliveries", "durable"]
+__all__ = ["DurableDeliveries"]
 
 logger = get_logger("wasmplex.backends.nats")
 
@@ -61,41 +62,17 @@ _SOON, _LATE = 0.05, 0.5
 """Seconds between two requests: more messages are asked for if they are shorter, fewer if they are longer."""
 
 
-@asynccontextmanager
-async def durable(
-    link: Link, jetstream: JetStream, subscription: Subscription
-) -> AsyncIterator[DurableDeliveries]:
-    """Subscribe while the context lasts; the stream and the consumer are made if they are missing."""
-    stream = await jetstream.stream_for(subscription)
-    name = await jetstream.consumer(stream, subscription)
-    place = f"{jetstream.api}.CONSUMER.MSG.NEXT.{stream}.{name}"
-    deliveries: DurableDeliveries | None = None
-    try:
-        # Left before anything is given back: the server would send it here again.
-        async with link.inbox(flush=True) as inbox:
-            deliveries = DurableDeliveries(link, place, inbox, subscription)
-            with link.needs.of("publish", [place, *_outcomes(stream, name)], inbox.end):
-                yield deliveries
-    finally:
-        if deliveries is not None:
-            with anyio.CancelScope(shield=True):
-                await deliveries.close()
-
-
-def _outcomes(stream: str, consumer: str) -> list[str]:
-    """Return which subjects tell the outcomes of a consumer's messages, see `DurableDelivery`."""
-    return [f"$JS.ACK.{stream}.{consumer}.>", f"$JS.ACK.*.*.{stream}.{consumer}.>"]
-
-
 class DurableDeliveries(Deliveries):
     """A consumer that is pulled from.
 
     :param next_subject: where to ask for messages
     :ivar out: deliveries that have no outcome yet
+    :ivar unsure: asked about the first message whether its outcome may be told; None if that is known
     """
 
     def __init__(self, link: Link, next_subject: str, inbox: Inbox, subscription: Subscription) -> None:
         self.out: set[DurableDelivery] = set()
+        self.unsure: OutcomeRights | None = None
         self._link = link
         self._next_subject = next_subject
         self._inbox = inbox
@@ -271,9 +248,23 @@ class DurableDeliveries(Deliveries):
         if self._easing is not None or self._inbox.subject != subject:
             return  # what was asked for does not come
         if (message := await self._next_message()) is not None:
-            self._sort([message, *self._inbox.take()])
+            try:
+                if self.unsure is not None:
+                    await self._make_sure(self.unsure, message)
+            finally:
+                self._sort([message, *self._inbox.take()])
+
+    async def _make_sure(self, rights: OutcomeRights, message: Arrived) -> None:
+        """End the subscription before the first message is handed over if its outcome may not be told."""
+        try:
+            if await rights.check_for(message.reply_to):
+                self.unsure = None
+        except AccessDenied as error:
+            self._inbox.end(error)
 
     async def _ask(self) -> None:
+        if self._inbox.ended:
+            return
         now = self._loop.time()
         if self._wanted and now - self._asked > _EXPIRES:
             self._wanted = 0  # whatever was to say so is lost

@@ -36,6 +36,7 @@ from host_plugin_nats.consumers import (
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
+from host_plugin_nats.outcomes import OutcomeRights
 
 __all__ = ["JetStream", "failed"]
 
@@ -72,6 +73,7 @@ class JetStream:
 
     :ivar there: whether the account has it
     :ivar denied: why the user may not ask for it, if that is so
+    :ivar outcomes: whether he may tell what becomes of messages
     """
 
     def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
@@ -79,6 +81,7 @@ class JetStream:
         self.denied: CapabilityError | None = None
         self._had: set[tuple[str, str]] = set()
         """Streams, and consumers of them that there were."""
+        self.outcomes = OutcomeRights(link, settings.domain)
         self._looked = 0.0
         """When it was last found out whether it is there."""
         self._link = link
@@ -182,6 +185,7 @@ class JetStream:
         else:
             self._may_make(name, subscription.subjects)
         await self.examine_letters(subscription)
+        await self.outcomes.check(name, subscription.durable or "")
 
     async def examine_letters(self, subscription: Subscription) -> None:
         """Raise what `dead_stream` would of a stream that is there."""

@@ -153,6 +153,27 @@ class Link:
         """Publish, and wait for nothing."""
         await self._publish(self._usable(), subject, payload, reply, headers)
 
+    async def deliver(
+        self,
+        subject: str,
+        payload: bytes,
+        reply: str = "",
+        headers: Headers | None = None,
+        *,
+        needs: str | None = None,
+    ) -> None:
+        """Publish, and return when the server has read it. The caller brings the deadline.
+
+        :param needs: the right that the error names, a pattern; None for one to that subject
+        :raises wasmplex.capabilities.errors.CapabilityError: `ErrorCases.denied` if the user may not
+        """
+        refused: list[CapabilityError] = []
+        with self.needs.of("publish", [needs or subject], refused.append):
+            await self.publish(subject, payload, reply, headers)
+            await self.flush()
+        if refused:
+            raise refused[0]
+
     def answer(self, subject: str, payload: bytes, reply: str) -> bool:
         """Publish at once, and wait for nothing; return False, and do not, if much waits to be sent."""
         try:
