@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from host_plugin_nats import core as core_module
 from host_plugin_nats.broker import NatsBroker
 from wasmplex.capabilities.messaging import Deliveries, Message, Subscription
 from wasmplex.plugin import ConfigError, OpenContext
+from wasmplex.testing.servers import NatsServer
 from wasmplex.testing.servers.binaries import find
 from wasmplex.testing.servers.process import Server
 
@@ -29,6 +30,7 @@ __all__ = [
     "opened",
     "refused",
     "until",
+    "user_who",
 ]
 
 
@@ -45,6 +47,14 @@ class PlainServer(Server):
     def is_ready(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=5):
             return True
+
+
+@contextmanager
+def user_who(may: str) -> Iterator[tuple[str, str, NatsServer]]:
+    """Start a server; return the URLs of a user with few rights, and of one with all."""
+    users = f"{{ user: few, password: pw, permissions: {{ {may} }} }}, {{ user: all, password: pw }}"
+    with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}") as nats:
+        yield f"nats://few:pw@{nats.address}", f"nats://all:pw@{nats.address}", nats
 
 
 @asynccontextmanager

@@ -99,7 +99,7 @@ async def test_few_messages_are_asked_for_only_where_none_are_on_the_way(
     class Asked:
         max_payload, count = 0, 0
 
-        async def publish(self, subject: str, payload: bytes, reply: str) -> None:
+        async def ask_into(self, subject: str, payload: bytes, inbox: Inbox) -> None:
             self.count = json.loads(payload)["batch"]
 
     link, inbox = Asked(), Inbox("inbox")
@@ -119,6 +119,8 @@ class NoServer:
     max_payload = 2**20
 
     async def publish(self, *_: Any) -> None: ...
+
+    async def ask_into(self, *_: Any) -> None: ...
 
     async def flush(self) -> None: ...
 

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -21,17 +19,9 @@ from wasmplex.capabilities.messaging import AccessDenied, Delivery, Message, Sub
 from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
-from .brokers import durable, heard, opened, until
+from .brokers import durable, heard, opened, until, user_who
 
 pytestmark = pytest.mark.anyio
-
-
-@contextmanager
-def user_who(may: str) -> Iterator[tuple[str, str, NatsServer]]:
-    """Start a server; return the URLs of a user with few rights, and of one with all."""
-    users = f"{{ user: few, password: pw, permissions: {{ {may} }} }}, {{ user: all, password: pw }}"
-    with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}") as nats:
-        yield f"nats://few:pw@{nats.address}", f"nats://all:pw@{nats.address}", nats
 
 
 async def allow(nats: NatsServer, before: str, now: str = 'publish: { allow: ">" }') -> None:
@@ -240,6 +230,16 @@ async def test_the_rights_that_the_documentation_names_are_enough() -> None:
             assert [letter.message.body for letter in letters] == [b"1"]
             await broker.remove("", "wasmplex.dead.w", letters[0].token)
             assert [letter async for letter in broker.kept("", "wasmplex.dead.w")] == []
+
+
+async def test_a_request_that_a_stream_keeps_and_that_may_not_be_sent_is_an_error() -> None:
+    """No answer came until the deadline, and it was said that nobody answers."""
+    with user_who('publish: { deny: "audit.>" }') as (url, all_, _), anyio.fail_after(20):
+        async with opened(url) as broker, opened(all_) as other:
+            async with other.subscribe("", durable("d", "audit.>")):
+                pass
+            with pytest.raises(AccessDenied, match=r"no right to publish to audit\.a"):
+                await broker.request("", Message("audit.a", b""), 60)
 
 
 async def test_an_answer_that_may_not_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -153,7 +153,7 @@ class NatsBroker(MessagingBackend):
         """Send a request that a stream keeps: its own acknowledgement is not the answer."""
         async with self._link.inbox() as inbox:
             headers = {**(message.headers or {}), REPLY_TO: inbox.subject}
-            await self._link.publish(message.subject, message.body, inbox.subject, headers)
+            await self._link.ask_into(message.subject, message.body, inbox, headers)
             while True:
                 answer = await inbox.next()
                 if not _is_stored(answer):

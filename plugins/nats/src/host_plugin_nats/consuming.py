@@ -30,7 +30,7 @@ async def durable(
         async with link.inbox(flush=True) as inbox:
             deliveries = DurableDeliveries(link, place, inbox, subscription)
             deliveries.unsure = None if sure else jetstream.outcomes
-            with link.needs.of("publish", [place, *outcomes], inbox.end):
+            with link.needs.of("publish", outcomes, inbox.end):
                 yield deliveries
     finally:
         if deliveries is not None:

@@ -281,7 +281,7 @@ class DurableDeliveries(Deliveries):
         most = max(_MOST_BYTES, 2 * self._link.max_payload)  # else the largest message would never come
         request: dict[str, Any] = {"batch": count, "max_bytes": most, "expires": int(_EXPIRES * 0.9 * 10**9)}
         try:
-            await self._link.publish(self._next_subject, json.dumps(request).encode(), self._inbox.subject)
+            await self._link.ask_into(self._next_subject, json.dumps(request).encode(), self._inbox)
         except BaseException:
             self._wanted -= count
             raise

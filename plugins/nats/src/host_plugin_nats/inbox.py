@@ -30,18 +30,20 @@ class Inbox:
     """Messages for somebody who waits for more than one.
 
     :ivar number: what `Link.leave` needs to have no more of them
+    :ivar needs: what `Needs.remove` takes, by the subjects that were asked for what comes; "" for its own
     """
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.number = 0
+        self.needs: dict[str, object] = {}
         self._messages: deque[Arrived] = deque()
         self._error: CapabilityError | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def ended(self) -> bool:
-        """Whether the connection that they came by is lost."""
+        """Whether no more comes: the connection is lost, or the user may not ask."""
         return self._error is not None
 
     def put(self, messages: Sequence[Arrived]) -> None:
@@ -71,7 +73,7 @@ class Inbox:
     async def next(self) -> Arrived:
         """Return the next message.
 
-        :raises wasmplex.capabilities.errors.CapabilityError: if the connection was lost
+        :raises wasmplex.capabilities.errors.CapabilityError: if `ended`
         """
         while not self._messages:
             if self._error is not None:

@@ -266,14 +266,23 @@ class Link:
         inbox = Inbox(client.new_inbox())
         inbox.number = await self.listen(inbox.subject, "", inbox.put)
         self._inboxes.add(inbox)
-        need = self.needs.add("subscribe", inbox.subject, inbox.end)
+        inbox.needs[""] = self.needs.add("subscribe", inbox.subject, inbox.end)
         try:
             yield inbox
         finally:
             with anyio.CancelScope(shield=True):
                 await self.leave([inbox.number], flush=flush)
             self._inboxes.discard(inbox)
-            self.needs.remove(need)
+            for need in inbox.needs.values():
+                self.needs.remove(need)
+
+    async def ask_into(
+        self, subject: str, payload: bytes, inbox: Inbox, headers: Headers | None = None
+    ) -> None:
+        """Publish what is answered in an inbox, and end that if the user may not."""
+        if subject not in inbox.needs:
+            inbox.needs[subject] = self.needs.add("publish", subject, inbox.end)
+        await self._publish(self._usable(), subject, payload, inbox.subject, headers)
 
     async def _publish(
         self, client: Client, subject: str, payload: bytes, reply: str, headers: Headers | None

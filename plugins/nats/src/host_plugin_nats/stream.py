@@ -130,7 +130,7 @@ class Stream:
         async with self._link.inbox() as inbox:
             while subjects:
                 body = json.dumps({"multi_last": subjects}).encode()
-                await self._link.publish(f"{self._api}.DIRECT.GET.{self.name}", body, inbox.subject)
+                await self._link.ask_into(f"{self._api}.DIRECT.GET.{self.name}", body, inbox)
                 pending = await self._read_batch(inbox, found)
                 if not pending:
                     break
@@ -258,7 +258,7 @@ class Stream:
     async def pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> None:
         """Have a consumer send messages to an inbox."""
         subject = f"{self._api}.CONSUMER.MSG.NEXT.{self.name}.{name}"
-        await self._link.publish(subject, json.dumps(request).encode(), inbox.subject)
+        await self._link.ask_into(subject, json.dumps(request).encode(), inbox)
 
     async def _pull(self, name: str, inbox: Inbox, request: Mapping[str, Any]) -> tuple[list[Message], bool]:
         await self.pull(name, inbox, request)
