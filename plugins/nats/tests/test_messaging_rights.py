@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from host_plugin_nats import jetstream
 from host_plugin_nats.broker import NatsBroker
 from host_plugin_nats.delivery import DurableDelivery
 from host_plugin_nats.rights import Refused, refused_in
@@ -19,7 +20,7 @@ from wasmplex.capabilities.messaging import AccessDenied, Delivery, Message, Sub
 from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
-from .brokers import durable, heard, opened, until, user_who
+from .brokers import durable, heard, opened, refused, until, user_who
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,53 @@ async def test_who_may_hear_no_answers_is_told_so_at_once() -> None:
                 pytest.raises(AccessDenied, match=r"no right to subscribe to _INBOX\.>"),
             ):
                 await broker.request("", Message("ask", b""), 60)
+
+
+@pytest.mark.parametrize(
+    ("may", "domain", "fix"),
+    [
+        ('subscribe: { deny: "_INBOX.>" }', None, "let the user subscribe to _INBOX.>"),
+        ('publish: { deny: "$JS.>" }', None, "let the user publish to $JS.API.> and $JS.ACK.>"),
+        ('publish: { deny: "$JS.>" }', "hub", "let the user publish to $JS.hub.API.> and $JS.ACK.>"),
+    ],
+)
+async def test_what_is_to_be_granted_is_what_is_missing(may: str, domain: str | None, fix: str) -> None:
+    """Who may hear no answers was told to let the user publish."""
+    with user_who(may) as (url, _, _), anyio.fail_after(20):
+        async with opened(url, domain=domain) as broker:
+            await refused(broker, durable("d", "orders"))
+            with pytest.raises(ConfigError) as raised:
+                await broker.examine("", durable("d", "orders"))
+            assert [one.fix for one in raised.value.diagnostics] == [fix]
+
+
+async def test_a_server_that_lets_nobody_in_is_no_missing_right() -> None:
+    """JetStream counted as not there, for good, and the user as one without rights to it."""
+    with user_who('publish: { allow: ">" }') as (url, _, nats), anyio.fail_after(60):
+        async with opened(url) as broker:
+            await allow(nats, "password: pw", "password: other")
+            await until(lambda: not broker._link.is_up and broker._link.connection._denied)
+            with pytest.raises(AccessDenied, match="the server refuses the credentials"):
+                await broker._jetstream.prepare()
+            assert broker._jetstream.denied is None
+
+
+async def test_who_may_not_ask_for_jetstream_asks_no_more_while_only_publishing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server had a line in its log every five seconds for as long as anything was published."""
+    monkeypatch.setattr(jetstream, "LIFETIME", 0.0)
+    may = 'publish: { deny: "$JS.>" }'
+    with user_who(may) as (url, _, nats), anyio.fail_after(30):
+        async with opened(url) as broker:
+            for _ in range(5):
+                await broker.publish("", Message("orders", b"1"))
+            assert nats.log().count("Publish Violation") == 1
+            await allow(nats, may)
+            async with broker.subscribe("", durable("d", "orders")) as inbox:  # and who needs it asks
+                await broker.publish("", Message("orders", b"1"))
+                assert len(await heard(inbox, 1)) == 1
+            assert "durable" in broker.features
 
 
 async def test_a_message_that_may_not_be_published_is_an_error() -> None:

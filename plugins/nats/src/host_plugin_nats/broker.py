@@ -181,25 +181,25 @@ class NatsBroker(MessagingBackend):
 
     @asynccontextmanager
     async def _durable(self, subscription: Subscription) -> AsyncIterator[Deliveries]:
-        self._require_jetstream()
+        await self._require_jetstream()
         async with durable(self._link, self._jetstream, subscription) as deliveries:
             yield deliveries
 
     async def examine(self, namespace: str, subscription: Subscription) -> None:
         """Look, for a durable one, whether there is JetStream, and whose stream and consumer there are."""
         if subscription.durable is not None:
-            self._require_jetstream()
+            await self._require_jetstream()
             await self._jetstream.examine(subscription)
         elif self._jetstream.there:
             await self._jetstream.examine_letters(subscription)
 
-    def _require_jetstream(self) -> None:
+    async def _require_jetstream(self) -> None:
+        await self._jetstream.look_again()
         if not self._jetstream.there:
             if self._jetstream.denied is not None:
+                why, fix = self._jetstream.denied
                 raise ConfigError(
-                    f"durable needs JetStream of the server at {self.address}",
-                    why=str(self._jetstream.denied),
-                    fix="let the user publish to $JS.API.> and $JS.ACK.>",
+                    f"durable needs JetStream of the server at {self.address}", why=why, fix=fix
                 )
             raise ConfigError(
                 f"the server at {self.address} has no JetStream, which durable needs",

@@ -11,7 +11,7 @@ from wasmplex.capabilities.keyvalue import CASES
 from wasmplex.plugin import BackendError, why_unreachable
 
 from host_plugin_nats.connecting import CREDENTIALS
-from host_plugin_nats.rights import NO_RIGHT
+from host_plugin_nats.rights import is_lacking
 
 __all__ = [
     "FULL",
@@ -110,7 +110,7 @@ def opening_failed(
     :param needs: what its server needs
     """
     what = f"cannot open the NATS {what} at {address}"
-    if isinstance(error, cases.denied) and str(error).startswith(NO_RIGHT):
+    if isinstance(error, cases.denied) and is_lacking(error):
         return BackendError(
             what, why=str(error), fix="grant it to the user, in the configuration of the server"
         )

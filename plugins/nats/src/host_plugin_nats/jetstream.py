@@ -37,6 +37,7 @@ from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_fa
 from host_plugin_nats.headers import status_of
 from host_plugin_nats.link import Link
 from host_plugin_nats.outcomes import OutcomeRights
+from host_plugin_nats.rights import granting, is_lacking
 
 __all__ = ["JetStream", "failed"]
 
@@ -72,13 +73,13 @@ class JetStream:
     """JetStream behind one connection.
 
     :ivar there: whether the account has it
-    :ivar denied: why the user may not ask for it, if that is so
+    :ivar denied: why the user may not ask for it, and what is to be done about that; None if he may
     :ivar outcomes: whether he may tell what becomes of messages
     """
 
     def __init__(self, link: Link, settings: NatsMessagingSettings) -> None:
         self.there = False
-        self.denied: CapabilityError | None = None
+        self.denied: tuple[str, str] | None = None
         self._had: set[tuple[str, str]] = set()
         """Streams, and consumers of them that there were."""
         self.outcomes = OutcomeRights(link, settings.domain)
@@ -108,7 +109,12 @@ class JetStream:
         try:
             answer = await self._api.request("INFO")
         except AccessDenied as error:  # the server does all the rest
-            self.there, self.denied = False, error
+            if not is_lacking(error):
+                raise
+            fix = granting(error)
+            if fix.endswith(".API.INFO"):  # which is the first of those that are needed
+                fix = f"let the user publish to {self.api}.> and $JS.ACK.>"
+            self.there, self.denied = False, (str(error), fix)
             if denied is None:
                 logger.info("nats: JetStream is not used: %s", error)
             return
@@ -117,6 +123,11 @@ class JetStream:
             with suppress(ApiError):
                 self._api.parsed(answer)
                 self.there = True
+
+    async def look_again(self) -> None:
+        """Find out anew whether it is there, if it was not some time ago."""
+        if not self.there and self._looked + LIFETIME < time.monotonic():
+            await self.prepare()
 
     async def ask(self, what: str, body: Any = None) -> Said:
         """Send a request to the API and return the answer; see `Api.ask`."""
@@ -141,9 +152,12 @@ class JetStream:
     # ------------------------------------------------------------ streams
 
     async def keeping(self, subject: str) -> str | None:
-        """Return the stream that keeps the messages of a subject; None if there is none."""
-        if not self.there and self._looked + LIFETIME < time.monotonic():
-            await self.prepare()
+        """Return the stream that keeps the messages of a subject; None if there is none.
+
+        Whoever may not ask for JetStream does not, until there is a new connection, or somebody needs it.
+        """
+        if self.denied is None:
+            await self.look_again()
         until, name = self._keeping.get(subject, _UNKNOWN)
         if self.there and until >= time.monotonic():
             return name

@@ -14,11 +14,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from wasmplex.capabilities.errors import CapabilityError, ErrorCases
 from wasmplex.capabilities.messaging.subjects import covers
 
-__all__ = ["NO_RIGHT", "Needs", "Refused", "Verb", "refused_in"]
+__all__ = ["Needs", "Refused", "Verb", "granting", "is_lacking", "refused_in"]
 
 Verb: TypeAlias = Literal["publish", "subscribe"]
 
-NO_RIGHT: Final = "the user has no right to"
+_NO_RIGHT: Final = "the user has no right to"
 """What the text of an error begins with that says which right is missing."""
 _COMPLAINT: Final = re.compile(
     r'permissions violation for (publish|subscription) to "((?:[^"\\]|\\.)*)"', re.IGNORECASE
@@ -40,6 +40,16 @@ def refused_in(error: Exception) -> Refused | None:
     if (found := _COMPLAINT.search(str(error))) is None:
         return None
     return Refused("publish" if found[1].lower() == "publish" else "subscribe", _unquoted(found[2]))
+
+
+def is_lacking(error: Exception) -> bool:
+    """Say whether an error is a right that is missing, as `Needs.lacking` makes it."""
+    return str(error).startswith(_NO_RIGHT)
+
+
+def granting(error: Exception) -> str:
+    """Return what is to be done about a right that is missing."""
+    return f"let the user{str(error).removeprefix(_NO_RIGHT)}"
 
 
 def _unquoted(text: str) -> str:
@@ -112,4 +122,4 @@ class Needs:
 
     def lacking(self, verb: Verb, subject: str) -> CapabilityError:
         """Return the error for a missing right."""
-        return self._cases.denied(f"{NO_RIGHT} {verb} to {subject}")
+        return self._cases.denied(f"{_NO_RIGHT} {verb} to {subject}")
