@@ -11,7 +11,7 @@ import nats
 import pytest
 from host_plugin_nats import NatsProvider
 from host_plugin_nats.delivery import outcome_parts, sequence_in
-from host_plugin_nats.inbox import Inbox
+from host_plugin_nats.inbox import Inbox, left_out
 from host_plugin_nats.parsing import Arrived
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -47,6 +47,14 @@ def test_a_subject_that_jetstream_has_not_made(reply: str | None) -> None:
 @pytest.mark.parametrize("middle", ["S.d", "hub.hash.S.d"])
 def test_a_subject_that_it_has_made(middle: str) -> None:
     assert sequence_in(f"$JS.ACK.{middle}.1.20.3.1700000000000000000.0") == 20
+
+
+def test_what_is_left_out_is_one_kind_of_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Each read of a bucket has an inbox of its own, and had lines of a kind of its own in the log."""
+    for number in range(20):
+        left_out(Arrived(f"_INBOX.{number}", b"strange", f"x{number}", None))
+    kinds = {(record.msg, record.__dict__.get("repeats")) for record in caplog.records}
+    assert (len(caplog.records), len(kinds)) == (20, 1)
 
 
 @asynccontextmanager

@@ -22,7 +22,6 @@ def left_out(message: Arrived) -> None:
         "nats: a message was left out that JetStream did not deliver: to %s, with the answer to %s",
         message.subject,
         message.reply_to,
-        extra={"repeats": message.subject},
     )
 
 
