@@ -50,10 +50,13 @@ class PlainServer(Server):
 
 
 @contextmanager
-def user_who(may: str) -> Iterator[tuple[str, str, NatsServer]]:
-    """Start a server; return the URLs of a user with few rights, and of one with all."""
+def user_who(may: str, more: str = "") -> Iterator[tuple[str, str, NatsServer]]:
+    """Start a server; return the URLs of a user with few rights, and of one with all.
+
+    :param more: lines of its configuration
+    """
     users = f"{{ user: few, password: pw, permissions: {{ {may} }} }}, {{ user: all, password: pw }}"
-    with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}") as nats:
+    with NatsServer(sync=None, config=f"authorization {{ users: [ {users} ] }}\n{more}") as nats:
         yield f"nats://few:pw@{nats.address}", f"nats://all:pw@{nats.address}", nats
 
 

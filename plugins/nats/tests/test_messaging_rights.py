@@ -205,12 +205,14 @@ async def test_who_may_tell_no_outcomes_is_handed_no_message(may: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["$JS.ACK.*.d.>", "$JS.ACK.*.*.*.d.>"])
+@pytest.mark.parametrize("newer", ["false", "true"])
 async def test_one_who_may_tell_outcomes_in_one_form_alone_is_handed_messages_if_the_server_has_that(
-    form: str,
+    form: str, newer: str
 ) -> None:
     """Which form its server has nobody can say before the first message."""
     wanted = durable("d", "orders", ack_wait=1.0)
-    with user_who('publish: { deny: "$JS.ACK.>" }') as (url, all_, nats), anyio.fail_after(60):
+    flag = f"feature_flags {{ js_ack_fc_v2: {newer} }}"
+    with user_who(MAY_NOT_ACK, flag) as (url, all_, nats), anyio.fail_after(60):
         async with opened(all_) as other:
             async with other.subscribe("", wanted):
                 pass
@@ -218,9 +220,10 @@ async def test_one_who_may_tell_outcomes_in_one_form_alone_is_handed_messages_if
             async with other.subscribe("", wanted) as inbox:
                 first = await inbox.next()
                 assert isinstance(first, DurableDelivery)
-                is_used = (first.reply_subject.split(".")[3] == "d") == (form == "$JS.ACK.*.d.>")
+                assert (first.reply_subject.split(".")[3] != "d") == (newer == "true")
+                is_used = (newer == "true") == (form == "$JS.ACK.*.*.*.d.>")
                 await first.ack()
-        await allow(nats, 'publish: { deny: "$JS.ACK.>" }', f'publish: {{ allow: ["$JS.API.>", "{form}"] }}')
+        await allow(nats, MAY_NOT_ACK, f'publish: {{ allow: ["$JS.API.>", "{form}"] }}')
         async with opened(url) as broker, opened(all_) as other:
             await other.publish("", Message("orders", b"1"))
             if is_used:
