@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wasmplex.capabilities.messaging import Subscription
@@ -18,6 +18,7 @@ __all__ = [
     "check_overlap",
     "check_start",
     "consumer_config",
+    "is_as_wanted",
     "listed",
 ]
 
@@ -28,8 +29,26 @@ _PENDING, _PENDING_EACH = 256, 32
 many, or so many for each call that may be under way. A server that is slow to note outcomes delivers no more
 until it has: it would deliver again what has been handled."""
 _START: Final = {"new": "new", "first": "all"}
-_OURS: Final = ("backoff", "filter_subject", "filter_subjects", "headers_only")
-"""What is taken away if somebody has set it and we have not: each contradicts what is asked for."""
+_KEPT: Final = (
+    "deliver_policy",
+    "description",
+    "max_waiting",
+    "mem_storage",
+    "num_replicas",
+    "opt_start_seq",
+    "opt_start_time",
+    "pause_until",
+    "replay_policy",
+    "sample_freq",
+)
+"""What is left as it was found: what the server changes in no consumer, and what changes no message.
+
+Whatever else somebody has set, and we have not, is taken away. Each may contradict what is asked for: a bound
+of requests refuses ours, another backoff delivers again what is being handled, and a consumer that ends
+unless it is used loses what waits for a host that is away.
+"""
+_SERVERS: Final = "_nats."
+"""What the metadata begins with that servers write, newer ones to each consumer."""
 
 
 def consumer_config(found: Said | None, stream: Said | None, subscription: Subscription) -> dict[str, Any]:
@@ -51,11 +70,26 @@ def consumer_config(found: Said | None, stream: Said | None, subscription: Subsc
         "ack_wait": int(subscription.ack_wait * 10**9),
         "max_deliver": -1,
         "max_ack_pending": 1 if subscription.ordered else pending,
-        "metadata": {OWNER: subscription.owner},
+        "metadata": {**({} if found is None else _of_others(found)), OWNER: subscription.owner},
         **filters,
     }
-    before = {"deliver_policy": _START[subscription.start]} if found is None else found.all
-    return {**{key: value for key, value in before.items() if key not in _OURS}, **wanted}
+    if found is None:
+        return {"deliver_policy": _START[subscription.start], **wanted}
+    return {**{key: found.all[key] for key in _KEPT if key in found.all}, **wanted}
+
+
+def is_as_wanted(found: Said, config: Mapping[str, Any]) -> bool:
+    """Say whether a consumer is as `consumer_config` says, but for what the server has written to it."""
+    there = {key: value for key, value in found.all.items() if value}
+    if "metadata" in there:
+        there["metadata"] = _of_others(found)
+    return there == {key: value for key, value in config.items() if value}
+
+
+def _of_others(found: Said) -> Mapping[str, Any]:
+    """Return the metadata of a consumer that is not the server's own."""
+    metadata = found.part("metadata").all
+    return {key: value for key, value in metadata.items() if not key.startswith(_SERVERS)}
 
 
 def check_start(name: str, stream: Said, subscription: Subscription) -> None:

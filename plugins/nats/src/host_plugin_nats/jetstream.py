@@ -31,6 +31,7 @@ from host_plugin_nats.consumers import (
     check_overlap,
     check_start,
     consumer_config,
+    is_as_wanted,
     listed,
 )
 from host_plugin_nats.failures import FULL, NO_STREAM, UNREADY, ApiError, api_failed
@@ -299,7 +300,7 @@ class JetStream:
         name = subscription.durable or ""
         found = await self._owned(stream, subscription)
         config = consumer_config(found, await self._stream(stream), subscription)
-        if found is not None and found.all == config:
+        if found is not None and is_as_wanted(found, config):
             self._had.add((stream, name))
             return name
         try:
