@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from host_plugin_nats.broker import NatsBroker
 from wasmplex.capabilities.messaging import Message
+from wasmplex.plugin import ConfigError
 from wasmplex.testing.servers import NatsServer
 
-from .brokers import durable, heard, opened
+from .brokers import durable, heard, opened, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -91,3 +92,27 @@ async def test_a_consumer_that_is_as_it_should_be_is_not_made_again(
             pass
         assert f"CONSUMER.INFO.wasmplex-{name}.{name}" in asked
         assert not [what for what in asked if what.startswith("CONSUMER.CREATE.")]
+
+
+async def test_a_stream_whose_consumers_end_while_a_host_is_away_is_refused(nats_server: NatsServer) -> None:
+    """The consumer was made anew when the host came back, and what had been published meanwhile was lost."""
+    stream = {"name": "wasmplex-brief", "subjects": ["brief.>"], "retention": "limits"}
+    limits = {"consumer_limits": {"inactive_threshold": 2 * 10**9}}
+    wanted = durable("brief", "brief.>")
+    async with opened(nats_server.url) as broker:
+        ask = broker._jetstream.ask
+        await ask("STREAM.CREATE.wasmplex-brief", stream | limits)
+        said = await refused(broker, wanted)
+        assert "the stream wasmplex-brief keeps no consumer that is not used for 2 s" in said
+        assert "nats stream edit wasmplex-brief --interactive" in said
+        with pytest.raises(ConfigError, match="keeps no consumer"):
+            await broker.examine("", wanted)
+        await ask("STREAM.UPDATE.wasmplex-brief", stream)
+        async with broker.subscribe("", wanted):
+            pass
+        await ask("STREAM.UPDATE.wasmplex-brief", stream | limits)
+        await change(broker, "brief", inactive_threshold=10**9)  # as one that was made before had it
+        await ask("STREAM.UPDATE.wasmplex-brief", stream)
+        async with broker.subscribe("", wanted):
+            assert not (await config_of(broker, "brief")).get("inactive_threshold")
+        await ask("STREAM.DELETE.wasmplex-brief")

@@ -15,6 +15,7 @@ __all__ = [
     "OWNER",
     "check_confirms",
     "check_keeps",
+    "check_lasts",
     "check_overlap",
     "check_start",
     "consumer_config",
@@ -121,6 +122,18 @@ def check_confirms(name: str, config: Said | None) -> None:
             f"the stream {name} confirms no message that it stores",
             why="it has no_ack, and what nobody confirms is sent again",
             fix=f"nats stream edit {name} --ack",
+        )
+
+
+def check_lasts(name: str, config: Said) -> None:
+    """Refuse a stream whose consumers end while a host is away, and with them what waits for it."""
+    threshold = config.part("consumer_limits").all.get("inactive_threshold")
+    if isinstance(threshold, int) and threshold > 0:
+        raise ConfigError(
+            f"the stream {name} keeps no consumer that is not used for {threshold / 10**9:g} s",
+            why="a host that is away for longer loses what waits for it: its consumer_limits have an"
+            " inactive_threshold",
+            fix=f"nats stream edit {name} --interactive, and remove inactive_threshold",
         )
 
 

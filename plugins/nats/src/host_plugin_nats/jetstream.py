@@ -28,6 +28,7 @@ from host_plugin_nats.consumers import (
     OWNER,
     check_confirms,
     check_keeps,
+    check_lasts,
     check_overlap,
     check_start,
     consumer_config,
@@ -228,6 +229,7 @@ class JetStream:
         if (config := await self._stream(name)) is None:
             return name, False
         check_confirms(name, config)
+        check_lasts(name, config)
         check_keeps(name, config, wanted)
         return name, True
 
