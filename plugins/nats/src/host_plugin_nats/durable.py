@@ -36,6 +36,7 @@ from host_plugin_nats.inbox import Inbox, left_out
 from host_plugin_nats.link import Link
 from host_plugin_nats.outcomes import OutcomeRights
 from host_plugin_nats.parsing import Arrived
+from host_plugin_nats.pulling import PENDING, refusal
 
 __all__ = ["DurableDeliveries"]
 
@@ -322,12 +323,19 @@ class DurableDeliveries(Deliveries):
             self._hear(message)
 
     def _hear(self, message: Arrived) -> None:
-        """See that the server says that there are no messages, or no consumer."""
+        """See that the server says that there are no messages.
+
+        :raises wasmplex.capabilities.messaging.BrokerUnavailable: if it takes no such request, or has no
+            consumer. Whoever subscribes again, after a pause, has that put right
+        """
         status, headers = status_of(message), message.headers or {}
         said = headers.get("Description") or ""
+        if (refused := refusal(self._next_subject, status, headers)) is not None:
+            self._wanted = 0
+            raise BrokerUnavailable(refused)
         if status not in ("404", "408", "409", "503") or said == _COMPLETED:
             return
-        pending = headers.get("Nats-Pending-Messages")
+        pending = headers.get(PENDING)
         if (left := number_in(pending)) is None and pending:
             left_out(message)
             return
