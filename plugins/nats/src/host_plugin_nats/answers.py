@@ -19,7 +19,11 @@ __all__ = ["Said", "loaded", "number_in", "strange"]
 
 _MOST_DIGITS: Final = 20
 """Digits of the largest number of 64 bits."""
-_NAME: Final = re.compile(r"[^\s.*>]+")
+_NAME: Final = re.compile(r"[^\s.*>\x00-\x1f\x7f]+")
+_LONGEST: Final = 255
+"""Bytes of the longest name that the server takes; it ends the connection for a subject of a few thousand."""
+_LONE: Final = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can say, and which can be sent nowhere."""
 
 
 def strange(cases: ErrorCases) -> CapabilityError:
@@ -82,23 +86,23 @@ class Said:
     def text(self, key: str) -> str:
         """Return a text."""
         found = self.all.get(key)
-        if not isinstance(found, str):
+        if not _is_text(found):
             raise strange(self._cases)
-        return found
+        return str(found)
 
     def texts(self, key: str) -> Sequence[str]:
         """Return a list of texts; an empty one if it is missing or null."""
         found = self.all.get(key)
         if found is None:
             return []
-        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        if not isinstance(found, list) or not all(map(_is_text, found)):
             raise strange(self._cases)
         return found
 
     def names(self, key: str) -> Sequence[str]:
         """Return a list of names, each of which may stand between two points of a subject."""
         found = self.texts(key)
-        if not all(map(_NAME.fullmatch, found)):
+        if not all(_NAME.fullmatch(name) and len(name.encode()) <= _LONGEST for name in found):
             raise strange(self._cases)
         return found
 
@@ -116,3 +120,7 @@ class Said:
             return round(moment.timestamp() * 1_000_000) * 1000
         except (ValueError, OverflowError, OSError) as error:
             raise strange(self._cases) from error
+
+
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and _LONE.search(found) is None
