@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from wasmplex.cli.worker import STARTING, Handover, Worker
 from wasmplex.cli.workers import Backoff
 
 Cli = Callable[..., Any]
@@ -417,6 +418,18 @@ def test_a_worker_that_hangs_ends_with_the_process_that_started_it(hanging: Path
         while any(is_alive(worker) for worker in host.workers.values()):
             assert time.monotonic() < until
             time.sleep(0.05)
+
+
+def test_a_worker_has_the_patience_of_its_start_no_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hung in the moment in which it served, and lost its parent, went on for a minute."""
+    timers: list[float] = []
+    monkeypatch.setattr(signal, "setitimer", lambda which, seconds: timers.append(seconds))
+    ours, parents = socket.socketpair()
+    with parents, Worker(Handover(1, ours.detach(), 2.0, {})) as worker:
+        worker.announce([])
+        assert parents.recv(64) == b"[]\n"
+        assert timers
+        assert timers[-1] < 2 * 2.0 < STARTING
 
 
 @pytest.mark.slow

@@ -129,6 +129,7 @@ class Worker:
     def announce(self, addresses: Sequence[str]) -> None:
         """Tell the parent that this worker serves, and where."""
         self._patience = self.hang_timeout
+        self._die_in(self._patience * _MARGIN)  # one that hangs at once would have the patience of a start
         self._send(json.dumps(addresses).encode() + b"\n")
 
     async def live(self) -> None:
